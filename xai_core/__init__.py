@@ -1,0 +1,62 @@
+"""xai-core: saliency maps for PyTorch vision models, and how faithful they are."""
+
+from xai_core.adapter import ModelAdapter
+from xai_core.attention import AttentionLayer
+from xai_core.capture import Capture, Captured
+from xai_core.engine import Engine
+from xai_core.errors import XAIError
+from xai_core.explainer import Explainer
+from xai_core.hookspecs import hookimpl
+from xai_core.metric import Evaluation, Metric, Score
+from xai_core.perturb import Baseline, Scorer, baseline_images, ranks, steps_of
+from xai_core.probe import Probe
+from xai_core.registry import (
+    create_explainer,
+    create_metric,
+    list_datasets,
+    list_explainers,
+    list_metrics,
+    list_models,
+    load_dataset,
+    load_model,
+)
+from xai_core.saliency import Relevance, Saliency
+from xai_core.source import Dataset, DatasetSource, LoadedModel, ModelSource, Sample
+from xai_core.target import ScoreKind, TargetLike
+
+__all__ = [
+    "AttentionLayer",
+    "Baseline",
+    "Capture",
+    "Captured",
+    "Dataset",
+    "DatasetSource",
+    "Engine",
+    "Evaluation",
+    "Explainer",
+    "LoadedModel",
+    "Metric",
+    "ModelAdapter",
+    "ModelSource",
+    "Probe",
+    "Relevance",
+    "Saliency",
+    "Sample",
+    "Score",
+    "ScoreKind",
+    "Scorer",
+    "TargetLike",
+    "XAIError",
+    "baseline_images",
+    "create_explainer",
+    "create_metric",
+    "hookimpl",
+    "list_datasets",
+    "list_explainers",
+    "list_metrics",
+    "list_models",
+    "load_dataset",
+    "load_model",
+    "ranks",
+    "steps_of",
+]

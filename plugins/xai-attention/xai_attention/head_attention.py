@@ -1,0 +1,49 @@
+"""Head attention."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+import xai_core as xai
+from xai_core.errors import LayerError
+
+
+class HeadAttention(xai.Explainer):
+    """What the class token attends to in one layer: the mean over heads, and each head as a part.
+
+    softmax(q_cls k' / sqrt(d)) over the patches; only that row is computed. Models without a class token
+    are read as their head reads them: by the mean over the tokens that it averages.
+
+    Source: Caron et al., "Emerging Properties in Self-Supervised Vision Transformers", ICCV 2021, figure 1.
+
+    Parameters
+    ----------
+    layer
+        Index of the attention layer, in order of execution; negative ones count from the end.
+    """
+
+    name = "head-attention"
+
+    def __init__(self, layer: int = -1) -> None:
+        self.layer = layer
+
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+        """Attention, in a model whose head reads tokens."""
+        _ = adapter.readout
+        return xai.Capture(attention=True)
+
+    def explain(self, captured: xai.Captured) -> xai.Relevance:
+        """Read one row of the layer's attention, or the mean of several."""
+        layers = captured.attention
+        if not -len(layers) <= self.layer < len(layers):
+            raise LayerError(f"attention layer {self.layer} is out of range; this model has {len(layers)}")
+        attention = layers[self.layer]
+        attention.require_global(len(captured.images), "head-attention")
+        grid, prefix = captured.adapter.tokens(attention.keys)
+        heads = _mean_of_rows(attention, captured.adapter.readout)[..., prefix:].unflatten(-1, grid)
+        return xai.Relevance(heads.mean(1), heads)
+
+
+def _mean_of_rows(attention: xai.AttentionLayer, tokens: slice) -> Float[Tensor, "B heads N"]:
+    total = torch.stack([rows.sum(-2) for _, rows in attention.blocks(tokens)]).sum(0)
+    return total / (tokens.stop - tokens.start)

@@ -1,0 +1,27 @@
+"""Deletion."""
+
+from typing import ClassVar
+
+from torch import Tensor
+
+import xai_core as xai
+from xai_faithfulness.curves import Walk
+
+
+class Deletion(Walk):
+    """Deletion: the score while the most salient pixels are removed; a faithful map makes it fall early.
+
+    By default as in RISE's reference code: the class's probability, pixels set to zero in normalised space.
+    Lower is better.
+
+    Source: Petsiuk et al., "RISE: Randomized Input Sampling for Explanation of Black-box Models", BMVC 2018,
+    section 4.2.
+    """
+
+    name = "deletion"
+    higher_is_better: ClassVar[bool] = False
+    protocol_baseline: ClassVar[xai.Baseline] = "zero"
+
+    def ends(self, image: Tensor, blank: Tensor) -> tuple[Tensor, Tensor]:
+        """From the image to the baseline."""
+        return image, blank

@@ -1,0 +1,27 @@
+"""Insertion."""
+
+from typing import ClassVar
+
+from torch import Tensor
+
+import xai_core as xai
+from xai_faithfulness.curves import Walk
+
+
+class Insertion(Walk):
+    """Insertion: the score while the most salient pixels are brought back; a faithful map makes it rise early.
+
+    By default as in RISE's reference code: the class's probability, from the image blurred in normalised
+    space by an 11x11 Gaussian of sigma 5. Higher is better.
+
+    Source: Petsiuk et al., "RISE: Randomized Input Sampling for Explanation of Black-box Models", BMVC 2018,
+    section 4.2.
+    """
+
+    name = "insertion"
+    higher_is_better: ClassVar[bool] = True
+    protocol_baseline: ClassVar[xai.Baseline] = "blur"
+
+    def ends(self, image: Tensor, blank: Tensor) -> tuple[Tensor, Tensor]:
+        """From the baseline to the image."""
+        return blank, image

@@ -1,0 +1,222 @@
+"""Reads attention out of any model while it runs, fused or not.
+
+A torch function mode sees `scaled_dot_product_attention`, `multi_head_attention_forward` and softmax over
+keys, whichever library wrote the model. It keeps references to queries and keys (or, where the model made
+the weights itself, to the weights) and changes nothing; rows of the attention matrix are computed when they
+are asked for, so that no method pays for rows it does not read.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from xai_core.errors import UnsuitableError
+
+ROW_BLOCK = 128
+"""Rows of attention computed at a time; bounds memory by [B, heads, 128, N]."""
+
+
+class AttentionLayer(ABC):
+    """The attention of one layer for a batch: [B, heads, queries, keys], row by row."""
+
+    batch: int
+    heads: int
+    queries: int
+    keys: int
+
+    @abstractmethod
+    def rows(self, start: int = 0, stop: int | None = None) -> Float[Tensor, "B heads rows keys"]:
+        """Attention weights of the query tokens `start` to `stop`, float32 or better, each row a distribution."""
+
+    def blocks(
+        self, tokens: slice | None = None, size: int = ROW_BLOCK
+    ) -> Iterator[tuple[slice, Float[Tensor, "B heads rows keys"]]]:
+        """The rows of the query `tokens` (default: all), `size` at a time, each block with its slice of them."""
+        start, stop, _ = (tokens or slice(None)).indices(self.queries)
+        for first in range(start, stop, size):
+            part = slice(first, min(first + size, stop))
+            yield part, self.rows(part.start, part.stop)
+
+    def require_global(self, batch: int, method: str) -> None:
+        """Require that every token of an image attends to every token of it, not windows or reduced keys.
+
+        Raises
+        ------
+        UnsuitableError
+            Where it is not so; `method` is who asks.
+        """
+        if self.batch != batch or self.queries != self.keys:
+            raise UnsuitableError(
+                f"{method} is defined for attention over all tokens of an image, and this model has a layer with "
+                f"{self.queries} queries and {self.keys} keys in {self.batch // batch or 1} windows per image; "
+                "use a method for feature maps, such as grad-cam"
+            )
+
+
+class DotProductAttention(AttentionLayer):
+    """softmax(scale q k' + mask), with q [B, heads, N, d] and k [B, heads, M, d] made on first use."""
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int, int],
+        make: Callable[[], tuple[Tensor, Tensor]],
+        scale: float | None = None,
+        mask: Tensor | None = None,
+        causal: bool = False,
+    ) -> None:
+        self.batch, self.heads, self.queries, self.keys = shape
+        self._make, self._scale, self._mask, self._causal = make, scale, mask, causal
+        self._made: tuple[Tensor, Tensor] | None = None
+
+    def rows(self, start: int = 0, stop: int | None = None) -> Float[Tensor, "B heads rows keys"]:
+        """See `AttentionLayer.rows`."""
+        if self._made is None:
+            self._made = self._make()
+        q, k = self._made
+        stop = self.queries if stop is None else stop
+        scale = 1 / math.sqrt(q.shape[-1]) if self._scale is None else self._scale
+        logits = wide(q[..., start:stop, :]) * scale @ wide(k).transpose(-2, -1)
+        if self._causal:
+            allowed = torch.ones(self.queries, self.keys, dtype=torch.bool, device=q.device).tril()
+            logits = logits.masked_fill(~allowed[start:stop], -math.inf)
+        if self._mask is not None:
+            mask = self._mask[..., start:stop, :] if self._mask.shape[-2] > 1 else self._mask
+            logits = logits.masked_fill(~mask, -math.inf) if mask.dtype == torch.bool else logits + mask
+        return logits.softmax(-1)
+
+
+class ExplicitAttention(AttentionLayer):
+    """Weights [B, heads, N, M] that the model itself made."""
+
+    def __init__(self, weights: Float[Tensor, "B heads queries keys"]) -> None:
+        self.batch, self.heads, self.queries, self.keys = weights.shape
+        self._weights = weights
+
+    def rows(self, start: int = 0, stop: int | None = None) -> Float[Tensor, "B heads rows keys"]:
+        """See `AttentionLayer.rows`."""
+        return wide(self._weights[..., start:stop, :])
+
+
+class AttentionReader(TorchFunctionMode):
+    """While entered, hands every attention computed by this thread to `found`, in order of execution."""
+
+    def __init__(self, batch: int, found: Callable[[AttentionLayer], None]) -> None:
+        super().__init__()
+        self._batch, self._found = batch, found
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run the function as it is, and look at it if it is attention."""
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        layer: AttentionLayer | None = None
+        if func is F.scaled_dot_product_attention:
+            layer = _from_scaled_dot_product(*args, **kwargs)
+        elif func is F.multi_head_attention_forward:
+            layer = _from_multi_head(*args, **kwargs)
+        elif func in _SOFTMAX:
+            layer = _from_softmax(result, self._batch, *args, **kwargs)
+        if layer is not None:
+            self._found(layer)
+        return result
+
+
+_SOFTMAX = frozenset({F.softmax, torch.softmax, Tensor.softmax, torch.special.softmax})
+
+
+def wide(tensor: Tensor) -> Tensor:
+    """Float32 for half-precision tensors; float32 and float64 as they are."""
+    return tensor.float() if tensor.dtype.itemsize < 4 else tensor
+
+
+def _from_scaled_dot_product(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> AttentionLayer | None:
+    if query.ndim < 4:
+        query, key = query.unsqueeze(-3), key.unsqueeze(-3)
+    q, k = query.detach().flatten(0, -4), key.detach().flatten(0, -4)
+    if k.shape[1] != q.shape[1]:
+        k = k.repeat_interleave(q.shape[1] // k.shape[1], 1)
+    mask = None if attn_mask is None else attn_mask.detach()
+    if mask is not None and mask.ndim > 4:
+        mask = mask.expand(*query.shape[:-3], *mask.shape[-3:]).flatten(0, -4)
+    shape = (q.shape[0], q.shape[1], q.shape[2], k.shape[2])
+    return DotProductAttention(shape, lambda: (q, k), scale, mask, is_causal)
+
+
+def _from_multi_head(
+    query: Tensor, key: Tensor, value: Tensor, embed_dim: int, num_heads: int, *args: Any, **kwargs: Any
+) -> AttentionLayer:
+    """`torch.nn.functional.multi_head_attention_forward`: [N, B, E] inputs that it projects itself."""
+    named = dict(zip(_MULTI_HEAD_ARGUMENTS, args, strict=False)) | kwargs
+    query, key = query.detach(), key.detach()
+    if query.ndim == 2:
+        query, key = query.unsqueeze(1), key.unsqueeze(1)
+
+    def project() -> tuple[Tensor, Tensor]:
+        if named.get("bias_k") is not None or named.get("add_zero_attn") or named.get("static_k") is not None:
+            raise UnsuitableError("attention with bias_k, add_zero_attn or static keys has keys that are no token")
+        if named.get("use_separate_proj_weight"):
+            weights = named["q_proj_weight"], named["k_proj_weight"]
+        else:
+            weights = named["in_proj_weight"].chunk(3)[:2]
+        bias = named.get("in_proj_bias")
+        biases = (None, None) if bias is None else bias.chunk(3)[:2]
+        with torch.no_grad():
+            return tuple(  # type: ignore[return-value]
+                F.linear(tokens, weight, offset).unflatten(-1, (num_heads, -1)).permute(1, 2, 0, 3)
+                for tokens, weight, offset in zip((query, key), weights, biases, strict=True)
+            )
+
+    mask = _additive(named.get("attn_mask"), query.dtype)
+    if mask is not None and mask.ndim == 3:
+        mask = mask.unflatten(0, (-1, num_heads))
+    padding = _additive(named.get("key_padding_mask"), query.dtype)
+    if padding is not None:
+        padding = padding[:, None, None, :]
+        mask = padding if mask is None else mask + padding
+    shape = (query.shape[1], num_heads, query.shape[0], key.shape[0])
+    return DotProductAttention(shape, project, None, mask)
+
+
+_MULTI_HEAD_ARGUMENTS = (
+    "in_proj_weight", "in_proj_bias", "bias_k", "bias_v", "add_zero_attn", "dropout_p", "out_proj_weight",
+    "out_proj_bias", "training", "key_padding_mask", "need_weights", "attn_mask", "use_separate_proj_weight",
+    "q_proj_weight", "k_proj_weight", "v_proj_weight", "static_k", "static_v", "average_attn_weights", "is_causal",
+)  # fmt: skip
+
+
+def _additive(mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    """A multi-head mask as numbers to add: its booleans mark what is *not* attended to."""
+    if mask is None or mask.dtype != torch.bool:
+        return None if mask is None else mask.detach()
+    return torch.zeros_like(mask, dtype=dtype).masked_fill(mask, -math.inf)
+
+
+def _from_softmax(
+    result: Tensor, batch: int, input: Tensor, dim: int = -1, *_: Any, **__: Any
+) -> AttentionLayer | None:
+    """Softmax over keys: [B', heads, N, M], or [B heads, N, N] with the heads folded into the batch."""
+    if dim not in (-1, result.ndim - 1) or result.ndim < 3 or result.shape[-1] < 2:
+        return None
+    weights = result.detach()
+    if weights.ndim == 3:
+        if weights.shape[-1] != weights.shape[-2] or weights.shape[0] % batch:
+            return None
+        weights = weights.unflatten(0, (batch, -1))
+    return ExplicitAttention(weights.flatten(0, -4))

@@ -1,0 +1,81 @@
+"""Checks of what goes in and comes out; those on values are read from the device together, once per batch."""
+
+import warnings
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from xai_core.errors import EmptyBatchError, InputShapeError, InputTypeError, XAIError
+
+Failure = Callable[[list[int]], XAIError | Warning]
+
+
+class Checks:
+    """Collects per-image conditions on the device, reads them all at once, and reports the first that fails."""
+
+    def __init__(self) -> None:
+        self._conditions: list[tuple[Tensor, Failure]] = []
+
+    def add(self, holds: Bool[Tensor, " B"], failure: Failure) -> None:
+        """Require a condition of each image; `failure` makes the error, or warning, of the images that fail."""
+        self._conditions.append((holds, failure))
+
+    def read(self) -> None:
+        """Read all conditions from the device: the one host synchronisation of a batch.
+
+        Raises
+        ------
+        XAIError
+            Of the first condition that fails, if it is an error; warnings are given.
+        """
+        if not self._conditions:
+            return
+        conditions, self._conditions = self._conditions, []
+        values: list[bool] = torch.cat([holds for holds, _ in conditions]).tolist()
+        for holds, failure in conditions:
+            failing = [i for i, value in enumerate(values[: len(holds)]) if not value]
+            values = values[len(holds) :]
+            if failing:
+                report = failure(failing)
+                if isinstance(report, Warning):
+                    warnings.warn(report, stacklevel=3)
+                else:
+                    raise report
+
+
+def finite(values: Float[Tensor, "B ..."]) -> Bool[Tensor, " B"]:
+    """Which images have finite values only."""
+    return values.isfinite().flatten(1).all(1) if values.ndim > 1 else values.isfinite()
+
+
+def accept(images: object, model: nn.Module) -> Float[Tensor, "B C H W"]:
+    """Take a user's images as the model takes them: on its device, in its floating-point type.
+
+    Raises
+    ------
+    InputTypeError
+        Where they are not a floating-point tensor.
+    InputShapeError
+        Where they are not [B,C,H,W].
+    EmptyBatchError
+        Where B is zero.
+    """
+    if not isinstance(images, Tensor):
+        raise InputTypeError(
+            f"expected images as a tensor [B, C, H, W], got {type(images).__name__}; "
+            "`load_model(...).preprocess` makes one of a PIL image, `torch.stack` a batch of several"
+        )
+    if not images.is_floating_point():
+        raise InputTypeError(f"expected normalised floating-point images, got {images.dtype}; preprocess them first")
+    if images.ndim != 4:
+        hint = "; add the batch dimension with `images[None]`" if images.ndim == 3 else ""
+        raise InputShapeError(f"expected images [B, C, H, W], got shape {list(images.shape)}{hint}")
+    if len(images) == 0:
+        raise EmptyBatchError("the batch is empty; expected at least one image")
+    if 0 in images.shape:
+        raise InputShapeError(f"expected images [B, C, H, W] of at least one pixel, got shape {list(images.shape)}")
+    held = next((p for p in (*model.parameters(), *model.buffers()) if p.is_floating_point()), images)
+    images = images.detach().to(held.device, held.dtype, non_blocking=True)
+    return images.clone() if images.is_inference() else images

@@ -1,0 +1,308 @@
+"""The engine: images in, one pass, maps out, scores of the maps out. The flow in one readable file."""
+
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from xai_core.adapter import ModelAdapter, adapt
+from xai_core.capture import Captured, Forward, Record, capture, first_tensor, scoring
+from xai_core.checks import Checks, accept, finite
+from xai_core.errors import (
+    DegenerateMapWarning,
+    InputTypeError,
+    MapShapeError,
+    NonFiniteInputError,
+    NonFiniteMapError,
+    NonFiniteOutputError,
+    TargetError,
+)
+from xai_core.explainer import Described, Explainer
+from xai_core.metric import Evaluation, Metric, Score
+from xai_core.perturb import Scorer
+from xai_core.probe import probe
+from xai_core.registry import create_explainer, create_metric, registry
+from xai_core.saliency import Saliency
+from xai_core.source import LoadedModel
+from xai_core.target import Target, TargetLike
+
+Methods = str | Explainer | Iterable[str | Explainer]
+Metrics = str | Metric | Iterable[str | Metric]
+D = TypeVar("D", bound=Described)
+
+
+class Engine:
+    """Explains one model, and scores the explanations. It never leaves a trace on the model.
+
+    Parameters
+    ----------
+    model
+        Any `nn.Module` (compiled and `DataParallel` ones too), or a `LoadedModel`. It is run in evaluation
+        mode, whatever mode it is in.
+    forward
+        How the model is called, `forward(model, images) -> output`, where it takes more than images.
+    memory
+        Bytes that a block of perturbed images may take on the device. Default: 256 MiB on the CPU, an
+        eighth of the device's memory elsewhere.
+    block
+        How many perturbed images go through the model at once; default: what `memory` allows.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module | LoadedModel,
+        *,
+        forward: Forward | None = None,
+        memory: int | None = None,
+        block: int | None = None,
+    ) -> None:
+        if isinstance(model, LoadedModel):
+            model = model.model
+        if not isinstance(model, nn.Module):
+            raise InputTypeError(f"expected a torch.nn.Module or a LoadedModel, got {type(model).__name__}")
+        self.model = model
+        self._bare = _unwrapped(model)
+        self._forward: Forward = forward or (lambda model, images: model(images))
+        self._memory, self._block = memory, block
+        self._adapters: dict[tuple[int, ...], ModelAdapter] = {}
+
+    def explain(
+        self, images: Float[Tensor, "B C H W"], methods: Methods, target: TargetLike = None
+    ) -> dict[str, Saliency]:
+        """Explain a batch by several methods, with one forward and at most one backward for all of them.
+
+        Parameters
+        ----------
+        images
+            [B,C,H,W], normalised as the model takes them; moved to its device and type where they differ.
+        methods
+            Names or specs, explainer objects, or a mixture.
+        target
+            None (each image's predicted class), a class id, a [B] tensor or list of class ids, or a
+            callable from the model's output to [B] numbers.
+
+        Returns
+        -------
+        dict
+            A `Saliency` for each method, by the string as given or the object's name.
+
+        Raises
+        ------
+        XAIError
+            One clear error, see `xai_core.errors`. Errors of the model, a target or a plugin pass as they are.
+        """
+        explainers = _by_key(methods, Explainer, create_explainer)
+        images = accept(images, self._bare)
+        adapter = self.adapter(images)
+        needs = {key: explainer.needs(adapter) for key, explainer in explainers.items()}
+        layers: dict[str, bool] = {}
+        for need in needs.values():
+            for name in map(adapter.layer_name, need.activations):
+                layers[name] = layers.get(name, False) or need.gradients
+        record = capture(
+            self._bare,
+            self._forward,
+            images,
+            layers,
+            attention=any(need.attention for need in needs.values()),
+            bind=lambda output: Target.of(target, lambda: adapter.scores(output), len(images)),
+            score=lambda target, output: target.score(output, lambda: adapter.scores(output), len(images)),
+        )
+        checks = Checks()
+        _check_pass(checks, record, adapter)
+        if images.device.type == "cpu":
+            checks.read()  # costs nothing here, and saves the perturbations of a broken input
+
+        scorer = self._scorer(record.target, adapter, images)
+        maps = {}
+        with torch.no_grad(), _without_autocast(images.device):
+            for key, explainer in explainers.items():
+                relevance = explainer.explain(Captured(record, needs[key], adapter, scorer))
+                maps[key] = Saliency.of(relevance, len(images), _size(images), record.target, key)
+                _check_map(checks, maps[key], key)
+        checks.read()
+        return maps
+
+    def evaluate(
+        self, images: Float[Tensor, "B C H W"], maps: Mapping[str, Saliency | Tensor], metrics: Metrics
+    ) -> dict[str, dict[str, Score]]:
+        """Score maps by several metrics, which share what they can.
+
+        Parameters
+        ----------
+        images
+            The images that were explained.
+        maps
+            What `explain` returned; or [B,H,W] tensors of your own, which are scored for the predicted class.
+        metrics
+            Names or specs, metric objects, or a mixture.
+
+        Returns
+        -------
+        dict
+            By method, then by metric, a `Score`; each map is scored for the target that it was made for.
+        """
+        made = _by_key(metrics, Metric, create_metric)
+        images = accept(images, self._bare)
+        adapter = self.adapter(images)
+        checks = Checks()
+        evaluations: dict[Target, Evaluation] = {}
+        scores: dict[str, dict[str, Score]] = {}
+        with torch.no_grad(), _without_autocast(images.device):
+            for key, saliency in self._as_saliency(images, maps, adapter).items():
+                target = saliency.target
+                if target not in evaluations:
+                    evaluations[target] = Evaluation(images, self._scorer(target, adapter, images))
+                scores[key] = {name: metric.evaluate(evaluations[target], saliency) for name, metric in made.items()}
+                for name, score in scores[key].items():
+                    _check_score(checks, score, f"{name} of {key}", len(images))
+        checks.read()
+        return scores
+
+    def adapter(self, images: Float[Tensor, "B C H W"]) -> ModelAdapter:
+        """The adapter for images of this size, found by one probe of the model and kept."""
+        size = tuple(images.shape[1:])
+        if size not in self._adapters:
+            plugins = [entry.made_by for entry in registry().entries["adapters"].values()]
+            self._adapters[size] = adapt(self._bare, probe(self._bare, self._forward, images), plugins)
+        return self._adapters[size]
+
+    def _scorer(self, target: Target, adapter: ModelAdapter, images: Tensor) -> Scorer:
+        autocast = _autocast(images.device)
+
+        def run(images: Tensor) -> Any:
+            with scoring(self.model), autocast():
+                return self._forward(self.model, images)
+
+        return Scorer(run, adapter.scores, target, len(images), self._block or self._fitting_block(adapter, images))
+
+    def _fitting_block(self, adapter: ModelAdapter, images: Tensor) -> int:
+        """How many images the memory budget holds: a layer's input, output and workspace, and the image's own copies."""
+        memory = self._memory
+        if memory is None:
+            memory = 256 * 2**20
+            if images.device.type == "cuda":
+                memory = torch.cuda.get_device_properties(images.device).total_memory // 8
+        each = 4 * (adapter.probe.largest + images[0].numel() * images.element_size())
+        return max(1, memory // each)
+
+    def _as_saliency(
+        self, images: Tensor, maps: Mapping[str, Saliency | Tensor], adapter: ModelAdapter
+    ) -> dict[str, Saliency]:
+        shape = (len(images), *_size(images))
+        predicted: Target | None = None
+        made = {}
+        for key, given in maps.items():
+            if isinstance(given, Tensor):
+                if predicted is None:
+                    with scoring(self.model):
+                        output = self._forward(self.model, images)
+                    predicted = Target.of(None, lambda output=output: adapter.scores(output), len(images))
+                given = Saliency.of(given.to(images.device), len(images), _size(images), predicted, key)
+            if not isinstance(given, Saliency) or given.values.shape != shape:
+                shown = list(given.values.shape) if isinstance(given, Saliency) else type(given).__name__
+                raise MapShapeError(f"map {key!r} must cover the images, {list(shape)}; got {shown}")
+            made[key] = given
+        return made
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    """The module inside `torch.compile` and data-parallel wrappers."""
+    while True:
+        if "_orig_mod" in model._modules:
+            model = model.get_submodule("_orig_mod")
+        elif isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            model = model.module
+        else:
+            return model
+
+
+def _by_key(given: Any, base: type[D], create: Callable[[str], Any]) -> dict[str, D]:
+    """Give each method a key: the string as given, or the object's name; its full spec where two would share one."""
+    listed = [given] if isinstance(given, str | base) else list(given)
+    made: list[tuple[str, D]] = []
+    for item in listed:
+        if isinstance(item, str):
+            if item not in dict(made):
+                made.append((item, create(item)))
+        elif isinstance(item, base):
+            made.append((item.name, item))
+        else:
+            raise InputTypeError(f"expected a name, a spec or an {base.__name__} object, got {item!r}")
+    keyed: dict[str, D] = {}
+    for key, item in made:
+        shared = sum(other == key for other, _ in made) > 1
+        unique = item.spec if shared else key
+        copies = 2
+        while unique in keyed:
+            unique, copies = f"{item.spec} #{copies}", copies + 1
+        keyed[unique] = item
+    return keyed
+
+
+def _size(images: Tensor) -> tuple[int, int]:
+    return images.shape[-2], images.shape[-1]
+
+
+def _check_pass(checks: Checks, record: Record, adapter: ModelAdapter) -> None:
+    checks.add(
+        finite(record.images),
+        lambda bad: NonFiniteInputError(f"images {bad} of the batch hold NaN or infinity; check the preprocessing"),
+    )
+    target, batch = record.target, len(record.images)
+    output = first_tensor(record.output)
+    if output is not None and output.is_floating_point() and output.ndim and len(output) == batch:
+        checks.add(
+            finite(output),
+            lambda bad: NonFiniteOutputError(
+                f"the model gave NaN or infinity for images {bad} of the batch; check its weights, its precision and "
+                "whether the images are normalised as it expects"
+            ),
+        )
+    if target.valid is not None:
+        checks.add(
+            target.valid,
+            lambda bad: TargetError(
+                f"the targets of images {bad} are not classes of this model: expected 0 to {(target.classes or 0) - 1}"
+            ),
+        )
+
+
+def _check_map(checks: Checks, saliency: Saliency, key: str) -> None:
+    checks.add(
+        finite(saliency.raw),
+        lambda bad: NonFiniteMapError(f"{key} gave NaN or infinity for images {bad} of the batch"),
+    )
+    checks.add(
+        ~saliency.degenerate,
+        lambda bad: DegenerateMapWarning(
+            f"{key} found no evidence in images {bad} of the batch: the map is constant, its values are zero"
+        ),
+    )
+
+
+def _check_score(checks: Checks, score: Score, name: str, batch: int) -> None:
+    if score.values.shape != (batch,):
+        raise MapShapeError(f"{name} must be one number per image, [{batch}]; it gave {list(score.values.shape)}")
+    checks.add(
+        finite(score.values),
+        lambda bad: NonFiniteOutputError(f"{name} is NaN or infinite for images {bad} of the batch"),
+    )
+
+
+def _autocast(device: torch.device) -> Callable[[], contextlib.AbstractContextManager[Any]]:
+    """The caller's autocast setting, to be entered again where the model runs."""
+    if not torch.amp.is_autocast_available(device.type):
+        return contextlib.nullcontext
+    enabled, dtype = torch.is_autocast_enabled(device.type), torch.get_autocast_dtype(device.type)
+    return lambda: torch.autocast(device.type, dtype=dtype, enabled=enabled)
+
+
+def _without_autocast(device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """Explainers and metrics compute in the precision that they are given, whatever the model runs in."""
+    if not torch.amp.is_autocast_available(device.type):
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, enabled=False)

@@ -1,0 +1,55 @@
+"""The base of all explainers."""
+
+import inspect
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from jaxtyping import Float
+from torch import Tensor
+
+from xai_core.adapter import ModelAdapter
+from xai_core.capture import Capture, Captured
+from xai_core.saliency import Relevance
+from xai_core.spec import Spec
+
+
+class Described:
+    """Something made from a name and options, which can say its own spec.
+
+    An option is a parameter of `__init__`, kept in an attribute of the same name.
+    """
+
+    name: ClassVar[str]
+
+    @property
+    def spec(self) -> str:
+        """The spec that makes this object: its name and the options that differ from their defaults."""
+        parameters = inspect.signature(type(self)).parameters.values()
+        given = {p.name: getattr(self, p.name, p.default) for p in parameters}
+        return str(Spec(self.name, None, {p.name: given[p.name] for p in parameters if given[p.name] is not p.default}))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.spec}>"
+
+
+class Explainer(Described, ABC):
+    """A method that turns what one pass through a model gave into relevance.
+
+    A subclass sets `name` (lower case, with hyphens), says in `needs` what it wants captured, and computes
+    in `explain`. It never resizes, normalises, moves devices, registers hooks or touches the model; the
+    engine does.
+    """
+
+    @abstractmethod
+    def needs(self, adapter: ModelAdapter) -> Capture:
+        """Say what must be captured of one pass.
+
+        Raises
+        ------
+        UnsuitableError
+            Where the method is not defined for this model; the message says what to use instead.
+        """
+
+    @abstractmethod
+    def explain(self, captured: Captured) -> Float[Tensor, "B h w"] | Relevance:
+        """Give relevance [B,h,w], any range, finite, on the device that the captured tensors are on."""

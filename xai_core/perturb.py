@@ -1,0 +1,187 @@
+"""Perturbation: baselines, rank-threshold masks, and scoring many images within a memory budget."""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from xai_core.errors import OptionError
+from xai_core.target import ScoreKind, Target
+
+Baseline = Literal["zero", "mean", "blur", "noise"] | Tensor
+BLUR_SIZE, BLUR_SIGMA = 11, 5.0
+
+
+class Scorer:
+    """Scores images for the target of a batch, in blocks that fit the memory budget, on the device.
+
+    Parameters
+    ----------
+    run
+        The model without a graph: [N,C,H,W] -> output.
+    logits
+        The class scores [N,K] in an output.
+    target
+        The batch's target.
+    block
+        How many images go through the model at once. Where the device runs out of memory it is halved,
+        down to one, and stays so.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[Tensor], Any],
+        logits: Callable[[Any], Tensor],
+        target: Target,
+        batch: int,
+        block: int,
+    ) -> None:
+        self._run, self._logits, self._target, self._batch = run, logits, target, batch
+        self.block = block
+
+    def __call__(
+        self,
+        images: Float[Tensor, "N C H W"],
+        of: Int[Tensor, " N"] | None = None,
+        kind: ScoreKind = "logit",
+    ) -> Float[Tensor, " N"]:
+        """Score N images.
+
+        Parameters
+        ----------
+        images
+            As the model takes them.
+        of
+            To which image of the batch each belongs, and so which target it is scored for. Default: N is a
+            multiple of B, and the images of the batch come in order, each with its N / B variants together.
+        kind
+            `logit`, or `probability` (softmax). A target that is a callable is scored by what it gives.
+        """
+        if of is None:
+            if len(images) % self._batch:
+                raise ValueError(f"{len(images)} images are not a multiple of the batch of {self._batch}; give `of=`")
+            of = torch.arange(len(images), device=images.device) // (len(images) // self._batch)
+        scores, start = [], 0
+        while start < len(images):
+            part = slice(start, start + self.block)
+            try:
+                output = self._run(images[part])
+            except torch.OutOfMemoryError:
+                if self.block == 1:
+                    raise
+                self.block //= 2
+                continue
+            score = self._target.score(output, lambda output=output: self._logits(output), of[part], kind)
+            scores.append(score.detach().float() if score.dtype.itemsize < 4 else score.detach())
+            start = part.stop
+        return torch.cat(scores)
+
+    def blocks(self, count: int, wanted: Int[Tensor, ""] | None = None) -> Iterator[slice]:
+        """The numbers 0 to `count` in order, in slices of one block each.
+
+        `wanted`, on the device, may say that only so many of them are of any use. The device is not waited
+        for: slices past it are left out once it is known.
+        """
+        known = (lambda: count) if wanted is None else _arriving(wanted)
+        start = 0
+        while True:
+            limit = known()
+            stop = min(start + self.block, count if limit is None else limit)
+            if stop <= start:
+                return
+            yield slice(start, stop)
+            start = stop
+
+
+def _arriving(number: Int[Tensor, ""]) -> Callable[[], int | None]:
+    """Send a number on the device to the host without waiting; the function gives it once it is there."""
+    if number.device.type != "cuda":
+        value: int = number.tolist()
+        return lambda: value
+    host = torch.empty_like(number, device="cpu", pin_memory=True).copy_(number, non_blocking=True)
+    event = torch.cuda.Event()
+    event.record()
+    return lambda: host.tolist() if event.query() else None
+
+
+def baseline_images(baseline: Baseline, images: Float[Tensor, "B C H W"], seed: int = 0) -> Float[Tensor, "B C H W"]:
+    """What pixels are replaced by, in the normalised space that the model takes.
+
+    `zero`; `mean`, each image's own mean colour; `blur`, as in RISE's reference code; `noise`, standard
+    normal, seeded, the same for every image of the batch; or a tensor that broadcasts to [B,C,H,W].
+    """
+    if isinstance(baseline, Tensor):
+        try:
+            return baseline.to(images).expand_as(images)
+        except RuntimeError:
+            raise OptionError(
+                f"a baseline tensor must broadcast to {list(images.shape)}, got {list(baseline.shape)}"
+            ) from None
+    match baseline:
+        case "zero":
+            return torch.zeros_like(images)
+        case "mean":
+            return images.mean((2, 3), keepdim=True).expand_as(images)
+        case "blur":
+            return blur(images)
+        case "noise":
+            generator = torch.Generator().manual_seed(seed)
+            noise = torch.randn(images.shape[1:], generator=generator).to(images, non_blocking=True)
+            return noise.expand_as(images)
+    raise OptionError(f"baseline must be zero, mean, blur, noise or a tensor, not {baseline!r}")
+
+
+def blur(images: Float[Tensor, "B C H W"], size: int = BLUR_SIZE, sigma: float = BLUR_SIGMA) -> Tensor:
+    """Blur as RISE's reference code does: a unit impulse of `size` smoothed by a Gaussian, zero padding.
+
+    The impulse is smoothed by a Gaussian cut at four sigma with reflecting boundary, so that it sums to
+    one; it is separable, and so is applied row by row and column by column.
+    """
+    line = _smoothed_impulse(size, sigma).to(images, non_blocking=True)
+    channels, pad = images.shape[1], size // 2
+    rows = F.conv2d(images, line.view(1, 1, -1, 1).expand(channels, 1, -1, 1), padding=(pad, 0), groups=channels)
+    return F.conv2d(rows, line.view(1, 1, 1, -1).expand(channels, 1, 1, -1), padding=(0, pad), groups=channels)
+
+
+def _smoothed_impulse(size: int, sigma: float) -> Float[Tensor, " size"]:
+    radius = int(4 * sigma + 0.5)
+    offsets = torch.arange(-radius, radius + 1, dtype=torch.float64)
+    gaussian = (-0.5 * (offsets / sigma) ** 2).exp()
+    gaussian /= gaussian.sum()
+    places = size // 2 + offsets.long()
+    period = places % (2 * size)
+    reflected = torch.where(period < size, period, 2 * size - 1 - period)
+    return torch.zeros(size, dtype=torch.float64).index_add(0, reflected, gaussian)
+
+
+def ranks(
+    saliency: Float[Tensor, "B H W"], ties: Literal["stable", "random"] = "stable", seed: int = 0
+) -> Int[Tensor, "B H W"]:
+    """The rank of each pixel, 0 for the most salient; equal pixels by index, or in a seeded random order."""
+    flat = saliency.flatten(1)
+    count = flat.shape[1]
+    if ties == "stable":
+        order = flat.argsort(1, descending=True, stable=True)
+    elif ties == "random":
+        shuffled = torch.randperm(count, generator=torch.Generator().manual_seed(seed)).to(
+            flat.device, non_blocking=True
+        )
+        order = shuffled[flat[:, shuffled].argsort(1, descending=True, stable=True)]
+    else:
+        raise OptionError(f"ties must be stable or random, not {ties!r}")
+    places = torch.arange(count, device=flat.device).expand_as(order)
+    return torch.empty_like(order).scatter_(1, order, places).view_as(saliency)
+
+
+def steps_of(size: tuple[int, int], steps: int | None) -> list[int]:
+    """How many pixels are replaced at each point of a curve, from none to all: W per step, or `steps` equal parts."""
+    pixels = math.prod(size)
+    if steps is None:
+        return [*range(0, pixels, size[1]), pixels]
+    if not 1 <= steps <= pixels:
+        raise OptionError(f"steps must be between 1 and the number of pixels, {pixels}; got {steps}")
+    return [round(i * pixels / steps) for i in range(steps + 1)]

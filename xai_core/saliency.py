@@ -1,0 +1,88 @@
+"""Saliency: a method's raw relevance, resized to the images and normalised to [0, 1]."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from xai_core.errors import MapShapeError
+from xai_core.target import Target
+
+FLAT = 1e-6
+"""A map whose range is below this share of its largest magnitude is constant up to rounding."""
+
+
+class Relevance(NamedTuple):
+    """What an explainer may return instead of one tensor: the map [B,h,w] and its parts [B,P,h,w], one per head, say."""
+
+    map: Float[Tensor, "B h w"]
+    parts: Float[Tensor, "B P h w"]
+
+
+@dataclass(frozen=True, eq=False)
+class Saliency:
+    """Saliency maps of a batch, all on the model's device.
+
+    Attributes
+    ----------
+    values
+        [B,H,W] float32 in [0,1] at the images' size: `raw` resized bilinearly (corners not aligned), then
+        min-max normalised per image. All zero where `degenerate`.
+    raw
+        [B,h,w] relevance as the method gave it, any range.
+    degenerate
+        [B] bool: the raw map is constant, the method found nothing to tell one place from another.
+    target
+        What the maps explain; metrics score the same.
+    parts
+        [B,P,h,w] where a method has parts to show, such as attention heads; as raw as `raw`.
+    """
+
+    values: Float[Tensor, "B H W"]
+    raw: Float[Tensor, "B h w"]
+    degenerate: Bool[Tensor, " B"]
+    target: Target
+    parts: Float[Tensor, "B P h w"] | None = None
+
+    @classmethod
+    def of(
+        cls, relevance: Tensor | Relevance, batch: int, size: tuple[int, int], target: Target, method: str
+    ) -> "Saliency":
+        """Make saliency of what `method` returned for a batch of images of `size` (H, W).
+
+        Raises
+        ------
+        MapShapeError
+            Where the relevance is not a floating-point [B,h,w].
+        """
+        raw, parts = relevance if isinstance(relevance, Relevance) else (relevance, None)
+        if not isinstance(raw, Tensor) or raw.ndim != 3 or len(raw) != batch or not raw.is_floating_point():
+            given = f"{raw.dtype} {list(raw.shape)}" if isinstance(raw, Tensor) else type(raw).__name__
+            raise MapShapeError(
+                f"{method} must return floating-point relevance [B,h,w] with B={batch}; it gave {given}"
+            )
+        raw = raw.detach().float()
+        flat = is_flat(raw)
+        return cls(normalise(resize(raw, size), flat), raw, flat, target, None if parts is None else parts.detach())
+
+
+def resize(maps: Float[Tensor, "B h w"], size: tuple[int, int]) -> Float[Tensor, "B H W"]:
+    """Resize bilinearly, corners not aligned, as every peer does."""
+    if maps.shape[-2:] == size:
+        return maps
+    return F.interpolate(maps[:, None], size, mode="bilinear", align_corners=False)[:, 0]
+
+
+def normalise(maps: Float[Tensor, "B H W"], flat: Bool[Tensor, " B"] | None = None) -> Float[Tensor, "B H W"]:
+    """Min-max normalise each map to [0, 1]; flat maps become zero."""
+    flat = is_flat(maps) if flat is None else flat
+    low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
+    span = (high - low).where(~flat[:, None, None], 1)
+    return ((maps - low) / span).clamp(0, 1).masked_fill(flat[:, None, None], 0)
+
+
+def is_flat(maps: Float[Tensor, "B h w"]) -> Bool[Tensor, " B"]:
+    """Tell which maps are constant up to rounding."""
+    return maps.amax((1, 2)) - maps.amin((1, 2)) <= FLAT * maps.abs().amax((1, 2))
