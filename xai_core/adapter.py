@@ -201,7 +201,8 @@ class TokenAdapter(ModelAdapter):
 
 def adapt(model: nn.Module, probe: Probe, plugins: Iterable[type[ModelAdapter]] = ()) -> ModelAdapter:
     """Choose the first adapter that suits the model: plugins' first, then tokens, feature maps, anything."""
-    for adapter in (*plugins, TokenAdapter, ConvolutionalAdapter):
+    candidates: list[type[ModelAdapter]] = [*plugins, TokenAdapter, ConvolutionalAdapter]
+    for adapter in candidates:
         if adapter.suits(model, probe):
             return adapter(model, probe)
     return ModelAdapter(model, probe)

@@ -178,10 +178,11 @@ def _from_multi_head(
         bias = named.get("in_proj_bias")
         biases = (None, None) if bias is None else bias.chunk(3)[:2]
         with torch.no_grad():
-            return tuple(  # type: ignore[return-value]
+            q, k = (
                 F.linear(tokens, weight, offset).unflatten(-1, (num_heads, -1)).permute(1, 2, 0, 3)
                 for tokens, weight, offset in zip((query, key), weights, biases, strict=True)
             )
+        return q, k
 
     mask = _additive(named.get("attn_mask"), query.dtype)
     if mask is not None and mask.ndim == 3:

@@ -105,7 +105,7 @@ class Captured:
             raise NotCapturedError("this explainer's `needs` did not ask for attention; declare `attention=True`")
         if not self._record.attention:
             raise NoAttentionError(
-                "no attention was seen in this model's forward; use a method for convolutional networks, such as grad-cam"
+                "no attention was seen in this model's forward; use a method for feature maps, such as grad-cam"
             )
         return self._record.attention
 
@@ -332,5 +332,5 @@ def _detached(output: Any) -> Any:
         return copied
     if isinstance(output, tuple | list):
         parts = [_detached(part) for part in output]
-        return output._make(parts) if hasattr(output, "_make") else type(output)(parts)  # type: ignore[union-attr]
+        return output._make(parts) if hasattr(output, "_make") else type(output)(parts)
     return output

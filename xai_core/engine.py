@@ -108,8 +108,8 @@ class Engine:
             images,
             layers,
             attention=any(need.attention for need in needs.values()),
-            bind=lambda output: Target.of(target, lambda: adapter.scores(output), len(images)),
-            score=lambda target, output: target.score(output, lambda: adapter.scores(output), len(images)),
+            bind=lambda output: Target.of(target, output, adapter.scores, len(images)),
+            score=lambda target, output: target.score(output, adapter.scores, len(images)),
         )
         checks = Checks()
         _check_pass(checks, record, adapter)
@@ -180,7 +180,7 @@ class Engine:
         return Scorer(run, adapter.scores, target, len(images), self._block or self._fitting_block(adapter, images))
 
     def _fitting_block(self, adapter: ModelAdapter, images: Tensor) -> int:
-        """How many images the memory budget holds: a layer's input, output and workspace, and the image's own copies."""
+        """How many images the memory budget holds, each with a layer's input, output and workspace."""
         memory = self._memory
         if memory is None:
             memory = 256 * 2**20
@@ -200,7 +200,7 @@ class Engine:
                 if predicted is None:
                     with scoring(self.model):
                         output = self._forward(self.model, images)
-                    predicted = Target.of(None, lambda output=output: adapter.scores(output), len(images))
+                    predicted = Target.of(None, output, adapter.scores, len(images))
                 given = Saliency.of(given.to(images.device), len(images), _size(images), predicted, key)
             if not isinstance(given, Saliency) or given.values.shape != shape:
                 shown = list(given.values.shape) if isinstance(given, Saliency) else type(given).__name__

@@ -75,7 +75,7 @@ class Scorer:
                     raise
                 self.block //= 2
                 continue
-            score = self._target.score(output, lambda output=output: self._logits(output), of[part], kind)
+            score = self._target.score(output, self._logits, of[part], kind)
             scores.append(score.detach().float() if score.dtype.itemsize < 4 else score.detach())
             start = part.stop
         return torch.cat(scores)
@@ -100,12 +100,12 @@ class Scorer:
 def _arriving(number: Int[Tensor, ""]) -> Callable[[], int | None]:
     """Send a number on the device to the host without waiting; the function gives it once it is there."""
     if number.device.type != "cuda":
-        value: int = number.tolist()
+        [value] = number.reshape(1).tolist()
         return lambda: value
-    host = torch.empty_like(number, device="cpu", pin_memory=True).copy_(number, non_blocking=True)
+    host = torch.empty(1, dtype=number.dtype, pin_memory=True).copy_(number, non_blocking=True)
     event = torch.cuda.Event()
     event.record()
-    return lambda: host.tolist() if event.query() else None
+    return lambda: host.tolist()[0] if event.query() else None
 
 
 def baseline_images(baseline: Baseline, images: Float[Tensor, "B C H W"], seed: int = 0) -> Float[Tensor, "B C H W"]:
@@ -165,12 +165,12 @@ def ranks(
     flat = saliency.flatten(1)
     count = flat.shape[1]
     if ties == "stable":
-        order = flat.argsort(1, descending=True, stable=True)
+        order = flat.argsort(dim=1, descending=True, stable=True)
     elif ties == "random":
         shuffled = torch.randperm(count, generator=torch.Generator().manual_seed(seed)).to(
             flat.device, non_blocking=True
         )
-        order = shuffled[flat[:, shuffled].argsort(1, descending=True, stable=True)]
+        order = shuffled[flat[:, shuffled].argsort(dim=1, descending=True, stable=True)]
     else:
         raise OptionError(f"ties must be stable or random, not {ties!r}")
     places = torch.arange(count, device=flat.device).expand_as(order)

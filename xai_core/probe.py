@@ -111,7 +111,7 @@ def _readout(output: Any, tokens: Tensor) -> Readout | None:
         return None
     mean = rows[reads].mean(0)
     alike = (rows[reads] - mean).abs().amax() <= 1e-3 * mean.abs().amax()
-    return Readout(tuple(reads.tolist()), alike.tolist())
+    return Readout(tuple(reads.tolist()), bool(alike.tolist()))
 
 
 @dataclass

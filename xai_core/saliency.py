@@ -15,7 +15,7 @@ FLAT = 1e-6
 
 
 class Relevance(NamedTuple):
-    """What an explainer may return instead of one tensor: the map [B,h,w] and its parts [B,P,h,w], one per head, say."""
+    """What an explainer may return instead of one tensor: the map, and its parts, such as attention heads."""
 
     map: Float[Tensor, "B h w"]
     parts: Float[Tensor, "B P h w"]

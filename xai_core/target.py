@@ -30,8 +30,8 @@ class Target:
     classes: int | None = None
 
     @classmethod
-    def of(cls, target: TargetLike, logits: Callable[[], Tensor], batch: int) -> "Target":
-        """Bind what a user gave to a batch of `batch` images whose scores are `logits()`, [B, K].
+    def of(cls, target: TargetLike, output: Any, logits: Callable[[Any], Tensor], batch: int) -> "Target":
+        """Bind what a user gave to the output for a batch, in which `logits` finds the scores [B,K].
 
         Raises
         ------
@@ -40,7 +40,7 @@ class Target:
         """
         if callable(target):
             return cls(None, target)
-        scores = logits().detach()
+        scores = logits(output).detach()
         classes = scores.shape[1]
         if target is None:
             return cls(scores.argmax(1), None, None, classes)
@@ -62,7 +62,7 @@ class Target:
         return cls(ids.clamp(0, classes - 1), None, valid, classes)
 
     def score(
-        self, output: Any, logits: Callable[[], Tensor], of: Tensor | int, kind: ScoreKind = "logit"
+        self, output: Any, logits: Callable[[Any], Tensor], of: Tensor | int, kind: ScoreKind = "logit"
     ) -> Float[Tensor, " N"]:
         """Score N outputs; `of` [N] says to which image of the batch each belongs, or is B: each to its own.
 
@@ -84,7 +84,7 @@ class Target:
                 )
             return scores
         assert self.ids is not None
-        scores = logits()
+        scores = logits(output)
         if kind == "probability":
             scores = scores.float() if scores.dtype.itemsize < 4 else scores
             scores = scores.sigmoid() if scores.shape[1] == 1 else scores.softmax(1)

@@ -28,7 +28,8 @@ class Rollout(xai.Explainer):
     heads
         How heads are fused: `mean`, `max` or `min`.
     discard_ratio
-        The share of each layer's fused weights, the smallest, that is set to zero; in [0, 1). The class token's own weight on itself is kept, as there.
+        The share of each layer's fused weights, the smallest, that is set to zero; in [0, 1). The class token's own weight
+        on itself is kept, as there.
     """
 
     name = "rollout"
@@ -92,4 +93,10 @@ class Rollout(xai.Explainer):
         )
 
     def _fuse(self, rows: Float[Tensor, "B heads rows N"]) -> Float[Tensor, "B rows N"]:
-        return {"mean": rows.mean, "max": rows.amax, "min": rows.amin}[self.heads](1)
+        match self.heads:
+            case "mean":
+                return rows.mean(1)
+            case "max":
+                return rows.amax(1)
+            case "min":
+                return rows.amin(1)

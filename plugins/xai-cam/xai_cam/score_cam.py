@@ -51,11 +51,12 @@ class ScoreCAM(xai.Explainer):
         maps = activation.flatten(0, 1)  # [BK,h,w]
         flat = maps.amax((1, 2)) == maps.amin((1, 2))
         order = flat.argsort(stable=True)
+        size = (captured.images.shape[-2], captured.images.shape[-1])
         images, scores = captured.images, maps.new_zeros(len(maps))
         for part in captured.score.blocks(len(maps), (~flat).sum()):
             chosen = order[part]
             of = chosen // channels
-            masked = images[of] * masks(maps[chosen], images.shape[-2:]).to(images)
+            masked = images[of] * masks(maps[chosen], size).to(images)
             scores[chosen] = captured.score(masked, of, self.score).to(scores)
         weights = scores.view(batch, channels)
         flat = flat.view(batch, channels)
