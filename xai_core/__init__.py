@@ -2,7 +2,8 @@
 
 from xai_core.adapter import ModelAdapter
 from xai_core.attention import AttentionLayer
-from xai_core.capture import Capture, Captured
+from xai_core.capture import Capture
+from xai_core.captured import Captured
 from xai_core.engine import Engine
 from xai_core.errors import XAIError
 from xai_core.explainer import Explainer

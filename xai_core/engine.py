@@ -9,7 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from xai_core.adapter import ModelAdapter, adapt
-from xai_core.capture import Captured, Forward, Record, capture, first_tensor, scoring
+from xai_core.capture import Forward, Record, capture, first_tensor, scoring
+from xai_core.captured import Captured
 from xai_core.checks import Checks, accept, finite
 from xai_core.errors import (
     DegenerateMapWarning,

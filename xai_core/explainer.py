@@ -8,7 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xai_core.adapter import ModelAdapter
-from xai_core.capture import Capture, Captured
+from xai_core.capture import Capture
+from xai_core.captured import Captured
 from xai_core.saliency import Relevance
 from xai_core.spec import Spec
 

@@ -3,13 +3,11 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float
+from PIL.Image import Image
 from torch import Tensor, nn
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +29,7 @@ class LoadedModel:
     """
 
     model: nn.Module
-    preprocess: Callable[["Image | Tensor"], Float[Tensor, "C h w"]]
+    preprocess: Callable[[Image | Tensor], Float[Tensor, "C h w"]]
     class_names: Sequence[str] | None = None
     restore: Callable[[Tensor], Tensor] | None = None
     spec: str = ""
@@ -55,13 +53,14 @@ class Sample:
         [N,4] as (left, top, right, bottom) in pixels, where known.
     """
 
-    image: "Image | Tensor"
+    image: Image | Tensor
     id: str
     target: int | None = None
     mask: Bool[Tensor, "H W"] | None = None
     boxes: Float[Tensor, "N 4"] | None = None
 
 
+@runtime_checkable
 class Dataset(Protocol):
     """A map-style data set of samples. Nothing is decoded before it is asked for."""
 

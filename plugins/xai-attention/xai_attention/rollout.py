@@ -28,8 +28,8 @@ class Rollout(xai.Explainer):
     heads
         How heads are fused: `mean`, `max` or `min`.
     discard_ratio
-        The share of each layer's fused weights, the smallest, that is set to zero; in [0, 1). The class token's own weight
-        on itself is kept, as there.
+        The share of each layer's fused weights, the smallest, that is set to zero; in [0, 1). The class
+        token's own weight on itself is kept, as there.
     """
 
     name = "rollout"

@@ -1,0 +1,77 @@
+"""What all tests share: a seed, and small random models of each family, made anew for each test."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
+class SmallCNN(nn.Module):
+    """Convolutions with in-place ReLU, batch norm, a residual addition in place, pooling and a linear head."""
+
+    def __init__(self, classes: int = 5) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(inplace=True))
+        self.body = nn.Sequential(nn.Conv2d(8, 8, 3, 1, 1), nn.BatchNorm2d(8))
+        self.last = nn.Sequential(nn.Conv2d(8, 12, 3, 2, 1), nn.BatchNorm2d(12), nn.ReLU(inplace=True), nn.Dropout(0.5))
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.head = nn.Linear(12, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        x += self.body(x)
+        x = self.last(nn.functional.relu_(x))
+        return self.head(nn.functional.relu_(self.pool(x)).flatten(1))
+
+
+def fused_vit(classes: int = 5, **options: object) -> nn.Module:
+    import timm
+
+    options = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 3, "num_heads": 4, **options}
+    return timm.create_model("vit_tiny_patch16_224", num_classes=classes, **options)
+
+
+def torchvision_vit(classes: int = 5) -> nn.Module:
+    from torchvision.models import VisionTransformer
+
+    model = VisionTransformer(32, 8, num_layers=3, num_heads=4, hidden_dim=32, mlp_dim=64, num_classes=classes)
+    nn.init.normal_(model.heads.head.weight)  # torchvision starts heads at zero, which no map can explain
+    return model
+
+
+FAMILIES: dict[str, Callable[[], nn.Module]] = {
+    "cnn": SmallCNN,
+    "fused vit": fused_vit,
+    "torchvision vit": torchvision_vit,
+}
+
+
+def settled(model: nn.Module) -> nn.Module:
+    """Give batch norm statistics that differ from their start, and weights that are not near zero; evaluation mode."""
+    with torch.no_grad():
+        for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+            if name.endswith("running_mean"):
+                tensor.normal_(0, 0.1)
+            elif name.endswith("running_var"):
+                tensor.uniform_(0.5, 1.5)
+            elif tensor.is_floating_point():
+                tensor.add_(torch.randn_like(tensor) * 0.1)
+    return model.eval()
+
+
+@pytest.fixture(params=FAMILIES)
+def model(request: pytest.FixtureRequest) -> nn.Module:
+    """A small random model of each family, in evaluation mode."""
+    torch.manual_seed(0)
+    return settled(FAMILIES[request.param]())
+
+
+@pytest.fixture
+def images() -> Tensor:
+    return torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
