@@ -6,6 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import xai_core as xai
+from xai_core.errors import UnsuitableError
+
 
 @pytest.fixture(autouse=True)
 def seeded() -> None:
@@ -75,3 +78,23 @@ def model(request: pytest.FixtureRequest) -> nn.Module:
 @pytest.fixture
 def images() -> Tensor:
     return torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+
+
+def suitable(engine: xai.Engine, images: Tensor) -> list[str]:
+    """The names of all installed explainers that suit the model."""
+    adapter = engine.adapter(images)
+    names = []
+    for name in xai.list_explainers():
+        try:
+            xai.create_explainer(name).needs(adapter)
+        except UnsuitableError:
+            continue
+        names.append(name)
+    return names
+
+
+def assert_same(ours: dict[str, xai.Saliency], theirs: dict[str, xai.Saliency], atol: float = 1e-5) -> None:
+    assert ours.keys() == theirs.keys()
+    for name, saliency in ours.items():
+        difference = (saliency.values - theirs[name].values).abs().amax().item()
+        assert difference <= atol, f"{name} differs by {difference}"

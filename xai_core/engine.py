@@ -150,14 +150,16 @@ class Engine:
         images = accept(images, self._bare)
         adapter = self.adapter(images)
         checks = Checks()
-        evaluations: dict[Target, Evaluation] = {}
+        saliencies = self._as_saliency(images, maps, adapter)
+        evaluations = {
+            target: Evaluation(images, self._scorer(target, adapter, images))
+            for target in dict.fromkeys(saliency.target for saliency in saliencies.values())
+        }
         scores: dict[str, dict[str, Score]] = {}
         with torch.no_grad(), _without_autocast(images.device):
-            for key, saliency in self._as_saliency(images, maps, adapter).items():
-                target = saliency.target
-                if target not in evaluations:
-                    evaluations[target] = Evaluation(images, self._scorer(target, adapter, images))
-                scores[key] = {name: metric.evaluate(evaluations[target], saliency) for name, metric in made.items()}
+            for key, saliency in saliencies.items():
+                evaluation = evaluations[saliency.target]
+                scores[key] = {name: metric.evaluate(evaluation, saliency) for name, metric in made.items()}
                 for name, score in scores[key].items():
                     _check_score(checks, score, f"{name} of {key}", len(images))
         checks.read()
@@ -165,6 +167,7 @@ class Engine:
 
     def adapter(self, images: Float[Tensor, "B C H W"]) -> ModelAdapter:
         """The adapter for images of this size, found by one probe of the model and kept."""
+        images = accept(images, self._bare)
         size = tuple(images.shape[1:])
         if size not in self._adapters:
             plugins = [entry.made_by for entry in registry().entries["adapters"].values()]

@@ -86,16 +86,16 @@ def probe(model: nn.Module, forward: Forward, images: Float[Tensor, "B C H W"]) 
         AttentionReader(1, watch.attend),
     ):
         output = forward(model, images[:1].detach().clone().requires_grad_().clone())
-    last = watch.last
-    tokens = last is not None and last.layout in ("NLC", "LNC")
-    return Probe(
-        size=watch.size,
-        features=watch.features,
-        last=last,
-        mixed=watch.mixed(last) if last and tokens else None,
-        readout=_readout(output, watch.tokens[last.layer]) if last and tokens else None,
-        largest=watch.largest,
-    )
+        last = watch.last
+        tokens = last is not None and last.layout in ("NLC", "LNC")
+        return Probe(
+            size=watch.size,
+            features=watch.features,
+            last=last,
+            mixed=watch.mixed(last) if last and tokens else None,
+            readout=_readout(output, watch.tokens[last.layer]) if last and tokens else None,
+            largest=watch.largest,
+        )
 
 
 def _readout(output: Any, tokens: Tensor) -> Readout | None:

@@ -1,0 +1,309 @@
+"""What the engine promises of every explainer, on a CNN, a ViT with fused attention and a torchvision ViT."""
+
+import copy
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import torch
+from conftest import SmallCNN, assert_same, settled, suitable
+from torch import Tensor, nn
+
+import xai_core as xai
+
+Maps = dict[str, xai.Saliency]
+
+
+def explain_all(model: nn.Module, images: Tensor, **options: Any) -> Maps:
+    engine = xai.Engine(model)
+    return engine.explain(images, suitable(engine, images), **options)
+
+
+def trace(model: nn.Module) -> dict[str, Any]:
+    """Everything about a model that an explanation could change."""
+    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    return {
+        "values": {name: tensor.detach().clone() for name, tensor in tensors.items()},
+        "identities": {name: id(tensor) for name, tensor in tensors.items()},
+        "requires_grad": {name: tensor.requires_grad for name, tensor in tensors.items()},
+        "grad": {name: tensor.grad for name, tensor in tensors.items()},
+        "training": {name: module.training for name, module in model.named_modules()},
+        "attributes": {name: sorted(vars(module)) for name, module in model.named_modules()},
+        "hooks": {
+            name: [len(hooks) for key, hooks in vars(module).items() if "hooks" in key and hooks is not None]
+            for name, module in model.named_modules()
+        },
+        "grad mode": torch.is_grad_enabled(),
+    }
+
+
+@pytest.fixture(autouse=True)
+def leaves_no_trace(model: nn.Module) -> Iterator[None]:
+    """Every test here holds this too: the model comes out as it went in."""
+    before = trace(model)
+    yield
+    after = trace(model)
+    torch.testing.assert_close(after.pop("values"), before.pop("values"), atol=0, rtol=0)
+    assert after == before
+
+
+def test_every_family_has_methods(model: nn.Module, images: Tensor) -> None:
+    expected = {"grad-cam", "score-cam"} | ({"rollout", "head-attention"} if not isinstance(model, SmallCNN) else set())
+    assert expected <= set(suitable(xai.Engine(model), images))
+
+
+def test_values_are_normalised_finite_and_float32(model: nn.Module, images: Tensor) -> None:
+    for saliency in explain_all(model, images).values():
+        assert saliency.values.shape == (3, 32, 32)
+        assert saliency.values.dtype == torch.float32
+        assert saliency.raw.ndim == 3
+        assert not saliency.degenerate.any()
+        assert torch.equal(saliency.values.amin((1, 2)), torch.zeros(3))
+        assert torch.equal(saliency.values.amax((1, 2)), torch.ones(3))
+
+
+def test_frozen_model(model: nn.Module, images: Tensor) -> None:
+    frozen = copy.deepcopy(model).requires_grad_(False)
+    before = trace(frozen)
+    assert_same(explain_all(frozen, images), explain_all(model, images))
+    assert trace(frozen)["requires_grad"] == before["requires_grad"]
+
+
+def test_in_place_activations(model: nn.Module, images: Tensor) -> None:
+    not_in_place = copy.deepcopy(model)
+    for module in not_in_place.modules():
+        if hasattr(module, "inplace"):
+            module.inplace = False
+    assert_same(explain_all(model, images), explain_all(not_in_place, images), atol=0)
+
+
+def test_bfloat16(model: nn.Module, images: Tensor) -> None:
+    half = copy.deepcopy(model).bfloat16()
+    for name, saliency in explain_all(half, images).items():
+        assert saliency.values.dtype == torch.float32
+        whole = explain_all(model, images, target=saliency.target.ids)[name]
+        both = torch.stack([saliency.values.flatten(1), whole.values.flatten(1)], 1)
+        assert min(pair.corrcoef()[0, 1] for pair in both) > 0.95, name
+
+
+def test_float32_images_are_taken_by_a_bfloat16_model(model: nn.Module, images: Tensor) -> None:
+    half = copy.deepcopy(model).bfloat16()
+    assert_same(explain_all(half, images), explain_all(half, images.bfloat16()), atol=0)
+
+
+def test_double(model: nn.Module, images: Tensor) -> None:
+    assert_same(explain_all(model, images), explain_all(copy.deepcopy(model).double(), images.double()), atol=1e-4)
+
+
+def test_channels_last(model: nn.Module, images: Tensor) -> None:
+    last = copy.deepcopy(model).to(memory_format=torch.channels_last)
+    assert_same(explain_all(last, images.to(memory_format=torch.channels_last)), explain_all(model, images))
+
+
+def compiled_before(model: nn.Module, images: Tensor) -> xai.Engine:
+    compiled = torch.compile(model, backend="eager")
+    compiled(images)
+    return xai.Engine(compiled)
+
+
+def compiled_after(model: nn.Module, images: Tensor) -> xai.Engine:
+    engine = xai.Engine(model)
+    engine.explain(images, "grad-cam")
+    model.compile(backend="eager")
+    model(images)
+    return engine
+
+
+def compiled_inside(model: nn.Module, images: Tensor) -> xai.Engine:
+    for child in model.children():
+        child.compile(backend="eager")
+    with torch.no_grad():
+        model(images)
+    return xai.Engine(model)
+
+
+@pytest.mark.parametrize("compiled", [compiled_before, compiled_after, compiled_inside])
+def test_compiled(model: nn.Module, images: Tensor, compiled: Callable[[nn.Module, Tensor], xai.Engine]) -> None:
+    torch.compiler.reset()
+    engine = compiled(copy.deepcopy(model), images)
+    methods = suitable(engine, images)
+    assert_same(engine.explain(images, methods), xai.Engine(model).explain(images, methods))
+    with torch.no_grad():
+        torch.testing.assert_close(engine.model(images), model(images))
+
+
+def test_a_compiled_model_still_runs_compiled_afterwards(model: nn.Module, images: Tensor) -> None:
+    torch.compiler.reset()
+    runs = []
+
+    def backend(graph: torch.fx.GraphModule, _: list[Tensor]) -> Callable[..., Any]:
+        return lambda *inputs: (runs.append(1), graph.forward(*inputs))[1]
+
+    compiled = torch.compile(copy.deepcopy(model), backend=backend)
+    with torch.no_grad():
+        compiled(images)
+        xai.Engine(compiled).explain(images, "grad-cam")
+        runs.clear()
+        compiled(images)
+    assert runs
+
+
+def test_data_parallel(model: nn.Module, images: Tensor) -> None:
+    assert_same(explain_all(nn.DataParallel(model), images), explain_all(model, images), atol=0)
+
+
+class Deliberate(Exception):
+    pass
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_exception_inside_the_model(model: nn.Module, images: Tensor, training: bool) -> None:
+    engine = xai.Engine(model)
+    methods = suitable(engine, images)
+    model.train(training)
+    before = trace(model)
+    for call in range(1, 4):
+        calls = iter(range(1, 100))
+
+        def fail(*_: Any, call: int = call, calls: Iterator[int] = calls) -> None:
+            if next(calls) == call:
+                raise Deliberate
+
+        handle = list(model.modules())[-1].register_forward_hook(fail)
+        with pytest.raises(Deliberate):
+            engine.evaluate(images, engine.explain(images, methods), "deletion")
+        handle.remove()
+        assert trace(model)["training"] == before["training"]
+        assert trace(model)["hooks"] == before["hooks"]
+    model.eval()
+
+
+def test_exception_inside_the_target(model: nn.Module, images: Tensor) -> None:
+    def target(output: Tensor) -> Tensor:
+        raise Deliberate
+
+    with pytest.raises(Deliberate):
+        explain_all(model, images, target=target)
+
+
+@pytest.mark.parametrize("where", ["needs", "explain"])
+def test_exception_inside_an_explainer(model: nn.Module, images: Tensor, where: str) -> None:
+    class Broken(xai.Explainer):
+        name = "broken"
+
+        def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+            if where == "needs":
+                raise Deliberate
+            return xai.Capture(activations=(adapter.default_layer,), gradients=True)
+
+        def explain(self, captured: xai.Captured) -> Tensor:
+            raise Deliberate
+
+    with pytest.raises(Deliberate):
+        xai.Engine(model).explain(images, ["grad-cam", Broken()])
+
+
+def test_train_mode(model: nn.Module, images: Tensor) -> None:
+    expected = explain_all(model, images)
+    training = copy.deepcopy(model).train()
+    next(training.children()).eval()
+    before = trace(training)
+    engine = xai.Engine(training)
+    maps = engine.explain(images, suitable(engine, images))
+    engine.evaluate(images, maps, ["deletion", "insertion"])
+    assert_same(maps, expected, atol=0)
+    after = trace(training)
+    torch.testing.assert_close(after.pop("values"), before.pop("values"), atol=0, rtol=0)
+    assert after == before
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_two_threads_on_one_model(model: nn.Module, images: Tensor, training: bool) -> None:
+    """Each thread explains its own images, 40 times, and gets what it would get alone."""
+    batches = [images, images.flip(3)]
+    methods = [name for name in suitable(xai.Engine(model), images) if name != "score-cam"]
+    expected = [xai.Engine(model).explain(batch, methods) for batch in batches]
+    model.train(training)
+    start = threading.Barrier(2)
+
+    def work(i: int) -> list[Maps]:
+        engine = xai.Engine(model)
+        start.wait()
+        return [engine.explain(batches[i], methods) for _ in range(40)]
+
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(work, range(2)))
+    assert all(module.training == training for module in model.modules())
+    model.eval()
+    for i, maps in enumerate(answers):
+        assert len(maps) == 40
+        for given in maps:
+            assert_same(given, expected[i])
+
+
+def test_a_batch_is_its_single_images(model: nn.Module, images: Tensor) -> None:
+    together = explain_all(model, images)
+    for i in range(len(images)):
+        for name, saliency in explain_all(model, images[i : i + 1]).items():
+            torch.testing.assert_close(saliency.values[0], together[name].values[i], atol=1e-5, rtol=0)
+
+
+def test_the_same_call_gives_the_same_map_and_score(model: nn.Module, images: Tensor) -> None:
+    engine = xai.Engine(model)
+    methods = suitable(engine, images)
+    first, second = (engine.explain(images, methods) for _ in range(2))
+    assert_same(first, second, atol=0)
+    metrics = ["deletion:ties=random,baseline=noise,seed=3", "insertion"]
+    one, two = (engine.evaluate(images, first, metrics) for _ in range(2))
+    for method in methods:
+        for metric in metrics:
+            assert torch.equal(one[method][metric].values, two[method][metric].values)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
+def test_the_callers_grad_mode_does_not_matter(model: nn.Module, images: Tensor, mode: Any) -> None:
+    with mode():
+        maps = explain_all(model, images.clone())
+    assert_same(maps, explain_all(model, images), atol=0)
+
+
+def test_the_callers_autocast_reaches_the_model_only(model: nn.Module, images: Tensor) -> None:
+    kinds = []
+    handle = model.register_forward_hook(lambda _, __, output: kinds.append(output.dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        engine = xai.Engine(model)
+        maps = engine.explain(images, suitable(engine, images))
+        engine.evaluate(images, maps, "insertion:steps=4")
+    handle.remove()
+    assert set(kinds) == {torch.bfloat16}
+    assert all(saliency.values.dtype == torch.float32 for saliency in maps.values())
+
+
+def test_a_map_does_not_hold_the_graph(model: nn.Module, images: Tensor) -> None:
+    for saliency in explain_all(model, images.requires_grad_()).values():
+        assert not saliency.values.requires_grad
+        assert not saliency.raw.requires_grad
+
+
+def test_a_trunk_under_no_grad(images: Tensor, model: nn.Module) -> None:
+    """A `no_grad` block inside the model that holds the layer does not cut the gradient after it."""
+
+    class FrozenTrunk(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cnn = settled(SmallCNN())
+
+        def forward(self, x: Tensor) -> Tensor:
+            with torch.no_grad():
+                x = self.cnn.last(self.cnn.stem(x))
+            return self.cnn.head(self.cnn.pool(x).flatten(1))
+
+    frozen = FrozenTrunk().eval()
+    layer = xai.Engine(frozen).adapter(images).default_layer
+    maps = xai.Engine(frozen).explain(images, "grad-cam", target=1)["grad-cam"]
+    features = frozen.cnn.last(frozen.cnn.stem(images)).detach()
+    expected = (frozen.cnn.head.weight[1][:, None, None] / features[0, 0].numel() * features).sum(1).relu()
+    assert layer == "cnn.last"
+    torch.testing.assert_close(maps.raw, expected.detach(), atol=1e-6, rtol=1e-5)
