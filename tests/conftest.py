@@ -28,8 +28,9 @@ class SmallCNN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)
-        x += self.body(x)
-        x = self.last(nn.functional.relu_(x))
+        residual = self.body(x)
+        residual += x
+        x = self.last(nn.functional.relu_(residual))
         return self.head(nn.functional.relu_(self.pool(x)).flatten(1))
 
 
@@ -64,7 +65,7 @@ def settled(model: nn.Module) -> nn.Module:
             elif name.endswith("running_var"):
                 tensor.uniform_(0.5, 1.5)
             elif tensor.is_floating_point():
-                tensor.add_(torch.randn_like(tensor) * 0.1)
+                tensor.add_(torch.randn_like(tensor) * 0.5 / max(1, tensor.numel() // max(1, len(tensor)) if tensor.ndim else 1) ** 0.5)
     return model.eval()
 
 

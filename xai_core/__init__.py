@@ -2,7 +2,7 @@
 
 from xai_core.adapter import ModelAdapter
 from xai_core.attention import AttentionLayer
-from xai_core.capture import Capture
+from xai_core.capture import Capture, Layer
 from xai_core.captured import Captured
 from xai_core.engine import Engine
 from xai_core.errors import XAIError
@@ -23,7 +23,7 @@ from xai_core.registry import (
 )
 from xai_core.saliency import Relevance, Saliency
 from xai_core.source import Dataset, DatasetSource, LoadedModel, ModelSource, Sample
-from xai_core.target import ScoreKind, TargetLike
+from xai_core.target import TargetLike
 
 __all__ = [
     "AttentionLayer",
@@ -35,6 +35,7 @@ __all__ = [
     "Engine",
     "Evaluation",
     "Explainer",
+    "Layer",
     "LoadedModel",
     "Metric",
     "ModelAdapter",
@@ -44,7 +45,6 @@ __all__ = [
     "Saliency",
     "Sample",
     "Score",
-    "ScoreKind",
     "Scorer",
     "TargetLike",
     "XAIError",

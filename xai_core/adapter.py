@@ -51,7 +51,7 @@ class ModelAdapter:
         """The (h, w) of the default layer."""
         return self.features(self.default_layer).grid
 
-    def layer_name(self, layer: Layer | int) -> str:
+    def layer_name(self, layer: Layer) -> str:
         """The name of a layer given by name or as the module itself.
 
         Raises

@@ -23,7 +23,8 @@ from xai_core.attention import AttentionLayer, AttentionReader
 from xai_core.errors import LayerError, NotConnectedError
 from xai_core.target import Target
 
-Layer = str | nn.Module
+Layer = str | int | nn.Module
+"""A layer by module name (an integer stands for a name such as `7`) or the module itself."""
 Forward = Callable[[nn.Module, Tensor], Any]
 
 

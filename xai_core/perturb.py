@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -10,9 +10,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from xai_core.errors import OptionError
-from xai_core.target import ScoreKind, Target
+from xai_core.target import Target
 
-Baseline = Literal["zero", "mean", "blur", "noise"] | Tensor
+Baseline = str | Tensor
+"""`zero`, `mean`, `blur`, `noise`, or a tensor: see `baseline_images`."""
 BLUR_SIZE, BLUR_SIGMA = 11, 5.0
 
 
@@ -47,7 +48,7 @@ class Scorer:
         self,
         images: Float[Tensor, "N C H W"],
         of: Int[Tensor, " N"] | None = None,
-        kind: ScoreKind = "logit",
+        kind: str = "logit",
     ) -> Float[Tensor, " N"]:
         """Score N images.
 
@@ -158,9 +159,7 @@ def _smoothed_impulse(size: int, sigma: float) -> Float[Tensor, " size"]:
     return torch.zeros(size, dtype=torch.float64).index_add(0, reflected, gaussian)
 
 
-def ranks(
-    saliency: Float[Tensor, "B H W"], ties: Literal["stable", "random"] = "stable", seed: int = 0
-) -> Int[Tensor, "B H W"]:
+def ranks(saliency: Float[Tensor, "B H W"], ties: str = "stable", seed: int = 0) -> Int[Tensor, "B H W"]:
     """The rank of each pixel, 0 for the most salient; equal pixels by index, or in a seeded random order."""
     flat = saliency.flatten(1)
     count = flat.shape[1]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -12,8 +12,6 @@ from xai_core.errors import TargetError
 
 TargetLike = int | Sequence[int] | Tensor | Callable[[Any], Tensor] | None
 """None (the predicted class), a class id, one id per image, or a callable from output to [B] numbers."""
-
-ScoreKind = Literal["logit", "probability"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +60,7 @@ class Target:
         return cls(ids.clamp(0, classes - 1), None, valid, classes)
 
     def score(
-        self, output: Any, logits: Callable[[Any], Tensor], of: Tensor | int, kind: ScoreKind = "logit"
+        self, output: Any, logits: Callable[[Any], Tensor], of: Tensor | int, kind: str = "logit"
     ) -> Float[Tensor, " N"]:
         """Score N outputs; `of` [N] says to which image of the batch each belongs, or is B: each to its own.
 

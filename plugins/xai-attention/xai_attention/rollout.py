@@ -1,7 +1,6 @@
 """Attention rollout."""
 
 from collections.abc import Iterator
-from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -34,7 +33,7 @@ class Rollout(xai.Explainer):
 
     name = "rollout"
 
-    def __init__(self, heads: Literal["mean", "max", "min"] = "mean", discard_ratio: float = 0.0) -> None:
+    def __init__(self, heads: str = "mean", discard_ratio: float = 0.0) -> None:
         if heads not in ("mean", "max", "min"):
             raise OptionError(f"heads must be mean, max or min, not {heads!r}")
         if not 0 <= discard_ratio < 1:
@@ -98,5 +97,5 @@ class Rollout(xai.Explainer):
                 return rows.mean(1)
             case "max":
                 return rows.amax(1)
-            case "min":
+            case _:
                 return rows.amin(1)

@@ -17,17 +17,17 @@ class GradCAM(xai.Explainer):
     Parameters
     ----------
     layer
-        Module name; default: the last spatial features, which the adapter finds.
+        Module name or module; default: the last spatial features, which the adapter finds.
     """
 
     name = "grad-cam"
 
-    def __init__(self, layer: str | None = None) -> None:
+    def __init__(self, layer: xai.Layer | None = None) -> None:
         self.layer = layer
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
         """One layer's activation and gradient."""
-        return xai.Capture(activations=(self.layer or adapter.default_layer,), gradients=True)
+        return xai.Capture(activations=(adapter.default_layer if self.layer is None else self.layer,), gradients=True)
 
     def explain(self, captured: xai.Captured) -> Float[Tensor, "B h w"]:
         """Weight each channel by its mean gradient."""

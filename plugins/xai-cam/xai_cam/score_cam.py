@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
+from xai_core.errors import OptionError
 
 
 class ScoreCAM(xai.Explainer):
@@ -24,7 +25,7 @@ class ScoreCAM(xai.Explainer):
     Parameters
     ----------
     layer
-        Module name; default: the last spatial features, which the adapter finds.
+        Module name or module; default: the last spatial features, which the adapter finds.
     score
         `probability` (softmax) or `logit`.
     channel_softmax
@@ -34,15 +35,17 @@ class ScoreCAM(xai.Explainer):
     name = "score-cam"
 
     def __init__(
-        self, layer: str | None = None, score: xai.ScoreKind = "probability", channel_softmax: bool = False
+        self, layer: xai.Layer | None = None, score: str = "probability", channel_softmax: bool = False
     ) -> None:
+        if score not in ("probability", "logit"):
+            raise OptionError(f"score must be probability or logit, not {score!r}")
         self.layer = layer
         self.score = score
         self.channel_softmax = channel_softmax
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
         """One layer's activation; the masked images are scored afterwards."""
-        return xai.Capture(activations=(self.layer or adapter.default_layer,))
+        return xai.Capture(activations=(adapter.default_layer if self.layer is None else self.layer,))
 
     def explain(self, captured: xai.Captured) -> Float[Tensor, "B h w"]:
         """Score the image through each channel that is not flat, in blocks."""

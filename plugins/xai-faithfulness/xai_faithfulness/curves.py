@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -19,7 +19,7 @@ def curve(
     ranks: Int[Tensor, "B H W"],
     counts: Sequence[int],
     ends: tuple[Float[Tensor, " B"], Float[Tensor, " B"]],
-    kind: xai.ScoreKind = "probability",
+    kind: str = "probability",
 ) -> Float[Tensor, "B S"]:
     """Score images on the way from `start` to `finish`, pixel by pixel in the order of their ranks.
 
@@ -68,12 +68,16 @@ class Walk(xai.Metric):
         self,
         steps: int | None = None,
         baseline: xai.Baseline | None = None,
-        score: xai.ScoreKind = "probability",
-        ties: Literal["stable", "random"] = "stable",
+        score: str = "probability",
+        ties: str = "stable",
         seed: int = 0,
     ) -> None:
         if score not in ("probability", "logit"):
             raise OptionError(f"score must be probability or logit, not {score!r}")
+        if ties not in ("stable", "random"):
+            raise OptionError(f"ties must be stable or random, not {ties!r}")
+        if steps is not None and steps < 1:
+            raise OptionError(f"steps must be at least 1, got {steps}")
         self.steps = steps
         self.baseline = baseline
         self.score = score
