@@ -9,6 +9,8 @@ from torch import Tensor, nn
 import xai_core as xai
 from xai_core.errors import UnsuitableError
 
+torch.set_num_threads(1)  # small models gain nothing from more, and lose much where cores are shared
+
 
 @pytest.fixture(autouse=True)
 def seeded() -> None:
@@ -65,7 +67,11 @@ def settled(model: nn.Module) -> nn.Module:
             elif name.endswith("running_var"):
                 tensor.uniform_(0.5, 1.5)
             elif tensor.is_floating_point():
-                tensor.add_(torch.randn_like(tensor) * 0.5 / max(1, tensor.numel() // max(1, len(tensor)) if tensor.ndim else 1) ** 0.5)
+                tensor.add_(
+                    torch.randn_like(tensor)
+                    * 0.5
+                    / max(1, tensor.numel() // max(1, len(tensor)) if tensor.ndim else 1) ** 0.5
+                )
     return model.eval()
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import timm
 import torch
-from conftest import fused_vit, settled
 from torch import Tensor, nn
 from torchvision.models import swin_t, vit_b_16
 from transformers import ViTConfig, ViTForImageClassification
@@ -15,6 +14,7 @@ from vit_pytorch import ViT
 from vit_pytorch.simple_vit import SimpleViT
 
 import xai_core as xai
+from conftest import fused_vit, settled
 from xai_core.errors import LayerError, NoAttentionError, OptionError, UnsuitableError
 
 Matrices = list[Tensor]

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import SmallCNN, settled, suitable
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import xai_core as xai
+from conftest import SmallCNN, settled, suitable
 from xai_core.errors import LayerError, NotCapturedError, NotConnectedError
 
 PERTURBING = {"score-cam"}

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import SmallCNN, assert_same, settled, suitable
 from torch import Tensor, nn
 
 import xai_core as xai
+from conftest import SmallCNN, assert_same, settled, suitable
 
 Maps = dict[str, xai.Saliency]
 

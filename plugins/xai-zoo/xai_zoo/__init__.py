@@ -1,0 +1,22 @@
+"""Model and data sources for xai-core."""
+
+import xai_core as xai
+from xai_zoo.efficientnet_lite0 import EfficientNetLite0
+from xai_zoo.folder import Folder
+from xai_zoo.photos import Photos
+from xai_zoo.timm_models import TimmModels
+from xai_zoo.torchvision_models import TorchvisionModels
+
+__all__ = ["EfficientNetLite0", "Folder", "Photos", "TimmModels", "TorchvisionModels"]
+
+
+@xai.hookimpl
+def xai_models() -> list[type[xai.ModelSource]]:
+    """Give the model sources of this plugin."""
+    return [EfficientNetLite0, TimmModels, TorchvisionModels]
+
+
+@xai.hookimpl
+def xai_datasets() -> list[type[xai.DatasetSource]]:
+    """Give the data sources of this plugin."""
+    return [Folder, Photos]

@@ -1,0 +1,116 @@
+"""Reads weights files and fits them into models, or says why they do not fit."""
+
+import pickle
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
+
+from xai_core.errors import CheckpointError, FileError, OptionError
+from xai_core.spec import Value
+
+StateDict = dict[str, Tensor]
+_WRAPPERS = ("state_dict", "model_state_dict", "model")
+_PREFIXES = ("module.", "_orig_mod.")  # of DataParallel and of torch.compile
+_EXPECTED = "expected what `torch.save(model.state_dict(), file)` writes, or a safetensors file"
+
+
+def read_state_dict(file: Value | Path) -> StateDict:
+    """Read a state dict from a safetensors file, or from one that torch.save wrote; never runs pickled code.
+
+    A dict that wraps it under `state_dict`, `model_state_dict` or `model` is unwrapped, and the prefixes of
+    DataParallel and torch.compile are taken off.
+
+    Raises
+    ------
+    FileError
+        Where there is no such file.
+    CheckpointError
+        Where it cannot be read, or does not hold a state dict.
+    """
+    if not isinstance(file, str | Path):
+        raise OptionError(f"weights={file!r} is not a file; expected a path, or `none` for random weights")
+    path = Path(file).expanduser()
+    if not path.is_file():
+        raise FileError(f"weights file {path} {'is a folder' if path.is_dir() else 'does not exist'}")
+    state = _read(path)
+    while key := next((key for key in _WRAPPERS if _wraps(state, key)), None):
+        state = state[key]
+    if not isinstance(state, Mapping):
+        raise CheckpointError(f"{path} holds a {type(state).__name__}; {_EXPECTED}")
+    others = [f"{key!r} ({type(value).__name__})" for key, value in state.items() if not _entry(key, value)]
+    if others or not state:
+        raise CheckpointError(f"{path} is not a state dict, it holds {_few(others) or 'nothing'}; {_EXPECTED}")
+    return _without_prefix(state)
+
+
+def fit(model: nn.Module, state: Mapping[str, Tensor], file: Value | Path) -> None:
+    """Load a state dict into a model, every entry of it.
+
+    Raises
+    ------
+    CheckpointError
+        Where entries are missing, unexpected or of another shape; the message names a few.
+    """
+    own = model.state_dict()
+    misshaped = {key for key, value in state.items() if key in own and value.shape != own[key].shape}
+    rest = OrderedDict((key, value) for key, value in state.items() if key not in misshaped)
+    # Load hooks rename old entries by version; a safetensors file carries none, and was written by a current one.
+    rest._metadata = getattr(state, "_metadata", None) or getattr(own, "_metadata", None)  # type: ignore[attr-defined]
+    try:
+        missing, unexpected = model.load_state_dict(rest, strict=False)
+    except (RuntimeError, ValueError) as error:
+        raise CheckpointError(f"{file} does not fit {type(model).__name__}: {error}") from error
+    missing = [key for key in missing if key not in misshaped and not key.endswith("num_batches_tracked")]
+    problems = {
+        "missing": missing,
+        "unexpected": unexpected,
+        "of another shape": [
+            f"{key} (file: {list(state[key].shape)}, model: {list(own[key].shape)})" for key in sorted(misshaped)
+        ],
+    }
+    found = "; ".join(f"{what}: {_few(keys)}" for what, keys in problems.items() if keys)
+    if found:
+        raise CheckpointError(
+            f"{file} does not fit {type(model).__name__}. {found}. Check that the file is of this very model, and"
+            " give the options that it was made with, such as num_classes=N"
+        )
+
+
+def _read(path: Path) -> Any:
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(f"{path} is not a checkpoint, or holds more than tensors; {_EXPECTED}") from error
+    except Exception as error:  # a broken file makes either reader raise almost anything
+        raise CheckpointError(f"{path} cannot be read ({str(error).partition(chr(10))[0]}); {_EXPECTED}") from error
+
+
+def _wraps(state: Any, key: str) -> bool:
+    return isinstance(state, Mapping) and isinstance(state.get(key), Mapping)
+
+
+def _entry(key: object, value: object) -> bool:
+    return isinstance(key, str) and isinstance(value, Tensor)
+
+
+def _without_prefix(state: Mapping[str, Tensor]) -> StateDict:
+    plain = OrderedDict(state)
+    if metadata := getattr(state, "_metadata", None):
+        plain._metadata = metadata  # type: ignore[attr-defined]
+    while prefix := next((p for p in _PREFIXES if all(key.startswith(p) for key in plain)), None):
+        consume_prefix_in_state_dict_if_present(plain, prefix)
+    return plain
+
+
+def _few(names: list[str], count: int = 3) -> str:
+    more = f" and {len(names) - count} more" if len(names) > count else ""
+    return ", ".join(names[:count]) + more

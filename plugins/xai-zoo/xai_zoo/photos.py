@@ -1,0 +1,27 @@
+"""The photographs that come with scikit-image."""
+
+import xai_core as xai
+from xai_core.errors import UnknownDatasetError
+from xai_core.spec import suggest
+from xai_zoo.image_files import ImageFile, ImageFiles
+from xai_zoo.installed import installed_file
+
+FILES = {
+    "chelsea": "chelsea.png",
+    "coffee": "coffee.png",
+    "rocket": "rocket.jpg",
+    "astronaut": "astronaut.png",
+    "motorcycle": "motorcycle_left.png",
+}
+
+
+class Photos(xai.DatasetSource):
+    """Colour photographs inside the scikit-image wheel: `photos`, or one of them, `photos:chelsea`."""
+
+    name = "photos"
+
+    def load(self, name: str | None) -> ImageFiles:  # type: ignore[override] # the registry refuses options
+        if name is not None and name not in FILES:
+            raise UnknownDatasetError(f"there is no photograph {name!r}; {suggest(name, FILES)}")
+        names = list(FILES) if name is None else [name]
+        return ImageFiles([ImageFile(installed_file("scikit-image", f"skimage/data/{FILES[n]}"), n) for n in names])

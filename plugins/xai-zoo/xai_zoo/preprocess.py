@@ -1,0 +1,82 @@
+"""What stands between a picture and a model, in both directions."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from xai_core.errors import InputShapeError, InputTypeError
+from xai_core.images import as_rgb
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """Makes of a PIL image of any mode, or of a [C,H,W] tensor in [0,1], what `transform` takes: three channels."""
+
+    transform: Callable[[Any], Tensor]
+
+    def __call__(self, image: "Image | Tensor") -> Float[Tensor, "C h w"]:
+        return self.transform(_three_channels(image) if isinstance(image, Tensor) else as_rgb(_pil(image)))
+
+
+@dataclass(frozen=True)
+class Restore:
+    """The inverse of a normalisation by `mean` and `std`, one per channel: [...,C,h,w] -> [0,1]."""
+
+    mean: Sequence[float]
+    std: Sequence[float]
+
+    def __call__(self, images: Float[Tensor, "*B C h w"]) -> Float[Tensor, "*B C h w"]:
+        mean = [-mean / std for mean, std in zip(self.mean, self.std, strict=True)]
+        return _v2().functional.normalize(images, mean, [1 / std for std in self.std]).clamp(0, 1)
+
+
+def resize_and_crop(
+    resize: int, crop: int, mean: Sequence[float], std: Sequence[float]
+) -> Callable[["Image | Tensor"], Tensor]:
+    """Make the usual transform: shorter side to `resize` (bilinear), the centre `crop`, normalised."""
+    v2 = _v2()
+    return v2.Compose(
+        [
+            v2.Resize(resize),
+            v2.CenterCrop(crop),
+            v2.ToImage(),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(list(mean), list(std)),
+            v2.ToPureTensor(),
+        ]
+    )
+
+
+def from_grey(transform: Callable[[Any], Tensor]) -> Callable[["Image | Tensor"], Tensor]:
+    """Make a transform of grey pictures into one that takes colour."""
+    return _v2().Compose([_v2().Grayscale(), transform])
+
+
+def _v2() -> ModuleType:
+    from torchvision.transforms import v2
+
+    return v2
+
+
+def _three_channels(image: Tensor) -> Float[Tensor, "3 H W"]:
+    if not image.is_floating_point():
+        raise InputTypeError(f"expected a floating-point image in [0,1], not {image.dtype}; divide 8 bits by 255")
+    if image.ndim != 3 or len(image) not in (1, 3) or 0 in image.shape:
+        raise InputShapeError(f"expected one image [C,H,W] with 1 or 3 channels, not {list(image.shape)}")
+    return image.float().expand(3, -1, -1)
+
+
+def _pil(image: object) -> "Image":
+    from PIL.Image import Image
+
+    if not isinstance(image, Image):
+        raise InputTypeError(f"expected a PIL image or a [C,H,W] tensor in [0,1], not {type(image).__name__}")
+    return image

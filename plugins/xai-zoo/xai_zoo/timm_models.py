@@ -1,0 +1,122 @@
+"""Models from timm."""
+
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import xai_core as xai
+from xai_core.errors import CheckpointError, OptionError, UnknownModelError
+from xai_core.spec import Spec, Value, suggest
+from xai_zoo.checkpoint import StateDict, fit, read_state_dict
+from xai_zoo.imagenet import class_names
+from xai_zoo.preprocess import Preprocess, Restore, from_grey
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_PRETRAINED = "pretrained"
+
+
+class TimmModels(xai.ModelSource):
+    """timm's models: `timm:vit_small_patch16_224`, `timm:resnet18.a1_in1k`, `timm:resnet18,weights=FILE`.
+
+    Options: `pretrained=false` or `weights=none` for random weights; `weights=FILE`; others, such as `num_classes`,
+    `img_size`, `dynamic_img_size` and `in_chans` (1 or 3), go to timm. Names of its hub, `hf-hub:USER/MODEL`, work too.
+    """
+
+    name = "timm"
+
+    def names(self) -> Sequence[str]:
+        import timm
+
+        return timm.list_models()
+
+    def load(
+        self, name: str | None, weights: Value | Path = _PRETRAINED, pretrained: bool = True, **options: Any
+    ) -> xai.LoadedModel:
+        _check_name(name)
+        assert name is not None
+        state = read_state_dict(weights) if weights not in (None, _PRETRAINED) else None
+        model = _build(name, pretrained and weights == _PRETRAINED, options)
+        if state is not None:
+            fit(model, _timm_names(model, state), weights)
+        preprocess, restore = _transforms(model, options)
+        said: dict[str, Any] = {} if weights == _PRETRAINED else {"weights": weights}
+        said |= {} if pretrained else {"pretrained": False}
+        return xai.LoadedModel(
+            model=model.eval(),
+            preprocess=preprocess,
+            class_names=_class_names(model),
+            restore=restore,
+            spec=str(Spec(self.name, name, {**said, **options})),
+        )
+
+
+def _check_name(name: str | None) -> None:
+    import timm
+
+    if name is not None and name.startswith(("hf-hub:", "hf_hub:", "local-dir:")):
+        return
+    architecture, _, tag = (name or "").partition(".")
+    if not timm.is_model(architecture):
+        raise UnknownModelError(f"timm has no model {name!r}; {suggest(architecture, timm.list_models())}")
+    if tag and name not in (tagged := timm.list_pretrained(f"{architecture}.*")):
+        raise UnknownModelError(f"timm has no weights {tag!r} of {architecture}; {suggest(name or '', tagged)}")
+
+
+def _build(name: str, pretrained: bool, options: dict[str, Any]) -> "nn.Module":
+    import timm
+
+    channels = options.get("in_chans", 3)
+    if channels not in (1, 3):
+        raise OptionError(f"in_chans={channels}: pictures have 1 or 3 channels; give an Engine the module itself")
+    try:
+        return timm.create_model(name, pretrained=pretrained, **options)
+    except TypeError as error:
+        raise OptionError(f"timm cannot make {name} with {options}: {error}") from error
+    except Exception as error:
+        if pretrained or ":" in name:
+            raise CheckpointError(
+                f"timm could not load the pretrained {name} ({error}); pass weights=FILE with a file that is already"
+                " here, or pretrained=false for random weights"
+            ) from error
+        raise OptionError(f"timm cannot make {name} with {options}: {error}") from error
+
+
+def _timm_names(model: "nn.Module", state: StateDict) -> StateDict:
+    """Convert a checkpoint as timm would: from its authors' names, or from a position grid of another size."""
+    own = model.state_dict()
+    convert = getattr(inspect.getmodule(type(model)), "checkpoint_filter_fn", None)
+    if convert is None or {k: v.shape for k, v in state.items()} == {k: v.shape for k, v in own.items()}:
+        return state
+    try:
+        return convert(dict(state), model)
+    except Exception:  # it asks for what it takes for granted; `fit` says what is missing
+        return state
+
+
+def _transforms(model: "nn.Module", options: dict[str, Any]) -> tuple[Preprocess, Restore]:
+    from timm.data.config import resolve_model_data_config
+    from timm.data.transforms_factory import create_transform
+
+    config = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
+    channels, height, width = config["input_size"]
+    channels = options.get("in_chans", channels)
+    size = options.get("img_size") or (height, width)
+    mean, std = config["mean"], config["std"]
+    if channels != len(mean):
+        mean, std = (sum(mean) / len(mean),) * channels, (sum(std) / len(std),) * channels
+    input_size = (channels, *((size, size) if isinstance(size, int) else size))
+    transform = create_transform(**{**config, "input_size": input_size, "mean": mean, "std": std}, is_training=False)
+    return Preprocess(from_grey(transform) if channels == 1 else transform), Restore(tuple(mean), tuple(std))
+
+
+def _class_names(model: "nn.Module") -> Sequence[str] | None:
+    from timm.data.imagenet_info import infer_imagenet_subset
+
+    classes = getattr(model, "num_classes", 0)
+    names: Sequence[str] | None = getattr(model, "pretrained_cfg", {}).get("label_names")
+    if names is None and classes and (subset := infer_imagenet_subset(model)):
+        names = class_names(subset)
+    return names if names is not None and len(names) == classes else None

@@ -1,0 +1,108 @@
+"""Models from torchvision."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from http.client import HTTPException
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import xai_core as xai
+from xai_core.errors import CheckpointError, OptionError, UnknownModelError
+from xai_core.spec import Spec, Value, suggest
+from xai_zoo.checkpoint import StateDict, fit, read_state_dict
+from xai_zoo.preprocess import Preprocess, Restore, resize_and_crop
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from torchvision.models._api import WeightsEnum
+
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_BEST = "DEFAULT"
+# Published weights of these two need the input transform; their own initialisation is slow and warns of its end.
+_INCEPTION = {"transform_input": True, "init_weights": False}
+
+
+class TorchvisionModels(xai.ModelSource):
+    """torchvision's classifiers: `torchvision:resnet50`, `torchvision:resnet50,weights=FILE,num_classes=10`.
+
+    Options: `weights` is a file, `none` for random weights, or one of torchvision's own (`IMAGENET1K_V1`; the
+    default is its best, downloaded once); `num_classes` is the size of the head; others go to torchvision.
+    """
+
+    name = "torchvision"
+
+    def names(self) -> Sequence[str]:
+        return _torchvision().list_models(module=_torchvision())
+
+    def load(
+        self, name: str | None, weights: Value | Path = _BEST, num_classes: int | None = None, **options: Any
+    ) -> xai.LoadedModel:
+        if name is None or name not in self.names():
+            raise UnknownModelError(f"torchvision has no classifier {name!r}; {suggest(name or '', self.names())}")
+        published = _published(name)
+        pretrained = published.get(weights.upper()) if isinstance(weights, str) else None
+        if weights == _BEST and pretrained is None:
+            raise CheckpointError(f"torchvision publishes no weights of {name}; pass weights=FILE or weights=none")
+        made_with = options if num_classes is None else {"num_classes": num_classes, **options}
+        state = read_state_dict(weights) if weights is not None and pretrained is None else None
+        model = _build(name, pretrained, made_with)
+        if state is not None:
+            fit(model, _current_names(state), weights)
+        said = str(weights) if isinstance(weights, Path) else weights
+        described = pretrained or published.get(_BEST)
+        transform, restore = _transform(described, model)
+        return xai.LoadedModel(
+            model=model.eval(),
+            preprocess=Preprocess(transform),
+            class_names=described.meta["categories"] if described and num_classes is None else None,
+            restore=restore,
+            spec=str(Spec(self.name, name, made_with if weights == _BEST else {"weights": said, **made_with})),
+        )
+
+
+def _torchvision() -> ModuleType:
+    from torchvision import models
+
+    return models
+
+
+def _published(name: str) -> Mapping[str, "WeightsEnum"]:
+    try:
+        return _torchvision().get_model_weights(name).__members__
+    except ValueError:
+        return {}
+
+
+def _build(name: str, pretrained: "WeightsEnum | None", options: dict[str, Any]) -> "nn.Module":
+    if pretrained is None and name in ("googlenet", "inception_v3"):
+        options = {**_INCEPTION, **options}
+    try:
+        return _torchvision().get_model(name, weights=pretrained, progress=False, **options)
+    except (TypeError, ValueError) as error:
+        raise OptionError(f"torchvision cannot make {name} with weights={pretrained} and {options}: {error}") from error
+    except (OSError, HTTPException, RuntimeError) as error:
+        if pretrained is None:
+            raise
+        raise CheckpointError(
+            f"{pretrained} could not be loaded from {pretrained.url} ({error}); pass weights=FILE with a copy that is"
+            " already here, or weights=none for random weights"
+        ) from error
+
+
+def _transform(weights: "WeightsEnum | None", model: "nn.Module") -> "tuple[Callable[..., Tensor], Restore]":
+    """Give the transform of the published weights, at the size that the model was built for, and its inverse."""
+    if weights is None:
+        return resize_and_crop(256, 224, _MEAN, _STD), Restore(_MEAN, _STD)
+    transform = weights.transforms()
+    (crop,), (resize,) = transform.crop_size, transform.resize_size
+    size = getattr(model, "image_size", crop)
+    if size != crop:
+        transform = weights.transforms(crop_size=size, resize_size=round(size * resize / crop))
+    return transform, Restore(tuple(transform.mean), tuple(transform.std))
+
+
+def _current_names(state: StateDict) -> StateDict:
+    """Rename what torchvision's published DenseNet files still call `norm.1`, which it renames while downloading."""
+    old = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.(?=[12]\.)")
+    return {old.sub(r"\1", key): value for key, value in state.items()} if any(map(old.search, state)) else state
