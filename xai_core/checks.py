@@ -7,7 +7,21 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from xai_core.errors import EmptyBatchError, InputShapeError, InputTypeError, XAIError
+from xai_core.capture import Record, first_tensor
+from xai_core.errors import (
+    DegenerateMapWarning,
+    EmptyBatchError,
+    InputShapeError,
+    InputTypeError,
+    MapShapeError,
+    NonFiniteInputError,
+    NonFiniteMapError,
+    NonFiniteOutputError,
+    TargetError,
+    XAIError,
+)
+from xai_core.metric import Score
+from xai_core.saliency import Saliency
 
 Failure = Callable[[list[int]], XAIError | Warning]
 
@@ -79,3 +93,57 @@ def accept(images: object, model: nn.Module) -> Float[Tensor, "B C H W"]:
     held = next((p for p in (*model.parameters(), *model.buffers()) if p.is_floating_point()), images)
     images = images.detach().to(held.device, held.dtype, non_blocking=True)
     return images.clone() if images.is_inference() else images
+
+
+def check_images(checks: Checks, images: Tensor) -> None:
+    """Require images without NaN or infinity."""
+    checks.add(
+        finite(images),
+        lambda bad: NonFiniteInputError(f"images {bad} of the batch hold NaN or infinity; check the preprocessing"),
+    )
+
+
+def check_pass(checks: Checks, record: Record) -> None:
+    """Require finite images, a finite output, and targets that are classes of the model."""
+    check_images(checks, record.images)
+    target, batch = record.target, len(record.images)
+    output = first_tensor(record.output)
+    if output is not None and output.is_floating_point() and output.ndim and len(output) == batch:
+        checks.add(
+            finite(output),
+            lambda bad: NonFiniteOutputError(
+                f"the model gave NaN or infinity for images {bad} of the batch; check its weights, its precision and "
+                "whether the images are normalised as it expects"
+            ),
+        )
+    if target.valid is not None:
+        checks.add(
+            target.valid,
+            lambda bad: TargetError(
+                f"the targets of images {bad} are not classes of this model: expected 0 to {(target.classes or 0) - 1}"
+            ),
+        )
+
+
+def check_map(checks: Checks, saliency: Saliency, key: str) -> None:
+    """Require a finite map, and warn of a constant one."""
+    checks.add(
+        finite(saliency.raw),
+        lambda bad: NonFiniteMapError(f"{key} gave NaN or infinity for images {bad} of the batch"),
+    )
+    checks.add(
+        ~saliency.degenerate,
+        lambda bad: DegenerateMapWarning(
+            f"{key} found no evidence in images {bad} of the batch: the map is constant, its values are zero"
+        ),
+    )
+
+
+def check_score(checks: Checks, score: Score, name: str, batch: int) -> None:
+    """Require one finite number per image."""
+    if score.values.shape != (batch,):
+        raise MapShapeError(f"{name} must be one number per image, [{batch}]; it gave {list(score.values.shape)}")
+    checks.add(
+        finite(score.values),
+        lambda bad: NonFiniteOutputError(f"{name} is NaN or infinite for images {bad} of the batch"),
+    )

@@ -9,18 +9,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from xai_core.adapter import ModelAdapter, adapt
-from xai_core.capture import Forward, Record, capture, first_tensor, scoring
+from xai_core.capture import Forward, capture, scoring
 from xai_core.captured import Captured
-from xai_core.checks import Checks, accept, finite
-from xai_core.errors import (
-    DegenerateMapWarning,
-    InputTypeError,
-    MapShapeError,
-    NonFiniteInputError,
-    NonFiniteMapError,
-    NonFiniteOutputError,
-    TargetError,
-)
+from xai_core.checks import Checks, accept, check_images, check_map, check_pass, check_score
+from xai_core.errors import InputTypeError, MapShapeError
 from xai_core.explainer import Described, Explainer
 from xai_core.metric import Evaluation, Metric, Score
 from xai_core.perturb import Scorer
@@ -113,7 +105,7 @@ class Engine:
             score=lambda target, output: target.score(output, adapter.scores, len(images)),
         )
         checks = Checks()
-        _check_pass(checks, record, adapter)
+        check_pass(checks, record)
         if images.device.type == "cpu":
             checks.read()  # costs nothing here, and saves the perturbations of a broken input
 
@@ -123,7 +115,7 @@ class Engine:
             for key, explainer in explainers.items():
                 relevance = explainer.explain(Captured(record, needs[key], adapter, scorer))
                 maps[key] = Saliency.of(relevance, len(images), _size(images), record.target, key)
-                _check_map(checks, maps[key], key)
+                check_map(checks, maps[key], key)
         checks.read()
         return maps
 
@@ -150,6 +142,7 @@ class Engine:
         images = accept(images, self._bare)
         adapter = self.adapter(images)
         checks = Checks()
+        check_images(checks, images)
         saliencies = self._as_saliency(images, maps, adapter)
         evaluations = {
             target: Evaluation(images, self._scorer(target, adapter, images))
@@ -161,7 +154,7 @@ class Engine:
                 evaluation = evaluations[saliency.target]
                 scores[key] = {name: metric.evaluate(evaluation, saliency) for name, metric in made.items()}
                 for name, score in scores[key].items():
-                    _check_score(checks, score, f"{name} of {key}", len(images))
+                    check_score(checks, score, f"{name} of {key}", len(images))
         checks.read()
         return scores
 
@@ -249,52 +242,6 @@ def _by_key(given: Any, base: type[D], create: Callable[[str], Any]) -> dict[str
 
 def _size(images: Tensor) -> tuple[int, int]:
     return images.shape[-2], images.shape[-1]
-
-
-def _check_pass(checks: Checks, record: Record, adapter: ModelAdapter) -> None:
-    checks.add(
-        finite(record.images),
-        lambda bad: NonFiniteInputError(f"images {bad} of the batch hold NaN or infinity; check the preprocessing"),
-    )
-    target, batch = record.target, len(record.images)
-    output = first_tensor(record.output)
-    if output is not None and output.is_floating_point() and output.ndim and len(output) == batch:
-        checks.add(
-            finite(output),
-            lambda bad: NonFiniteOutputError(
-                f"the model gave NaN or infinity for images {bad} of the batch; check its weights, its precision and "
-                "whether the images are normalised as it expects"
-            ),
-        )
-    if target.valid is not None:
-        checks.add(
-            target.valid,
-            lambda bad: TargetError(
-                f"the targets of images {bad} are not classes of this model: expected 0 to {(target.classes or 0) - 1}"
-            ),
-        )
-
-
-def _check_map(checks: Checks, saliency: Saliency, key: str) -> None:
-    checks.add(
-        finite(saliency.raw),
-        lambda bad: NonFiniteMapError(f"{key} gave NaN or infinity for images {bad} of the batch"),
-    )
-    checks.add(
-        ~saliency.degenerate,
-        lambda bad: DegenerateMapWarning(
-            f"{key} found no evidence in images {bad} of the batch: the map is constant, its values are zero"
-        ),
-    )
-
-
-def _check_score(checks: Checks, score: Score, name: str, batch: int) -> None:
-    if score.values.shape != (batch,):
-        raise MapShapeError(f"{name} must be one number per image, [{batch}]; it gave {list(score.values.shape)}")
-    checks.add(
-        finite(score.values),
-        lambda bad: NonFiniteOutputError(f"{name} is NaN or infinite for images {bad} of the batch"),
-    )
 
 
 def _autocast(device: torch.device) -> Callable[[], contextlib.AbstractContextManager[Any]]:

@@ -47,9 +47,7 @@ class Saliency:
     parts: Float[Tensor, "B P h w"] | None = None
 
     @classmethod
-    def of(
-        cls, relevance: Tensor | Relevance, batch: int, size: tuple[int, int], target: Target, method: str
-    ) -> "Saliency":
+    def of(cls, relevance: object, batch: int, size: tuple[int, int], target: Target, method: str) -> "Saliency":
         """Make saliency of what `method` returned for a batch of images of `size` (H, W).
 
         Raises
