@@ -1,6 +1,7 @@
 """What all tests share: a seed, and small random models of each family, made anew for each test."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -105,3 +106,33 @@ def assert_same(ours: dict[str, xai.Saliency], theirs: dict[str, xai.Saliency], 
     for name, saliency in ours.items():
         difference = (saliency.values - theirs[name].values).abs().amax().item()
         assert difference <= atol, f"{name} differs by {difference}"
+
+
+class Once(xai.Explainer):
+    """Gives what a function makes of the captured."""
+
+    name = "once"
+
+    def __init__(self, needs: xai.Capture, function: Any) -> None:
+        self._needs, self._function = needs, function
+
+    @property
+    def spec(self) -> str:
+        return self.name
+
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+        return self._needs
+
+    def explain(self, captured: xai.Captured) -> Tensor:
+        return self._function(captured)
+
+
+def captured_by(model: nn.Module, images: Tensor, needs: xai.Capture, **options: Any) -> xai.Captured:
+    kept = []
+
+    def keep(captured: xai.Captured) -> Tensor:
+        kept.append(captured)
+        return captured.images[:, 0]
+
+    xai.Engine(model).explain(images, Once(needs, keep), **options)
+    return kept[0]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import xai_core as xai
-from conftest import SmallCNN, settled, suitable
+from conftest import SmallCNN, captured_by, settled, suitable
 from xai_core.errors import LayerError, NotCapturedError, NotConnectedError
 
 PERTURBING = {"score-cam"}
@@ -94,36 +94,6 @@ def test_the_part_before_the_earliest_layer_builds_no_graph(model: nn.Module, im
     assert before
     assert not any(graph[name] for name in before)
     assert graph[after[-1]]
-
-
-class Once(xai.Explainer):
-    """Gives what a function makes of the captured."""
-
-    name = "once"
-
-    def __init__(self, needs: xai.Capture, function: Any) -> None:
-        self._needs, self._function = needs, function
-
-    @property
-    def spec(self) -> str:
-        return self.name
-
-    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
-        return self._needs
-
-    def explain(self, captured: xai.Captured) -> Tensor:
-        return self._function(captured)
-
-
-def captured_by(model: nn.Module, images: Tensor, needs: xai.Capture, **options: Any) -> xai.Captured:
-    kept = []
-
-    def keep(captured: xai.Captured) -> Tensor:
-        kept.append(captured)
-        return captured.images[:, 0]
-
-    xai.Engine(model).explain(images, Once(needs, keep), **options)
-    return kept[0]
 
 
 def test_several_layers_of_one_pass(images: Tensor) -> None:

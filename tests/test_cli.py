@@ -1,0 +1,374 @@
+"""The command line, on a tiny model and small pictures."""
+
+import csv
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+from typer.testing import CliRunner
+
+import xai_core as xai
+from conftest import SmallCNN, fused_vit, settled
+from xai_core.cli import app
+from xai_core.errors import XAIError
+from xai_core.registry import Entry, Plugin, registry
+
+CLASSES = ("Tabby", "tiger cat", "crane", "Crane", "espresso")
+TEST = Plugin("test", "test_cli", "the-tests", "1.2")
+
+
+def preprocess(image: Image.Image | Tensor) -> Tensor:
+    assert isinstance(image, Image.Image)
+    return torch.from_numpy(np.array(image.resize((32, 32)), dtype=np.float32) / 127.5 - 1).permute(2, 0, 1)
+
+
+class Tiny(xai.ModelSource):
+    """Tiny random models: `tiny:cnn`, `tiny:vit`, `tiny:nameless`."""
+
+    name = "tiny"
+
+    def names(self) -> Sequence[str]:
+        return ("cnn", "vit", "nameless")
+
+    def load(self, name: str | None, **options: Any) -> xai.LoadedModel:
+        if name == "bug":
+            raise RuntimeError("a bug")
+        torch.manual_seed(0)
+        model = settled(fused_vit() if name == "vit" else SmallCNN())
+        if name == "nameless":
+            return xai.LoadedModel(model, preprocess)
+        return xai.LoadedModel(model, preprocess, CLASSES, restore=lambda image: ((image + 1) / 2).clamp(0, 1))
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(registry().entries["models"], "tiny", Entry("tiny", Tiny, TEST))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of two photos."""
+    save(tmp_path / "photos" / "cat.png", seed=0)
+    save(tmp_path / "photos" / "dog.jpg", seed=1)
+    return tmp_path / "photos"
+
+
+def save(path: Path, seed: int = 0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 255, (40, 40, 3), dtype=np.uint8)).save(path)
+    return path
+
+
+class Run:
+    """What a command did."""
+
+    def __init__(self, *args: object) -> None:
+        result = CliRunner().invoke(app, [str(arg) for arg in args])
+        self.code, self.out, self.err, self.exception = result.exit_code, result.stdout, result.stderr, result.exception
+
+
+def explain(*args: object, method: str = "grad-cam", model: str = "tiny:cnn", out: str = "out") -> Run:
+    return Run("explain", *args, "--model", model, "--method", method, "--out", out)
+
+
+def demo(photos: Path, *args: object, model: str = "tiny:cnn") -> Run:
+    return Run("demo", "--model", model, "--data", f"folder:{photos}", *args)
+
+
+def refused(run: Run, *words: str) -> None:
+    """The command ended with one line that holds the words, and no traceback."""
+    assert run.code == 2
+    [line] = run.err.splitlines()
+    assert line.startswith("error: ")
+    for word in words:
+        assert word in line
+    assert "Traceback" not in run.out + run.err
+
+
+def test_demo_writes_pictures_curves_rows_and_a_page(photos: Path) -> None:
+    run = demo(photos)
+    assert run.code == 0, run.err
+    out = Path("xai-demo")
+    assert {path.name for path in out.iterdir()} == {
+        *(f"{image}.{made}.png" for image in ("cat", "dog") for made in ("grad-cam", "score-cam", "curves")),
+        *("overview.png", "results.csv", "index.html"),
+    }
+    with (out / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 * 2 * 2
+    assert set(rows[0]) == set("image method metric score target_id target_name probability seconds".split())
+    assert {row["image"] for row in rows} == {"cat.png", "dog.jpg"}
+    for row in rows:
+        assert CLASSES[int(row["target_id"])] == row["target_name"]
+        assert 0 <= float(row["score"]) <= 1
+        assert 0.2 <= float(row["probability"]) <= 1
+        assert f"{float(row['score']):.3f}" in run.out
+    assert "Deletion: lower is better. Insertion: higher is better." in " ".join(run.out.split())
+    assert "mean" in run.out
+    assert str(out / "index.html") in run.out
+
+
+def test_demo_says_why_methods_are_not_for_the_model(photos: Path) -> None:
+    run = demo(photos)
+    [line] = run.err.splitlines()
+    assert line.startswith("head-attention, rollout: not for this model: ")
+    page = Path("xai-demo/index.html").read_text()
+    assert "head-attention, rollout" in page
+    assert all(image in page for image in ("cat.png", "dog.jpg"))
+
+
+def test_demo_runs_every_method_that_suits(photos: Path) -> None:
+    run = demo(photos, "--limit", 1, model="tiny:vit")
+    assert run.code == 0
+    assert all(Path(f"xai-demo/cat.{method}.png").exists() for method in xai.list_explainers())
+    assert not Path("xai-demo/dog.grad-cam.png").exists()
+
+
+def test_demo_takes_a_fresh_folder_each_time(photos: Path) -> None:
+    for name in ("xai-demo", "xai-demo-2", "xai-demo-3"):
+        assert demo(photos, "--limit", 1).code == 0
+        assert Path(name, "index.html").exists()
+
+
+def test_demo_refuses_a_folder_that_holds_files(photos: Path) -> None:
+    held = Path("mine/notes.txt")
+    held.parent.mkdir()
+    held.write_text("mine")
+    refused(demo(photos, "--out", "mine"), "already holds files", "--overwrite")
+    assert [path.name for path in held.parent.iterdir()] == ["notes.txt"]
+    assert demo(photos, "--out", "mine", "--overwrite").code == 0
+    assert held.read_text() == "mine"
+    refused(demo(photos, "--out", "mine/notes.txt"), "is a file")
+
+
+def test_demo_leaves_broken_images_out(photos: Path) -> None:
+    (photos / "broken.png").write_bytes(b"not an image")
+    run = demo(photos)
+    assert run.code == 1
+    assert "left out: " in run.err
+    assert "broken.png" in run.err
+    assert "cat.png" in Path("xai-demo/index.html").read_text()
+    (photos / "cat.png").write_bytes(b"not an image either")
+    (photos / "dog.jpg").unlink()
+    refused(demo(photos), "no image that can be read")
+
+
+def test_explain_writes_an_overlay_and_the_map(photos: Path) -> None:
+    run = explain(photos / "cat.png", method="grad-cam,score-cam:score=logit")
+    assert run.code == 0, run.err
+    assert {path.name for path in Path("out").iterdir()} == {
+        f"cat.{slug}.{end}" for slug in ("grad-cam", "score-cam-score=logit") for end in ("png", "npy")
+    }
+    values = np.load("out/cat.grad-cam.npy", allow_pickle=False)
+    assert (values.shape, values.dtype) == ((32, 32), np.float32)
+    assert (values.min(), values.max()) == (0, 1)
+    assert Image.open("out/cat.grad-cam.png").size == (32, 32)
+    for shown in ("cat.png", "grad-cam", "score-cam:score=logit", "cat.grad-cam.png"):
+        assert shown in run.out
+    assert re.search(rf"({'|'.join(CLASSES)}) 0\.\d\d", run.out)
+
+
+def test_explain_gives_the_map_of_the_engine(photos: Path) -> None:
+    explain(photos / "cat.png", "--target", "espresso")
+    loaded = xai.load_model("tiny:cnn")
+    maps = xai.Engine(loaded).explain(preprocess(Image.open(photos / "cat.png"))[None], "grad-cam", 4)
+    np.testing.assert_allclose(np.load("out/cat.grad-cam.npy"), maps["grad-cam"].values[0].numpy(), atol=1e-6)
+
+
+def test_explain_finds_the_pictures_in_folders_and_keeps_namesakes_apart(photos: Path) -> None:
+    save(photos / "more" / "cat.png", seed=2)
+    save(photos / ".hidden" / "cat.png")
+    (photos / "notes.txt").write_text("no image")
+    assert explain(photos, photos / "cat.png").code == 0
+    assert {path.name for path in Path("out").glob("*.npy")} == {f"{n}.grad-cam.npy" for n in ("cat", "cat-2", "dog")}
+    first, second = (np.load(f"out/{name}.grad-cam.npy") for name in ("cat", "cat-2"))
+    assert not np.array_equal(first, second)
+
+
+def test_explain_goes_on_past_broken_images(photos: Path) -> None:
+    (photos / "broken.png").write_bytes(b"not an image")
+    Path("empty").mkdir()
+    run = explain(photos, "gone.png", "empty")
+    assert run.code == 1
+    lines = run.err.splitlines()
+    assert len(lines) == 3
+    for name in ("broken.png", "gone.png", "empty"):
+        assert any(name in line for line in lines)
+    assert len(list(Path("out").glob("*.png"))) == 2
+
+
+def test_explain_writes_over_nothing_unless_told(photos: Path) -> None:
+    assert explain(photos).code == 0
+    before = Path("out/cat.grad-cam.npy").stat().st_mtime_ns
+    refused(explain(photos, "--target", "0"), "would be overwritten", "--overwrite")
+    assert Path("out/cat.grad-cam.npy").stat().st_mtime_ns == before
+    assert explain(photos, "--overwrite").code == 0
+    assert explain(photos, method="score-cam").code == 0
+    refused(explain(photos, out="photos/cat.png"), "is a file")
+
+
+@pytest.mark.parametrize("target", ["1", "tiger cat", "TIGER Cat"])
+def test_explain_takes_a_class_by_id_or_name(photos: Path, target: str) -> None:
+    run = explain(photos / "cat.png", "--target", target)
+    assert run.code == 0
+    assert "tiger cat" in run.out
+
+
+def test_explain_refuses_classes_that_are_not(photos: Path) -> None:
+    refused(explain(photos, "--target", "tiger cot"), "no class 'tiger cot'", "did you mean 'tiger cat'")
+    refused(explain(photos, "--target", "cat"), "'tiger cat'")
+    refused(explain(photos, "--target", "crane"), "2 or 3")
+    refused(explain(photos, "--target", "5"), "0 to 4")
+    refused(explain(photos, "--target", "Tabby", model="tiny:nameless"), "give an id")
+
+
+def test_explain_shows_models_without_class_names(photos: Path) -> None:
+    run = explain(photos / "cat.png", model="tiny:nameless")
+    assert run.code == 0
+    assert re.search(r"class \d 0\.\d\d", run.out)
+
+
+def test_explain_passes_the_layer_to_methods_that_take_one(photos: Path) -> None:
+    assert explain(photos / "cat.png", "--layer", "stem.2", method="grad-cam,score-cam").code == 0
+    maps = xai.Engine(xai.load_model("tiny:cnn")).explain(
+        preprocess(Image.open(photos / "cat.png"))[None], "grad-cam:layer=stem.2"
+    )
+    [expected] = maps.values()
+    np.testing.assert_allclose(np.load("out/cat.grad-cam.npy"), expected.values[0].numpy(), atol=1e-6)
+    refused(explain(photos, "--layer", "1", method="head-attention,rollout", model="tiny:vit"), "rollout", "layer")
+    refused(explain(photos, "--layer", "nowhere", out="other"), "no layer 'nowhere'")
+
+
+def test_explain_says_where_a_method_found_nothing(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Flat(xai.Explainer):
+        """Finds nothing."""
+
+        name = "flat"
+
+        def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+            return xai.Capture()
+
+        def explain(self, captured: xai.Captured) -> Tensor:
+            return captured.images.mean(1) * 0
+
+    monkeypatch.setitem(registry().entries["explainers"], "flat", Entry("flat", Flat, TEST))
+    run = explain(photos / "cat.png", method="flat")
+    assert run.code == 0
+    assert "found no evidence" in " ".join(run.out.split())
+    assert np.load("out/cat.flat.npy").max() == 0
+    assert demo(photos, "--limit", 1).code == 0
+    assert "found no evidence" in Path("xai-demo/index.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"method": "grad-cma"}, ("'grad-cma'", "did you mean 'grad-cam'")),
+        ({"method": "grad-cam:depth=3"}, ("grad-cam", "depth")),
+        ({"model": "tinny:cnn"}, ("'tinny'", "did you mean 'tiny'")),
+        ({"method": "rollout"}, ("feature map", "such as grad-cam")),
+    ],
+)
+def test_errors_are_one_line(photos: Path, options: dict[str, str], words: Sequence[str]) -> None:
+    refused(explain(photos, **options), *words)
+
+
+def test_debug_shows_the_traceback(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    args = ("explain", photos, "--model", "tiny:cnn", "--method", "nothing", "--out", "out")
+    assert isinstance(Run("--debug", *args).exception, XAIError)
+    monkeypatch.setenv("XAI_DEBUG", "1")
+    assert isinstance(Run(*args).exception, XAIError)
+
+
+def test_errors_of_others_pass(photos: Path) -> None:
+    run = explain(photos, model="tiny:bug")
+    assert isinstance(run.exception, RuntimeError)
+
+
+def test_an_unknown_device_is_refused(photos: Path) -> None:
+    run = explain(photos, "--device", "abacus")
+    assert run.code == 2
+    assert "--device" in run.err
+    assert run.exception is None or isinstance(run.exception, SystemExit)
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        ("explainers", ["grad-cam", "rollout", "xai-cam"]),
+        ("metrics", ["deletion", "insertion", "xai-faithfulness"]),
+        ("models", ["efficientnet-lite0", "torchvision", "tiny", "the-tests 1.2", "tiny:cnn"]),
+        ("datasets", ["folder", "photos", "xai-zoo"]),
+        ("plugins", ["cam", "xai-zoo"]),
+    ],
+)
+def test_list_shows_each_kind_within_80_columns(kind: str, names: list[str]) -> None:
+    run = Run("list", kind)
+    assert run.code == 0
+    assert "\x1b" not in run.out
+    assert max(map(len, run.out.splitlines())) <= 80
+    for name in names:
+        assert name in run.out
+    everything = Run("list")
+    assert all(name in everything.out for name in names)
+
+
+def test_list_names_the_models_of_a_source() -> None:
+    assert Run("list", "models", "--source", "tiny").out.split() == ["tiny:cnn", "tiny:vit", "tiny:nameless"]
+    assert Run("list", "models", "--source", "efficientnet-lite0").out.split() == ["efficientnet-lite0"]
+    refused(Run("list", "models", "--source", "tinny"), "did you mean 'tiny'")
+    assert Run("list", "metrics", "--source", "tiny").code == 2
+
+
+@pytest.mark.parametrize("kind", [(), ("metrics",), ("plugins",)])
+def test_list_shows_the_plugins_that_failed(kind: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = Plugin("lost", "lost_module", "lost-plugin", "0.3", "ModuleNotFoundError: No module named 'lost'")
+    monkeypatch.setattr(registry(), "plugins", [*registry().plugins, broken])
+    run = Run("list", *kind)
+    assert run.code == 0
+    assert "failed to load" in run.out
+    assert "lost-plugin 0.3" in run.out
+    assert "No module named 'lost'" in " ".join(run.out.split())
+    assert run.out.count("lost-plugin") == 1
+
+
+def test_version_is_shown() -> None:
+    assert Run("--version").out.split() == ["xai-core", "0.1.0"]
+
+
+@pytest.mark.slow
+def test_the_real_demo_from_start_to_end(tmp_path: Path) -> None:
+    run = subprocess.run([Path(sys.executable).with_name("xai"), "demo"], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    with Path("xai-demo/results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["image"], row["target_name"]) for row in rows[::4]] == [
+        ("chelsea", "tiger cat"),
+        ("coffee", "espresso"),
+        ("rocket", "missile"),
+    ]
+    methods = {row["method"] for row in rows}
+    assert methods >= {"grad-cam", "score-cam"}
+    assert len(rows) == 3 * len(methods) * 2
+    by_method: Callable[[str, str], list[float]] = lambda method, metric: [  # noqa: E731
+        float(row["score"]) for row in rows if (row["method"], row["metric"]) == (method, metric)
+    ]
+    assert all(
+        insertion > deletion
+        for insertion, deletion in zip(by_method("grad-cam", "insertion")[1:], by_method("grad-cam", "deletion")[1:])
+    )
+    page = Path("xai-demo/index.html").read_text()
+    assert page.count('src="data:image/png;base64,') == 3 * (2 + len(methods))
+    assert all(Path(f"xai-demo/{image}.curves.png").exists() for image in ("chelsea", "coffee", "rocket"))
+    assert "efficientnet-lite0 on photos" in run.stdout
+    assert max(map(len, run.stdout.splitlines())) <= 80
