@@ -4,7 +4,7 @@ import csv
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from typer.testing import CliRunner
 
 import xai_core as xai
@@ -43,6 +43,8 @@ class Tiny(xai.ModelSource):
             raise RuntimeError("a bug")
         torch.manual_seed(0)
         model = settled(fused_vit() if name == "vit" else SmallCNN())
+        if isinstance(model, SmallCNN):
+            nn.init.uniform_(model.head.weight)  # each class has evidence, so that no map is flat
         if name == "nameless":
             return xai.LoadedModel(model, preprocess)
         return xai.LoadedModel(model, preprocess, CLASSES, restore=lambda image: ((image + 1) / 2).clamp(0, 1))
@@ -106,7 +108,7 @@ def test_demo_writes_pictures_curves_rows_and_a_page(photos: Path) -> None:
     with (out / "results.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 2 * 2 * 2
-    assert set(rows[0]) == set("image method metric score target_id target_name probability seconds".split())
+    assert set(rows[0]) == {field.name for field in fields(Row)}
     assert {row["image"] for row in rows} == {"cat.png", "dog.jpg"}
     for row in rows:
         assert CLASSES[int(row["target_id"])] == row["target_name"]
@@ -360,13 +362,8 @@ def test_the_real_demo_from_start_to_end(tmp_path: Path) -> None:
     methods = {row["method"] for row in rows}
     assert methods >= {"grad-cam", "score-cam"}
     assert len(rows) == 3 * len(methods) * 2
-    by_method: Callable[[str, str], list[float]] = lambda method, metric: [  # noqa: E731
-        float(row["score"]) for row in rows if (row["method"], row["metric"]) == (method, metric)
-    ]
-    assert all(
-        insertion > deletion
-        for insertion, deletion in zip(by_method("grad-cam", "insertion")[1:], by_method("grad-cam", "deletion")[1:])
-    )
+    coffee = {row["metric"]: float(row["score"]) for row in rows if row["image"] == "coffee"}
+    assert coffee["deletion"] < 0.4 < 0.7 < coffee["insertion"]
     page = Path("xai-demo/index.html").read_text()
     assert page.count('src="data:image/png;base64,') == 3 * (2 + len(methods))
     assert all(Path(f"xai-demo/{image}.curves.png").exists() for image in ("chelsea", "coffee", "rocket"))
