@@ -190,6 +190,29 @@ def test_layers_that_cannot_be_captured(images: Tensor) -> None:
         engine.explain(images, xai.create_explainer("grad-cam", layer=nn.Conv2d(1, 1, 1)))
 
 
+def test_a_trunk_under_no_grad(images: Tensor) -> None:
+    """A `no_grad` block inside the model that holds the layer does not cut the gradient after it."""
+
+    class FrozenTrunk(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cnn = settled(SmallCNN())
+
+        def forward(self, x: Tensor) -> Tensor:
+            with torch.no_grad():
+                x = self.cnn.last(self.cnn.stem(x))
+            return self.cnn.head(self.cnn.pool(x).flatten(1))
+
+    model = FrozenTrunk().eval()
+    layer = xai.Engine(model).adapter(images).default_layer
+    captured = captured_by(model, images, xai.Capture((layer,), gradients=True), target=1)
+    features = model.cnn.last(model.cnn.stem(images)).detach()
+    assert layer == "cnn.last"
+    torch.testing.assert_close(captured.activation(), features)
+    expected = model.cnn.head.weight[1].detach()[:, None, None] / features[0, 0].numel()
+    torch.testing.assert_close(captured.gradient(), expected.expand_as(features))
+
+
 class HostReads(TorchDispatchMode):
     """Counts what moves values from tensors to the host."""
 

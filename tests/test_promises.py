@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import xai_core as xai
-from conftest import SmallCNN, assert_same, settled, suitable
+from conftest import SmallCNN, assert_same, suitable
 
 Maps = dict[str, xai.Saliency]
 
@@ -285,25 +285,3 @@ def test_a_map_does_not_hold_the_graph(model: nn.Module, images: Tensor) -> None
     for saliency in explain_all(model, images.requires_grad_()).values():
         assert not saliency.values.requires_grad
         assert not saliency.raw.requires_grad
-
-
-def test_a_trunk_under_no_grad(images: Tensor, model: nn.Module) -> None:
-    """A `no_grad` block inside the model that holds the layer does not cut the gradient after it."""
-
-    class FrozenTrunk(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.cnn = settled(SmallCNN())
-
-        def forward(self, x: Tensor) -> Tensor:
-            with torch.no_grad():
-                x = self.cnn.last(self.cnn.stem(x))
-            return self.cnn.head(self.cnn.pool(x).flatten(1))
-
-    frozen = FrozenTrunk().eval()
-    layer = xai.Engine(frozen).adapter(images).default_layer
-    maps = xai.Engine(frozen).explain(images, "grad-cam", target=1)["grad-cam"]
-    features = frozen.cnn.last(frozen.cnn.stem(images)).detach()
-    expected = (frozen.cnn.head.weight[1][:, None, None] / features[0, 0].numel() * features).sum(1).relu()
-    assert layer == "cnn.last"
-    torch.testing.assert_close(maps.raw, expected.detach(), atol=1e-6, rtol=1e-5)

@@ -1,5 +1,6 @@
 """Checks of what goes in and comes out; those on values are read from the device together, once per batch."""
 
+import itertools
 import warnings
 from collections.abc import Callable
 
@@ -90,7 +91,8 @@ def accept(images: object, model: nn.Module) -> Float[Tensor, "B C H W"]:
         raise EmptyBatchError("the batch is empty; expected at least one image")
     if 0 in images.shape:
         raise InputShapeError(f"expected images [B, C, H, W] of at least one pixel, got shape {list(images.shape)}")
-    held = next((p for p in (*model.parameters(), *model.buffers()) if p.is_floating_point()), images)
+    tensors = itertools.chain(model.parameters(), model.buffers())
+    held = next((tensor for tensor in tensors if tensor.is_floating_point()), images)
     images = images.detach().to(held.device, held.dtype, non_blocking=True)
     return images.clone() if images.is_inference() else images
 

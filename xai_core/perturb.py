@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from xai_core.errors import OptionError
+from xai_core.errors import InputShapeError, OptionError
 from xai_core.target import Target
 
 Baseline = str | Tensor
@@ -64,7 +64,9 @@ class Scorer:
         """
         if of is None:
             if len(images) % self._batch:
-                raise ValueError(f"{len(images)} images are not a multiple of the batch of {self._batch}; give `of=`")
+                raise InputShapeError(
+                    f"{len(images)} images are not a multiple of the batch of {self._batch}; say with `of=` whose they are"
+                )
             of = torch.arange(len(images), device=images.device) // (len(images) // self._batch)
         scores, start = [], 0
         while start < len(images):
