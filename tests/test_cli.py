@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ import xai_core as xai
 from conftest import SmallCNN, fused_vit, settled
 from xai_core.cli import app
 from xai_core.errors import XAIError
+from xai_core.images import open_image
 from xai_core.registry import Entry, Plugin, registry
+from xai_core.report.rows import Row
 
 CLASSES = ("Tabby", "tiger cat", "crane", "Crane", "espresso")
 TEST = Plugin("test", "test_cli", "the-tests", "1.2")
@@ -174,7 +177,7 @@ def test_explain_writes_an_overlay_and_the_map(photos: Path) -> None:
     values = np.load("out/cat.grad-cam.npy", allow_pickle=False)
     assert (values.shape, values.dtype) == ((32, 32), np.float32)
     assert (values.min(), values.max()) == (0, 1)
-    assert Image.open("out/cat.grad-cam.png").size == (32, 32)
+    assert open_image("out/cat.grad-cam.png").size == (32, 32)
     for shown in ("cat.png", "grad-cam", "score-cam:score=logit", "cat.grad-cam.png"):
         assert shown in run.out
     assert re.search(rf"({'|'.join(CLASSES)}) 0\.\d\d", run.out)
@@ -183,7 +186,7 @@ def test_explain_writes_an_overlay_and_the_map(photos: Path) -> None:
 def test_explain_gives_the_map_of_the_engine(photos: Path) -> None:
     explain(photos / "cat.png", "--target", "espresso")
     loaded = xai.load_model("tiny:cnn")
-    maps = xai.Engine(loaded).explain(preprocess(Image.open(photos / "cat.png"))[None], "grad-cam", 4)
+    maps = xai.Engine(loaded).explain(preprocess(open_image(photos / "cat.png"))[None], "grad-cam", 4)
     np.testing.assert_allclose(np.load("out/cat.grad-cam.npy"), maps["grad-cam"].values[0].numpy(), atol=1e-6)
 
 
@@ -243,7 +246,7 @@ def test_explain_shows_models_without_class_names(photos: Path) -> None:
 def test_explain_passes_the_layer_to_methods_that_take_one(photos: Path) -> None:
     assert explain(photos / "cat.png", "--layer", "stem.2", method="grad-cam,score-cam").code == 0
     maps = xai.Engine(xai.load_model("tiny:cnn")).explain(
-        preprocess(Image.open(photos / "cat.png"))[None], "grad-cam:layer=stem.2"
+        preprocess(open_image(photos / "cat.png"))[None], "grad-cam:layer=stem.2"
     )
     [expected] = maps.values()
     np.testing.assert_allclose(np.load("out/cat.grad-cam.npy"), expected.values[0].numpy(), atol=1e-6)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -48,11 +49,12 @@ class Target:
             ids = target.to(scores.device, torch.int64, non_blocking=True)
             ids = ids.expand(batch) if ids.ndim == 0 else ids
         else:
-            listed = [target] if isinstance(target, int) else _list_of_ids(target)
+            single = isinstance(target, Integral)
+            listed = [int(target)] if isinstance(target, Integral) else _list_of_ids(target)
             outside = [i for i in listed if not 0 <= i < classes]
             if outside:
                 raise TargetError(f"target {outside[0]} is not a class of this model: expected 0 to {classes - 1}")
-            ids = torch.tensor(listed * batch if isinstance(target, int) else listed, dtype=torch.int64)
+            ids = torch.tensor(listed * batch if single else listed, dtype=torch.int64)
             ids = ids.to(scores.device, non_blocking=True)
         if ids.shape != (batch,):
             raise TargetError(f"expected one class id for each of {batch} images, got shape {list(ids.shape)}")
@@ -91,8 +93,8 @@ class Target:
 
 
 def _list_of_ids(target: object) -> list[int]:
-    if isinstance(target, Sequence) and not isinstance(target, str) and all(type(i) is int for i in target):
-        return list(target)
+    if isinstance(target, Sequence) and not isinstance(target, str) and all(isinstance(i, Integral) for i in target):
+        return [int(i) for i in target]
     raise TargetError(
         f"target must be None, a class id, one id per image or a callable on the model's output, not {target!r}"
     )

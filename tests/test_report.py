@@ -1,0 +1,224 @@
+"""Reports: files, rows, pictures, curves and the page."""
+
+import base64
+import csv
+import io
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import xai_core as xai
+from xai_core.errors import FileError
+from xai_core.report import files, pictures
+from xai_core.report.curves import DARK, plot, sheet
+from xai_core.report.page import render
+from xai_core.report.ranking import best, means
+from xai_core.report.results import Curve, Explained, Prediction, Result, Scored, rows
+from xai_core.report.rows import write_csv
+
+GREY = Image.new("RGB", (8, 6), (120, 120, 120))
+
+
+def scored(deletion: float, insertion: float) -> dict[str, Scored]:
+    return {
+        "deletion": Scored(deletion, False, Curve([0, 0.5, 1], [0.9, 0.5, 0.0])),
+        "insertion": Scored(insertion, True, Curve([0, 0.5, 1], [0.0, 0.5, 0.9])),
+    }
+
+
+def result(
+    name: str = "cat", first: tuple[float, float] = (0.2, 0.6), second: tuple[float, float] = (0.1, 0.5)
+) -> Result:
+    explained = [
+        Explained("grad-cam", GREY, 0.5, False, scored(*first)),
+        Explained("rollout", GREY, 1.5, True, scored(*second)),
+    ]
+    return Result(name, files.distinct([name])[0], GREY, Prediction(3, 'tabby, "tabby" cat', 0.8), explained)
+
+
+def png_of(data: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    assert image.format == "PNG"
+    return image
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "results.csv"
+    files.write(path, "before")
+
+    def full(self: Path, data: bytes) -> int:
+        with self.open("wb") as file:
+            file.write(data[:2])
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", full)
+        with pytest.raises(FileError, match="No space left"):
+            files.write(path, "after")
+    assert [file.name for file in tmp_path.iterdir()] == ["results.csv"]
+    assert path.read_text() == "before"
+    files.write(path, b"after")
+    assert path.read_text() == "after"
+    with pytest.raises(FileError, match="cannot write"):
+        files.write(tmp_path / "nowhere" / "a.csv", "")
+
+
+def test_folders_are_made_or_refused(tmp_path: Path) -> None:
+    files.make_folder(tmp_path / "a" / "b")
+    files.make_folder(tmp_path / "a" / "b")
+    (tmp_path / "file").touch()
+    for taken in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(FileError):
+            files.make_folder(taken)
+
+
+def test_names_do_not_clash_and_need_no_quoting() -> None:
+    assert files.distinct(["cat", "Cat", "cat-2", "cat"]) == ["cat", "Cat-2", "cat-2-2", "cat-3"]
+    assert files.distinct(["grad-cam:layer=layer3.1", "a/b c", "../..", ""]) == [
+        "grad-cam-layer=layer3.1",
+        "a-b-c",
+        "unnamed",
+        "unnamed-2",
+    ]
+
+
+def test_rows_survive_a_round_trip(tmp_path: Path) -> None:
+    write_csv(tmp_path / "results.csv", rows([result("a,b"), result('"q"\nü')]))
+    with (tmp_path / "results.csv").open(newline="", encoding="utf-8") as file:
+        read = list(csv.DictReader(file))
+    assert len(read) == 2 * 2 * 2
+    assert {row["image"] for row in read} == {"a,b", '"q"\nü'}
+    assert read[0] == {
+        "image": "a,b",
+        "method": "grad-cam",
+        "metric": "deletion",
+        "score": "0.2",
+        "target_id": "3",
+        "target_name": 'tabby, "tabby" cat',
+        "probability": "0.8",
+        "seconds": "0.5",
+    }
+
+
+def test_best_is_in_the_direction_of_the_metric() -> None:
+    explained = result().explained
+    assert best(explained, "deletion") == {"rollout"}
+    assert best(explained, "insertion") == {"grad-cam"}
+    assert best(explained[:1], "deletion") == set()
+    assert best(result(first=(0.1001, 0.5)).explained, "deletion") == set()
+
+
+def test_means_are_over_the_images_that_a_method_explained() -> None:
+    other = result("dog", first=(0.4, 0.2))
+    first, second = means([result(), replace(other, explained=other.explained[:1])])
+    assert first.method == "grad-cam"
+    assert first.scores["deletion"].value == pytest.approx(0.3)
+    assert second.scores["insertion"].value == pytest.approx(0.5)
+    assert second.seconds == 1.5
+
+
+def test_an_overlay_leaves_the_photo_clear_where_nothing_is_salient() -> None:
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 255, (6, 8, 3), dtype=np.uint8))
+    saliency = torch.zeros(6, 8)
+    assert np.array_equal(np.asarray(pictures.overlay(photo, saliency)), np.asarray(photo))
+    saliency[2, 3] = 1
+    changed = (np.asarray(pictures.overlay(photo, saliency)) != np.asarray(photo)).any(-1)
+    assert changed.sum() == 1
+    assert changed[2, 3]
+
+
+def test_more_saliency_changes_the_photo_more() -> None:
+    coloured = np.asarray(pictures.overlay(GREY, torch.linspace(0, 1, 8).expand(6, 8)), dtype=float)
+    change = np.abs(coloured - 120).sum(-1)[0]
+    assert (np.diff(change) > 0).all()
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_what_the_model_sees_is_shown(channels: int) -> None:
+    image = torch.linspace(-2, 2, channels * 48).view(channels, 6, 8)
+    stretched = np.asarray(pictures.seen(xai.LoadedModel(nn.Identity(), lambda x: x), image))
+    assert stretched.shape == (6, 8, 3)
+    assert stretched.min() == 0
+    restored = pictures.seen(xai.LoadedModel(nn.Identity(), lambda x: x, restore=lambda x: x * 0 + 1), image)
+    assert np.asarray(restored).min() == 255
+
+
+def test_extensions_of_pictures_are_cut_off() -> None:
+    assert [pictures.stem(name) for name in ("a.PNG", "b.v2.jpeg", "c.v2", "d", "e.pdf")] == [
+        "a",
+        "b.v2",
+        "c.v2",
+        "d",
+        "e.pdf",
+    ]
+
+
+@pytest.mark.parametrize("metrics", [("deletion", "insertion"), ("deletion",), ()])
+def test_curves_are_drawn_for_the_metrics_that_have_them(metrics: tuple[str, ...]) -> None:
+    drawn = result()
+    kept = [
+        replace(one, scores={m: s if m in metrics else replace(s, curve=None) for m, s in one.scores.items()})
+        for one in drawn.explained
+    ]
+    image = png_of(plot(replace(drawn, explained=kept)))
+    assert image.width == pytest.approx(max(1, len(metrics)) * 736, abs=2)
+
+
+def test_curves_for_a_dark_page_are_clear_behind() -> None:
+    assert png_of(plot(result(), DARK)).convert("RGBA").getpixel((0, 0))[3] == 0
+    assert png_of(plot(result())).convert("RGBA").getpixel((0, 0)) == (255, 255, 255, 255)
+
+
+def test_a_sheet_holds_every_picture() -> None:
+    one, three = png_of(sheet([result()])), png_of(sheet([result(), result(), result()]))
+    assert three.width == one.width
+    assert three.height == pytest.approx(3 * one.height, abs=3)
+
+
+def test_drawing_leaves_no_figure_behind() -> None:
+    from matplotlib import _pylab_helpers, rcParams
+
+    before = dict(rcParams)
+    plot(result())
+    sheet([result()])
+    assert not _pylab_helpers.Gcf.figs
+    assert dict(rcParams) == before
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    results = [result(), result("<script>alert(1)</script>", second=(0.3, 0.7))]
+    return render("model & data", results, {"score-cam": "it needs <features>"}, {"Model": "m", "Command": "xai demo"})
+
+
+def test_the_page_asks_nothing_of_a_network(page: str) -> None:
+    for attribute in ("src", "href", "srcset", "action", "data"):
+        assert all(value.startswith("data:") for value in re.findall(rf'\s{attribute}="([^"]*)', page))
+    assert "//" not in re.sub(r'"data:[^"]*"', "", page)
+    assert not re.search(r"@import|url\(|<script|<iframe|<object", page)
+
+
+def test_the_page_holds_its_pictures(page: str) -> None:
+    embedded = re.findall(r'(?:src|srcset)="data:image/png;base64,([^"]*)"', page)
+    assert len(embedded) == 2 * (1 + 2 + 2)  # for each image the photo, two overlays, the curves in light and dark
+    for data in embedded:
+        png_of(base64.b64decode(data))
+
+
+def test_the_page_shows_names_as_they_are(page: str) -> None:
+    for shown in ("&lt;script&gt;alert(1)", "model &amp; data", "it needs &lt;features&gt;", "found no evidence"):
+        assert shown in page
+
+
+def test_the_page_says_which_direction_is_better_and_marks_the_best(page: str) -> None:
+    assert "Deletion<small>lower is better" in page
+    assert "Insertion<small>higher is better" in page
+    marked = re.findall(r'class="best"><span[^>]*>([\d.]+)', page)
+    assert marked == ["0.600", "0.100", "0.200", "0.700"]  # the means of both are alike

@@ -1,0 +1,53 @@
+"""What is said to the user, and how: tables on standard output, progress and complaints on standard error."""
+
+from collections.abc import Collection
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+
+def console() -> Console:
+    """Standard output."""
+    return Console(highlight=False)
+
+
+def say(text: str) -> None:
+    """Print a line, whole: neither wrapped nor read as markup."""
+    console().print(Text(text), soft_wrap=True)
+
+
+def complain(text: str, style: str = "red") -> None:
+    """Print one line on standard error."""
+    Console(stderr=True, highlight=False).print(Text(" ".join(text.split()), style), soft_wrap=True)
+
+
+def warn(text: str) -> None:
+    """Print one line on standard error, of something that does not stop the work."""
+    complain(text, "yellow")
+
+
+def table(*columns: str, right: Collection[str] = (), title: str = "", caption: str = "") -> Table:
+    """Make a table that reads at 80 columns and as plain text; nothing in it is cut off."""
+    made = Table(
+        title=Text(title, "bold") if title else None,
+        caption=Text(caption) if caption else None,
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        caption_justify="left",
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    for column in columns:
+        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return made
+
+
+def progress(quiet: bool = False) -> Progress:
+    """Make a progress bar on standard error, which is not there when that is no terminal."""
+    terminal = Console(stderr=True)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=terminal, transient=True, disable=quiet or not terminal.is_terminal)

@@ -1,0 +1,1 @@
+"""Reports: rows, pictures, and one page that shows them."""

@@ -1,0 +1,93 @@
+"""Plots of curves, and sheets of pictures, drawn by matplotlib without a display or global state."""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL.Image import Image
+
+from xai_core.report.results import Result, Scored
+
+STYLES = ("-", "--", ":")
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours: of text and axes, of lines, and of the ground, which may be clear."""
+
+    ink: str
+    ground: str
+    lines: Sequence[str]
+
+
+# Lines are in Okabe and Ito's colours, which also the colour-blind tell apart.
+LIGHT = Theme("#222226", "white", ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"))
+DARK = Theme("#d8d8de", "none", ("#56b4e9", "#e69f00", "#2bc79a", "#cc79a7", "#f0e442", "#d55e00"))
+
+
+def plot(result: Result, theme: Theme = LIGHT) -> bytes:
+    """Plot the curves of one image as a PNG: a panel per metric, a line per method."""
+    metrics = [name for name, score in result.explained[0].scores.items() if score.curve]
+    figure = Figure(figsize=(4.6 * max(1, len(metrics)), 3), layout="constrained", facecolor=theme.ground)
+    panels = figure.subplots(1, max(1, len(metrics)), sharey=True, squeeze=False)[0]
+    for metric, panel in zip(metrics, panels, strict=False):
+        _draw(panel, [(one.method, one.scores[metric]) for one in result.explained], theme)
+        better = "higher" if result.explained[0].scores[metric].higher_is_better else "lower"
+        panel.set_title(f"{metric.capitalize()} ({better} area is better)", color=theme.ink, fontsize=9)
+    panels[0].set_ylabel(f"probability of {_short(result.predicted.name)}", color=theme.ink, fontsize=8)
+    return _png(figure, dpi=160)
+
+
+def sheet(results: Sequence[Result]) -> bytes:
+    """Lay out all photos, each beside its overlays, as a PNG."""
+    columns = 1 + max(len(result.explained) for result in results)
+    figure = Figure(figsize=(2.4 * columns, 2.75 * len(results)), layout="constrained")
+    for row, result in enumerate(results):
+        target = result.predicted
+        shown = [(result.photo, f"{_short(target.name)}, {target.probability:.2f}")]
+        shown += [(one.overlay, _caption(one.method, one.scores)) for one in result.explained]
+        for column, (image, caption) in enumerate(shown):
+            panel = figure.add_subplot(len(results), columns, row * columns + column + 1)
+            _show(panel, image, caption)
+    return _png(figure, dpi=120)
+
+
+def _draw(panel: Axes, lines: Sequence[tuple[str, Scored]], theme: Theme) -> None:
+    for number, (method, score) in enumerate(lines):
+        assert score.curve is not None
+        colour = theme.lines[number % len(theme.lines)]
+        style = STYLES[number // len(theme.lines) % len(STYLES)]
+        label = f"{method} {score.value:.3f}"
+        panel.plot(score.curve.fractions, score.curve.scores, style, color=colour, linewidth=1.6, label=label)
+    panel.set(xlim=(0, 1), ylim=(0, None), facecolor="none")
+    panel.set_xlabel("share of pixels changed, most salient first", color=theme.ink, fontsize=8)
+    panel.tick_params(colors=theme.ink, labelsize=8)
+    panel.grid(color=theme.ink, alpha=0.15, linewidth=0.6)
+    for side, spine in panel.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(theme.ink)
+    panel.legend(frameon=False, labelcolor=theme.ink, fontsize=8)
+
+
+def _show(panel: Axes, image: Image, caption: str) -> None:
+    panel.imshow(image, interpolation="lanczos")
+    panel.set_title(caption, fontsize=8)
+    panel.set_axis_off()
+
+
+def _caption(method: str, scores: Mapping[str, Scored]) -> str:
+    return f"{method}\n" + "  ".join(f"{metric} {score.value:.3f}" for metric, score in scores.items())
+
+
+def _short(name: str, length: int = 24) -> str:
+    return name if len(name) <= length else name[: length - 1] + "…"
+
+
+def _png(figure: Figure, dpi: int) -> bytes:
+    FigureCanvasAgg(figure)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi)
+    return buffer.getvalue()
