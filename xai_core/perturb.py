@@ -65,7 +65,7 @@ class Scorer:
         if of is None:
             if len(images) % self._batch:
                 raise InputShapeError(
-                    f"{len(images)} images are not a multiple of the batch of {self._batch}; say with `of=` whose they are"
+                    f"{len(images)} images are not a multiple of the batch of {self._batch}; give `of=`, whose each is"
                 )
             of = torch.arange(len(images), device=images.device) // (len(images) // self._batch)
         scores, start = [], 0

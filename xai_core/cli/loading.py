@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xai_core.checks import accept
+from xai_core.cli.memory import keep_freed_memory
 from xai_core.engine import Engine
 from xai_core.errors import DegenerateMapWarning, TargetError
 from xai_core.registry import load_model
@@ -18,9 +19,6 @@ from xai_core.report.results import Prediction
 from xai_core.source import LoadedModel
 from xai_core.spec import suggest
 from xai_core.target import Target
-
-CPU_MEMORY = 96 * 2**20
-"""Bytes for a block of perturbed images: where its tensors stay small, allocating them asks nothing of the system."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,10 +78,11 @@ def find_class(name: str, names: Sequence[str] | None) -> int:
 
 def load(spec: str, device: str | None) -> Subject:
     """Load a model onto a device; by default onto a GPU where there is one."""
+    keep_freed_memory()
     chosen = _device(device)
     loaded = load_model(spec)
     loaded.model.to(chosen)
-    return Subject(spec, chosen, loaded, Engine(loaded, memory=CPU_MEMORY if chosen.type == "cpu" else None))
+    return Subject(spec, chosen, loaded, Engine(loaded))
 
 
 def _device(name: str | None) -> torch.device:
