@@ -171,6 +171,11 @@ def test_curves_are_drawn_for_the_metrics_that_have_them(metrics: tuple[str, ...
     assert image.width == pytest.approx(max(1, len(metrics)) * 736, abs=2)
 
 
+def test_curves_are_drawn_whatever_the_class_is_called_and_whether_a_method_suited() -> None:
+    png_of(plot(replace(result(), predicted=Prediction(0, "$_$ or ^", 0.5))))
+    png_of(plot(replace(result(), explained=[])))
+
+
 def test_curves_for_a_dark_page_are_clear_behind() -> None:
     assert png_of(plot(result(), DARK)).convert("RGBA").getpixel((0, 0))[3] == 0
     assert png_of(plot(result())).convert("RGBA").getpixel((0, 0)) == (255, 255, 255, 255)

@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -15,8 +15,10 @@ import typer
 from xai_core.cli.console import complain, console, progress, say, warn
 from xai_core.cli.demonstration import Demonstration
 from xai_core.cli.loading import Subject, load
+from xai_core.cli.options import Device, Model
 from xai_core.cli.scores import score_table
 from xai_core.errors import FileError
+from xai_core.metric import Metric
 from xai_core.registry import load_dataset, registry
 from xai_core.report import files, page, pictures
 from xai_core.report.curves import plot, sheet
@@ -29,15 +31,16 @@ OUT = Path("xai-demo")
 
 def demo(
     out: Annotated[
-        Path | None, typer.Option(help=f"Folder to write to.  [default: {OUT}, or {OUT}-2, ... if it exists]")
+        Path | None,
+        typer.Option(metavar="DIR", help=f"Folder to write to.  [default: {OUT}, or {OUT}-2, ... if it exists]"),
     ] = None,
-    model: Annotated[str, typer.Option(metavar="SPEC", help="See `xai list models`.")] = "efficientnet-lite0",
+    model: Model = "efficientnet-lite0",
     data: Annotated[str, typer.Option(metavar="SPEC", help="See `xai list datasets`.")] = "photos",
-    limit: Annotated[int, typer.Option(min=1, help="How many images, from the first.")] = 3,
-    device: Annotated[str | None, typer.Option(help="Such as cpu or cuda.  [default: a GPU, if there is one]")] = None,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="How many images, from the first.")] = 3,
+    device: Device = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Write into a folder that holds files.")] = False,
 ) -> None:
-    """Explain photographs by every installed method, score the maps, and make a page of it."""
+    """Explain photographs by every method, score the maps, show it all."""
     start = time.perf_counter()
     folder = _folder(out, overwrite)
     subject = load(model, device)
@@ -51,7 +54,9 @@ def demo(
     command = join(
         ["xai", "demo", "--model", model, "--data", data, "--limit", f"{limit}", "--device", f"{subject.device}"]
     )
-    _write(folder, results, page.render(title, results, unsuited, _about(subject, data, command)))
+    _write(
+        folder, results, page.render(title, results, unsuited, _about(subject, data, demonstration.metrics, command))
+    )
     console().print(score_table(title, results))
     for methods, reason in unsuited.items():
         warn(f"{methods}: not for this model: {reason}")
@@ -102,7 +107,7 @@ def _write(folder: Path, results: Sequence[Result], html: str) -> None:
     files.write(folder / "index.html", html)
 
 
-def _about(subject: Subject, data: str, command: str) -> Mapping[str, str]:
+def _about(subject: Subject, data: str, metrics: Iterable[Metric], command: str) -> Mapping[str, str]:
     """What the results depend on."""
     distributions = sorted({(plugin.distribution, plugin.version) for plugin in registry().plugins})
     on_gpu = subject.device.type == "cuda"
@@ -110,6 +115,7 @@ def _about(subject: Subject, data: str, command: str) -> Mapping[str, str]:
     return {
         "Model": subject.spec,
         "Data": data,
+        "Metrics": ", ".join(metric.spec for metric in metrics),
         "Versions": ", ".join(
             f"{name} {number}" for name, number in [("xai-core", version("xai-core")), *distributions]
         ),

@@ -11,12 +11,13 @@ from torch import Tensor
 from xai_core.cli.loading import Subject, flat_maps_shown
 from xai_core.errors import LayerError, OptionError, UnknownExplainerError, UnsuitableError
 from xai_core.metric import Score
-from xai_core.registry import create_explainer, list_explainers
+from xai_core.registry import create_explainer, create_metric, list_explainers
 from xai_core.report import files, pictures
 from xai_core.report.results import Curve, Explained, Result, Scored
 from xai_core.source import Sample
 
-METRICS = ("deletion", "insertion")
+STEPS = 56
+"""Of each curve: enough for a look, and a quarter of the forwards of the RISE protocol's 224."""
 
 
 class Demonstration:
@@ -26,10 +27,13 @@ class Demonstration:
     ----------
     unsuited
         The methods that turned out not to be for this model, each with the reason.
+    metrics
+        The metrics that the maps are scored by.
     """
 
     def __init__(self, subject: Subject, bar: Progress) -> None:
         self.unsuited: dict[str, str] = {}
+        self.metrics = [create_metric(name, steps=STEPS) for name in ("deletion", "insertion")]
         self._subject, self._bar = subject, bar
         self._task = bar.add_task("")
 
@@ -75,7 +79,7 @@ class Demonstration:
         start = time.perf_counter()
         [saliency] = self._subject.engine.explain(images, explainer, target).values()
         seconds = time.perf_counter() - start
-        scores = self._subject.engine.evaluate(images, {method: saliency}, METRICS)[method]
+        scores = self._subject.engine.evaluate(images, {method: saliency}, self.metrics)[method]
         return Explained(
             method=method,
             overlay=pictures.overlay(photo, saliency.values[0]),

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from xai_core.cli.console import complain, console, progress, table
 from xai_core.cli.loading import Subject, flat_maps_shown, load
+from xai_core.cli.options import Device, Model
 from xai_core.errors import FileError
 from xai_core.explainer import Explainer
 from xai_core.images import open_image
@@ -24,17 +25,20 @@ from xai_core.spec import read_value, split
 
 def explain(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.")],
-    model: Annotated[str, typer.Option(metavar="SPEC", help="See `xai list models`.")],
+    model: Model,
     method: Annotated[str, typer.Option(metavar="M[,M...]", help="See `xai list explainers`.")],
-    out: Annotated[Path, typer.Option(help="Folder to write to.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write to.")],
     target: Annotated[
         str | None, typer.Option(metavar="CLASS", help="Id or name of the class.  [default: the predicted one]")
     ] = None,
-    layer: Annotated[str | None, typer.Option(help="Where, for methods that take a layer.")] = None,
-    device: Annotated[str | None, typer.Option(help="Such as cpu or cuda.  [default: a GPU, if there is one]")] = None,
+    layer: Annotated[str | None, typer.Option(metavar="LAYER", help="Where, for methods that take a layer.")] = None,
+    device: Device = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Write over files of the same name.")] = False,
 ) -> None:
-    """Explain images: for each and each method an overlay (PNG) and the map (NumPy, [H,W] in [0,1])."""
+    """Explain images: write an overlay and the map for each method.
+
+    The map is a NumPy file, [H,W] float32 in [0,1], at the size that the model sees.
+    """
     methods = _methods(method, layer)
     slugs = files.distinct(methods)
     found, failures = find_images(images)

@@ -25,9 +25,11 @@ class Kind(StrEnum):
 
 def listing(
     kind: Annotated[Kind | None, typer.Argument(help="What to list.  [default: all]", show_default=False)] = None,
-    source: Annotated[str | None, typer.Option(help="List the models of one source, a spec per line.")] = None,
+    source: Annotated[
+        str | None, typer.Option(metavar="NAME", help="List the models of one source, a spec per line.")
+    ] = None,
 ) -> None:
-    """List what is installed: explainers, metrics, models, datasets, plugins."""
+    """List the installed explainers, metrics, models, datasets, plugins."""
     if source is not None:
         if kind not in (None, Kind.models):
             raise typer.BadParameter("goes with `xai list models` only", param_hint="--source")

@@ -30,13 +30,15 @@ DARK = Theme("#d8d8de", "none", ("#56b4e9", "#e69f00", "#2bc79a", "#cc79a7", "#f
 
 def plot(result: Result, theme: Theme = LIGHT) -> bytes:
     """Plot the curves of one image as a PNG: a panel per metric, a line per method."""
-    metrics = [name for name, score in result.explained[0].scores.items() if score.curve]
+    scores = result.explained[0].scores if result.explained else {}
+    metrics = [metric for metric, score in scores.items() if score.curve]
     figure = Figure(figsize=(4.6 * max(1, len(metrics)), 3), layout="constrained", facecolor=theme.ground)
-    panels = figure.subplots(1, max(1, len(metrics)), sharey=True, squeeze=False)[0]
+    panels = figure.subplots(1, max(1, len(metrics)), sharey=True, squeeze=False, gridspec_kw={"wspace": 0.08})[0]
     for metric, panel in zip(metrics, panels, strict=False):
         _draw(panel, [(one.method, one.scores[metric]) for one in result.explained], theme)
-        better = "higher" if result.explained[0].scores[metric].higher_is_better else "lower"
+        better = "higher" if scores[metric].higher_is_better else "lower"
         panel.set_title(f"{metric.capitalize()} ({better} area is better)", color=theme.ink, fontsize=9)
+    panels[0].set_ylim(bottom=0)
     panels[0].set_ylabel(f"probability of {_short(result.predicted.name)}", color=theme.ink, fontsize=8)
     return _png(figure, dpi=160)
 
@@ -62,7 +64,7 @@ def _draw(panel: Axes, lines: Sequence[tuple[str, Scored]], theme: Theme) -> Non
         style = STYLES[number // len(theme.lines) % len(STYLES)]
         label = f"{method} {score.value:.3f}"
         panel.plot(score.curve.fractions, score.curve.scores, style, color=colour, linewidth=1.6, label=label)
-    panel.set(xlim=(0, 1), ylim=(0, None), facecolor="none")
+    panel.set(xlim=(0, 1), facecolor="none")
     panel.set_xlabel("share of pixels changed, most salient first", color=theme.ink, fontsize=8)
     panel.tick_params(colors=theme.ink, labelsize=8)
     panel.grid(color=theme.ink, alpha=0.15, linewidth=0.6)
@@ -83,7 +85,8 @@ def _caption(method: str, scores: Mapping[str, Scored]) -> str:
 
 
 def _short(name: str, length: int = 24) -> str:
-    return name if len(name) <= length else name[: length - 1] + "…"
+    shown = name if len(name) <= length else name[: length - 1] + "…"
+    return shown.replace("$", r"\$")  # which would begin a formula
 
 
 def _png(figure: Figure, dpi: int) -> bytes:

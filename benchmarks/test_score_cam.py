@@ -1,0 +1,112 @@
+"""Score-CAM, resnet18, one image. Peers weight by logits and a softmax over channels, so ours is asked to as well.
+
+Two differences remain, neither of cost: pytorch-grad-cam upsamples masks with aligned corners, and torchcam
+normalises them before it upsamples. Peers run at their default batch size (16 and 32) and at the fastest here.
+"""
+
+import time
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from pytorch_grad_cam import ScoreCAM
+from race import DEVICE, Race, finish, unit
+from torch import Tensor, nn
+from torchcam.methods import ScoreCAM as TorchcamScoreCAM
+from torchvision.models import resnet18
+
+import xai_core as xai
+
+METHOD = xai.create_explainer("score-cam", score="logit", channel_softmax=True)
+BATCHES = (4, 8, 16, 32, 64) if DEVICE.type == "cpu" else (16, 32, 64, 128, 256, 512)
+
+
+@pytest.fixture(scope="module")
+def group() -> str:
+    return "Score-CAM, resnet18, 1 image"
+
+
+@pytest.fixture(scope="module")
+def model() -> nn.Module:
+    torch.manual_seed(0)
+    return resnet18().eval().to(DEVICE)
+
+
+@pytest.fixture(scope="module")
+def image() -> Tensor:
+    return torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0)).to(DEVICE)
+
+
+@pytest.fixture(scope="module")
+def engine(model: nn.Module) -> xai.Engine:
+    return xai.Engine(model)
+
+
+@pytest.fixture(scope="module")
+def ours(engine: xai.Engine, image: Tensor) -> xai.Saliency:
+    return engine.explain(image, METHOD)["score-cam"]
+
+
+@pytest.fixture(scope="module")
+def fastest(model: nn.Module, image: Tensor) -> int:
+    """The batch size at which an image's forward is fastest on this machine."""
+    times = dict.fromkeys(BATCHES, float("inf"))
+    with torch.no_grad():
+        for size in BATCHES * 3:
+            batch = image.expand(size, -1, -1, -1).contiguous()
+            start = time.perf_counter()
+            finish(lambda batch=batch: model(batch))
+            times[size] = min(times[size], (time.perf_counter() - start) / size)
+    return min(times, key=times.__getitem__)
+
+
+@pytest.fixture(params=["default", "fastest"])
+def batch(request: pytest.FixtureRequest, fastest: int) -> Callable[[int], int]:
+    """Choose a peer's batch size, given its default."""
+
+    def choose(default: int) -> int:
+        if request.param == "fastest" and fastest == default:
+            pytest.skip("the default is the fastest here")
+        return default if request.param == "default" else fastest
+
+    return choose
+
+
+def check(maps: Tensor, ours: xai.Saliency) -> None:
+    both = torch.stack([unit(maps.to(DEVICE)).flatten(), ours.values.flatten()])
+    assert both.corrcoef()[0, 1] > 0.99
+
+
+def test_plain_forward(race: Race, model: nn.Module, image: Tensor) -> None:
+    race("plain forward", lambda: model(image), rounds=10, warm=1)
+
+
+def test_forward_without_graph(race: Race, model: nn.Module, image: Tensor) -> None:
+    with torch.no_grad():
+        race("forward under no_grad", lambda: model(image), rounds=10, warm=1)
+
+
+def test_xai_core(race: Race, engine: xai.Engine, image: Tensor, ours: xai.Saliency) -> None:
+    check(race("xai-core", lambda: engine.explain(image, METHOD)["score-cam"].values), ours)
+
+
+def test_pytorch_grad_cam(
+    race: Race, model: nn.Module, image: Tensor, ours: xai.Saliency, batch: Callable[[int], int]
+) -> None:
+    with ScoreCAM(model=model, target_layers=[model.layer4[-1]]) as cam:
+        cam.batch_size = batch(16)
+        maps = race(f"pytorch-grad-cam, batch {cam.batch_size}", lambda: cam(input_tensor=image, targets=None))
+    check(torch.from_numpy(maps), ours)
+
+
+def test_torchcam(race: Race, model: nn.Module, image: Tensor, ours: xai.Saliency, batch: Callable[[int], int]) -> None:
+    def run() -> Tensor:
+        with torch.inference_mode():
+            scores = model(image)
+        (maps,) = cam(class_idx=scores.argmax(1).tolist())
+        return F.interpolate(maps[:, None], image.shape[-2:], mode="bilinear")[:, 0]
+
+    with TorchcamScoreCAM(model, model.layer4[-1], batch_size=batch(32)) as cam:
+        maps = race(f"torchcam, batch {cam.bs}", run)
+    check(maps, ours)
