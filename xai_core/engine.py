@@ -38,8 +38,8 @@ class Engine:
     forward
         How the model is called, `forward(model, images) -> output`, where it takes more than images.
     memory
-        Bytes that a block of perturbed images may take on the device. Default: 256 MiB on the CPU, an
-        eighth of the device's memory elsewhere.
+        Bytes that a block of perturbed images may take on the device. Default: 128 MiB on the CPU, where larger
+        tensors are slow to allocate, and an eighth of the device's memory elsewhere.
     block
         How many perturbed images go through the model at once; default: what `memory` allows.
     """
@@ -180,7 +180,7 @@ class Engine:
         """How many images the memory budget holds, each with a layer's input, output and workspace."""
         memory = self._memory
         if memory is None:
-            memory = 256 * 2**20
+            memory = 128 * 2**20
             if images.device.type == "cuda":
                 memory = torch.cuda.get_device_properties(images.device).total_memory // 8
         each = 4 * (adapter.probe.largest + images[0].numel() * images.element_size())

@@ -29,7 +29,7 @@ def listing(
         str | None, typer.Option(metavar="NAME", help="List the models of one source, a spec per line.")
     ] = None,
 ) -> None:
-    """List the installed explainers, metrics, models, datasets, plugins."""
+    """List the installed explainers, metrics, models, data and plugins."""
     if source is not None:
         if kind not in (None, Kind.models):
             raise typer.BadParameter("goes with `xai list models` only", param_hint="--source")

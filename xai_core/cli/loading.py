@@ -11,7 +11,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xai_core.checks import accept
-from xai_core.cli.memory import keep_freed_memory
 from xai_core.engine import Engine
 from xai_core.errors import DegenerateMapWarning, TargetError
 from xai_core.registry import load_model
@@ -78,7 +77,6 @@ def find_class(name: str, names: Sequence[str] | None) -> int:
 
 def load(spec: str, device: str | None) -> Subject:
     """Load a model onto a device; by default onto a GPU where there is one."""
-    keep_freed_memory()
     chosen = _device(device)
     loaded = load_model(spec)
     loaded.model.to(chosen)
