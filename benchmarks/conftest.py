@@ -9,6 +9,9 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 from race import DEVICE, Race
+from torch import Tensor, nn
+
+import xai_core as xai
 
 PEERS = ("grad-cam", "torchcam", "captum", "quantus")
 
@@ -24,6 +27,21 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: (item.path, item.callspec.params["turn"]))  # type: ignore[attr-defined]
+
+
+@pytest.fixture(scope="module")
+def images() -> Tensor:
+    return torch.randn(8, 3, 224, 224, generator=torch.Generator().manual_seed(0)).to(DEVICE)
+
+
+@pytest.fixture(scope="module")
+def image(images: Tensor) -> Tensor:
+    return images[:1]
+
+
+@pytest.fixture(scope="module")
+def engine(model: nn.Module) -> xai.Engine:
+    return xai.Engine(model)
 
 
 @pytest.fixture

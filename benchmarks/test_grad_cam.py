@@ -27,16 +27,6 @@ def model() -> nn.Module:
 
 
 @pytest.fixture(scope="module")
-def images() -> Tensor:
-    return torch.randn(8, 3, 224, 224, generator=torch.Generator().manual_seed(0)).to(DEVICE)
-
-
-@pytest.fixture(scope="module")
-def engine(model: nn.Module) -> xai.Engine:
-    return xai.Engine(model)
-
-
-@pytest.fixture(scope="module")
 def ours(engine: xai.Engine, images: Tensor) -> xai.Saliency:
     return engine.explain(images, "grad-cam")["grad-cam"]
 

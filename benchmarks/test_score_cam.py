@@ -34,16 +34,6 @@ def model() -> nn.Module:
 
 
 @pytest.fixture(scope="module")
-def image() -> Tensor:
-    return torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0)).to(DEVICE)
-
-
-@pytest.fixture(scope="module")
-def engine(model: nn.Module) -> xai.Engine:
-    return xai.Engine(model)
-
-
-@pytest.fixture(scope="module")
 def ours(engine: xai.Engine, image: Tensor) -> xai.Saliency:
     return engine.explain(image, METHOD)["score-cam"]
 

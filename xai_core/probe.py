@@ -49,8 +49,6 @@ class Probe:
         Where the last features are tokens, the layer whose tokens the last attention mixes, or None.
     readout
         Where the last features are tokens, how the output reads them, or None where no gradient tells.
-    largest
-        The number of bytes of the largest output of any layer, for one image.
     head
         The linear layer that gives the output from the mean of the last features over places, or None.
     channels_last
@@ -70,12 +68,16 @@ class Probe:
     last: Features | None
     mixed: str | None
     readout: Readout | None
-    largest: int
     head: str | None
     channels_last: bool
     sizes: Mapping[str, int]
     runs: Mapping[str, int]
     class_attention: bool
+
+    @property
+    def largest(self) -> int:
+        """The number of bytes of the largest output of any layer, for one image."""
+        return max(self.sizes.values(), default=0)
 
     def largest_after(self, layer: str) -> int:
         """The number of bytes of the largest output of the layers that end after this one, for one image."""
@@ -121,7 +123,6 @@ def _look(model: nn.Module, forward: Forward, image: Tensor) -> Probe:
             mixed=watch.mixed(last, scores) if last and last.sequence else None,
             readout=readout,
             head=watch.head(last, scores) if last else None,
-            largest=max(watch.sizes.values(), default=0),
             channels_last=last is not None and last.layout == "NCHW" and not image.is_contiguous(),
             sizes=watch.sizes,
             runs=watch.runs,

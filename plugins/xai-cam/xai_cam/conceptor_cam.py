@@ -1,20 +1,19 @@
 """Conceptor-CAM."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_cam.base import CAM, Layers
-from xai_cam.over import Negatives, base_cam, chosen_classes, written
+from xai_cam.base import Layers
+from xai_cam.over import Comparison, Negatives
 from xai_cam.principal import TINY, power
 from xai_core.errors import OptionError
 
 
-class ConceptorCAM(CAM):
+class ConceptorCAM(Comparison):
     """Conceptor-CAM: a base CAM seen through what its channels share for the class, and not for other classes.
 
     A reconstruction from the paper's abstract and from conceptor theory, not checked against the authors'
@@ -64,22 +63,10 @@ class ConceptorCAM(CAM):
             raise OptionError(
                 f"aperture must be positive and negative_aperture not negative, got {aperture} and {negative_aperture}"
             )
-        super().__init__(layer)
-        self.base = base
+        super().__init__(layer, base, negatives)
         self.aperture = aperture
         self.negative_aperture = negative_aperture
-        self.negatives = written(negatives)
         self.intra = intra
-        self._base = base_cam(base, layer)
-        self._rivals = chosen_classes(negatives)
-
-    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
-        """What the base needs, for other classes too."""
-        return replace(self._base.needs(adapter), rivals=self._rivals)
-
-    def forwards(self, adapter: xai.ModelAdapter) -> int:
-        """Those of the base."""
-        return self._base.forwards(adapter)
 
     def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K h w"]:
         """The base's channels, seen through the conceptors."""

@@ -1,18 +1,16 @@
 """Finer-CAM."""
 
-from dataclasses import replace
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_cam.base import CAM, Layers
-from xai_cam.over import Negatives, base_cam, chosen_classes, written
+from xai_cam.base import Layers
+from xai_cam.over import Comparison, Negatives
 from xai_core.errors import OptionError
 
 
-class FinerCAM(CAM):
+class FinerCAM(Comparison):
     """Finer-CAM: what a base CAM finds for the class and not for similar classes.
 
     L = ReLU(sum_k (alpha_k^c - gamma / m sum_d alpha_k^d) A_k), over the m highest-scoring other classes d. For
@@ -44,22 +42,10 @@ class FinerCAM(CAM):
         gamma: float = 1.0,
         negatives: Negatives = 3,
     ) -> None:
-        self._rivals = chosen_classes(negatives)
+        super().__init__(layer, base, negatives)
         if not self._rivals:
             raise OptionError("finer-cam compares with other classes; negatives must be at least 1")
-        super().__init__(layer)
-        self.base = base
         self.gamma = gamma
-        self.negatives = written(negatives)
-        self._base = base_cam(base, layer)
-
-    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
-        """What the base needs, for other classes too."""
-        return replace(self._base.needs(adapter), rivals=self._rivals)
-
-    def forwards(self, adapter: xai.ModelAdapter) -> int:
-        """Those of the base."""
-        return self._base.forwards(adapter)
 
     def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K h w"]:
         """Weigh each channel by the difference of the weights."""

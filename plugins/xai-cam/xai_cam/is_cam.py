@@ -34,11 +34,6 @@ class ISCAM(ScoreCAM):
         super().__init__(layer, score, channel_softmax)
         self.n = n
 
-    @property
-    def samples(self) -> int:
-        """One for each step."""
-        return self.n
-
     def masked(
         self, images: Float[Tensor, "n C H W"], maps: Float[Tensor, "n h w"], sample: int
     ) -> Float[Tensor, "n C H W"]:

@@ -1,6 +1,7 @@
 """Explainers over the channels of another CAM."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import xai_core as xai
 from xai_cam.base import CAM, Layers
@@ -37,6 +38,25 @@ def written(negatives: Negatives) -> int | str:
     if isinstance(negatives, int | str):
         return negatives
     return "+".join(map(str, negatives)) + "+" * (len(negatives) == 1) if negatives else 0
+
+
+class Comparison(CAM):
+    """A CAM over the channels of another one, the base, for the target and for other classes, the negatives."""
+
+    def __init__(self, layer: Layers, base: str | xai.Explainer, negatives: Negatives) -> None:
+        super().__init__(layer)
+        self.base = base
+        self.negatives = written(negatives)
+        self._base = base_cam(base, layer)
+        self._rivals = chosen_classes(negatives)
+
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+        """What the base needs, for other classes too."""
+        return replace(self._base.needs(adapter), rivals=self._rivals)
+
+    def forwards(self, adapter: xai.ModelAdapter) -> int:
+        """Those of the base."""
+        return self._base.forwards(adapter)
 
 
 def base_cam(base: str | xai.Explainer, layer: Layers = None) -> CAM:

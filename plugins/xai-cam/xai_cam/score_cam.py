@@ -37,6 +37,8 @@ class ScoreCAM(CAM):
 
     name = "score-cam"
     gradients: ClassVar[bool] = False
+    n: int = 1
+    """How many masked images a channel's weight is the mean over."""
 
     def __init__(self, layer: Layers = None, score: str = "probability", channel_softmax: bool = False) -> None:
         if score not in ("probability", "logit"):
@@ -45,14 +47,9 @@ class ScoreCAM(CAM):
         self.score = score
         self.channel_softmax = channel_softmax
 
-    @property
-    def samples(self) -> int:
-        """How many masked images a channel's weight is the mean over."""
-        return 1
-
     def forwards(self, adapter: xai.ModelAdapter) -> int:
         """One for each channel and sample."""
-        return 1 + self.samples * sum(adapter.features(layer).channels for layer in self.layers(adapter))
+        return 1 + self.n * sum(adapter.features(layer).channels for layer in self.layers(adapter))
 
     def masked(
         self, images: Float[Tensor, "n C H W"], maps: Float[Tensor, "n h w"], sample: int
@@ -77,9 +74,7 @@ class ScoreCAM(CAM):
             chosen = order[part]
             of = chosen // count
             images = captured.images[of]
-            each = [
-                captured.score.each(self.masked(images, maps[chosen], i), of, self.score) for i in range(self.samples)
-            ]
+            each = [captured.score.each(self.masked(images, maps[chosen], i), of, self.score) for i in range(self.n)]
             scores[:, chosen] = torch.stack(each).mean(0).to(scores)
         weights = scores.unflatten(1, (batch, count))
         flat = flat.view(batch, count)

@@ -56,11 +56,6 @@ class SSCAM(ScoreCAM):
         self.noise = noise
         self.seed = seed
 
-    @property
-    def samples(self) -> int:
-        """One for each noise."""
-        return self.n
-
     def masked(
         self, images: Float[Tensor, "n C H W"], maps: Float[Tensor, "n h w"], sample: int
     ) -> Float[Tensor, "n C H W"]:
