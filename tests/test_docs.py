@@ -22,7 +22,15 @@ PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
 METHOD_PAGES = sorted(path.stem for path in METHODS.glob("*.md") if path.stem != "index")
 HEADINGS = ["Equation", "When it misleads", "Options", "Use", "Source", "In other libraries"]
 # No trained model with attention comes with the packages.
-UNSEEN = {"class-attention", "generic-attention", "gradient-rollout", "head-attention", "raw-attention", "rollout"}
+UNSEEN = {
+    "attention-flow",
+    "class-attention",
+    "generic-attention",
+    "gradient-rollout",
+    "head-attention",
+    "raw-attention",
+    "rollout",
+}
 
 
 def text(page: str) -> str:
