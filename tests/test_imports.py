@@ -17,7 +17,7 @@ LAYERS = [
     {"target", "saliency", "outputs", "plan", "modes"},
     {"contrast", "region", "similarity"},
     {"adapter", "attention", "capture", "captured", "explainer", "perturb", "metric", "probe", "replay", "source"},
-    {"checks", "runner"},
+    {"attention_record", "checks", "runner"},
     {"hookspecs"},
     {"registry"},
     {"engine"},

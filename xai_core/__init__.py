@@ -2,6 +2,7 @@
 
 from xai_core.adapter import ModelAdapter
 from xai_core.attention import AttentionLayer
+from xai_core.attention_record import AttentionRecord
 from xai_core.captured import Captured
 from xai_core.contrast import Contrast
 from xai_core.engine import Engine
@@ -30,6 +31,7 @@ from xai_core.target import Question, TargetLike
 
 __all__ = [
     "AttentionLayer",
+    "AttentionRecord",
     "Baseline",
     "Capture",
     "Captured",

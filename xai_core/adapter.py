@@ -140,6 +140,10 @@ class ModelAdapter:
         UnsuitableError
             Where the tokens do not cover the image as a grid.
         """
+        seen = [(f.prefix, f.grid) for f in self.probe.features.values() if f.tokens == count]
+        if seen:
+            prefix, grid = min(seen)
+            return grid, prefix
         found = token_grid(count, self.probe.size, tuple(f.grid for f in self.probe.features.values()))
         if found is None:
             raise UnsuitableError(f"{count} tokens do not form a grid over images of {self.probe.size}")

@@ -3,6 +3,7 @@
 import itertools
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -110,18 +111,22 @@ def check_images(checks: Checks, images: Tensor) -> None:
 def check_pass(checks: Checks, record: Record) -> None:
     """Require finite images, a finite output, and targets that are classes of the model."""
     check_images(checks, record.images)
-    batch = len(record.images)
-    output = first_tensor(record.output)
-    if output is not None and output.is_floating_point() and output.ndim and len(output) == batch:
+    check_output(checks, record.output, len(record.images))
+    for target in record.targets:
+        check_target(checks, target)
+
+
+def check_output(checks: Checks, output: Any, batch: int) -> None:
+    """Require an output without NaN or infinity, where it is one for each image."""
+    tensor = first_tensor(output)
+    if tensor is not None and tensor.is_floating_point() and tensor.ndim and len(tensor) == batch:
         checks.add(
-            finite(output),
+            finite(tensor),
             lambda bad: NonFiniteOutputError(
                 f"the model gave NaN or infinity for images {bad} of the batch; check its weights, its precision and "
                 "whether the images are normalised as it expects"
             ),
         )
-    for target in record.targets:
-        check_target(checks, target)
 
 
 def check_target(checks: Checks, target: Target) -> None:

@@ -9,9 +9,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from xai_core.adapter import ModelAdapter, adapt
+from xai_core.attention_record import AttentionRecord, Rows, record_attention
 from xai_core.capture import Forward, capture
 from xai_core.captured import Captured
-from xai_core.checks import Checks, accept, check_images, check_map, check_pass, check_score
+from xai_core.checks import Checks, accept, check_images, check_map, check_output, check_pass, check_score
 from xai_core.errors import InputTypeError, MapShapeError
 from xai_core.explainer import Described, Explainer
 from xai_core.metric import Evaluation, Metric, Score
@@ -124,6 +125,34 @@ class Engine:
         checks.read()
         return maps
 
+    def attention(self, images: Float[Tensor, "B C H W"], rows: Rows = None) -> AttentionRecord:
+        """The attention matrices of every layer, from one forward.
+
+        Parameters
+        ----------
+        images
+            As for `explain`.
+        rows
+            The query tokens whose rows are wanted: None (all), an int, a slice, or a sequence of ints; negative ones
+            count from the end. No more of fused attention is computed, and no more of any is kept.
+
+        Raises
+        ------
+        NoAttentionError
+            Where the model has no attention that can be seen.
+        RowError
+            Where a layer has no such row.
+        OptionError
+            Where `rows` is none of these.
+        """
+        images, adapter = self._accept(images)
+        output, record = record_attention(self._bare, self._forward, images, rows, adapter)
+        checks = Checks()
+        check_images(checks, images)
+        check_output(checks, output, len(images))
+        checks.read()
+        return record
+
     def evaluate(
         self, images: Float[Tensor, "B C H W"], maps: Mapping[str, Saliency | Tensor], metrics: Metrics
     ) -> dict[str, dict[str, Score]]:
@@ -179,6 +208,9 @@ class Engine:
         images = accept(images, self._bare)
         size = tuple(images.shape[1:])
         if size not in self._adapters:
+            checks = Checks()
+            check_images(checks, images)
+            checks.read()  # what a broken image shows of the model would be remembered
             plugins = [entry.made_by for entry in registry().entries["adapters"].values()]
             self._adapters[size] = adapt(self._bare, probe(self._bare, self._forward, images), plugins)
         adapter = self._adapters[size]

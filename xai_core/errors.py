@@ -65,6 +65,10 @@ class NoAttentionError(UnsuitableError):
     """The method needs attention, and this model has none that can be seen."""
 
 
+class RowError(XAIError, IndexError):
+    """An attention layer has no such row."""
+
+
 class SpecError(XAIError, ValueError):
     """A spec such as `source:name,option=value` cannot be read."""
 
