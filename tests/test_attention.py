@@ -1,6 +1,7 @@
 """Rollout and head attention against float64 replicas that read whole attention matrices the slow way."""
 
 import copy
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -9,13 +10,30 @@ import timm
 import torch
 from torch import Tensor, nn
 from torchvision.models import swin_t, vit_b_16
-from transformers import ViTConfig, ViTForImageClassification
+from transformers import (
+    CLIPConfig,
+    CLIPForImageClassification,
+    CLIPVisionConfig,
+    CLIPVisionModel,
+    DeiTConfig,
+    DeiTForImageClassificationWithTeacher,
+    Dinov2Config,
+    Dinov2ForImageClassification,
+    SiglipConfig,
+    SiglipForImageClassification,
+    SiglipVisionConfig,
+    SiglipVisionModel,
+    ViTConfig,
+    ViTForImageClassification,
+)
+from transformers.modeling_outputs import ImageClassifierOutput
 from vit_pytorch import ViT
 from vit_pytorch.simple_vit import SimpleViT
 
 import xai_core as xai
-from conftest import fused_vit, settled
+from conftest import assert_same, fused_vit, settled
 from xai_core.errors import LayerError, NoAttentionError, OptionError, UnsuitableError
+from xai_core.registry import registry
 
 Matrices = list[Tensor]
 """Per layer [B,heads,N,N] in float64."""
@@ -86,11 +104,59 @@ class Encoder(nn.Module):
         return self.head(tokens.mean(1) if self.mean else tokens[:, 0])
 
 
-def hugging_face(implementation: str) -> nn.Module:
-    config = ViTConfig(
-        hidden_size=32, num_hidden_layers=3, num_attention_heads=4, intermediate_size=64, image_size=32, patch_size=8
-    )
-    return ViTForImageClassification._from_config(config, attn_implementation=implementation)
+TINY: dict[str, Any] = {
+    "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64, "image_size": 32,
+    "patch_size": 8,
+}  # fmt: skip
+TINY_TEXT = {**TINY, "bos_token_id": 0, "eos_token_id": 1}
+
+
+class Pooled(nn.Module):
+    """Scores from what a vision model pools: of its class token, or by attention."""
+
+    def __init__(self, vision: Any) -> None:
+        super().__init__()
+        self.vision, self.head = vision, nn.Linear(32, 5)
+
+    def set_attn_implementation(self, implementation: str) -> None:
+        self.vision.set_attn_implementation(implementation)
+
+    def forward(self, images: Tensor, **options: Any) -> ImageClassifierOutput:
+        given = self.vision(images, **options)
+        return ImageClassifierOutput(logits=self.head(given.pooler_output), attentions=given.attentions)
+
+
+HUGGING_FACE: dict[str, tuple[Callable[[], Any], int, str]] = {
+    # model, prefix tokens, what the head reads
+    "ViT": (lambda: ViTForImageClassification(ViTConfig(**TINY)), 1, "class"),
+    "DeiT": (lambda: DeiTForImageClassificationWithTeacher(DeiTConfig(**TINY)), 2, "class"),
+    "DINOv2": (lambda: Dinov2ForImageClassification(Dinov2Config(**TINY)), 1, "class"),
+    "CLIP, class token": (lambda: Pooled(CLIPVisionModel(CLIPVisionConfig(**TINY))), 1, "class"),
+    "CLIP, mean over patches": (
+        lambda: CLIPForImageClassification(CLIPConfig(vision_config=TINY, text_config=TINY_TEXT)), 1, "patches",
+    ),
+    "SigLIP, mean": (
+        lambda: SiglipForImageClassification(
+            SiglipConfig(vision_config={**TINY, "vision_use_head": False}, text_config=TINY_TEXT)
+        ),
+        0, "all",
+    ),
+}  # fmt: skip
+
+
+def attention_pooling() -> nn.Module:
+    return Pooled(SiglipVisionModel(SiglipVisionConfig(**TINY)))
+
+
+def with_attention(make: Callable[[], Any], implementation: str) -> Callable[[], nn.Module]:
+    """Make it with attention that is fused ("sdpa") or written out ("eager")."""
+
+    def made() -> nn.Module:
+        model = make()
+        model.set_attn_implementation(implementation)
+        return model
+
+    return made
 
 
 CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[Any, Tensor], Matrices], int, int, str]] = {
@@ -106,8 +172,16 @@ CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[Any, Tensor], Matrices
     "timm mean over patches": (lambda: fused_vit(global_pool="avg"), slow_timm, 32, 1, "patches"),
     "timm without class token": (lambda: fused_vit(global_pool="avg", class_token=False), slow_timm, 32, 0, "all"),
     "torchvision vit_b_16": (lambda: vit_b_16(image_size=64), slow_multi_head, 64, 1, "class"),
-    "hugging face sdpa": (lambda: hugging_face("sdpa"), slow_hugging_face, 32, 1, "class"),
-    "hugging face eager": (lambda: hugging_face("eager"), slow_hugging_face, 32, 1, "class"),
+    **{
+        f"hugging face {name}, {implementation}": (
+            with_attention(make, implementation), slow_hugging_face, 32, prefix, reads,
+        )
+        for name, (make, prefix, reads) in HUGGING_FACE.items() for implementation in ("sdpa", "eager")
+    },
+    "cifar-vit": (
+        lambda: xai.load_model("cifar-vit:patch=8,dim=32,heads=4,depth=3,dropout=0").model,
+        slow_multi_head, 32, 1, "class",
+    ),
     "vit-pytorch": (
         lambda: ViT(image_size=32, patch_size=8, num_classes=5, dim=32, depth=3, heads=4, mlp_dim=64),
         slow_vit_pytorch, 32, 1, "class",
@@ -124,7 +198,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[Any, Tensor], Matrices
     "nn.TransformerEncoder, tokens first": (lambda: Encoder(False, False), slow_multi_head, 32, 1, "class"),
     "nn.TransformerEncoder, mean": (lambda: Encoder(True, False, mean=True), slow_multi_head, 32, 1, "all"),
 }  # fmt: skip
-FEW = ["timm deit_tiny_distilled", "timm mean over patches", "torchvision vit_b_16", "hugging face eager"]
+FEW = ["timm deit_tiny_distilled", "timm mean over patches", "torchvision vit_b_16", "hugging face ViT, eager"]
 
 
 def case(name: str) -> tuple[nn.Module, Tensor, Matrices, int, slice]:
@@ -175,6 +249,10 @@ def test_rollout_equals_its_replica(name: str) -> None:
     model, images, matrices, prefix, rows = case(name)
     ours = xai.Engine(model).explain(images, "rollout")["rollout"]
     assert_equals(ours, rollout_replica(matrices, prefix, rows, lambda heads: heads.mean(0)))
+    assert ours.parts is not None
+    for lowest in range(len(matrices)):
+        above = rollout_replica(matrices[lowest:], prefix, rows, lambda heads: heads.mean(0))
+        torch.testing.assert_close(ours.parts[:, lowest].double(), above, atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", FEW)
@@ -271,12 +349,60 @@ def test_padding_and_masks_of_multi_head_attention() -> None:
         torch.testing.assert_close(found[0].rows(), weights)
 
 
-def test_where_attention_methods_are_not_defined(images: Tensor) -> None:
-    windows = xai.Engine(swin_t(num_classes=5).eval())
-    for method in ("rollout", "head-attention"):
-        with pytest.raises(UnsuitableError, match="grad-cam"):
-            windows.explain(torch.randn(1, 3, 64, 64), method)
+@pytest.mark.parametrize("name", HUGGING_FACE)
+def test_fused_and_written_out_attention_of_hugging_face_give_the_same_maps(name: str, images: Tensor) -> None:
+    make, _, _ = HUGGING_FACE[name]
+    fused, eager = (with_attention(make, implementation)() for implementation in ("sdpa", "eager"))
+    fused.load_state_dict(settled(eager).state_dict())
+    methods = ["rollout", "head-attention", "raw-attention", "gradient-rollout", "generic-attention"]
+    ours, theirs = (xai.Engine(model.eval()).explain(images, methods, target=1) for model in (fused, eager))
+    assert_same(ours, theirs)
 
+
+OVER_TOKENS = ["attention-flow", "generic-attention", "gradient-rollout", "head-attention", "raw-attention", "rollout"]
+METHODS = [
+    name
+    for name, entry in registry().entries["explainers"].items()
+    if entry.made_by.__module__.startswith("xai_attention")
+]
+NOT_GLOBAL: dict[str, Callable[[], nn.Module]] = {
+    "torchvision swin": lambda: swin_t(num_classes=5),
+    "swin": lambda: timm.create_model("swin_tiny_patch4_window7_224", img_size=64, window_size=4, num_classes=5),
+    "maxvit": lambda: timm.create_model("maxvit_rmlp_pico_rw_256", img_size=64, num_classes=5),
+    "pvt": lambda: timm.create_model("pvt_v2_b0", num_classes=5),
+}
+
+
+@pytest.mark.parametrize("name", NOT_GLOBAL)
+def test_windows_and_pyramids_are_refused_with_what_is_defined_there(name: str) -> None:
+    engine, images = xai.Engine(NOT_GLOBAL[name]().eval()), torch.randn(1, 3, 64, 64)
+    assert {"class-attention", *OVER_TOKENS} <= {*METHODS}
+    for method in METHODS:
+        assert_refused(engine, images, method)
+
+
+@pytest.mark.parametrize("make", [attention_pooling, lambda: timm.create_model("cait_xxs24_224", **SMALL)])
+def test_where_one_query_asks_there_is_class_attention(make: Callable[[], nn.Module], images: Tensor) -> None:
+    engine = xai.Engine(settled(make()))
+    for method in OVER_TOKENS:
+        assert "class-attention" in assert_refused(engine, images, method)
+
+
+SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 4}
+
+
+def assert_refused(engine: xai.Engine, images: Tensor, method: str) -> list[str]:
+    """That the error names methods, and that each of them works."""
+    with pytest.raises(UnsuitableError) as refused:
+        engine.explain(images, method)
+    _, _, advice = str(refused.value).rpartition("use ")
+    named = [word for word in re.findall(r"[\w-]+", advice) if word in xai.list_explainers()]
+    assert named, refused.value
+    engine.explain(images, named)
+    return named
+
+
+def test_models_without_attention() -> None:
     mixer = xai.Engine(timm.create_model("mixer_s32_224", img_size=64, num_classes=5).eval())
     with pytest.raises(NoAttentionError, match="no attention"):
         mixer.explain(torch.randn(1, 3, 64, 64), "rollout")

@@ -25,7 +25,8 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], int, str]] = {
     "nn.TransformerEncoder, mean": (lambda: Encoder(True, False, mean=True), 1, "all"),
     **{
         name: (CASES[name][0], *CASES[name][3:])
-        for name in ("hugging face sdpa", "hugging face eager", "vit-pytorch", "vit-pytorch mean")
+        for name in CASES
+        if name.startswith(("hugging face", "vit-pytorch", "simple vit", "cifar-vit"))
     },
 }
 

@@ -11,39 +11,24 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.models import swin_t
-from transformers import (
-    CLIPVisionConfig,
-    CLIPVisionModelWithProjection,
-    DeiTConfig,
-    DeiTForImageClassificationWithTeacher,
-    Dinov2Config,
-    Dinov2ForImageClassification,
-    SiglipVisionConfig,
-    SiglipVisionModel,
-    ViTConfig,
-    ViTForImageClassification,
-)
 from vit_pytorch import ViT
 from vit_pytorch.simple_vit import SimpleViT
 
 import xai_core as xai
 from conftest import SmallCNN, fused_vit, settled, torchvision_vit
-from test_attention import Matrices, slow_multi_head, slow_timm, slow_vit_pytorch
+from test_attention import (
+    HUGGING_FACE,
+    Matrices,
+    attention_pooling,
+    slow_hugging_face,
+    slow_multi_head,
+    slow_timm,
+    slow_vit_pytorch,
+    with_attention,
+)
 from test_capture import counted
 from xai_core.errors import NoAttentionError, NonFiniteInputError, OptionError, RowError
 
-TINY: dict[str, Any] = {
-    "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64, "image_size": 32,
-    "patch_size": 8,
-}  # fmt: skip
-HUGGING_FACE: dict[str, tuple[Any, Any, int]] = {
-    # model, configuration, prefix tokens
-    "ViT": (ViTForImageClassification, ViTConfig, 1),
-    "DeiT": (DeiTForImageClassificationWithTeacher, DeiTConfig, 2),
-    "DINOv2": (Dinov2ForImageClassification, Dinov2Config, 1),
-    "CLIP vision": (CLIPVisionModelWithProjection, CLIPVisionConfig, 1),
-    "SigLIP": (SiglipVisionModel, SiglipVisionConfig, 0),
-}
 OTHERS: dict[str, tuple[Callable[[], nn.Module], Callable[[Any, Tensor], Matrices], int, str]] = {
     # model, how to read it slowly, prefix tokens, the name of the last layer
     "timm": (fused_vit, slow_timm, 1, "blocks.2.attn"),
@@ -76,21 +61,24 @@ def assert_record(record: xai.AttentionRecord, matrices: Matrices, prefix: int) 
 
 @pytest.mark.parametrize("name", HUGGING_FACE)
 def test_hugging_face_models_give_the_same(name: str) -> None:
-    make, configuration, prefix = HUGGING_FACE[name]
-    eager = settled(make._from_config(configuration(**TINY), attn_implementation="eager"))
-    fused = make._from_config(configuration(**TINY), attn_implementation="sdpa").eval()
-    fused.load_state_dict(eager.state_dict())
+    make, prefix, _ = HUGGING_FACE[name]
+    eager, fused = (with_attention(make, implementation)() for implementation in ("eager", "sdpa"))
+    fused.load_state_dict(settled(eager).state_dict())
     with torch.no_grad():
         matrices = copy.deepcopy(eager).double()(IMAGES.double(), output_attentions=True).attentions
-    for model in (eager, fused):
+    for model in (eager, fused.eval()):
         record = xai.Engine(model).attention(IMAGES)
-        if name == "SigLIP":  # whose pooling, of one learnt query, is not among what the model gives
-            *_, pooling = record.layers
-            assert (pooling.name, pooling.weights.shape) == ("head.attention", (2, 4, 1, 16))
-            record = xai.AttentionRecord(record.layers[:-1])
         assert_record(record, matrices, prefix)
         assert len({*record.names}) == 3
         assert all("attn" in layer or "attention" in layer for layer in record.names)
+
+
+def test_attention_pooling_is_a_layer_of_one_query() -> None:
+    model = settled(attention_pooling())
+    *blocks, pooling = xai.Engine(model).attention(IMAGES).layers
+    assert_record(xai.AttentionRecord(tuple(blocks)), slow_hugging_face(model, IMAGES), 0)
+    assert (pooling.name, pooling.weights.shape) == ("vision.head.attention", (2, 4, 1, 16))
+    assert (pooling.grid, pooling.prefix) == ((4, 4), 0)
 
 
 @pytest.mark.parametrize("name", OTHERS)

@@ -8,11 +8,10 @@ import pytest
 import timm
 import torch
 from torch import Tensor, nn
-from torchvision.models import swin_t
 
 import xai_core as xai
 from conftest import fused_vit, settled, torchvision_vit
-from test_attention import assert_equals, normalised, rollout_replica
+from test_attention import assert_equals, attention_pooling, normalised, rollout_replica, with_attention
 from test_attention_gradients import MODELS, case, plain
 from test_capture import counted
 from xai_core.errors import LayerError, OptionError, UnsuitableError
@@ -63,6 +62,9 @@ def test_raw_attention_equals_its_replica(name: str, fusion: str) -> None:
         ours = xai.Engine(model).explain(images, xai.create_explainer("raw-attention", layer=layer, heads=fusion))
         replica = fuse(matrices[layer], 1)[:, rows].mean(1)[:, prefix:].unflatten(1, (4, 4))
         assert_equals(ours["raw-attention"], replica)
+        assert ours["raw-attention"].parts is not None
+        heads = matrices[layer][:, :, rows].mean(2)[..., prefix:].unflatten(-1, (4, 4))
+        torch.testing.assert_close(ours["raw-attention"].parts.double(), heads, atol=1e-6, rtol=1e-5)
 
 
 def test_layers_paired_with_gradients_in_reverse_give_another_map() -> None:
@@ -164,18 +166,23 @@ def test_class_attention_equals_its_replica(fused: bool, fusion: str) -> None:
     for layer in (-1, 0):
         ours = xai.Engine(model).explain(images, xai.create_explainer("class-attention", layer=layer, heads=fusion))
         assert_is(ours["class-attention"], reduce(alone[layer], 1)[:, 0, 1:].unflatten(1, (4, 4)))
+        assert ours["class-attention"].parts is not None
+        heads = alone[layer][:, :, 0, 1:].unflatten(-1, (4, 4))
+        torch.testing.assert_close(ours["class-attention"].parts.double(), heads, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
+def test_class_attention_of_attention_pooling(implementation: str) -> None:
+    model, images = settled(with_attention(attention_pooling, implementation)()), torch.randn(2, 3, 32, 32)
+    matrices, _ = plain(model, images, [1])
+    assert [matrix.shape[2:] for matrix in matrices] == [(16, 16)] * 3 + [(1, 16)]
+    ours = xai.Engine(model).explain(images, "class-attention")["class-attention"]
+    assert_is(ours, matrices[-1].mean(1)[:, 0].unflatten(1, (4, 4)))
 
 
 def test_class_attention_is_of_layers_with_one_query() -> None:
     with pytest.raises(UnsuitableError, match="use raw-attention"):
         xai.Engine(fused_vit().eval()).explain(torch.randn(1, 3, 32, 32), "class-attention")
-
-
-def test_window_attention_is_refused() -> None:
-    windows = xai.Engine(swin_t(num_classes=5).eval())
-    for method in METHODS:
-        with pytest.raises(UnsuitableError, match="grad-cam"):
-            windows.explain(torch.randn(1, 3, 64, 64), method)
 
 
 def test_options_that_make_no_sense() -> None:

@@ -90,8 +90,13 @@ class AttentionLayer(ABC):
             raise UnsuitableError(
                 f"{method} is defined for attention over all tokens of an image, and this model has a layer with "
                 f"{self.queries} queries and {self.keys} keys in {self.batch // batch or 1} windows per image; "
-                "use a method for feature maps, such as grad-cam"
+                f"use {self.instead}"
             )
+
+    @property
+    def instead(self) -> str:
+        """What is defined for a model with such a layer, where a method over all tokens is not."""
+        return "class-attention" if self.of_one_query else "a method for feature maps, such as grad-cam"
 
 
 class DotProductAttention(AttentionLayer):

@@ -1,8 +1,5 @@
 """Class attention."""
 
-from jaxtyping import Float
-from torch import Tensor
-
 import xai_core as xai
 from xai_attention.rows import check_fusion, chosen, fuse, on_grid
 from xai_core.errors import UnsuitableError
@@ -11,8 +8,8 @@ from xai_core.errors import UnsuitableError
 class ClassAttention(xai.Explainer):
     """What the class token attends to in a layer where it alone asks: one query, and the tokens as keys.
 
-    softmax(q_cls k' / sqrt(d)) over the patches, with the heads fused. Attention pooling by one learnt query is
-    read the same way.
+    softmax(q_cls k' / sqrt(d)) over the patches, with the heads fused, and each head as a part. Attention
+    pooling by one learnt query is read the same way.
 
     Source: Touvron et al., "Going deeper with Image Transformers", ICCV 2021.
 
@@ -36,12 +33,14 @@ class ClassAttention(xai.Explainer):
         if not adapter.probe.class_attention:
             raise UnsuitableError(
                 "class-attention is defined for layers in which one query attends to all tokens, as in CaiT, and this "
-                "model has none; use raw-attention, or a method for feature maps, such as grad-cam"
+                "model has none; use "
+                + ("raw-attention" if adapter.kind == "token" else "a method for feature maps, such as grad-cam")
             )
         return xai.Capture(attention=True)
 
-    def explain(self, captured: xai.Captured) -> Float[Tensor, "B h w"]:
+    def explain(self, captured: xai.Captured) -> xai.Relevance:
         """Read the one row of the layer's attention."""
         batch = len(captured.images)
         layers = [layer for layer in captured.attention if layer.of_one_query and layer.batch == batch]
-        return on_grid(captured, fuse(chosen(layers, self.layer).rows(), self.heads)[:, 0])
+        rows = chosen(layers, self.layer).rows()
+        return xai.Relevance(on_grid(captured, fuse(rows, self.heads)[:, 0]), on_grid(captured, rows[:, :, 0]))

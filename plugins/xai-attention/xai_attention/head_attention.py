@@ -1,11 +1,7 @@
 """Head attention."""
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
-
 import xai_core as xai
-from xai_attention.rows import chosen, on_grid
+from xai_attention.rows import chosen, mean_of_rows, on_grid
 
 
 class HeadAttention(xai.Explainer):
@@ -37,10 +33,6 @@ class HeadAttention(xai.Explainer):
         """Read one row of the layer's attention, or the mean of several."""
         attention = chosen(captured.attention, self.layer)
         attention.require_global(len(captured.images), self.name)
-        heads = on_grid(captured, _mean_of_rows(attention, captured.adapter.readout))
+        read = captured.adapter.readout
+        heads = on_grid(captured, mean_of_rows(attention.blocks(read), read))
         return xai.Relevance(heads.mean(1), heads)
-
-
-def _mean_of_rows(attention: xai.AttentionLayer, tokens: slice) -> Float[Tensor, "B heads N"]:
-    total = torch.stack([rows.sum(-2) for _, rows in attention.blocks(tokens)]).sum(0)
-    return total / (tokens.stop - tokens.start)

@@ -1,17 +1,16 @@
 """Raw attention."""
 
-from jaxtyping import Float
-from torch import Tensor
+import torch
 
 import xai_core as xai
-from xai_attention.rows import check_fusion, chosen, fuse, on_grid, read_row, times
+from xai_attention.rows import check_fusion, chosen, fuse, mean_of_rows, on_grid
 
 
 class RawAttention(xai.Explainer):
     """What the class token attends to in one layer, with the heads fused: the baseline of attention methods.
 
-    The class token's row of A_l, at the patches; only that row is computed. Models without a class token are
-    read as their head reads them: by the mean over the tokens that it averages.
+    The class token's row of A_l, at the patches, and that of each head as a part; only that row is computed.
+    Models without a class token are read as their head reads them: by the mean over the tokens that it averages.
 
     Source: the "raw attention" of Abnar and Zuidema, "Quantifying Attention Flow in Transformers", ACL 2020,
     section 3, and of Chefer et al., CVPR 2021.
@@ -36,9 +35,11 @@ class RawAttention(xai.Explainer):
         _ = adapter.readout
         return xai.Capture(attention=True)
 
-    def explain(self, captured: xai.Captured) -> Float[Tensor, "B h w"]:
+    def explain(self, captured: xai.Captured) -> xai.Relevance:
         """Read one row of the layer's attention, or the mean of several."""
         layer = chosen(captured.attention, self.layer)
         layer.require_global(len(captured.images), self.name)
-        rows = ((part, fuse(rows, self.heads)) for part, rows in layer.blocks(captured.adapter.readout))
-        return on_grid(captured, times(read_row(captured, layer.keys), rows))
+        read = captured.adapter.readout
+        blocks = ((part, torch.cat([fuse(rows, self.heads)[:, None], rows], 1)) for part, rows in layer.blocks(read))
+        maps = on_grid(captured, mean_of_rows(blocks, read))
+        return xai.Relevance(maps[:, 0], maps[:, 1:])

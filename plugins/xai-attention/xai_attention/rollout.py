@@ -1,8 +1,6 @@
 """Attention rollout."""
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 import xai_core as xai
 from xai_attention.rows import Blocks, check_fusion, downwards, fuse, on_grid, over_same_tokens, read_row, times
@@ -15,7 +13,8 @@ class Rollout(xai.Explainer):
     A^_l = rownorm(0.5 A_l + 0.5 I), with A_l the heads fused; R = A^_L ... A^_1 (section 4, "attention
     rollout"); the map is the class token's row of R. That row alone is computed, as a chain of
     vector-matrix products from the last layer down, in blocks of rows. Models without a class token start
-    from the mean over the tokens that their head averages.
+    from the mean over the tokens that their head averages. The rows on the way are its parts: part l is the same
+    for A^_L ... A^_l alone, from the last layer down to layer l, and part 0 is the map.
 
     Source: Abnar and Zuidema, "Quantifying Attention Flow in Transformers", ACL 2020. The fusion by maximum
     or minimum and the discarding of the smallest weights are of Gildenblat's vit-explain (2020), here for
@@ -44,13 +43,15 @@ class Rollout(xai.Explainer):
         _ = adapter.readout
         return xai.Capture(attention=True)
 
-    def explain(self, captured: xai.Captured) -> Float[Tensor, "B h w"]:
+    def explain(self, captured: xai.Captured) -> xai.Relevance:
         """Multiply the class token's row through the layers, last to first."""
         layers = over_same_tokens(captured, self.name)
         row = read_row(captured, layers[-1].keys)
+        down_to = []
         for layer, read in downwards(layers, captured.adapter.readout):
             row = times(row, self._with_residual(layer, read))
-        return on_grid(captured, row)
+            down_to.append(on_grid(captured, row))
+        return xai.Relevance(down_to[-1], torch.stack(down_to[::-1], 1))
 
     def _with_residual(self, layer: xai.AttentionLayer, read: slice) -> Blocks:
         """Rows of A^."""

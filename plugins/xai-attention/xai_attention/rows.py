@@ -43,7 +43,7 @@ def over_same_tokens(captured: xai.Captured, method: str) -> Sequence[xai.Attent
         if layer.keys != tokens:
             raise UnsuitableError(
                 f"{method} needs the same tokens in every layer, this model has {layer.keys} and {tokens}; "
-                "use head-attention, or a method for feature maps, such as grad-cam"
+                f"use {layers[-1].instead}"
             )
     return layers
 
@@ -62,6 +62,11 @@ def downwards(layers: Sequence[xai.AttentionLayer], read: slice) -> Iterator[tup
     for layer in reversed(layers):
         yield layer, read
         read = slice(0, layer.queries)
+
+
+def mean_of_rows(blocks: Iterable[tuple[slice, Float[Tensor, "B P rows N"]]], read: slice) -> Float[Tensor, "B P N"]:
+    """The mean over the rows that the head reads."""
+    return torch.stack([rows.sum(-2) for _, rows in blocks]).sum(0) / (read.stop - read.start)
 
 
 def weighted(layer: xai.AttentionLayer, read: slice) -> Iterator[tuple[slice, Float[Tensor, "B heads rows N"]]]:
