@@ -1,9 +1,12 @@
 """The reference models: their modules are their papers', they run, are explained, and come back from files."""
 
+import sys
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -18,6 +21,7 @@ SPECS = {
     "cifar-vit": "cifar-vit:dim=32,heads=4,depth=3",
     "resnet-cbam": "resnet-cbam:num_classes=4,size=64",
     "resnet-bam": "resnet-bam:num_classes=4,size=64,dilation=2",
+    "frozen-resnet": "frozen-resnet:trunk=none,num_classes=4,size=64",
 }
 
 
@@ -148,6 +152,9 @@ def test_cifar_vit_is_of_the_usual_size() -> None:
     [
         *("cifar-vit:size=30", "cifar-vit:heads=3", "cifar-vit:dropout=1", "cifar-vit:mlp=0", "cifar-vit:depth=none"),
         *("resnet-cbam:depth=19", "resnet-cbam:kernel=4", "resnet-cbam:stages=5", "resnet-cbam:dilation=2"),
+        *("frozen-resnet:depth=20,trunk=none", "frozen-resnet:num_classes=0,trunk=none", "dino:vits16,size=100"),
+        *("unet:size=40", "unet:encoder=resnet17", "unet:attention=cbam", "cifar-vit:stem=pool"),
+        *("cifar-vit:size=36,patch=6,stem=convolutions", "cifar-vit:stem=convolutions,dim=10,heads=2,patch=8"),
         *("resnet-bam:reduction=0", "resnet-bam:stages=1+", "resnet-bam:stages=1+1", "resnet-bam:kernel=7"),
     ],
 )
@@ -160,3 +167,92 @@ def test_options_that_make_no_model_are_refused(spec: str) -> None:
 def test_each_is_one_model(name: str) -> None:
     with pytest.raises(UnknownModelError, match="one model"):
         xai.load_model(f"{name}:large")
+
+
+def test_overlapping_patches_halve_the_picture_and_double_the_channels() -> None:
+    model = xai.load_model("cifar-vit:size=64,patch=8,dim=32,heads=2,depth=1,stem=convolutions").model
+    stem = [module for module in model.get_submodule("patches") if isinstance(module, nn.Conv2d)]
+    assert [(conv.in_channels, conv.out_channels, conv.stride) for conv in stem] == [
+        (3, 8, (2, 2)),
+        (8, 16, (2, 2)),
+        (16, 32, (2, 2)),
+        (32, 32, (1, 1)),
+    ]
+    maps = xai.Engine(model).explain(torch.randn(1, 3, 64, 64), ["rollout", "grad-cam"])
+    assert all(saliency.raw.shape == (1, 8, 8) for saliency in maps.values())
+
+
+def test_only_the_head_of_a_frozen_resnet_learns() -> None:
+    model = xai.load_model(SPECS["frozen-resnet"]).model.train()
+    assert {name for name, p in model.named_parameters() if p.requires_grad} == {"head.weight", "head.bias"}
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    optimizer = torch.optim.SGD(model.parameters(), 1.0)
+    model(torch.randn(4, 3, 64, 64)).square().sum().backward()
+    optimizer.step()
+    changed = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert changed == {"head.weight", "head.bias"}
+
+
+def test_the_trunk_of_a_frozen_resnet_comes_from_a_file(tmp_path: Path) -> None:
+    trunk = xai.load_model("torchvision:resnet18,weights=none").model
+    save_file(trunk.state_dict(), file := tmp_path / "trunk.safetensors")
+    loaded = xai.load_model("frozen-resnet", trunk=file)
+    assert torch.equal(loaded.model.get_submodule("trunk.conv1").weight, trunk.get_submodule("conv1").weight)
+    assert xai.load_model(loaded.spec).spec == loaded.spec
+
+
+DINO = {
+    "as published": lambda state: state,
+    "teacher and student": lambda state: {
+        "teacher": {**{f"backbone.{name}": value for name, value in state.items()}, "head.mlp.0.weight": torch.ones(1)},
+        "student": {f"module.backbone.{name}": torch.zeros_like(value) for name, value in state.items()},
+        "epoch": 3,
+        "args": Namespace(arch="vit_small"),
+    },
+    "student alone": lambda state: {f"module.backbone.{name}": value for name, value in state.items()},
+}
+
+
+@pytest.mark.parametrize("kind", DINO)
+def test_dino_reads_its_authors_files_and_takes_any_size(kind: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    state = settled(timm.create_model("vit_small_patch16_224", pretrained=False, num_classes=0)).state_dict()
+    torch.save(DINO[kind](state), file := tmp_path / "dino.pth")
+    loaded = xai.load_model("dino:vits16,size=96", weights=file)
+    assert all(torch.equal(value, state[name]) for name, value in loaded.model.state_dict().items())
+    engine = xai.Engine(loaded)
+    for height, width in ((96, 96), (64, 128)):
+        maps = engine.explain(torch.randn(1, 3, height, width), ["head-attention", "rollout"])
+        heads = maps["head-attention"].parts
+        assert heads is not None
+        assert heads.shape == (1, 6, height // 16, width // 16)
+    with torch.no_grad():
+        images = torch.randn(1, 3, 224, 224)
+        fixed = timm.create_model("vit_small_patch16_224", pretrained=False, num_classes=0).eval()
+        fixed.load_state_dict(state)
+        torch.testing.assert_close(loaded.model(images), fixed(images))
+
+
+def test_dino_without_a_name_or_with_anothers_says_which_there_are() -> None:
+    for spec in ("dino", "dino:vitl16"):
+        with pytest.raises(UnknownModelError, match="vits16"):
+            xai.load_model(spec)
+
+
+def test_unet_scores_pixels_and_explains_regions(tmp_path: Path) -> None:
+    loaded = xai.load_model("unet:num_classes=3,size=64,attention=scse")
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        assert loaded.model(images).shape == (2, 3, 64, 64)
+    region = torch.zeros(64, 64, dtype=torch.bool)
+    region[:32, :32] = True
+    saliency = xai.Engine(loaded).explain(images, "grad-cam", target=xai.Region(1, region))["grad-cam"]
+    assert saliency.values.shape == (2, 64, 64)
+    save_file(loaded.model.state_dict(), file := tmp_path / "unet.safetensors")
+    assert xai.load_model(loaded.spec, weights=file).spec.endswith(f"weights={file}")
+
+
+def test_unet_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "segmentation_models_pytorch", None)
+    with pytest.raises(OptionError, match="pip install segmentation-models-pytorch"):
+        xai.load_model("unet")

@@ -77,13 +77,14 @@ def find_class(name: str, names: Sequence[str] | None) -> int:
 
 def load(spec: str, device: str | None) -> Subject:
     """Load a model onto a device; by default onto a GPU where there is one."""
-    chosen = _device(device)
+    chosen = chosen_device(device)
     loaded = load_model(spec)
     loaded.model.to(chosen)
     return Subject(spec, chosen, loaded, Engine(loaded))
 
 
-def _device(name: str | None) -> torch.device:
+def chosen_device(name: str | None) -> torch.device:
+    """The device of a name, or by default a GPU where there is one."""
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -2,33 +2,54 @@
 
 import xai_core as xai
 from xai_zoo.cifar_vit import CifarViTSource
+from xai_zoo.dino import Dino
 from xai_zoo.efficientnet_lite0 import EfficientNetLite0
 from xai_zoo.folder import Folder
+from xai_zoo.frozen_resnet import FrozenResNetSource
 from xai_zoo.photos import Photos
 from xai_zoo.resnet_attention import ResNetBAM, ResNetCBAM
 from xai_zoo.shapes import Shapes
+from xai_zoo.shapes_models import ShapesCBAM, ShapesViT
 from xai_zoo.shapes_shortcut import ShapesShortcut
 from xai_zoo.timm_models import TimmModels
 from xai_zoo.torchvision_models import TorchvisionModels
+from xai_zoo.unet import UNet
 
 __all__ = [
     "CifarViTSource",
+    "Dino",
     "EfficientNetLite0",
     "Folder",
+    "FrozenResNetSource",
     "Photos",
     "ResNetBAM",
     "ResNetCBAM",
     "Shapes",
+    "ShapesCBAM",
     "ShapesShortcut",
+    "ShapesViT",
     "TimmModels",
     "TorchvisionModels",
+    "UNet",
 ]
 
 
 @xai.hookimpl
 def xai_models() -> list[type[xai.ModelSource]]:
     """Give the model sources of this plugin."""
-    return [CifarViTSource, EfficientNetLite0, ResNetBAM, ResNetCBAM, TimmModels, TorchvisionModels]
+    return [
+        CifarViTSource,
+        Dino,
+        EfficientNetLite0,
+        FrozenResNetSource,
+        ResNetBAM,
+        ResNetCBAM,
+        ShapesCBAM,
+        ShapesViT,
+        TimmModels,
+        TorchvisionModels,
+        UNet,
+    ]
 
 
 @xai.hookimpl

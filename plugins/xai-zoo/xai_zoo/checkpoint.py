@@ -1,6 +1,7 @@
 """Reads weights files and fits them into models, or says why they do not fit."""
 
 import pickle
+from argparse import Namespace
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ from xai_core.errors import CheckpointError, FileError, OptionError
 from xai_core.spec import Value
 
 StateDict = dict[str, Tensor]
-_WRAPPERS = ("state_dict", "model_state_dict", "model")
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "teacher")
 _PREFIXES = ("module.", "_orig_mod.")  # of DataParallel and of torch.compile
 _EXPECTED = "expected what `torch.save(model.state_dict(), file)` writes, or a safetensors file"
 
@@ -22,7 +23,7 @@ _EXPECTED = "expected what `torch.save(model.state_dict(), file)` writes, or a s
 def read_state_dict(file: Value | Path) -> StateDict:
     """Read a state dict from a safetensors file, or from one that torch.save wrote; never runs pickled code.
 
-    A dict that wraps it under `state_dict`, `model_state_dict` or `model` is unwrapped, and the prefixes of
+    A dict that wraps it under `state_dict`, `model_state_dict`, `model` or `teacher` is unwrapped, and the prefixes of
     DataParallel and torch.compile are taken off.
 
     Raises
@@ -87,7 +88,8 @@ def _read(path: Path) -> Any:
             from safetensors.torch import load_file
 
             return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([Namespace]):  # the arguments of a training, beside its weights
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(f"{path} is not a checkpoint, or holds more than tensors; {_EXPECTED}") from error
     except Exception as error:  # a broken file makes either reader raise almost anything

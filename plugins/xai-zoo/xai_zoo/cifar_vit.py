@@ -1,5 +1,6 @@
 """A small vision transformer for 32x32 pictures."""
 
+import itertools
 from pathlib import Path
 
 import torch
@@ -32,6 +33,19 @@ class Block(nn.Module):
         return x + self.mlp(self.norm2(x))
 
 
+def convolutions(dim: int, patch: int) -> nn.Sequential:
+    """Overlapping patches: 3x3 convolutions that each halve the picture, until it has a place for each patch.
+
+    Source: Xiao et al., "Early Convolutions Help Transformers See Better", NeurIPS 2021, section 4.
+    """
+    halvings = patch.bit_length() - 1
+    channels = [3, *(dim // 2**number for number in reversed(range(halvings)))]
+    layers: list[nn.Module] = []
+    for given, made in itertools.pairwise(channels):
+        layers += [nn.Conv2d(given, made, 3, 2, 1, bias=False), nn.BatchNorm2d(made), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Conv2d(dim, dim, 1))
+
+
 class CifarViT(nn.Module):
     """A ViT (Dosovitskiy et al., 2021) with a class token and learned positions: [B,3,S,S] -> [B,classes]."""
 
@@ -45,9 +59,10 @@ class CifarViT(nn.Module):
         mlp: int = 512,
         dropout: float = 0.2,
         num_classes: int = 10,
+        stem: str = "patches",
     ) -> None:
         super().__init__()
-        self.patches = nn.Conv2d(3, dim, patch, patch)
+        self.patches = nn.Conv2d(3, dim, patch, patch) if stem == "patches" else convolutions(dim, patch)
         self.class_token = nn.Parameter(torch.zeros(1, 1, dim))
         self.positions = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, 1 + (size // patch) ** 2, dim), std=0.02))
         self.dropout = nn.Dropout(dropout)
@@ -65,7 +80,8 @@ class CifarViTSource(xai.ModelSource):
     """A small vision transformer: `cifar-vit`, `cifar-vit:size=64,patch=8,dim=128,num_classes=10`.
 
     Options: `size` of the pictures (32), `patch` (4), `dim` (256), `heads` (8), `depth` (6), `mlp` (twice `dim`),
-    `dropout` (0.2), `num_classes` (10), and `weights`, a file; without it they are random.
+    `dropout` (0.2), `num_classes` (10), `stem` (`patches`, or `convolutions`, where `patch` is a power of two),
+    and `weights`, a file; without it they are random.
     """
 
     name = "cifar-vit"
@@ -81,6 +97,7 @@ class CifarViTSource(xai.ModelSource):
         mlp: int | None = None,
         dropout: float = 0.2,
         num_classes: int = 10,
+        stem: str = "patches",
         weights: Value | Path = None,
     ) -> xai.LoadedModel:
         check_no_name(self.name, name)
@@ -94,11 +111,19 @@ class CifarViTSource(xai.ModelSource):
             )
         if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
             raise OptionError(f"{self.name}: dropout={dropout!r} is not a number from 0 to less than 1")
-        model = CifarViT(size, patch, dim, heads, depth, mlp, dropout, num_classes)
+        if stem not in ("patches", "convolutions"):
+            raise OptionError(f"{self.name}: stem={stem!r} is not patches or convolutions")
+        if stem == "convolutions" and (patch < 2 or patch & (patch - 1) or dim % (patch // 2)):
+            raise OptionError(
+                f"{self.name}: stem=convolutions halves the picture down to the patches, and the channels up from dim;"
+                f" expected a patch that is a power of two, and a dim that is a multiple of half of it, not {patch} and"
+                f" {dim}"
+            )
+        model = CifarViT(size, patch, dim, heads, depth, mlp, dropout, num_classes, stem)
         said = {"size": size, "patch": patch, "dim": dim, "heads": heads, "depth": depth, "mlp": mlp}
         return loaded(
             model,
-            (self.name, {**said, "dropout": dropout, "num_classes": num_classes}),
+            (self.name, {**said, "dropout": dropout, "num_classes": num_classes, "stem": stem}),
             weights,
             size,
             _MEAN,

@@ -1,6 +1,8 @@
-"""The names of ImageNet's classes."""
+"""What is known of ImageNet: the names of its classes, and the mean and deviation of its channels."""
 
 from collections.abc import Sequence
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def class_names(subset: str = "imagenet-1k") -> Sequence[str]:

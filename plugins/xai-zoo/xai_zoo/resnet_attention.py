@@ -10,11 +10,11 @@ from xai_core.errors import OptionError
 from xai_core.spec import Value
 from xai_zoo.bam import BAM
 from xai_zoo.cbam import CBAM
+from xai_zoo.imagenet import MEAN, STD
 from xai_zoo.options import check_whole
 from xai_zoo.reference import check_no_name, loaded
 
 _DEPTHS = (18, 34, 50)
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class ResNetCBAM(xai.ModelSource):
@@ -43,7 +43,7 @@ class ResNetCBAM(xai.ModelSource):
             raise OptionError(f"{self.name}: kernel={kernel} is even; expected an odd one, which keeps the size")
         model = _build(self.name, depth, stages, num_classes, lambda channels: CBAM(channels, reduction, kernel))
         said = {"depth": depth, "stages": stages, "reduction": reduction, "kernel": kernel, "num_classes": num_classes}
-        return loaded(model, (self.name, {**said, "size": size}), weights, size, _MEAN, _STD)
+        return loaded(model, (self.name, {**said, "size": size}), weights, size, MEAN, STD)
 
 
 class ResNetBAM(xai.ModelSource):
@@ -71,7 +71,7 @@ class ResNetBAM(xai.ModelSource):
         model = _build(self.name, depth, stages, num_classes, lambda channels: BAM(channels, reduction, dilation))
         said = {"depth": depth, "stages": stages, "reduction": reduction, "dilation": dilation}
         said |= {"num_classes": num_classes, "size": size}
-        return loaded(model, (self.name, said), weights, size, _MEAN, _STD)
+        return loaded(model, (self.name, said), weights, size, MEAN, STD)
 
 
 def _build(source: str, depth: int, stages: str | int, num_classes: int, gate: Callable[[int], nn.Module]) -> nn.Module:

@@ -11,13 +11,13 @@ import xai_core as xai
 from xai_core.errors import CheckpointError, OptionError, UnknownModelError
 from xai_core.spec import Spec, Value, suggest
 from xai_zoo.checkpoint import StateDict, fit, read_state_dict
+from xai_zoo.imagenet import MEAN, STD
 from xai_zoo.preprocess import Preprocess, Restore, resize_and_crop
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
     from torchvision.models._api import WeightsEnum
 
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _BEST = "DEFAULT"
 # Published weights of these two need the input transform; their own initialisation is slow and warns of its end.
 _INCEPTION = {"transform_input": True, "init_weights": False}
@@ -93,7 +93,7 @@ def _build(name: str, pretrained: "WeightsEnum | None", options: dict[str, Any])
 def _transform(weights: "WeightsEnum | None", model: "nn.Module") -> "tuple[Callable[..., Tensor], Restore]":
     """Give the transform of the published weights, at the size that the model was built for, and its inverse."""
     if weights is None:
-        return resize_and_crop(256, 224, _MEAN, _STD), Restore(_MEAN, _STD)
+        return resize_and_crop(256, 224, MEAN, STD), Restore(MEAN, STD)
     transform = weights.transforms()
     (crop,), (resize,) = transform.crop_size, transform.resize_size
     size = getattr(model, "image_size", crop)

@@ -1,0 +1,65 @@
+"""DINO's vision transformers, at any size."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import xai_core as xai
+from xai_core.errors import OptionError, UnknownModelError
+from xai_core.spec import Spec, Value, suggest
+from xai_zoo.checkpoint import StateDict, fit, read_state_dict
+from xai_zoo.imagenet import MEAN, STD
+from xai_zoo.options import check_whole
+from xai_zoo.preprocess import Preprocess, Restore, resize_and_crop
+
+_TIMM = {
+    "vits16": "vit_small_patch16_224",
+    "vits8": "vit_small_patch8_224",
+    "vitb16": "vit_base_patch16_224",
+    "vitb8": "vit_base_patch8_224",
+}
+_BACKBONE, _HEAD = "backbone.", "head."
+
+
+class Dino(xai.ModelSource):
+    """Self-supervised vision transformers (Caron et al., 2021): `dino:vits8,size=480,weights=FILE`.
+
+    The output is the class token [B,D], which no class is: methods that need no class show it as it is, others explain
+    a question such as `xai.Similarity`. Positions are interpolated to images of any size that is a multiple of the
+    patch.
+
+    Options: `size` of the pictures (224), and `weights`, a file of the authors (the backbone alone, or a checkpoint of
+    teacher and student, of which the teacher is taken), of timm, or `none` for random weights.
+    """
+
+    name = "dino"
+
+    def names(self) -> Sequence[str]:
+        return tuple(_TIMM)
+
+    def load(  # type: ignore[override] # the registry refuses other options
+        self, name: str | None, size: int = 224, weights: Value | Path = None
+    ) -> xai.LoadedModel:
+        import timm
+
+        if name not in _TIMM:
+            raise UnknownModelError(f"dino has no model {name!r}; {suggest(name or '', _TIMM)}")
+        check_whole(self.name, 1, size=size)
+        model = timm.create_model(_TIMM[name], pretrained=False, num_classes=0, dynamic_img_size=True)
+        patch = int(name.lstrip("vitsb"))
+        if size % patch:
+            raise OptionError(f"dino: size={size} is not a multiple of the patch of {name}, {patch}")
+        if weights is not None:
+            fit(model, _backbone(read_state_dict(weights)), weights)
+        options: dict[str, Value] = {"size": size} if weights is None else {"size": size, "weights": str(weights)}
+        return xai.LoadedModel(
+            model=model.eval(),
+            preprocess=Preprocess(resize_and_crop(size, size, MEAN, STD)),
+            restore=Restore(MEAN, STD),
+            spec=str(Spec(self.name, name, options)),
+        )
+
+
+def _backbone(state: StateDict) -> StateDict:
+    """The entries of the transformer, without those of the head that training projects with."""
+    own = {key.removeprefix(_BACKBONE): value for key, value in state.items() if key.startswith(_BACKBONE)}
+    return {key: value for key, value in (own or state).items() if not key.startswith(_HEAD)}

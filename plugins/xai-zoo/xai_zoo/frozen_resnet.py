@@ -1,0 +1,68 @@
+"""A trunk that stays as it is, under a head of one's own."""
+
+from pathlib import Path
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+import xai_core as xai
+from xai_core.errors import OptionError
+from xai_core.spec import Value
+from xai_zoo.imagenet import MEAN, STD
+from xai_zoo.options import check_whole
+from xai_zoo.reference import check_no_name, loaded
+from xai_zoo.torchvision_models import TorchvisionModels
+
+_DEPTHS = (18, 34, 50, 101, 152)
+
+
+class FrozenResNet(nn.Module):
+    """A trunk, frozen and always in evaluation mode, and a linear head on its features: [B,3,H,W] -> [B,classes]."""
+
+    def __init__(self, trunk: nn.Module, features: int, num_classes: int) -> None:
+        super().__init__()
+        self.trunk = trunk.requires_grad_(False)
+        self.head = nn.Linear(features, num_classes)
+
+    def train(self, mode: bool = True) -> "FrozenResNet":
+        """Set the head's mode; the statistics of the trunk's batch norms are frozen too."""
+        super().train(mode)
+        self.trunk.eval()
+        return self
+
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B classes"]:
+        return self.head(self.trunk(images))
+
+
+class FrozenResNetSource(xai.ModelSource):
+    """A pretrained ResNet whose parameters are frozen, under a new head: `frozen-resnet:depth=50,num_classes=10`.
+
+    Options: `depth` (18, 34, 50, 101 or 152), `num_classes` (10), `size` of the pictures (224), `trunk`, which is what
+    `torchvision` takes as weights (the default is its best, downloaded once; a file; `none`), and `weights`, a file of
+    trunk and head.
+    """
+
+    name = "frozen-resnet"
+
+    def load(  # type: ignore[override] # the registry refuses other options
+        self,
+        name: str | None,
+        depth: int = 18,
+        num_classes: int = 10,
+        size: int = 224,
+        trunk: Value | Path = "DEFAULT",
+        weights: Value | Path = None,
+    ) -> xai.LoadedModel:
+        check_no_name(self.name, name)
+        check_whole(self.name, 1, num_classes=num_classes, size=size)
+        if depth not in _DEPTHS:
+            raise OptionError(f"{self.name}: depth={depth!r} is not one of {', '.join(map(str, _DEPTHS))}")
+        trunk = trunk if weights is None else None
+        resnet = TorchvisionModels().load(f"resnet{depth}", weights=trunk).model
+        features = resnet.get_submodule("fc").in_features
+        assert isinstance(features, int)
+        resnet.add_module("fc", nn.Identity())
+        said: dict[str, Value] = {"depth": depth, "num_classes": num_classes, "size": size}
+        if trunk != "DEFAULT" and weights is None:
+            said["trunk"] = None if trunk is None else str(trunk)
+        return loaded(FrozenResNet(resnet, features, num_classes), (self.name, said), weights, size, MEAN, STD)

@@ -1,0 +1,85 @@
+"""Two small models trained on shapes, and their twins, which were trained on shapes with a mark."""
+
+from abc import abstractmethod
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from torch import nn
+
+import xai_core as xai
+from xai_core.errors import OptionError
+from xai_core.spec import Spec, Value
+from xai_zoo import outlines
+from xai_zoo.checkpoint import fit, read_state_dict
+from xai_zoo.cifar_vit import CifarViT
+from xai_zoo.preprocess import Preprocess, Restore, resize_and_crop
+from xai_zoo.reference import check_no_name
+from xai_zoo.small_resnet import SmallResNet
+
+SIZE = 64
+TRAINED_ON = ("shapes", "shapes-shortcut")
+_MEAN, _STD = (0.5,) * 3, (0.25,) * 3
+
+
+class ShapesModel(xai.ModelSource):
+    """A small model for shapes of 64x64 pixels."""
+
+    def load(  # type: ignore[override] # the registry refuses other options
+        self, name: str | None, trained_on: str = "shapes", weights: Value | Path = "shipped"
+    ) -> xai.LoadedModel:
+        check_no_name(self.name, name)
+        if trained_on not in TRAINED_ON:
+            raise OptionError(f"{self.name}: trained_on={trained_on!r} is not one of {', '.join(TRAINED_ON)}")
+        model = self.network()
+        if weights == "shipped":
+            with as_file(files("xai_zoo") / "weights" / f"{self.name}-{trained_on}.safetensors") as file:
+                fit(model, read_state_dict(file), file)
+        elif weights is not None:
+            fit(model, read_state_dict(weights), weights)
+        given: dict[str, Value] = {"trained_on": trained_on} if weights == "shipped" else {"weights": str(weights)}
+        return xai.LoadedModel(
+            model=model.eval(),
+            preprocess=Preprocess(resize_and_crop(SIZE, SIZE, _MEAN, _STD)),
+            class_names=tuple(outlines.CLASSES),
+            restore=Restore(_MEAN, _STD),
+            spec=str(Spec(self.name, None, given)),
+        )
+
+    @abstractmethod
+    def network(self) -> nn.Module:
+        """Make the module, with random weights."""
+
+
+class ShapesViT(ShapesModel):
+    """A vision transformer for `shapes`, with its weights: `shapes-vit`, `shapes-vit:trained_on=shapes-shortcut`.
+
+    It is `cifar-vit` with 64 overlapping patches of 8x8. Options: `trained_on` (`shapes`, or `shapes-shortcut`), or
+    `weights`, a file, or `none` for random ones.
+    """
+
+    name = "shapes-vit"
+
+    def network(self) -> nn.Module:
+        return CifarViT(
+            size=SIZE,
+            patch=8,
+            dim=128,
+            heads=4,
+            depth=4,
+            mlp=256,
+            dropout=0.0,
+            num_classes=len(outlines.CLASSES),
+            stem="convolutions",
+        )
+
+
+class ShapesCBAM(ShapesModel):
+    """A small ResNet with CBAM for `shapes`, with its weights: `shapes-cbam`, `shapes-cbam:trained_on=shapes-shortcut`.
+
+    Its last features have 8x8 places. Options: as of `shapes-vit`.
+    """
+
+    name = "shapes-cbam"
+
+    def network(self) -> nn.Module:
+        return SmallResNet(width=24, blocks=(1, 1, 2), reduction=8, kernel=7, num_classes=len(outlines.CLASSES))

@@ -1,0 +1,1 @@
+"""Trains the models of any source on the pictures of any data source."""

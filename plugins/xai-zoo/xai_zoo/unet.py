@@ -1,0 +1,50 @@
+"""U-Net, which scores every pixel."""
+
+from pathlib import Path
+
+import xai_core as xai
+from xai_core.errors import OptionError
+from xai_core.spec import Value, suggest
+from xai_zoo.imagenet import MEAN, STD
+from xai_zoo.options import check_whole
+from xai_zoo.reference import check_no_name, loaded
+
+_STRIDE = 32
+
+
+class UNet(xai.ModelSource):
+    """segmentation-models-pytorch's U-Net: `unet:encoder=resnet34,num_classes=21,weights=FILE`; [B,classes,H,W].
+
+    A class of a region is what can be explained: `xai.Region`. It needs `pip install segmentation-models-pytorch`.
+
+    Options: `encoder` (resnet18), `attention` of the decoder (`none`, or `scse`), `num_classes` (2), `size` of the
+    pictures (256), and `weights`, a file; without it they are random.
+    """
+
+    name = "unet"
+
+    def load(  # type: ignore[override] # the registry refuses other options
+        self,
+        name: str | None,
+        encoder: str = "resnet18",
+        attention: str | None = None,
+        num_classes: int = 2,
+        size: int = 256,
+        weights: Value | Path = None,
+    ) -> xai.LoadedModel:
+        check_no_name(self.name, name)
+        check_whole(self.name, 1, num_classes=num_classes, size=size)
+        if size % _STRIDE:
+            raise OptionError(f"unet: size={size} is not a multiple of {_STRIDE}, by which the encoder divides it")
+        if attention not in (None, "scse"):
+            raise OptionError(f"unet: attention={attention!r} is not none or scse")
+        try:
+            import segmentation_models_pytorch as smp
+        except ImportError as error:
+            raise OptionError("unet needs `pip install segmentation-models-pytorch`") from error
+        known = smp.encoders.get_encoder_names()  # type: ignore[no-untyped-call]
+        if encoder not in known and not encoder.startswith("tu-"):
+            raise OptionError(f"unet has no encoder {encoder!r}; {suggest(encoder, known)}")
+        model = smp.Unet(encoder, encoder_weights=None, classes=num_classes, decoder_attention_type=attention)
+        said = {"encoder": encoder, "attention": attention, "num_classes": num_classes, "size": size}
+        return loaded(model, (self.name, said), weights, size, MEAN, STD)

@@ -1,0 +1,251 @@
+"""`xai-zoo train`: the recipe, its log and weights, and going on after an interruption."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.utils.data import DataLoader
+from typer.testing import CliRunner
+
+import xai_core as xai
+from xai_core.errors import CheckpointError, FileError, OptionError, TargetError
+from xai_zoo.cli import app
+from xai_zoo.training.loop import measure
+from xai_zoo.training.pictures import Pictures, augmentation, split
+from xai_zoo.training.recipe import Recipe
+from xai_zoo.training.state import Epoch, State
+
+MODEL = "cifar-vit:size=32,patch=8,dim=16,heads=2,depth=1,mlp=16,dropout=0.1"
+DATA = "shapes:size=32,count=50"
+OPTIONS = ["--validation", "shapes:size=32,count=20,split=validation", "--batch", "16", "--epochs", "3"]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def train(*options: str, model: str = MODEL, data: str = DATA, out: str = "trained.safetensors") -> str:
+    """Train through the command line; gives what it said, or raises what it raised."""
+    arguments = ["--debug", "train", model, "--data", data, "--out", out, *OPTIONS, *options]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def log(file: str = "trained.csv") -> list[dict[str, float]]:
+    with Path(file).open() as rows:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(rows)]
+
+
+def without_seconds(rows: list[dict[str, float]]) -> list[dict[str, float]]:
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+
+
+def test_the_best_weights_are_written_with_how_they_were_made() -> None:
+    said = train()
+    assert [row["epoch"] for row in log()] == [1, 2, 3]
+    best = max(log(), key=lambda row: row["validation_accuracy"])
+    assert f"accuracy {best['validation_accuracy']:.4f} on the validation set, after epoch {best['epoch']:.0f}" in said
+    loaded = xai.load_model(f"{MODEL},weights=trained.safetensors")
+    data = xai.load_dataset("shapes:size=32,count=20,split=validation")
+    measured = measure(loaded.model, DataLoader(Pictures(data, range(20), loaded.preprocess), 7))
+    assert measured == pytest.approx((best["validation_loss"], best["validation_accuracy"]), rel=1e-5)
+    with safe_open("trained.safetensors", "pt") as file:
+        said_within = file.metadata()
+    settings = json.loads(said_within["settings"])
+    assert settings["data"] == DATA
+    assert settings["epochs"] == 3
+    assert settings["seed"] == 0
+    assert json.loads(said_within["best"])["epoch"] == best["epoch"]
+    assert set(json.loads(said_within["versions"])) == {"torch", "torchvision", "xai-zoo"}
+    assert not Path("trained.state.safetensors").exists()
+
+
+def test_a_training_is_repeatable_and_its_seed_matters() -> None:
+    train()
+    train("--workers", "2", out="again.safetensors")
+    train("--seed", "1", out="other.safetensors")
+    first, again, other = (load_file(f"{name}.safetensors") for name in ("trained", "again", "other"))
+    assert without_seconds(log()) == without_seconds(log("again.csv"))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not all(torch.equal(first[name], other[name]) for name in first)
+
+
+class Interrupted(Exception):
+    pass
+
+
+def interrupt(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    """End the training after so many epochs are kept."""
+    save = State.save
+
+    def save_and_stop(state: State, *args: Any) -> None:
+        save(state, *args)
+        if len(state.epochs) == after:
+            raise Interrupted
+
+    monkeypatch.setattr(State, "save", save_and_stop)
+    with pytest.raises(Interrupted):
+        train(out="interrupted.safetensors")
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize("after", [1, 2, 3])
+def test_a_training_goes_on_as_if_undisturbed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, after: int) -> None:
+    interrupt(monkeypatch, after)
+    monkeypatch.chdir(tmp_path)
+    assert f"Going on after epoch {after}" in train(out="interrupted.safetensors")
+    train()
+    assert without_seconds(log("interrupted.csv")) == without_seconds(log())
+    whole, resumed = load_file("trained.safetensors"), load_file("interrupted.safetensors")
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_other_settings_are_refused_with_the_difference(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    interrupt(monkeypatch, 1)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CheckpointError, match=r"rate: 0\.001 there, 0\.01 here"):
+        train("--rate", "0.01", out="interrupted.safetensors")
+    assert Path("interrupted.state.safetensors").exists()
+
+
+@pytest.mark.parametrize("there", ["trained.safetensors", "trained.csv"])
+def test_nothing_is_overwritten(there: str) -> None:
+    Path(there).write_text("mine")
+    with pytest.raises(FileError, match=f"{there} would be overwritten"):
+        train()
+    assert Path(there).read_text() == "mine"
+
+
+def test_it_ends_when_the_accuracy_stays_behind() -> None:
+    train("--rate", "1e-12", "--patience", "1", "--epochs", "9")
+    assert len(log()) == 2
+
+
+def test_it_learns() -> None:
+    train("--epochs", "12", "--rate", "0.01", "--batch", "8", "--crop", "1", "--smoothing", "0", "--patience", "12")
+    rows = log()
+    assert rows[-1]["loss"] < 0.7 * rows[0]["loss"]
+    assert rows[-1]["accuracy"] > 0.3
+
+
+def test_the_rate_warms_up_and_falls_as_a_cosine() -> None:
+    recipe = Recipe(rate=0.3, warmup=0.2)
+    rates = [recipe.rate_at(step, 50) for step in range(50)]
+    assert rates[:10] == pytest.approx([0.03 * step for step in range(1, 11)])
+    parameter = torch.nn.Parameter(torch.zeros(()))
+    optimizer = torch.optim.SGD([parameter], lr=0.3)
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 40)
+    for rate in rates[10:]:
+        assert rate == pytest.approx(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        cosine.step()
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    {"epochs": 0, "batch": 0, "rate": 0, "smoothing": 1, "crop": 0, "flip": 1.5, "warmup": 1, "clip": 0}.items(),
+)
+def test_a_recipe_that_cannot_be_is_refused(option: str, value: float) -> None:
+    with pytest.raises(OptionError, match=f"{option}={value}"):
+        Recipe(**{option: value})  # type: ignore[arg-type]
+
+
+def pictures(**options: Any) -> Pictures:
+    return Pictures(xai.load_dataset(DATA), range(50), lambda image: image, **options)
+
+
+def test_pictures_are_augmented_by_seed_epoch_and_place_alone() -> None:
+    augment = augmentation(1, 0.5)
+    given = pictures(augment=augment)
+    first = [given[place][0] for place in range(50)]
+    torch.rand(3)
+    assert all(torch.equal(first[place], given[place][0]) for place in reversed(range(50)))
+    plain = pictures()
+    mirrored = [not torch.equal(first[place], plain[place][0]) for place in range(50)]
+    assert all(
+        torch.equal(first[place], plain[place][0].flip(-1) if other else plain[place][0])
+        for place, other in enumerate(mirrored)
+    )
+    assert 15 <= sum(mirrored) <= 35
+    given.epoch = 1
+    assert mirrored != [not torch.equal(given[place][0], plain[place][0]) for place in range(50)]
+    assert mirrored != [not torch.equal(pictures(augment=augment, seed=1)[p][0], plain[p][0]) for p in range(50)]
+
+
+def test_crops_are_parts_of_the_picture() -> None:
+    place = torch.arange(64.0 * 64).view(1, 64, 64)
+    crop = augmentation(0.6, 0)
+    torch.manual_seed(0)
+    sizes = []
+    for _ in range(50):
+        part: Tensor = crop(place)
+        top, left = divmod(int(part[0, 0, 0]), 64)
+        assert torch.equal(part, place[:, top : top + part.shape[1], left : left + part.shape[2]])
+        sizes.append(part[0].numel() / 64**2)
+    assert 0.58 < min(sizes) < 0.7 < 0.9 < max(sizes) <= 1
+
+
+def test_augmentation_takes_pil_images() -> None:
+    picture = Image.new("RGB", (40, 30))
+    assert augmentation(0.6, 1)(picture).size != (0, 0)
+
+
+def test_what_is_kept_in_memory_is_what_is_read() -> None:
+    kept, read = pictures(keep=True), pictures()
+    for place in (0, 17, 49):
+        torch.testing.assert_close(kept[place][0], read[place][0], atol=0.5 / 255 + 1e-6, rtol=0)
+        assert kept[place][1] == read[place][1]
+
+
+def test_held_out_pictures_are_others() -> None:
+    own, held_out = split(50, 0.1, seed=3)
+    assert len(held_out) == 5
+    assert sorted(own + held_out) == list(range(50))
+    assert split(50, 0.1, seed=3) == (own, held_out) != split(50, 0.1, seed=4)
+
+
+def test_data_without_classes_and_models_with_too_few_are_refused() -> None:
+    with pytest.raises(TargetError, match="has no class"):
+        train(data="photos")
+    with pytest.raises(TargetError, match="scores for 4 classes"):
+        train(model=f"{MODEL},num_classes=4", out="four.safetensors")
+
+
+def test_out_must_be_a_safetensors_file() -> None:
+    with pytest.raises(OptionError, match=r"ends in \.safetensors"):
+        train(out="weights.pt")
+
+
+def test_accuracy_is_the_share_of_right_classes() -> None:
+    train()
+    spec = f"{MODEL},weights=trained.safetensors"
+    result = CliRunner().invoke(app, ["accuracy", spec, "--data", "shapes:size=32,count=30,split=test"])
+    loaded, data = xai.load_model(spec), xai.load_dataset("shapes:size=32,count=30,split=test")
+    samples = [data[i] for i in range(30)]
+    scores = loaded.model(torch.stack([loaded.preprocess(sample.image) for sample in samples]))
+    share = sum(int(row.argmax()) == sample.target for row, sample in zip(scores, samples, strict=True)) / 30
+    assert f"accuracy {share:.4f} of 30 pictures" in result.output
+
+
+def test_errors_are_one_line() -> None:
+    result = CliRunner().invoke(app, ["train", MODEL, "--data", DATA, "--out", "weights.pt"])
+    assert result.exit_code == 2
+    assert result.output.count("\n") == 1
+    assert result.output.startswith("error: ")
+
+
+def test_epochs_that_are_as_good_leave_the_first_as_best() -> None:
+    state, model = State(), torch.nn.Linear(1, 1)
+    for number, accuracy in enumerate([0.1, 0.5, 0.5, 0.4], 1):
+        state.add(Epoch(number, 0.0, 0.0, 0.0, 0.0, accuracy, 0.0), model)
+    assert state.best_epoch.epoch == 2
+    assert state.stale == 2

@@ -1,0 +1,46 @@
+"""What every command line of the project has: errors in one line, `--version`, `--debug`."""
+
+from importlib.metadata import version
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from xai_core.cli.console import complain
+from xai_core.errors import XAIError
+
+
+class Commands(TyperGroup):
+    """Commands whose errors, where they are ours, are shown as one line."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except XAIError as error:
+            if ctx.params["debug"]:
+                raise
+            complain(f"error: {error}")
+            raise typer.Exit(2) from None
+
+
+def command_line(distribution: str, purpose: str) -> typer.Typer:
+    """Make a command line without commands, for a distribution, whose help says what it is for."""
+    app = typer.Typer(
+        cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+    )
+
+    def show_version(wanted: bool) -> None:
+        if wanted:
+            typer.echo(f"{distribution} {version(distribution)}")
+            raise typer.Exit
+
+    @app.callback(help=purpose)
+    def options(
+        version: Annotated[
+            bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and exit.")
+        ] = False,
+        debug: Annotated[bool, typer.Option("--debug", envvar="XAI_DEBUG", help="Show tracebacks of errors.")] = False,
+    ) -> None:
+        pass
+
+    return app
