@@ -14,7 +14,6 @@ from xai_zoo.checkpoint import fit, read_state_dict
 from xai_zoo.cifar_vit import CifarViT
 from xai_zoo.preprocess import Preprocess, Restore, resize_and_crop
 from xai_zoo.reference import check_no_name
-from xai_zoo.small_resnet import SmallResNet
 
 SIZE = 64
 TRAINED_ON = ("shapes", "shapes-shortcut")
@@ -82,4 +81,6 @@ class ShapesCBAM(ShapesModel):
     name = "shapes-cbam"
 
     def network(self) -> nn.Module:
+        from xai_zoo.small_resnet import SmallResNet
+
         return SmallResNet(width=24, blocks=(1, 1, 2), reduction=8, kernel=7, num_classes=len(outlines.CLASSES))
