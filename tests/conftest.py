@@ -34,8 +34,25 @@ class SmallCNN(nn.Module):
         x = self.stem(x)
         residual = self.body(x)
         residual += x
-        x = self.last(nn.functional.relu_(residual))
+        x = self.last(self.gated(residual))
         return self.head(nn.functional.relu_(self.pool(x)).flatten(1))
+
+    def gated(self, x: Tensor) -> Tensor:
+        return nn.functional.relu_(x)
+
+
+class GatedCNN(SmallCNN):
+    """The same, with gates over channels and over places, the first of which writes over the features."""
+
+    def __init__(self, classes: int = 5) -> None:
+        super().__init__(classes)
+        self.channel = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(8, 8, 1), nn.Sigmoid())
+        self.spatial = nn.Sequential(nn.Conv2d(8, 1, 3, 1, 1), nn.Hardsigmoid(inplace=True))
+
+    def gated(self, x: Tensor) -> Tensor:
+        x *= self.channel(x)
+        x = nn.functional.relu_(x)
+        return x * self.spatial(x)
 
 
 def fused_vit(classes: int = 5, **options: object) -> nn.Module:
@@ -54,7 +71,7 @@ def torchvision_vit(classes: int = 5) -> nn.Module:
 
 
 FAMILIES: dict[str, Callable[[], nn.Module]] = {
-    "cnn": SmallCNN,
+    "cnn": GatedCNN,
     "fused vit": fused_vit,
     "torchvision vit": torchvision_vit,
 }

@@ -21,15 +21,17 @@ METHODS = DOCS / "methods"
 PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
 METHOD_PAGES = sorted(path.stem for path in METHODS.glob("*.md") if path.stem != "index")
 HEADINGS = ["Equation", "When it misleads", "Options", "Use", "Source", "In other libraries"]
-# No trained model with attention comes with the packages.
+# No trained model with attention or gates comes with the packages.
 UNSEEN = {
     "attention-flow",
+    "channel-attention",
     "class-attention",
     "generic-attention",
     "gradient-rollout",
     "head-attention",
     "raw-attention",
     "rollout",
+    "spatial-attention",
 }
 
 

@@ -14,7 +14,7 @@ PLUGINS = sorted((ROOT / "plugins").glob("*/xai_*"))
 # Each layer may import itself and what is before it. `errors` and `spec` are below all.
 LAYERS = [
     {"errors", "spec", "images", "features", "graph"},
-    {"target", "saliency", "outputs", "plan", "modes"},
+    {"target", "saliency", "outputs", "gates", "plan", "modes"},
     {"contrast", "region", "similarity"},
     {"adapter", "attention", "capture", "captured", "explainer", "perturb", "metric", "probe", "replay", "source"},
     {"attention_record", "checks", "runner"},

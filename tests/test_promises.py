@@ -1,4 +1,4 @@
-"""What the engine promises of every explainer, on a CNN, a ViT with fused attention and a torchvision ViT."""
+"""What the engine promises of every explainer, on a gated CNN, a ViT with fused attention and a torchvision ViT."""
 
 import copy
 import threading
@@ -52,7 +52,8 @@ def leaves_no_trace(model: nn.Module) -> Iterator[None]:
 
 
 def test_every_family_has_methods(model: nn.Module, images: Tensor) -> None:
-    expected = {"grad-cam", "score-cam"} | ({"rollout", "head-attention"} if not isinstance(model, SmallCNN) else set())
+    of_family = {"spatial-attention"} if isinstance(model, SmallCNN) else {"rollout", "head-attention"}
+    expected = {"grad-cam", "score-cam"} | of_family
     assert expected <= set(suitable(xai.Engine(model), images))
 
 

@@ -8,6 +8,7 @@ from xai_core.contrast import Contrast
 from xai_core.engine import Engine
 from xai_core.errors import XAIError
 from xai_core.explainer import Explainer
+from xai_core.gates import Gate, Gated
 from xai_core.hookspecs import hookimpl
 from xai_core.metric import Evaluation, Metric, Score
 from xai_core.perturb import Baseline, Scorer, baseline_images, ranks, steps_of
@@ -41,6 +42,8 @@ __all__ = [
     "Engine",
     "Evaluation",
     "Explainer",
+    "Gate",
+    "Gated",
     "Layer",
     "LoadedModel",
     "Metric",

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from xai_core.attention import AttentionLayer, AttentionReader
 from xai_core.errors import LayerError, NotConnectedError
+from xai_core.gates import Gate, Gated, GateReader
 from xai_core.modes import explaining, listening, unfused_attention
 from xai_core.outputs import detached, first_tensor, with_first_tensor
 from xai_core.plan import Plan, Rivals
@@ -41,6 +42,7 @@ class Record:
     gradients: Mapping[str, Tensor]
     curvatures: Mapping[str, Tensor]
     attention: Sequence[AttentionLayer]
+    gates: Mapping[Gate, Gated]
     shared: dict[Hashable, Any]
 
 
@@ -119,8 +121,10 @@ def _pass(
     hooks = {modules[name]: lambda module, args, output, name=name: take(name, output) for name in plan.activations}
     tracking = track if plan.attention_gradients else None
     reader = AttentionReader(len(images), seen.append, tracking) if plan.attention else contextlib.nullcontext()
+    gates = GateReader(plan.gates)
+    gating = gates if plan.gates else contextlib.nullcontext()
     unfused = unfused_attention() if plan.curvatures else contextlib.nullcontext()
-    with explaining(model, grad_from_start), listening(after=hooks), reader, unfused:
+    with explaining(model, grad_from_start), listening(after=hooks), reader, gating, unfused:
         if plan.image_gradient:
             taken[IMAGES] = images.detach().clone().requires_grad_()
             output = forward(model, taken[IMAGES].clone())
@@ -129,6 +133,9 @@ def _pass(
     absent = [name for name in plan.activations if name not in taken]
     if absent:
         raise LayerError(f"layer {absent[0]!r} did not run in this model's forward; choose one that does")
+    different = next((gate.layer for gate in plan.gates - gates.found.keys()), None)
+    if different is not None:
+        raise LayerError(f"the gate in {different!r} did not run as it did for one image; choose another layer")
 
     gradients: dict[str, Tensor] = {}
     curvatures: dict[str, Tensor] = {}
@@ -150,7 +157,9 @@ def _pass(
         aside = attended - gradients.keys()  # attention that the score does not depend on
         gradients |= {name: taken[name].detach().new_zeros((len(targets), *taken[name].shape)) for name in aside}
     activations = {name: taken[name].detach() for name in plan.activations}
-    record = Record(images, detached(output), targets, rivals, activations, gradients, curvatures, seen, {})
+    record = Record(
+        images, detached(output), targets, rivals, activations, gradients, curvatures, seen, gates.found, {}
+    )
     return record, sorted(wanted - gradients.keys() | cut)
 
 

@@ -11,6 +11,7 @@ from xai_core.adapter import ModelAdapter
 from xai_core.attention import AttentionLayer
 from xai_core.capture import ATTENTION, IMAGES, Record
 from xai_core.errors import NoAttentionError, NotCapturedError
+from xai_core.gates import Gated
 from xai_core.perturb import Scorer
 from xai_core.plan import Capture, Layer
 from xai_core.target import wide
@@ -103,6 +104,12 @@ class Captured:
         gradients = (self._record.gradients[ATTENTION.format(i)] for i in range(len(self._record.attention)))
         bound = zip(self._record.attention, gradients, strict=True)
         return [layer.with_gradient(gradient[self.index]) for layer, gradient in bound]
+
+    @property
+    def gates(self) -> Sequence[Gated]:
+        """The features and values of the gates that were declared, in that order, float32 or better."""
+        self._require(bool(self._needs.gates), "gates=(gate, ...)")
+        return [Gated(*map(wide, self._record.gates[gate])) for gate in self._needs.gates]
 
     @property
     def rivals(self) -> "list[Captured]":

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from xai_core.gates import Gate
+
 Rivals = int | tuple[int, ...]
 """Other classes: how many of the highest-scoring ones, or their ids."""
 Layer = str | int | nn.Module
@@ -29,6 +31,8 @@ class Capture:
         Whether the attention of every layer is wanted.
     attention_gradients
         Whether the gradient of that score with respect to every attention matrix is wanted too.
+    gates
+        Those of the gates that the probe found whose features and values are wanted.
     rivals
         Of which other classes the gradients are wanted too: how many of the highest-scoring ones, or their ids.
     parts
@@ -41,6 +45,7 @@ class Capture:
     image_gradient: bool = False
     attention: bool = False
     attention_gradients: bool = False
+    gates: tuple[Gate, ...] = ()
     rivals: Rivals = 0
     parts: tuple["Capture", ...] = ()
 
@@ -60,6 +65,7 @@ class Plan:
     image_gradient: bool
     attention: bool
     attention_gradients: bool
+    gates: frozenset[Gate]
     rivals: frozenset[Rivals]
 
     @classmethod
@@ -73,5 +79,6 @@ class Plan:
             any(need.image_gradient for need in needs),
             any(need.attention or need.attention_gradients for need in needs),
             any(need.attention_gradients for need in needs),
+            frozenset(gate for need in needs for gate in need.gates),
             frozenset(need.rivals for need in needs if need.rivals),
         )

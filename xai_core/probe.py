@@ -17,6 +17,7 @@ from xai_core.attention import AttentionLayer, AttentionReader
 from xai_core.capture import Forward
 from xai_core.errors import InputShapeError
 from xai_core.features import Features, Size, features_of
+from xai_core.gates import Gate, GateFinder
 from xai_core.graph import ways
 from xai_core.modes import explaining, listening
 from xai_core.outputs import first_tensor, scores_of
@@ -61,6 +62,8 @@ class Probe:
         How often each layer ran, by name.
     class_attention
         Whether in some attention one query, such as a class token apart from the patches, attends to all tokens.
+    gates
+        Where feature maps gate their own channels or places, in order of execution.
     """
 
     size: Size
@@ -73,6 +76,7 @@ class Probe:
     sizes: Mapping[str, int]
     runs: Mapping[str, int]
     class_attention: bool
+    gates: tuple[Gate, ...]
 
     @property
     def largest(self) -> int:
@@ -105,6 +109,7 @@ def probe(model: nn.Module, forward: Forward, images: Float[Tensor, "B C H W"]) 
 
 def _look(model: nn.Module, forward: Forward, image: Tensor) -> Probe:
     watch = _Watch(model, (image.shape[-2], image.shape[-1]))
+    finder = GateFinder(watch.size, watch.here)
     modules = list(model.modules())
     with (
         explaining(model, gradients=True),
@@ -112,7 +117,8 @@ def _look(model: nn.Module, forward: Forward, image: Tensor) -> Probe:
         AttentionReader(1, watch.attend),
     ):
         given = image.clone().requires_grad_().clone()
-        output = forward(model, given)
+        with finder:
+            output = forward(model, given)
         scores = scores_of(output)
         last = watch.last(scores, given.grad_fn)
         readout = _readout(scores, watch.tensors[last.layer]) if last and last.sequence else None
@@ -127,6 +133,7 @@ def _look(model: nn.Module, forward: Forward, image: Tensor) -> Probe:
             sizes=watch.sizes,
             runs=watch.runs,
             class_attention=watch.class_attention,
+            gates=tuple(finder.gates),
         )
 
 
@@ -215,6 +222,10 @@ class _Watch:
         self._made[name] = tensor.grad_fn
         if features.sequence:
             self._made_by[id(tensor)] = name
+
+    def here(self) -> str:
+        """The name of the module whose call is the innermost one under way."""
+        return self.names[self._calls[-1].module] if self._calls else ""
 
     def attend(self, layer: AttentionLayer) -> None:
         """The tokens that attention mixes are the input of the projections: the last linear map before it."""

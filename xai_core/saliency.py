@@ -17,10 +17,14 @@ FLAT = 1e-6
 
 
 class Relevance(NamedTuple):
-    """What an explainer may return instead of one tensor: the map, and its parts, such as attention heads."""
+    """What an explainer may return instead of one tensor: the map, and what it is made of.
+
+    Parts are maps, such as attention heads; weights are numbers, such as those of channels.
+    """
 
     map: Float[Tensor, "B h w"]
-    parts: Float[Tensor, "B P h w"]
+    parts: Float[Tensor, "B P h w"] | None = None
+    weights: Float[Tensor, "B K"] | None = None
 
 
 def relevance(given: Tensor | Relevance) -> Float[Tensor, "B h w"]:
@@ -47,6 +51,8 @@ class Saliency:
         What the maps explain, a tuple where they are of T targets; metrics score the same.
     parts
         [B,P,h,w] where a method has parts to show, such as attention heads; as raw as `raw`.
+    weights
+        [B,K] where a method has weights to show, such as those of channels.
     """
 
     values: Float[Tensor, "B *T H W"]
@@ -54,6 +60,7 @@ class Saliency:
     degenerate: Bool[Tensor, "B *T"]
     target: Target | tuple[Target, ...]
     parts: Float[Tensor, "B *T P h w"] | None = None
+    weights: Float[Tensor, "B *T K"] | None = None
 
     @classmethod
     def of(cls, relevance: object, batch: int, size: tuple[int, int], target: Target, method: str) -> "Saliency":
@@ -64,7 +71,7 @@ class Saliency:
         MapShapeError
             Where the relevance is not a floating-point [B,h,w].
         """
-        raw, parts = relevance if isinstance(relevance, Relevance) else (relevance, None)
+        raw, *rest = relevance if isinstance(relevance, Relevance) else (relevance, None, None)
         if not isinstance(raw, Tensor) or raw.ndim != 3 or len(raw) != batch or not raw.is_floating_point():
             given = f"{raw.dtype} {list(raw.shape)}" if isinstance(raw, Tensor) else type(raw).__name__
             raise MapShapeError(
@@ -72,18 +79,24 @@ class Saliency:
             )
         raw = raw.detach().float()
         flat = is_flat(raw)
-        return cls(normalise(resize(raw, size), flat), raw, flat, target, None if parts is None else parts.detach())
+        parts, weights = (None if one is None else one.detach() for one in rest)
+        return cls(normalise(resize(raw, size), flat), raw, flat, target, parts, weights)
 
     @classmethod
     def of_targets(cls, each: "Sequence[Saliency]") -> "Saliency":
         """The maps of T targets as one."""
-        parts = [one.parts for one in each if one.parts is not None]
+
+        def stacked(tensors: list[Tensor | None]) -> Tensor | None:
+            there = [one for one in tensors if one is not None]
+            return torch.stack(there, 1) if there else None
+
         return cls(
             torch.stack([one.values for one in each], 1),
             torch.stack([one.raw for one in each], 1),
             torch.stack([one.degenerate for one in each], 1),
             tuple(one.target for one in each if isinstance(one.target, Target)),
-            torch.stack(parts, 1) if parts else None,
+            stacked([one.parts for one in each]),
+            stacked([one.weights for one in each]),
         )
 
     @property
@@ -98,6 +111,7 @@ class Saliency:
                 self.degenerate[:, i],
                 target,
                 None if self.parts is None else self.parts[:, i],
+                None if self.weights is None else self.weights[:, i],
             )
             for i, target in enumerate(self.target)
         ]
