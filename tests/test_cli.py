@@ -32,7 +32,8 @@ TEST = Plugin("test", "test_cli", "the-tests", "1.2")
 
 
 def preprocess(image: Image.Image | Tensor) -> Tensor:
-    assert isinstance(image, Image.Image)
+    if isinstance(image, Tensor):
+        return image * 2 - 1
     return torch.from_numpy(np.array(image.resize((32, 32)), dtype=np.float32) / 127.5 - 1).permute(2, 0, 1)
 
 
@@ -150,6 +151,34 @@ def test_demo_runs_every_method_that_suits(photos: Path) -> None:
     assert run.code == 0
     assert all(Path(f"xai-demo/cat.{method}.png").exists() for method in demonstrated(fused_vit()))
     assert not Path("xai-demo/dog.grad-cam.png").exists()
+
+
+def test_demo_shows_the_heads_of_attention(photos: Path) -> None:
+    assert demo(photos, "--limit", 1, model="tiny:vit").code == 0
+    heads = fused_vit().blocks[0].attn.num_heads
+    size = 34 * heads - 2, 32
+    assert open_image("xai-demo/cat.head-attention.parts.png").size == size
+    assert f"its {heads} parts" in Path("xai-demo/index.html").read_text()
+    run = explain(photos / "cat.png", model="tiny:vit", method="head-attention,grad-cam")
+    assert run.code == 0
+    assert open_image("out/cat.head-attention.parts.png").size == size
+    assert not Path("out/cat.grad-cam.parts.png").exists()
+
+
+def test_demo_shows_several_models_each_in_a_folder(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = (("tiny:cnn", f"folder:{photos}"), ("tiny:vit", "shapes:size=32"))
+    monkeypatch.setattr(sys.modules["xai_core.cli.demo"], "SHOWN", shown)
+    run = Run("demo", "--limit", 1)
+    assert run.code == 0, run.err
+    names = {path.relative_to("xai-demo").as_posix() for path in Path("xai-demo").rglob("*") if path.is_file()}
+    assert {"index.html", "results.csv", "tiny-cnn/overview.png", "tiny-vit/overview.png"} < names
+    assert {"tiny-cnn/cat.grad-cam.png", "tiny-vit/train-0.rollout.png"} < names
+    with Path("xai-demo/results.csv").open() as file:
+        found = {(row["model"], row["data"], row["image"]) for row in csv.DictReader(file)}
+    assert found == {("tiny:cnn", f"folder:{photos}", "cat.png"), ("tiny:vit", "shapes:size=32", "train-0")}
+    page = Path("xai-demo/index.html").read_text()
+    assert page.count("What tells the class") == 2  # a caption and a description, of the shape alone
+    assert all(f"{model} on {data}" in page for model, data in shown)
 
 
 def test_demo_leaves_out_what_takes_too_long(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:

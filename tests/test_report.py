@@ -19,7 +19,7 @@ from xai_core.report import files, pictures
 from xai_core.report.curves import DARK, plot, sheet
 from xai_core.report.page import render
 from xai_core.report.ranking import best, means
-from xai_core.report.results import Curve, Explained, Prediction, Result, Scored, rows
+from xai_core.report.results import Curve, Exhibit, Explained, Prediction, Result, Scored, rows
 from xai_core.report.rows import write_csv
 
 GREY = Image.new("RGB", (8, 6), (120, 120, 120))
@@ -90,12 +90,14 @@ def test_names_do_not_clash_and_need_no_quoting() -> None:
 
 
 def test_rows_survive_a_round_trip(tmp_path: Path) -> None:
-    write_csv(tmp_path / "results.csv", rows([result("a,b"), result('"q"\nü')]))
+    write_csv(tmp_path / "results.csv", rows(Exhibit("m", "d", [result("a,b"), result('"q"\nü')], {})))
     with (tmp_path / "results.csv").open(newline="", encoding="utf-8") as file:
         read = list(csv.DictReader(file))
     assert len(read) == 2 * 2 * 2
     assert {row["image"] for row in read} == {"a,b", '"q"\nü'}
     assert read[0] == {
+        "model": "m",
+        "data": "d",
         "image": "a,b",
         "method": "grad-cam",
         "metric": "deletion",
@@ -197,10 +199,26 @@ def test_drawing_leaves_no_figure_behind() -> None:
     assert dict(rcParams) == before
 
 
+def test_parts_and_the_truth_are_shown_where_there_are_any() -> None:
+    shown = result()
+    parts = [Image.new("RGB", (8, 6), (value, 0, 0)) for value in (1, 2, 3)]
+    with_parts = [replace(shown.explained[0], parts=parts), shown.explained[1]]
+    made = render(
+        "Found", [Exhibit("m", "d", [replace(shown, explained=with_parts, truth=GREY)], {})], {"Device": "cpu"}
+    )
+    strips = [png_of(base64.b64decode(data)) for data in re.findall(r'src="data:image/png;base64,([^"]*)" style', made)]
+    assert [(strip.width, strip.height) for strip in strips] == [(3 * 8 + 2 * 2, 6)]
+    assert [strips[0].convert("RGB").getpixel((x, 0)) for x in (0, 10, 20)] == [(1, 0, 0), (2, 0, 0), (3, 0, 0)]
+    assert "its 3 parts" in made
+    assert "What tells the class" in made
+    assert "What tells the class" not in render("Found", [Exhibit("m", "d", [shown], {})], {"Device": "cpu"})
+
+
 @pytest.fixture(scope="module")
 def page() -> str:
     results = [result(), result("<script>alert(1)</script>", second=(0.3, 0.7))]
-    return render("model & data", results, {"score-cam": "it needs <features>"}, {"Model": "m", "Command": "xai demo"})
+    exhibit = Exhibit("model & such", "data", results, {"score-cam": "it needs <features>"})
+    return render("What is found", [exhibit], {"Device": "cpu", "Command": "xai demo"})
 
 
 def test_the_page_asks_nothing_of_a_network(page: str) -> None:
@@ -218,7 +236,12 @@ def test_the_page_holds_its_pictures(page: str) -> None:
 
 
 def test_the_page_shows_names_as_they_are(page: str) -> None:
-    for shown in ("&lt;script&gt;alert(1)", "model &amp; data", "it needs &lt;features&gt;", "found no evidence"):
+    for shown in (
+        "&lt;script&gt;alert(1)",
+        "model &amp; such on data",
+        "it needs &lt;features&gt;",
+        "found no evidence",
+    ):
         assert shown in page
 
 

@@ -14,19 +14,25 @@ import typer
 
 from xai_core.cli.console import complain, console, progress, say, warn
 from xai_core.cli.demonstration import Demonstration
-from xai_core.cli.loading import Subject, load
-from xai_core.cli.options import Device, Model
+from xai_core.cli.loading import load
+from xai_core.cli.options import Device
 from xai_core.cli.scores import score_table
 from xai_core.errors import FileError
 from xai_core.metric import Metric
 from xai_core.registry import load_dataset, registry
 from xai_core.report import files, page, pictures
 from xai_core.report.curves import plot, sheet
-from xai_core.report.results import Result, rows
+from xai_core.report.results import Exhibit, rows
 from xai_core.report.rows import write_csv
 from xai_core.source import Sample
 
 OUT = Path("xai-demo")
+SHOWN = (
+    ("efficientnet-lite0", "photos"),
+    ("shapes-vit", "shapes:split=test"),
+    ("shapes-cbam", "shapes:split=test"),
+)
+"""Which models on which data, unless the user says: a CNN on photographs, and models on data whose truth is known."""
 
 
 def demo(
@@ -34,33 +40,40 @@ def demo(
         Path | None,
         typer.Option(metavar="DIR", help=f"Folder to write to.  [default: {OUT}, or {OUT}-2, ... if it exists]"),
     ] = None,
-    model: Model = "efficientnet-lite0",
-    data: Annotated[str, typer.Option(metavar="SPEC", help="See `xai list datasets`.")] = "photos",
-    limit: Annotated[int, typer.Option(min=1, metavar="N", help="How many images, from the first.")] = 3,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="SPEC", help="See `xai list models`.  [default: efficientnet-lite0, and two for shapes]"),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="SPEC", help="See `xai list datasets`.  [default: photos, and shapes]")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="How many images of each, from the first.")] = 3,
     device: Device = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Write into a folder that holds files.")] = False,
 ) -> None:
-    """Explain photographs by every method, score the maps, show it all."""
+    """Explain photographs and shapes by every method, score the maps, show it all."""
     start = time.perf_counter()
     folder = _folder(out, overwrite)
-    subject = load(model, device)
-    samples, broken = _samples(data, limit)
+    given = [(model or SHOWN[0][0], data or SHOWN[0][1])] if model or data else SHOWN
+    opened = [(load(model, device), data, *_samples(data, limit)) for model, data in given]
     files.make_folder(folder)
+    exhibits: list[Exhibit] = []
     with progress() as bar:
-        demonstration = Demonstration(subject, bar)
-        results = demonstration.run(samples)
-    title = f"{model} on {data}"
-    left_out = _together(demonstration.left_out)
-    command = join(
-        ["xai", "demo", "--model", model, "--data", data, "--limit", f"{limit}", "--device", f"{subject.device}"]
-    )
-    _write(
-        folder, results, page.render(title, results, left_out, _about(subject, data, demonstration.metrics, command))
-    )
-    console().print(score_table(title, results))
-    for methods, reason in left_out.items():
-        warn(f"{methods}: left out: {reason}")
-    say(f"{len(results)} images in {time.perf_counter() - start:.0f} s; open {folder / 'index.html'}")
+        for subject, name, samples, _ in opened:
+            demonstration = Demonstration(subject, bar)
+            results = demonstration.run(samples)
+            exhibits.append(Exhibit(subject.spec, name, results, _together(demonstration.left_out)))
+    chosen = [word for option, value in (("--model", model), ("--data", data)) if value for word in (option, value)]
+    command = join(["xai", "demo", *chosen, "--limit", f"{limit}", "--device", f"{subject.device}"])
+    title = exhibits[0].title if len(exhibits) == 1 else "What the models look at"
+    _write(folder, exhibits, page.render(title, exhibits, _about(subject.device, demonstration.metrics, command)))
+    for exhibit in exhibits:
+        console().print(score_table(exhibit.title, exhibit.results))
+        for methods, reason in exhibit.left_out.items():
+            warn(f"{methods}: left out: {reason}")
+    images = sum(len(exhibit.results) for exhibit in exhibits)
+    say(f"{images} images in {time.perf_counter() - start:.0f} s; open {folder / 'index.html'}")
+    broken = [reason for *_, reasons in opened for reason in reasons]
     for reason in broken:
         complain(f"left out: {reason}")
     if broken:
@@ -97,30 +110,37 @@ def _together(left_out: Mapping[str, str]) -> Mapping[str, str]:
     return {", ".join(methods): reason for reason, methods in by_reason.items()}
 
 
-def _write(folder: Path, results: Sequence[Result], html: str) -> None:
-    for result in results:
-        for one, method in zip(result.explained, files.distinct(one.method for one in result.explained), strict=True):
-            files.write(folder / f"{result.file}.{method}.png", pictures.png(one.overlay))
-        files.write(folder / f"{result.file}.curves.png", plot(result))
-    files.write(folder / "overview.png", sheet(results))
-    write_csv(folder / "results.csv", rows(results))
+def _write(folder: Path, exhibits: Sequence[Exhibit], html: str) -> None:
+    """Write it all; where there are several exhibits, the pictures of each into a folder of its own."""
+    folders = [folder]
+    if len(exhibits) > 1:
+        folders = [folder / name for name in files.distinct(exhibit.model for exhibit in exhibits)]
+    for within, exhibit in zip(folders, exhibits, strict=True):
+        files.make_folder(within)
+        for result in exhibit.results:
+            methods = files.distinct(one.method for one in result.explained)
+            for one, method in zip(result.explained, methods, strict=True):
+                files.write(within / f"{result.file}.{method}.png", pictures.png(one.overlay))
+                if one.parts:
+                    files.write(within / f"{result.file}.{method}.parts.png", pictures.png(pictures.strip(one.parts)))
+            files.write(within / f"{result.file}.curves.png", plot(result))
+        files.write(within / "overview.png", sheet(exhibit.results))
+    write_csv(folder / "results.csv", (row for exhibit in exhibits for row in rows(exhibit)))
     files.write(folder / "index.html", html)
 
 
-def _about(subject: Subject, data: str, metrics: Iterable[Metric], command: str) -> Mapping[str, str]:
+def _about(device: torch.device, metrics: Iterable[Metric], command: str) -> Mapping[str, str]:
     """What the results depend on."""
     distributions = sorted({(plugin.distribution, plugin.version) for plugin in registry().plugins})
-    on_gpu = subject.device.type == "cuda"
-    hardware = torch.cuda.get_device_name(subject.device) if on_gpu else f"{torch.get_num_threads()} threads"
+    on_gpu = device.type == "cuda"
+    hardware = torch.cuda.get_device_name(device) if on_gpu else f"{torch.get_num_threads()} threads"
     return {
-        "Model": subject.spec,
-        "Data": data,
         "Metrics": ", ".join(metric.spec for metric in metrics),
         "Versions": ", ".join(
             f"{name} {number}" for name, number in [("xai-core", version("xai-core")), *distributions]
         ),
         "Torch": f"{torch.__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}",
-        "Device": f"{subject.device} ({hardware})",
+        "Device": f"{device} ({hardware})",
         "Command": command,
         "Date": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
     }

@@ -77,7 +77,14 @@ class Demonstration:
                 except (UnsuitableError, LayerError, OptionError) as error:
                     self.left_out[method] = str(error)
             self._bar.advance(self._task)
-        return Result(sample.id, name, photo, predicted, explained)
+        truth = None if sample.mask is None else self._truth(sample, photo)
+        return Result(sample.id, name, photo, predicted, explained, truth)
+
+    def _truth(self, sample: Sample, photo: Image) -> Image | None:
+        """The mask over the photo, where the model sees the image as it is."""
+        assert sample.mask is not None
+        seen_whole = sample.mask.shape == (photo.height, photo.width)
+        return pictures.overlay(photo, sample.mask.float()) if seen_whole else None
 
     def _affordable(self, method: str, images: Float[Tensor, "1 C H W"]) -> Explainer:
         """Make an explainer, unless it is made of others or takes too long."""
@@ -105,6 +112,7 @@ class Demonstration:
             seconds=seconds,
             flat=bool(saliency.degenerate[0]),
             scores={metric: _scored(score) for metric, score in scores.items()},
+            parts=[] if saliency.parts is None else pictures.overlays(photo, saliency.parts[0]),
         )
 
 

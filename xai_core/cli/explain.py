@@ -22,6 +22,8 @@ from xai_core.report import files, pictures
 from xai_core.saliency import Saliency
 from xai_core.spec import read_value, split
 
+_WRITTEN = (".png", ".npy", ".parts.png")
+
 
 def explain(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.")],
@@ -37,7 +39,8 @@ def explain(
 ) -> None:
     """Explain images: write an overlay and the map for each method.
 
-    The map is a NumPy file, [H,W] float32 in [0,1], at the size that the model sees.
+    The map is a NumPy file, [H,W] float32 in [0,1], at the size that the model sees. Where a method has parts, such as
+    heads of attention, they are shown side by side in a `.parts.png`.
     """
     methods = _methods(method, layer)
     slugs = files.distinct(methods)
@@ -45,7 +48,9 @@ def explain(
     names = files.distinct(pictures.stem(path.name) for path in found)
     namesakes = Counter(path.name for path in found)
     if not overwrite:
-        _refuse_existing(out / f"{name}.{slug}{end}" for name in names for slug in slugs for end in (".png", ".npy"))
+        _refuse_existing(
+            out / f"{name}.{slug}{end}" for name in names for slug in slugs for end in (".png", ".npy", ".parts.png")
+        )
     subject = load(model, device)
     class_id = None if target is None else subject.class_id(target)
     files.make_folder(out)
@@ -66,6 +71,9 @@ def explain(
                 file = out / f"{name}.{slug}.png"
                 files.write(file, pictures.png(pictures.overlay(photo, saliency.values[0])))
                 files.write(file.with_suffix(".npy"), _array(saliency))
+                if saliency.parts is not None:
+                    strip = pictures.strip(pictures.overlays(photo, saliency.parts[0]))
+                    files.write(file.with_suffix(".parts.png"), pictures.png(strip))
                 flat = " (found no evidence)" if saliency.degenerate.tolist()[0] else ""
                 made.add_row(*map(Text, (*shown, key + flat, file.name)))
                 shown = ("", "")

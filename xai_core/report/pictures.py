@@ -2,6 +2,7 @@
 
 import functools
 import io
+from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
@@ -9,7 +10,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from xai_core.saliency import normalise
+from xai_core.saliency import normalise, resize
 from xai_core.source import LoadedModel
 
 COLOURS = "inferno"
@@ -39,6 +40,20 @@ def overlay(photo: Image.Image, saliency: Float[Tensor, "H W"]) -> Image.Image:
     cover = OPACITY * values[..., None]
     mixed = (1 - cover) * np.asarray(photo.convert("RGB"), dtype=np.float64) / 255 + cover * colours
     return Image.fromarray((mixed * 255).round().astype(np.uint8))
+
+
+def overlays(photo: Image.Image, parts: Float[Tensor, "P h w"]) -> list[Image.Image]:
+    """Colour a photo by each part of a map, of any range, on its own."""
+    return [overlay(photo, part) for part in normalise(resize(parts, (photo.height, photo.width)))]
+
+
+def strip(images: Sequence[Image.Image], gap: int = 2) -> Image.Image:
+    """Put pictures of one size side by side, with a clear gap between them."""
+    width, height = images[0].width + gap, images[0].height
+    made = Image.new("RGBA", (width * len(images) - gap, height))
+    for place, image in enumerate(images):
+        made.paste(image, (place * width, 0))
+    return made
 
 
 def png(image: Image.Image) -> bytes:

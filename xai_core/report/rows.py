@@ -15,6 +15,8 @@ class Row:
 
     Attributes
     ----------
+    model, data
+        The specs of the model and of the data set.
     image
         The id of the image within its data set.
     method, metric
@@ -27,6 +29,8 @@ class Row:
         How long the explanation took; scoring it does not count.
     """
 
+    model: str
+    data: str
     image: str
     method: str
     metric: str
