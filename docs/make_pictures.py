@@ -4,8 +4,8 @@
     python docs/make_pictures.py grad-cam layer-cam   these methods only
     python docs/make_pictures.py gallery              the gallery only, from the pictures that are there
 
-Each picture is the overlay of one photograph, `photos:motorcycle` of the scikit-image wheel, for the class that
-`efficientnet-lite0` predicts. Methods that do not suit this model, such as those that read attention, get none.
+Each picture is an overlay for the predicted class, of the first of `SUBJECTS` that the method suits: a photograph, or a
+shape where methods read what the model for photographs does not have, attention and gates.
 """
 
 import sys
@@ -18,10 +18,15 @@ import xai_core as xai
 from xai_core.errors import LayerError, UnsuitableError
 from xai_core.report import pictures
 
-MODEL, PHOTO = "efficientnet-lite0", "photos:motorcycle"
+SUBJECTS = (
+    ("efficientnet-lite0", "photos:motorcycle", 0),
+    ("shapes-vit", "shapes:split=test", 8),
+    ("shapes-cbam", "shapes:split=test", 8),
+)
 IMAGES = Path(__file__).parent / "images"
 METHODS, GALLERY = IMAGES / "methods", IMAGES / "gallery.png"
 COLUMNS, TILE, LABEL, GAP = 5, 176, 22, 8
+SIDE = 224
 
 
 def main(names: list[str]) -> int:
@@ -29,29 +34,45 @@ def main(names: list[str]) -> int:
     unknown = set(names) - {*xai.list_explainers(), "gallery"}
     if unknown:
         raise SystemExit(f"no such method: {', '.join(sorted(unknown))}; installed: {', '.join(xai.list_explainers())}")
-    loaded = xai.load_model(MODEL)
-    image = loaded.preprocess(xai.load_dataset(PHOTO)[0].image)[None]
-    photo = pictures.seen(loaded, image[0])
-    engine, failed = xai.Engine(loaded), 0
+    subjects = [Subject(*subject) for subject in SUBJECTS]
+    failed = 0
     METHODS.mkdir(parents=True, exist_ok=True)
     for name in [name for name in names if name != "gallery"] or ([] if names else xai.list_explainers()):
         start = time.perf_counter()
-        try:
-            [saliency] = engine.explain(image, name).values()
-        except (UnsuitableError, LayerError) as error:
-            print(f"{name}: no picture: {error}")
-            continue
-        if bool(saliency.degenerate[0]):
-            print(f"{name}: no picture: the map is constant")
+        picture = next((made for subject in subjects if (made := subject.explained(name))), None)
+        if picture is None:
+            print(f"{name}: no picture")
             failed += 1
             continue
-        size = save(pictures.overlay(photo, saliency.values[0]), METHODS / f"{name}.png", 60_000)
+        size = save(picture, METHODS / f"{name}.png", 60_000)
         print(f"{name}: {size / 1000:.0f} kB in {time.perf_counter() - start:.1f} s")
     if not names or "gallery" in names:
         made = {path.stem: Image.open(path).convert("RGB") for path in sorted(METHODS.glob("*.png"))}
-        size = save(gallery({"photograph": photo, **made}), GALLERY, 600_000)
+        size = save(gallery({"photograph": subjects[0].photo, "shape": subjects[1].photo, **made}), GALLERY, 600_000)
         print(f"gallery of {len(made)}: {size / 1000:.0f} kB")
     return failed
+
+
+class Subject:
+    """A model, and one image of a data set as it sees it."""
+
+    def __init__(self, model: str, data: str, item: int) -> None:
+        loaded = xai.load_model(model)
+        self.engine = xai.Engine(loaded)
+        self.image = loaded.preprocess(xai.load_dataset(data)[item].image)[None]
+        self.photo = pictures.seen(loaded, self.image[0]).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+
+    def explained(self, name: str) -> Image.Image | None:
+        """The overlay of a method's map, or None where there is none, or it is constant."""
+        try:
+            [saliency] = self.engine.explain(self.image, name).values()
+        except (UnsuitableError, LayerError) as error:
+            print(f"{name}: not here: {error}")
+            return None
+        if bool(saliency.degenerate[0]):
+            print(f"{name}: not here: the map is constant")
+            return None
+        return pictures.overlay(self.photo, xai.normalise(xai.resize(saliency.raw, (SIDE, SIDE)))[0])
 
 
 def gallery(tiles: dict[str, Image.Image]) -> Image.Image:

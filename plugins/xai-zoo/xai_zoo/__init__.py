@@ -1,6 +1,7 @@
 """Model and data sources for xai-core."""
 
 import xai_core as xai
+from xai_zoo.cifar10 import Cifar10
 from xai_zoo.cifar_vit import CifarViTSource
 from xai_zoo.dino import Dino
 from xai_zoo.efficientnet_lite0 import EfficientNetLite0
@@ -16,6 +17,7 @@ from xai_zoo.torchvision_models import TorchvisionModels
 from xai_zoo.unet import UNet
 
 __all__ = [
+    "Cifar10",
     "CifarViTSource",
     "Dino",
     "EfficientNetLite0",
@@ -55,4 +57,4 @@ def xai_models() -> list[type[xai.ModelSource]]:
 @xai.hookimpl
 def xai_datasets() -> list[type[xai.DatasetSource]]:
     """Give the data sources of this plugin."""
-    return [Folder, Photos, Shapes, ShapesShortcut]
+    return [Cifar10, Folder, Photos, Shapes, ShapesShortcut]

@@ -1,0 +1,63 @@
+"""CIFAR-10."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import xai_core as xai
+from xai_core.errors import FileError, OptionError, UnknownDatasetError
+
+if TYPE_CHECKING:
+    from torchvision.datasets import CIFAR10
+
+SPLITS = ("train", "test")
+
+
+@dataclass(frozen=True)
+class Cifar10Dataset:
+    """torchvision's CIFAR-10 as a data set of samples."""
+
+    split: str
+    _given: "CIFAR10"
+
+    @cached_property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the ten classes."""
+        return tuple(self._given.classes)
+
+    def __len__(self) -> int:
+        return len(self._given)
+
+    def __getitem__(self, index: int, /) -> xai.Sample:
+        index = range(len(self))[index]
+        image, target = self._given[index]
+        return xai.Sample(image, f"{self.split}-{index}", target)
+
+
+class Cifar10(xai.DatasetSource):
+    """CIFAR-10 (Krizhevsky, 2009), which is on this machine already: `cifar10:FOLDER`, `cifar10:FOLDER,split=train`.
+
+    The folder is the one that torchvision was told to download to; it holds `cifar-10-batches-py`. Options: `split`,
+    `test` (the default) or `train`.
+    """
+
+    name = "cifar10"
+
+    def load(  # type: ignore[override] # the registry refuses other options
+        self, name: str | None, path: str | Path | None = None, split: str = "test"
+    ) -> Cifar10Dataset:
+        from torchvision.datasets import CIFAR10
+
+        if name is None and path is None:
+            raise UnknownDatasetError("no folder is given; expected `cifar10:FOLDER`")
+        if split not in SPLITS:
+            raise OptionError(f"cifar10: split={split!r} is not one of {', '.join(SPLITS)}")
+        folder = Path(path or name or "").expanduser()
+        try:
+            return Cifar10Dataset(split, CIFAR10(folder, train=split == "train"))
+        except RuntimeError as error:
+            raise FileError(
+                f"{folder} does not hold CIFAR-10 whole; expected `{CIFAR10.base_folder}` in it, as"
+                " torchvision.datasets.CIFAR10(folder, download=True) leaves it"
+            ) from error
