@@ -137,7 +137,7 @@ def one_pass(engine: xai.Engine, images: Tensor) -> list[str]:
             needs = xai.create_explainer(name).needs(engine.adapter(images))
             with contextlib.suppress(AskedForMoreError):
                 engine.explain(images[:1], name)
-                if not any(need.curvature for need in needs.all):
+                if not any(need.curvature or need.layer_scores for need in needs.all):
                     names.append(name)
     return names
 

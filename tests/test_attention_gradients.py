@@ -58,8 +58,8 @@ class Plain:
         return F.linear(mixed.permute(2, 0, 1, 3).flatten(2), out_weight, out_bias), None
 
 
-def plain(model: nn.Module, images: Tensor, targets: Sequence[int]) -> tuple[list[Tensor], list[list[Tensor]]]:
-    """Each layer's matrix [B,heads,N,N], and its gradient for each target, in float64 and from autograd."""
+def eager(model: nn.Module, images: Tensor, watched: Sequence[str] = ()) -> tuple[Any, Any, list[Tensor], list[Tensor]]:
+    """A copy of the model in float64 and with plain attention: it, its output, its matrices, outputs of layers."""
     model = copy.deepcopy(model).double()
     if hasattr(model, "set_attn_implementation"):
         model.set_attn_implementation("eager")
@@ -68,16 +68,28 @@ def plain(model: nn.Module, images: Tensor, targets: Sequence[int]) -> tuple[lis
             layer.train()  # off its fast path; dropout is zero in these models
     book = Plain()
     softmax = F.softmax
+    seen: list[Tensor] = []
+
+    def see(_: nn.Module, __: Any, output: Any) -> Any:
+        seen.append(output)
+        return output.clone()  # the rest may write to it
+
+    for name in watched:
+        model.get_submodule(name).register_forward_hook(see)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(F, "scaled_dot_product_attention", book.scaled_dot_product)
         patch.setattr(F, "multi_head_attention_forward", book.multi_head)
         patch.setattr(F, "softmax", lambda scores, dim, **_: book.keep(softmax(scores, dim)))
         output = model(images.double())
+    return model, output, book.matrices, seen
+
+
+def plain(model: nn.Module, images: Tensor, targets: Sequence[int]) -> tuple[list[Tensor], list[list[Tensor]]]:
+    """Each layer's matrix [B,heads,N,N], and its gradient for each target, in float64 and from autograd."""
+    _, output, matrices, _ = eager(model, images)
     scores = getattr(output, "logits", output)
-    gradients = [
-        list(torch.autograd.grad(scores[:, target].sum(), book.matrices, retain_graph=True)) for target in targets
-    ]
-    return [matrix.detach() for matrix in book.matrices], gradients
+    gradients = [list(torch.autograd.grad(scores[:, target].sum(), matrices, retain_graph=True)) for target in targets]
+    return [matrix.detach() for matrix in matrices], gradients
 
 
 def case(name: str) -> tuple[nn.Module, Tensor, int, slice]:

@@ -29,6 +29,7 @@ UNSEEN = {
     "generic-attention",
     "gradient-rollout",
     "head-attention",
+    "legrad",
     "raw-attention",
     "rollout",
     "spatial-attention",

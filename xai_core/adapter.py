@@ -168,6 +168,24 @@ class ModelAdapter:
         return wide(weight.detach())
 
     @property
+    def blocks(self) -> tuple[Features, ...]:
+        """The tokens that each block with attention gives, in order of execution.
+
+        Raises
+        ------
+        UnsuitableError
+            Where not every attention is in a block of its own whose tokens all that comes after is made from.
+        """
+        if not self.probe.blocks:
+            raise UnsuitableError(
+                "not every attention of this model is in a module of its own that gives all tokens, with what went "
+                "round the attention added: it pools, attends in windows or from a class token alone, adds outside of "
+                "modules, or cuts the graph (no_grad); use generic-attention, or a method for feature maps, such as "
+                "grad-cam"
+            )
+        return self.probe.blocks
+
+    @property
     def readout(self) -> slice:
         """The tokens that the head reads.
 

@@ -73,10 +73,14 @@ class AttentionLayer(ABC):
         self, tokens: slice | None = None, size: int = ROW_BLOCK
     ) -> Iterator[tuple[slice, Float[Tensor, "B heads rows keys"]]]:
         """The rows of the query `tokens` (default: all), `size` at a time, each block with its slice of them."""
+        for part in self.parts(tokens, size):
+            yield part, self.rows(part.start, part.stop)
+
+    def parts(self, tokens: slice | None = None, size: int = ROW_BLOCK) -> Iterator[slice]:
+        """The query `tokens` (default: all), `size` at a time."""
         start, stop, _ = (tokens or slice(None)).indices(self.queries)
         for first in range(start, stop, size):
-            part = slice(first, min(first + size, stop))
-            yield part, self.rows(part.start, part.stop)
+            yield slice(first, min(first + size, stop))
 
     def require_global(self, batch: int, method: str) -> None:
         """Require that every token of an image attends to every token of it, not windows or reduced keys.

@@ -11,9 +11,8 @@ from torch import Tensor, nn
 
 from xai_core.adapter import ModelAdapter
 from xai_core.attention import AttentionLayer, AttentionReader
-from xai_core.capture import Forward
 from xai_core.errors import NoAttentionError, OptionError, RowError
-from xai_core.modes import explaining, listening, without_autocast
+from xai_core.modes import Forward, explaining, listening, without_autocast
 
 Rows = int | slice | Sequence[int] | None
 """Query tokens by number, negative ones from the end; None is all of them."""

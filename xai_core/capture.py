@@ -6,8 +6,7 @@ that frozen parameters, in-place activations and `.grad` never matter.
 """
 
 import contextlib
-from collections import defaultdict
-from collections.abc import Callable, Hashable, Mapping, Sequence, Set
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,14 +15,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from xai_core.attention import AttentionLayer, AttentionReader
+from xai_core.derivatives import derivatives
 from xai_core.errors import LayerError, NotConnectedError
+from xai_core.features import Features
 from xai_core.gates import Gate, Gated, GateReader
-from xai_core.modes import explaining, listening, unfused_attention
+from xai_core.layer_scores import Formed, own_gradients
+from xai_core.modes import Forward, explaining, listening, unfused_attention
 from xai_core.outputs import detached, first_tensor, with_first_tensor
 from xai_core.plan import Plan, Rivals
+from xai_core.replay import Replay
 from xai_core.target import Target
-
-Forward = Callable[[nn.Module, Tensor], Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +32,8 @@ class Record:
     """What one pass gave for V targets: T of each image, and after them the rivals of each of those T.
 
     Rivals are numbers among the V, by what was asked for. Layer outputs, gradients [V,...] and Hessians times
-    activations [V,...] are by name, attention is by order, and the gradients at what it gave are by `ATTENTION`.
+    activations [V,...] are by name, attention is by order, and the gradients at what it gave are by `ATTENTION`;
+    those of layers' own scores are by the blocks that were asked for, each with the number of its attention.
     """
 
     images: Float[Tensor, "B C H W"]
@@ -43,6 +45,7 @@ class Record:
     curvatures: Mapping[str, Tensor]
     attention: Sequence[AttentionLayer]
     gates: Mapping[Gate, Gated]
+    own_gradients: Mapping[tuple[Features, ...], Sequence[tuple[int, Tensor]]]
     shared: dict[Hashable, Any]
 
 
@@ -88,6 +91,7 @@ def _pass(
     grad_from_start: bool,
 ) -> tuple[Record, list[str]]:
     taken: dict[str, Tensor] = {}
+    formed: dict[str, Formed] = {}
     seen: list[AttentionLayer] = []
     attended: set[str] = set()
     cut: set[str] = set()
@@ -117,20 +121,30 @@ def _pass(
         wanted.add(name)
         return take(name, given)
 
+    def form(name: str, output: Any) -> Any:
+        tensor, number = first_tensor(output), len(seen) - 1
+        if tensor is None or number < 0:
+            raise LayerError(f"layer {name!r} is no block with attention that gives tokens")
+        formed[name] = Formed(tensor, taken[ATTENTION.format(number)], number)
+        return with_first_tensor(output, tensor.clone())  # the rest may write to it
+
     modules = dict(model.named_modules())
+    blocks = {block.layer for blocks in plan.layer_scores for block in blocks}
+    forming = {modules[name]: lambda module, args, output, name=name: form(name, output) for name in blocks}
     hooks = {modules[name]: lambda module, args, output, name=name: take(name, output) for name in plan.activations}
-    tracking = track if plan.attention_gradients else None
+    tracking = track if plan.attention_gradients or plan.layer_scores else None
     reader = AttentionReader(len(images), seen.append, tracking) if plan.attention else contextlib.nullcontext()
     gates = GateReader(plan.gates)
     gating = gates if plan.gates else contextlib.nullcontext()
     unfused = unfused_attention() if plan.curvatures else contextlib.nullcontext()
-    with explaining(model, grad_from_start), listening(after=hooks), reader, gating, unfused:
+    formed_by, taken_by = listening(after=forming), listening(after=hooks)
+    with explaining(model, grad_from_start), formed_by, taken_by, reader, gating, unfused:
         if plan.image_gradient:
             taken[IMAGES] = images.detach().clone().requires_grad_()
             output = forward(model, taken[IMAGES].clone())
         else:
             output = forward(model, images)
-    absent = [name for name in plan.activations if name not in taken]
+    absent = [name for name in plan.activations if name not in taken] + [*blocks - formed.keys()]
     if absent:
         raise LayerError(f"layer {absent[0]!r} did not run in this model's forward; choose one that does")
     different = next((gate.layer for gate in plan.gates - gates.found.keys()), None)
@@ -139,6 +153,8 @@ def _pass(
 
     gradients: dict[str, Tensor] = {}
     curvatures: dict[str, Tensor] = {}
+    own: dict[tuple[Features, ...], list[tuple[int, Tensor]]] = {}
+    unformed: set[str] = set()
     with torch.inference_mode(False), torch.set_grad_enabled(bool(wanted)):
         targets = list(bind(output))
         rivals: list[dict[Rivals, Sequence[int]]] = []
@@ -148,52 +164,24 @@ def _pass(
                 others = target.rivals(output, which)
                 rivals[-1][which] = range(len(targets), len(targets) + len(others))
                 targets += others
+        for asked in plan.layer_scores:
+            after = Replay(model, forward, modules[asked[-1].layer], images)
+            across = 1 if asked[-1].layout == "LNC" else 0
+            found = own_gradients([formed[block.layer] for block in asked], after, targets, across)
+            own[asked] = [(number, gradient) for number, gradient in found if gradient is not None]
+            unformed |= {ATTENTION.format(number) for number, gradient in found if gradient is None}
+        if not plan.attention_gradients:
+            wanted -= attended
         if wanted:
             scores = torch.stack([target.score(output) for target in targets])  # [V,B]
             if scores.requires_grad:
                 leaves = {name: taken[name] for name in sorted(wanted)}
-                gradients, curvatures = _derivatives(scores, leaves, plan.curvatures)
+                gradients, curvatures = derivatives(scores, leaves, plan.curvatures)
     if grad_from_start and attended & gradients.keys():
         aside = attended - gradients.keys()  # attention that the score does not depend on
         gradients |= {name: taken[name].detach().new_zeros((len(targets), *taken[name].shape)) for name in aside}
     activations = {name: taken[name].detach() for name in plan.activations}
     record = Record(
-        images, detached(output), targets, rivals, activations, gradients, curvatures, seen, gates.found, {}
+        images, detached(output), targets, rivals, activations, gradients, curvatures, seen, gates.found, own, {}
     )
-    return record, sorted(wanted - gradients.keys() | cut)
-
-
-def _derivatives(
-    scores: Float[Tensor, "V B"], leaves: Mapping[str, Tensor], curved: Set[str]
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The gradients [V,...] of each target's scores at the leaves, and the Hessians times the leaves."""
-    tensors = list(leaves.values())
-    if not curved and len(scores) > 1:
-        each = torch.eye(len(scores), dtype=scores.dtype, device=scores.device)[:, :, None].expand(-1, *scores.shape)
-        found = torch.autograd.grad(scores, tensors, each, allow_unused=True, is_grads_batched=True)
-        return {name: grad for name, grad in zip(leaves, found, strict=True) if grad is not None}, {}
-    gradients: dict[str, list[Tensor]] = defaultdict(list)
-    curvatures: dict[str, list[Tensor]] = defaultdict(list)
-    for i, score in enumerate(scores):
-        keep = bool(curved) or i < len(scores) - 1
-        found = torch.autograd.grad(
-            score, tensors, torch.ones_like(score), allow_unused=True, retain_graph=keep, create_graph=bool(curved)
-        )
-        for (name, leaf), gradient in zip(leaves.items(), found, strict=True):
-            if gradient is None:
-                continue
-            if name in curved:
-                curvatures[name].append(_times_hessian(gradient, leaf))
-            gradients[name].append(gradient.detach())
-    return (
-        {name: torch.stack(each) for name, each in gradients.items()},
-        {name: torch.stack(each) for name, each in curvatures.items()},
-    )
-
-
-def _times_hessian(gradient: Tensor, leaf: Tensor) -> Tensor:
-    """The Hessian, whose row is the gradient, times the leaf; zero where the gradient is constant."""
-    if not gradient.requires_grad:
-        return torch.zeros_like(leaf)
-    (product,) = torch.autograd.grad(gradient, leaf, leaf.detach(), retain_graph=True, allow_unused=True)
-    return torch.zeros_like(leaf) if product is None else product.detach()
+    return record, sorted(wanted - gradients.keys() | cut | unformed)

@@ -112,6 +112,13 @@ class Captured:
         return [Gated(*map(wide, self._record.gates[gate])) for gate in self._needs.gates]
 
     @property
+    def scored_attention(self) -> Sequence[AttentionLayer]:
+        """The attention of each block of `layer_scores`, with the gradient of that block's own score."""
+        self._require(bool(self._needs.layer_scores), "layer_scores=adapter.blocks")
+        own = self._record.own_gradients[self._needs.layer_scores]
+        return [self._record.attention[number].with_gradient(gradient[self.index]) for number, gradient in own]
+
+    @property
     def rivals(self) -> "list[Captured]":
         """The same pass for the other classes that were declared, the best first; fewer where the model has fewer.
 

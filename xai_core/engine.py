@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from xai_core.adapter import ModelAdapter, adapt
 from xai_core.attention_record import AttentionRecord, Rows, record_attention
-from xai_core.capture import Forward, capture
+from xai_core.capture import capture
 from xai_core.captured import Captured
 from xai_core.checks import Checks, accept, check_images, check_map, check_output, check_pass, check_score
 from xai_core.errors import InputTypeError, MapShapeError
 from xai_core.explainer import Described, Explainer
 from xai_core.metric import Evaluation, Metric, Score
-from xai_core.modes import autocast_of, scoring, without_autocast
+from xai_core.modes import Forward, autocast_of, scoring, without_autocast
 from xai_core.plan import Plan
 from xai_core.probe import probe
 from xai_core.registry import create_explainer, create_metric, registry

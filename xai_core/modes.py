@@ -8,9 +8,11 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+Forward = Callable[[nn.Module, Tensor], Any]
+"""How a model is called."""
 Autocast = Callable[[], contextlib.AbstractContextManager[Any]]
 """Enters the caller's autocast setting."""
 

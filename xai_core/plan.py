@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from xai_core.features import Features
 from xai_core.gates import Gate
 
 Rivals = int | tuple[int, ...]
@@ -33,6 +34,9 @@ class Capture:
         Whether the gradient of that score with respect to every attention matrix is wanted too.
     gates
         Those of the gates that the probe found whose features and values are wanted.
+    layer_scores
+        Blocks whose own score is wanted to be explained, `ModelAdapter.blocks`: for each, the gradient, at its own
+        attention matrix, of the score that what follows the last of these blocks gives its tokens.
     rivals
         Of which other classes the gradients are wanted too: how many of the highest-scoring ones, or their ids.
     parts
@@ -46,6 +50,7 @@ class Capture:
     attention: bool = False
     attention_gradients: bool = False
     gates: tuple[Gate, ...] = ()
+    layer_scores: tuple[Features, ...] = ()
     rivals: Rivals = 0
     parts: tuple["Capture", ...] = ()
 
@@ -66,6 +71,7 @@ class Plan:
     attention: bool
     attention_gradients: bool
     gates: frozenset[Gate]
+    layer_scores: frozenset[tuple[Features, ...]]
     rivals: frozenset[Rivals]
 
     @classmethod
@@ -77,8 +83,9 @@ class Plan:
             frozenset(name(layer) for need in needs if need.gradients or need.curvature for layer in need.activations),
             frozenset(name(layer) for need in needs if need.curvature for layer in need.activations),
             any(need.image_gradient for need in needs),
-            any(need.attention or need.attention_gradients for need in needs),
+            any(bool(need.attention or need.attention_gradients or need.layer_scores) for need in needs),
             any(need.attention_gradients for need in needs),
             frozenset(gate for need in needs for gate in need.gates),
+            frozenset(need.layer_scores for need in needs if need.layer_scores),
             frozenset(need.rivals for need in needs if need.rivals),
         )

@@ -14,12 +14,11 @@ from torch import Tensor, nn
 from torch.autograd.graph import Node
 
 from xai_core.attention import AttentionLayer, AttentionReader
-from xai_core.capture import Forward
 from xai_core.errors import InputShapeError
 from xai_core.features import Features, Size, features_of
 from xai_core.gates import Gate, GateFinder
 from xai_core.graph import ways
-from xai_core.modes import explaining, listening
+from xai_core.modes import Forward, explaining, listening
 from xai_core.outputs import first_tensor, scores_of
 
 LARGEST_CONVOLUTION = 2**24
@@ -60,6 +59,9 @@ class Probe:
         The number of bytes of every layer's output for one image, by name, in the order in which the calls ended.
     runs
         How often each layer ran, by name.
+    blocks
+        The tokens that each attention's own block gives, in order of execution: of the largest module around it and no
+        other attention that all ways from the image to the scores lead through; empty where some have none.
     class_attention
         Whether in some attention one query, such as a class token apart from the patches, attends to all tokens.
     gates
@@ -77,6 +79,7 @@ class Probe:
     runs: Mapping[str, int]
     class_attention: bool
     gates: tuple[Gate, ...]
+    blocks: tuple[Features, ...]
 
     @property
     def largest(self) -> int:
@@ -120,7 +123,8 @@ def _look(model: nn.Module, forward: Forward, image: Tensor) -> Probe:
         with finder:
             output = forward(model, given)
         scores = scores_of(output)
-        last = watch.last(scores, given.grad_fn)
+        passed = watch.passed(scores, given.grad_fn)
+        last = watch.last(scores, passed)
         readout = _readout(scores, watch.tensors[last.layer]) if last and last.sequence else None
         return Probe(
             size=watch.size,
@@ -134,6 +138,7 @@ def _look(model: nn.Module, forward: Forward, image: Tensor) -> Probe:
             runs=watch.runs,
             class_attention=watch.class_attention,
             gates=tuple(finder.gates),
+            blocks=watch.blocks(passed),
         )
 
 
@@ -185,6 +190,7 @@ class _Watch:
         self._calls: list[_Call] = []
         self._made_by: dict[int, str] = {}
         self._mixed: list[tuple[int, str]] = []
+        self._around: list[tuple[int, list[str]]] = []
         self._channels_known = False
         self.class_attention = False
 
@@ -230,6 +236,7 @@ class _Watch:
     def attend(self, layer: AttentionLayer) -> None:
         """The tokens that attention mixes are the input of the projections: the last linear map before it."""
         self.class_attention |= layer.of_one_query
+        self._around.append((layer.keys, [self.names[call.module] for call in self._calls]))
         owners = [call for call in self._calls if any(True for _ in call.module.children())]
         for call in reversed(owners):
             for tokens in (call.linear_input, call.input):
@@ -237,15 +244,29 @@ class _Watch:
                     self._mixed.append((layer.keys, self._made_by[id(tokens)]))
                     return
 
-    def last(self, scores: Tensor | None, source: Node | None) -> Features | None:
+    def passed(self, scores: Tensor | None, source: Node | None) -> Mapping[Node, bool]:
+        """What lies on the way from the image to the scores, and whether all ways lead through it; see `ways`."""
+        end = None if scores is None else scores.grad_fn
+        return ways(end, source) if end and source else {}
+
+    def blocks(self, passed: Mapping[Node, bool]) -> tuple[Features, ...]:
+        """The tokens of each attention's own block; none where some attention has no such block, or they differ."""
+        whole = {node for node in passed if passed[node]}
+        inside = Counter(name for _, names in self._around for name in names)
+        found = []
+        for tokens, names in self._around:
+            own = [self.features[name] for name in names if inside[name] == 1 and name in self.features]
+            found += [f for f in own if f.sequence and f.tokens == tokens and self._made[f.layer] in whole][:1]
+        alike = len({(f.layout, f.tokens, f.channels) for f in found}) == 1
+        return tuple(found) if alike and len(found) == len(self._around) else ()
+
+    def last(self, scores: Tensor | None, passed: Mapping[Node, bool]) -> Features | None:
         """The last features with more than one place that the scores come from; pooling over places comes after them.
 
         Of those, the last that all ways from the image to the scores lead through: not a branch, a gate or a table.
         Where the only such ones are a stem, on a finer grid or in the first quarter of the way, a branch.
         """
         spatial = [f for f in self.features.values() if f.places > 1 and f.layer not in self._pools]
-        end = None if scores is None else scores.grad_fn
-        passed = ways(end, source) if end and source else {}
         connected = [f for f in spatial if self._made[f.layer] in passed] or spatial
         if scores is not None and scores.ndim == 4:
             return self._deepest(connected, scores)

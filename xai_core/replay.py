@@ -15,13 +15,12 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from xai_core.capture import Forward
-from xai_core.modes import explaining, listening
+from xai_core.modes import Forward, explaining, listening
 from xai_core.outputs import tensors_of, with_first_tensor
 
 
 class Replay:
-    """The part of a model after a layer, as a function of the layer's output.
+    """The part of a model after a layer, as a function of the layer's output, with a graph where that needs one.
 
     Parameters
     ----------
@@ -69,6 +68,7 @@ class Replay:
                     return None
                 before.close()
                 after.enter_context(_NothingLost())
+                torch.set_grad_enabled(activation.requires_grad)
                 return with_first_tensor(output, activation.clone())  # the rest may write to it
 
             with listening(after={self._layer: substitute}):

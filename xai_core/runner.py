@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from xai_core.adapter import ModelAdapter
-from xai_core.capture import Forward, Record, capture
+from xai_core.capture import Record, capture
 from xai_core.captured import Captured, Tools
 from xai_core.explainer import Explainer
-from xai_core.modes import Autocast, autocast_of, scoring
+from xai_core.modes import Autocast, Forward, autocast_of, scoring
 from xai_core.perturb import Scorer
 from xai_core.plan import Plan
 from xai_core.replay import Replay

@@ -7,6 +7,7 @@ from xai_attention.class_attention import ClassAttention
 from xai_attention.generic_attention import GenericAttention
 from xai_attention.gradient_rollout import GradientRollout
 from xai_attention.head_attention import HeadAttention
+from xai_attention.legrad import LeGrad
 from xai_attention.raw_attention import RawAttention
 from xai_attention.rollout import Rollout
 from xai_attention.spatial_attention import SpatialAttention
@@ -18,6 +19,7 @@ __all__ = [
     "GenericAttention",
     "GradientRollout",
     "HeadAttention",
+    "LeGrad",
     "RawAttention",
     "Rollout",
     "SpatialAttention",
@@ -34,6 +36,7 @@ def xai_explainers() -> list[type[xai.Explainer]]:
         GenericAttention,
         GradientRollout,
         HeadAttention,
+        LeGrad,
         RawAttention,
         Rollout,
         SpatialAttention,
