@@ -53,7 +53,7 @@ def by_linear_program(layers: np.ndarray, token: int, read: int) -> float:
     return -found.fun
 
 
-@pytest.mark.parametrize("name", ["timm", "torchvision", "hugging face sdpa", "vit-pytorch"])
+@pytest.mark.parametrize("name", ["timm", "torchvision", "hugging face ViT, sdpa", "vit-pytorch"])
 def test_it_equals_networkx_and_the_linear_program(name: str) -> None:
     model, images, prefix, _ = case(name)
     layers = capacities(plain(model, images, [1])[0])

@@ -28,8 +28,14 @@ HEADS: dict[str, tuple[list[str], Callable[[Any, Tensor], Tensor]]] = {
     ),
     "nn.TransformerEncoder, tokens first": ([f"encoder.layers.{i}" for i in range(3)], lambda m, z: m.head(z[0])),
     "nn.TransformerEncoder, mean": ([f"encoder.layers.{i}" for i in range(3)], lambda m, z: m.head(z.mean(1))),
-    "hugging face sdpa": ([f"vit.layers.{i}" for i in range(3)], lambda m, z: m.classifier(m.vit.layernorm(z)[:, 0])),
-    "hugging face eager": ([f"vit.layers.{i}" for i in range(3)], lambda m, z: m.classifier(m.vit.layernorm(z)[:, 0])),
+    "hugging face ViT, sdpa": (
+        [f"vit.layers.{i}" for i in range(3)],
+        lambda m, z: m.classifier(m.vit.layernorm(z)[:, 0]),
+    ),
+    "hugging face ViT, eager": (
+        [f"vit.layers.{i}" for i in range(3)],
+        lambda m, z: m.classifier(m.vit.layernorm(z)[:, 0]),
+    ),
 }
 
 
