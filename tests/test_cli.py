@@ -113,6 +113,12 @@ def refused(run: Run, *words: str) -> None:
     assert "Traceback" not in run.out + run.err
 
 
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a demonstration try three methods only, where it does not matter which."""
+    monkeypatch.setattr("xai_core.cli.demonstration.list_explainers", lambda: ["grad-cam", "head-attention", "rollout"])
+
+
 def test_demo_writes_pictures_curves_rows_and_a_page(photos: Path) -> None:
     run = demo(photos)
     assert run.code == 0, run.err
@@ -153,6 +159,7 @@ def test_demo_runs_every_method_that_suits(photos: Path) -> None:
     assert not Path("xai-demo/dog.grad-cam.png").exists()
 
 
+@pytest.mark.usefixtures("few")
 def test_demo_shows_the_heads_of_attention(photos: Path) -> None:
     assert demo(photos, "--limit", 1, model="tiny:vit").code == 0
     heads = fused_vit().blocks[0].attn.num_heads
@@ -165,6 +172,7 @@ def test_demo_shows_the_heads_of_attention(photos: Path) -> None:
     assert not Path("out/cat.grad-cam.parts.png").exists()
 
 
+@pytest.mark.usefixtures("few")
 def test_demo_shows_several_models_each_in_a_folder(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = (("tiny:cnn", f"folder:{photos}"), ("tiny:vit", "shapes:size=32"))
     monkeypatch.setattr(sys.modules["xai_core.cli.demo"], "SHOWN", shown)
@@ -189,12 +197,14 @@ def test_demo_leaves_out_what_takes_too_long(photos: Path, monkeypatch: pytest.M
     assert Path("xai-demo/cat.score-cam.png").exists()
 
 
+@pytest.mark.usefixtures("few")
 def test_demo_takes_a_fresh_folder_each_time(photos: Path) -> None:
     for name in ("xai-demo", "xai-demo-2", "xai-demo-3"):
         assert demo(photos, "--limit", 1).code == 0
         assert Path(name, "index.html").exists()
 
 
+@pytest.mark.usefixtures("few")
 def test_demo_refuses_a_folder_that_holds_files(photos: Path) -> None:
     held = Path("mine/notes.txt")
     held.parent.mkdir()
@@ -206,6 +216,7 @@ def test_demo_refuses_a_folder_that_holds_files(photos: Path) -> None:
     refused(demo(photos, "--out", "mine/notes.txt"), "is a file")
 
 
+@pytest.mark.usefixtures("few")
 def test_demo_leaves_broken_images_out(photos: Path) -> None:
     (photos / "broken.png").write_bytes(b"not an image")
     run = demo(photos)
@@ -302,6 +313,13 @@ def test_explain_passes_the_layer_to_methods_that_take_one(photos: Path) -> None
     np.testing.assert_allclose(np.load("out/cat.grad-cam.npy"), expected.values[0].numpy(), atol=1e-6)
     refused(explain(photos, "--layer", "1", method="head-attention,rollout", model="tiny:vit"), "rollout", "layer")
     refused(explain(photos, "--layer", "nowhere", out="other"), "no layer 'nowhere'")
+
+
+@pytest.mark.parametrize("model", ["dino:vits16,size=96", "timm:vit_tiny_patch16_224,pretrained=false,img_size=96"])
+def test_explain_takes_the_size_that_positions_are_interpolated_to(photos: Path, model: str) -> None:
+    run = explain(photos / "cat.png", model=model, method="rollout")
+    assert run.code == 0, run.err
+    assert np.load("out/cat.rollout.npy").shape == (96, 96)
 
 
 def test_explain_says_where_a_method_found_nothing(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
