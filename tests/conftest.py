@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import xai_core as xai
 from xai_core.errors import UnsuitableError
@@ -147,6 +148,21 @@ def assert_same(ours: dict[str, xai.Saliency], theirs: dict[str, xai.Saliency], 
     for name, saliency in ours.items():
         difference = (saliency.values - theirs[name].values).abs().amax().item()
         assert difference <= atol, f"{name} differs by {difference}"
+
+
+class Largest(TorchDispatchMode):
+    """Keeps the number of elements of the largest tensor that is made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        for one in made if isinstance(made, tuple | list) else [made]:
+            if isinstance(one, Tensor):
+                self.made = max(self.made, one.numel())
+        return made
 
 
 class Once(xai.Explainer):

@@ -1,6 +1,7 @@
 """Rollout and head attention against float64 replicas that read whole attention matrices the slow way."""
 
 import copy
+import functools
 import re
 from collections.abc import Callable
 from typing import Any
@@ -31,7 +32,8 @@ from vit_pytorch import ViT
 from vit_pytorch.simple_vit import SimpleViT
 
 import xai_core as xai
-from conftest import assert_same, fused_vit, settled
+from conftest import Largest, assert_same, captured_by, fused_vit, settled
+from xai_core.attention import ROW_BLOCK, DotProductAttention
 from xai_core.errors import LayerError, NoAttentionError, OptionError, UnsuitableError
 from xai_core.registry import registry
 
@@ -309,6 +311,34 @@ def test_rollout_never_holds_a_full_matrix(monkeypatch: pytest.MonkeyPatch) -> N
     xai.Engine(model).explain(torch.randn(1, 3, 128, 128), "rollout")
     assert max(sizes) == 128
     assert len(sizes) == 1 + 2 * 3  # one row of the last layer, three blocks of 257 rows in the others
+
+
+def largest_tensor(run: Callable[[], Any]) -> int:
+    """The number of elements of the largest tensor that a run makes, in the forward and backward as well."""
+    with Largest() as largest:
+        run()
+    return largest.made
+
+
+@pytest.mark.parametrize("side", [128, 256])
+def test_no_tensor_is_larger_than_a_block_of_rows(side: int) -> None:
+    """So that memory grows as the number of tokens does, and not as its square."""
+    model, images = settled(fused_vit(img_size=side)), torch.randn(1, 3, side, side)
+    engine, block = xai.Engine(model), 4 * ROW_BLOCK * ((side // 8) ** 2 + 1)
+    engine.adapter(images)
+    allowed = max(block, largest_tensor(lambda: model(images)))
+    for method in ("head-attention", "raw-attention", "rollout", "gradient-rollout", "generic-attention"):
+        assert largest_tensor(functools.partial(engine.explain, images, method, target=1)) <= allowed
+
+
+def test_values_are_kept_for_gradients_only(images: Tensor) -> None:
+    model = fused_vit().eval()
+    held = {"q": 3 * 17 * 32 * 4, "k": 3 * 17 * 32 * 4}
+    for layer in captured_by(model, images, xai.Capture(attention=True)).attention:
+        assert isinstance(layer, DotProductAttention)
+        assert {name: layer._make(name).untyped_storage().nbytes() for name in held} == held
+        with pytest.raises(KeyError):
+            layer._make("v")
 
 
 def test_masks_are_part_of_attention() -> None:

@@ -9,13 +9,12 @@ import pytest
 import timm
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.models import swin_t
 from vit_pytorch import ViT
 from vit_pytorch.simple_vit import SimpleViT
 
 import xai_core as xai
-from conftest import SmallCNN, fused_vit, settled, torchvision_vit
+from conftest import Largest, SmallCNN, fused_vit, settled, torchvision_vit
 from test_attention import (
     HUGGING_FACE,
     Matrices,
@@ -108,21 +107,6 @@ def test_rows(make: Callable[[], nn.Module], rows: Any, numbers: list[int]) -> N
         assert [*taken.rows] == numbers
         torch.testing.assert_close(taken.weights, all_rows.weights[:, :, numbers])
         assert taken.weights.untyped_storage().nbytes() == taken.weights.nbytes  # no matrix stays alive behind it
-
-
-class Largest(TorchDispatchMode):
-    """Keeps the number of elements of the largest tensor that is made."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.made = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        made = func(*args, **(kwargs or {}))
-        for one in made if isinstance(made, tuple | list) else [made]:
-            if isinstance(one, Tensor):
-                self.made = max(self.made, one.numel())
-        return made
 
 
 def test_one_row_of_a_long_sequence_makes_no_matrix() -> None:

@@ -171,7 +171,8 @@ class ExplicitAttention(AttentionLayer):
 class AttentionReader(TorchFunctionMode):
     """While entered, hands every attention computed by this thread to `found`, in order of execution.
 
-    Where `track` is given, what each attention gave goes through it before the model goes on.
+    Where `track` is given, what each attention gave goes through it before the model goes on, and values are kept
+    for the gradients of attention.
     """
 
     def __init__(
@@ -188,7 +189,7 @@ class AttentionReader(TorchFunctionMode):
         result = func(*args, **kwargs)
         layer: AttentionLayer | None = None
         if func is F.scaled_dot_product_attention:
-            layer = _from_scaled_dot_product(*args, **kwargs)
+            layer = _from_scaled_dot_product(self._track is not None, *args, **kwargs)
         elif func is F.multi_head_attention_forward:
             layer = _from_multi_head(*args, **kwargs)
         elif func in _SOFTMAX:
@@ -203,6 +204,7 @@ _SOFTMAX = frozenset({F.softmax, torch.softmax, Tensor.softmax, torch.special.so
 
 
 def _from_scaled_dot_product(
+    with_values: bool,
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -218,11 +220,17 @@ def _from_scaled_dot_product(
     q, k, v = split(query.detach()), split(key.detach()), split(value.detach())
     if k.shape[1] != q.shape[1]:
         k, v = (few.repeat_interleave(q.shape[1] // k.shape[1], 1) for few in (k, v))
+    kept = {"q": q, "k": k, "v": v} if with_values else {"q": _alone(q), "k": _alone(k)}
     mask = None if attn_mask is None else attn_mask.detach()
     if mask is not None and mask.ndim > 4:
         mask = mask.expand(*query.shape[:-3], *mask.shape[-3:]).flatten(0, -4)
     shape = (q.shape[0], q.shape[1], q.shape[2], k.shape[2])
-    return DotProductAttention(shape, {"q": q, "k": k, "v": v}.__getitem__, split, scale, mask, is_causal)
+    return DotProductAttention(shape, kept.__getitem__, split, scale, mask, is_causal)
+
+
+def _alone(tensor: Tensor) -> Tensor:
+    """The tensor, without the rest of a larger one that it is a part of, such as q, k and v from one projection."""
+    return tensor.clone() if tensor.untyped_storage().nbytes() > tensor.nbytes else tensor
 
 
 def _from_multi_head(
