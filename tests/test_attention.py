@@ -33,6 +33,7 @@ from vit_pytorch.simple_vit import SimpleViT
 
 import xai_core as xai
 from conftest import Largest, assert_same, captured_by, fused_vit, settled
+from xai_attention.gating import GateExplainer
 from xai_core.attention import ROW_BLOCK, DotProductAttention
 from xai_core.errors import LayerError, NoAttentionError, OptionError, UnsuitableError
 from xai_core.registry import registry
@@ -393,7 +394,7 @@ OVER_TOKENS = ["attention-flow", "generic-attention", "gradient-rollout", "head-
 METHODS = [
     name
     for name, entry in registry().entries["explainers"].items()
-    if entry.made_by.__module__.startswith("xai_attention")
+    if entry.made_by.__module__.startswith("xai_attention") and not issubclass(entry.made_by, GateExplainer)
 ]
 NOT_GLOBAL: dict[str, Callable[[], nn.Module]] = {
     "torchvision swin": lambda: swin_t(num_classes=5),

@@ -142,7 +142,7 @@ def test_grouped_heads_masks_and_three_dimensions() -> None:
     for tensors, options in (((q, k, v), grouped), ((q, k, v), {"enable_gqa": True, "is_causal": True}),
                              ((q[0], q[0], q[0]), {"scale": 0.3})):  # fmt: skip
         found: list[xai.AttentionLayer] = []
-        with AttentionReader(len(tensors[0]), found.append):
+        with AttentionReader(len(tensors[0]), found.append, lambda given: given):
             output = F.scaled_dot_product_attention(*tensors, **options)
         gradient = torch.randn_like(output)
         layer = found[0].with_gradient(gradient)
