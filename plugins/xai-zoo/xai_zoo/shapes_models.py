@@ -35,7 +35,11 @@ class ShapesModel(xai.ModelSource):
                 fit(model, read_state_dict(file), file)
         elif weights is not None:
             fit(model, read_state_dict(weights), weights)
-        given: dict[str, Value] = {"trained_on": trained_on} if weights == "shipped" else {"weights": str(weights)}
+        given: dict[str, Value] = {"trained_on": trained_on}
+        if weights != "shipped":
+            given = {"weights": None if weights is None else str(weights)}
+        elif trained_on == TRAINED_ON[0]:
+            given = {}
         return xai.LoadedModel(
             model=model.eval(),
             preprocess=Preprocess(resize_and_crop(SIZE, SIZE, _MEAN, _STD)),
