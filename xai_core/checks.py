@@ -19,6 +19,7 @@ from xai_core.errors import (
     NonFiniteInputError,
     NonFiniteMapError,
     NonFiniteOutputError,
+    NoTruthError,
     TargetError,
     XAIError,
 )
@@ -106,6 +107,20 @@ def check_images(checks: Checks, images: Tensor) -> None:
         finite(images),
         lambda bad: NonFiniteInputError(f"images {bad} of the batch hold NaN or infinity; check the preprocessing"),
     )
+
+
+def check_masks(checks: Checks, masks: object, images: Tensor) -> Bool[Tensor, "B H W"]:
+    """Take the truth of each image, on the images' device, and require at least one pixel of it."""
+    shape = [len(images), *images.shape[-2:]]
+    if not isinstance(masks, Tensor) or masks.dtype != torch.bool or list(masks.shape) != shape:
+        given = f"{masks.dtype} {list(masks.shape)}" if isinstance(masks, Tensor) else type(masks).__name__
+        raise MapShapeError(f"masks must be bool {shape}, true where the truth is in each image; got {given}")
+    masks = masks.to(images.device, non_blocking=True)
+    checks.add(
+        masks.any(2).any(1),
+        lambda bad: NoTruthError(f"the masks of images {bad} of the batch are true nowhere; leave these images out"),
+    )
+    return masks
 
 
 def check_pass(checks: Checks, record: Record) -> None:

@@ -5,23 +5,23 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from xai_core.adapter import ModelAdapter, adapt
 from xai_core.attention_record import AttentionRecord, Rows, record_attention
 from xai_core.capture import capture
 from xai_core.captured import Captured
-from xai_core.checks import Checks, accept, check_images, check_map, check_output, check_pass, check_score
+from xai_core.checks import Checks, accept, check_images, check_map, check_masks, check_output, check_pass, check_score
 from xai_core.errors import InputTypeError, MapShapeError
 from xai_core.explainer import Described, Explainer
 from xai_core.metric import Evaluation, Metric, Score
-from xai_core.modes import Forward, autocast_of, scoring, without_autocast
+from xai_core.modes import Autocast, Forward, autocast_of, scoring, without_autocast
 from xai_core.plan import Plan
 from xai_core.probe import probe
 from xai_core.registry import create_explainer, create_metric, registry
 from xai_core.runner import Runner, laid_out
-from xai_core.saliency import Saliency
+from xai_core.saliency import Again, Saliency
 from xai_core.source import LoadedModel
 from xai_core.target import Target, TargetLike, targets_of
 
@@ -110,6 +110,7 @@ class Engine:
             checks.read()  # costs nothing here, and saves the perturbations of a broken input
 
         tools = self._runner.tools(record, adapter)
+        autocast = autocast_of(images.device)
         maps = {}
         with torch.no_grad(), without_autocast(images.device):
             for key, explainer in explainers.items():
@@ -119,7 +120,9 @@ class Engine:
                         made.append(replace(made[0], target=one))
                         continue
                     given = explainer.explain(Captured(record, needs[key], adapter, tools, i))
-                    made.append(Saliency.of(given, len(images), _size(images), one, key))
+                    made.append(
+                        Saliency.of(given, len(images), _size(images), one, key, self._again(explainer, autocast))
+                    )
                     check_map(checks, made[i], key)
                 maps[key] = Saliency.of_targets(made) if several else made[0]
         checks.read()
@@ -154,7 +157,11 @@ class Engine:
         return record
 
     def evaluate(
-        self, images: Float[Tensor, "B C H W"], maps: Mapping[str, Saliency | Tensor], metrics: Metrics
+        self,
+        images: Float[Tensor, "B C H W"],
+        maps: Mapping[str, Saliency | Tensor],
+        metrics: Metrics,
+        masks: Bool[Tensor, "B H W"] | None = None,
     ) -> dict[str, dict[str, Score]]:
         """Score maps by several metrics, which share what they can.
 
@@ -166,6 +173,8 @@ class Engine:
             What `explain` returned; or [B,H,W] tensors of your own, which are scored for the predicted class.
         metrics
             Names or specs, metric objects, or a mixture.
+        masks
+            [B,H,W] bool at the images' size, where the truth is in each, for the metrics that compare with it.
 
         Returns
         -------
@@ -176,6 +185,7 @@ class Engine:
         images, adapter = self._accept(images)
         checks = Checks()
         check_images(checks, images)
+        masks = None if masks is None else check_masks(checks, masks, images)
         saliencies = self._as_saliency(images, maps, adapter)
         evaluations: dict[Target, Evaluation] = {}
         autocast = autocast_of(images.device)
@@ -187,9 +197,8 @@ class Engine:
                     target = one.target
                     assert isinstance(target, Target)
                     if target not in evaluations:
-                        evaluations[target] = Evaluation(
-                            images, self._runner.scorer([target], adapter, images, autocast)
-                        )
+                        scorer = self._runner.scorer([target], adapter, images, autocast)
+                        evaluations[target] = Evaluation(images, scorer, self._bare, masks)
                     for name, metric in made.items():
                         score = metric.evaluate(evaluations[target], one)
                         check_score(checks, score, f"{name} of {key}", len(images))
@@ -215,6 +224,18 @@ class Engine:
             self._adapters[size] = adapt(self._bare, probe(self._bare, self._forward, images), plugins)
         adapter = self._adapters[size]
         return laid_out(images, adapter), adapter
+
+    def _again(self, explainer: Explainer, autocast: Autocast) -> Again:
+        """What explains other images by the same method: without checks, for metrics that do it many times."""
+
+        def again(images: Tensor, target: Target, model: nn.Module | None) -> Saliency:
+            engine = self if model is None else Engine(model, forward=self._forward)
+            images, adapter = engine._accept(images)
+            with autocast():
+                given = engine._runner.explained(images, explainer, target, adapter)
+            return Saliency.of(given, len(images), _size(images), target, explainer.name, again)
+
+        return again
 
     def _as_saliency(
         self, images: Tensor, maps: Mapping[str, Saliency | Tensor], adapter: ModelAdapter

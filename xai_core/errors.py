@@ -69,6 +69,10 @@ class RowError(XAIError, IndexError):
     """An attention layer has no such row."""
 
 
+class NoTruthError(UnsuitableError):
+    """The metric needs to know where the truth is, and it was not given."""
+
+
 class SpecError(XAIError, ValueError):
     """A spec such as `source:name,option=value` cannot be read."""
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
 
+from xai_core.errors import NoTruthError
 from xai_core.explainer import Described
 from xai_core.perturb import Scorer
 from xai_core.saliency import Saliency
@@ -47,11 +48,40 @@ class Evaluation:
     """What metrics score against: a batch of images and a scorer for the target that the maps were made for.
 
     Metrics of one batch share one evaluation, and keep in it what another metric may need.
+
+    Attributes
+    ----------
+    images
+        [B,C,H,W] as the model takes them, on its device.
+    score
+        Scores further images for the target: see `xai_core.perturb.Scorer`.
+    model
+        The model, which is not to be changed; metrics that need a changed one copy it.
     """
 
-    def __init__(self, images: Float[Tensor, "B C H W"], scorer: Scorer) -> None:
-        self.images, self.score = images, scorer
+    def __init__(
+        self,
+        images: Float[Tensor, "B C H W"],
+        scorer: Scorer,
+        model: nn.Module,
+        masks: Bool[Tensor, "B H W"] | None = None,
+    ) -> None:
+        self.images, self.score, self.model = images, scorer, model
+        self._masks = masks
         self._kept: dict[Hashable, Any] = {}
+
+    @property
+    def masks(self) -> Bool[Tensor, "B H W"]:
+        """Where the truth is in each image, on the model's device; at least one pixel.
+
+        Raises
+        ------
+        NoTruthError
+            Where no masks were given.
+        """
+        if self._masks is None:
+            raise NoTruthError("the metric compares maps with the truth; give masks=[B,H,W], true where it is")
+        return self._masks
 
     def once(self, key: Hashable, compute: Callable[[], Tensor]) -> Tensor:
         """Compute what `key` names, or give what was computed before in this batch."""

@@ -10,11 +10,11 @@ from xai_core.adapter import ModelAdapter
 from xai_core.capture import Record, capture
 from xai_core.captured import Captured, Tools
 from xai_core.explainer import Explainer
-from xai_core.modes import Autocast, Forward, autocast_of, scoring
+from xai_core.modes import Autocast, Forward, autocast_of, scoring, without_autocast
 from xai_core.perturb import Scorer
 from xai_core.plan import Plan
 from xai_core.replay import Replay
-from xai_core.saliency import relevance
+from xai_core.saliency import Relevance, relevance
 from xai_core.target import Target
 
 
@@ -57,13 +57,21 @@ class Runner:
             return Scorer(run, record.targets, self._block or self._fitting(each, images.device))
 
         def again(index: int, images: Tensor, explainer: Explainer) -> Tensor:
-            need = explainer.needs(adapter)
-            plan = Plan.of([need], adapter.layer_name)
             with autocast():
-                second = capture(self._bare, self._forward, images, plan, lambda output: [record.targets[index]])
-            return relevance(explainer.explain(Captured(second, need, adapter, self.tools(second, adapter))))
+                return relevance(self.explained(images, explainer, record.targets[index], adapter))
 
         return Tools(self.scorer(record.targets, adapter, images, autocast), replay, again)
+
+    def explained(
+        self, images: Tensor, explainer: Explainer, target: Target, adapter: ModelAdapter
+    ) -> Tensor | Relevance:
+        """What an explainer gives for images and a bound target, with a pass of its own."""
+        need = explainer.needs(adapter)
+        plan = Plan.of([need], adapter.layer_name)
+        record = capture(self._bare, self._forward, images, plan, lambda output: [target])
+        captured = Captured(record, need, adapter, self.tools(record, adapter))
+        with torch.no_grad(), without_autocast(images.device):
+            return explainer.explain(captured)
 
     def scorer(self, targets: Sequence[Target], adapter: ModelAdapter, images: Tensor, autocast: Autocast) -> Scorer:
         """Score images for the targets of a batch, under the caller's autocast setting."""

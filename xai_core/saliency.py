@@ -1,15 +1,15 @@
 """Saliency: a method's raw relevance, resized to the images and normalised to [0, 1]."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Tensor, nn
 
-from xai_core.errors import MapShapeError
+from xai_core.errors import MapShapeError, UnsuitableError
 from xai_core.target import Target
 
 FLAT = 1e-6
@@ -30,6 +30,10 @@ class Relevance(NamedTuple):
 def relevance(given: Tensor | Relevance) -> Float[Tensor, "B h w"]:
     """The map of what an explainer returned."""
     return given.map if isinstance(given, Relevance) else given
+
+
+Again = Callable[[Tensor, Target, nn.Module | None], "Saliency"]
+"""Explains other images by the same method, for a bound target; of another model, where one is given."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +57,8 @@ class Saliency:
         [B,P,h,w] where a method has parts to show, such as attention heads; as raw as `raw`.
     weights
         [B,K] where a method has weights to show, such as those of channels.
+    again
+        Makes further maps in the same way, where the engine made these; see `explain`.
     """
 
     values: Float[Tensor, "B *T H W"]
@@ -61,9 +67,18 @@ class Saliency:
     target: Target | tuple[Target, ...]
     parts: Float[Tensor, "B *T P h w"] | None = None
     weights: Float[Tensor, "B *T K"] | None = None
+    again: Again | None = None
 
     @classmethod
-    def of(cls, relevance: object, batch: int, size: tuple[int, int], target: Target, method: str) -> "Saliency":
+    def of(
+        cls,
+        relevance: object,
+        batch: int,
+        size: tuple[int, int],
+        target: Target,
+        method: str,
+        again: Again | None = None,
+    ) -> "Saliency":
         """Make saliency of what `method` returned for a batch of images of `size` (H, W).
 
         Raises
@@ -80,7 +95,7 @@ class Saliency:
         raw = raw.detach().float()
         flat = is_flat(raw)
         parts, weights = (None if one is None else one.detach() for one in rest)
-        return cls(normalise(resize(raw, size), flat), raw, flat, target, parts, weights)
+        return cls(normalise(resize(raw, size), flat), raw, flat, target, parts, weights, again)
 
     @classmethod
     def of_targets(cls, each: "Sequence[Saliency]") -> "Saliency":
@@ -97,7 +112,32 @@ class Saliency:
             tuple(one.target for one in each if isinstance(one.target, Target)),
             stacked([one.parts for one in each]),
             stacked([one.weights for one in each]),
+            each[0].again,
         )
+
+    def explain(self, images: Float[Tensor, "B C H W"], model: nn.Module | None = None) -> "Saliency":
+        """Explain other images, each in the place of one of the batch, by the method and for the target of these maps.
+
+        Parameters
+        ----------
+        images
+            As many as there are maps.
+        model
+            A changed copy of the model, where not the model itself is to be explained.
+
+        Raises
+        ------
+        UnsuitableError
+            Where these maps were not made by an engine, so that the method is not known, or are of several targets.
+        """
+        if not isinstance(self.target, Target):
+            raise UnsuitableError("maps of several targets are explained again one by one; take one of `each`")
+        if self.again is None:
+            raise UnsuitableError(
+                "the metric explains changed images, and the method of these maps is not known; "
+                "give the maps that `Engine.explain` returned"
+            )
+        return self.again(images, self.target, model)
 
     @property
     def each(self) -> "list[Saliency]":
@@ -112,6 +152,7 @@ class Saliency:
                 target,
                 None if self.parts is None else self.parts[:, i],
                 None if self.weights is None else self.weights[:, i],
+                self.again,
             )
             for i, target in enumerate(self.target)
         ]

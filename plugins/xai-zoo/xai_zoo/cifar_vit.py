@@ -47,7 +47,10 @@ def convolutions(dim: int, patch: int) -> nn.Sequential:
 
 
 class CifarViT(nn.Module):
-    """A ViT (Dosovitskiy et al., 2021) with a class token and learned positions: [B,3,S,S] -> [B,classes]."""
+    """A ViT (Dosovitskiy et al., 2021) with learned positions: [B,3,S,S] -> [B,classes].
+
+    Its head reads a class token, or with `pool="mean"` the mean of the patches, and then there is no class token.
+    """
 
     def __init__(
         self,
@@ -60,11 +63,14 @@ class CifarViT(nn.Module):
         dropout: float = 0.2,
         num_classes: int = 10,
         stem: str = "patches",
+        pool: str = "class",
     ) -> None:
         super().__init__()
+        prefix = int(pool == "class")
         self.patches = nn.Conv2d(3, dim, patch, patch) if stem == "patches" else convolutions(dim, patch)
-        self.class_token = nn.Parameter(torch.zeros(1, 1, dim))
-        self.positions = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, 1 + (size // patch) ** 2, dim), std=0.02))
+        self.class_token = nn.Parameter(torch.zeros(1, prefix, dim))
+        tokens = prefix + (size // patch) ** 2
+        self.positions = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, tokens, dim), std=0.02))
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.Sequential(*(Block(dim, heads, mlp, dropout) for _ in range(depth)))
         self.norm = nn.LayerNorm(dim)
@@ -73,15 +79,16 @@ class CifarViT(nn.Module):
     def forward(self, images: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B classes"]:
         patches = self.patches(images).flatten(2).transpose(1, 2)
         tokens = torch.cat([self.class_token.expand(len(patches), -1, -1), patches], 1)
-        return self.head(self.norm(self.blocks(self.dropout(tokens + self.positions)))[:, 0])
+        tokens = self.norm(self.blocks(self.dropout(tokens + self.positions)))
+        return self.head(tokens[:, 0] if self.class_token.numel() else tokens.mean(1))
 
 
 class CifarViTSource(xai.ModelSource):
     """A small vision transformer: `cifar-vit`, `cifar-vit:size=64,patch=8,dim=128,num_classes=10`.
 
     Options: `size` of the pictures (32), `patch` (4), `dim` (256), `heads` (8), `depth` (6), `mlp` (twice `dim`),
-    `dropout` (0.2), `num_classes` (10), `stem` (`patches`, or `convolutions`, where `patch` is a power of two),
-    and `weights`, a file; without it they are random.
+    `dropout` (0.2), `num_classes` (10), `stem` (`patches`, or `convolutions`, where `patch` is a power of two), `pool`
+    (`class`, or `mean`), and `weights`, a file; without it they are random.
     """
 
     name = "cifar-vit"
@@ -98,6 +105,7 @@ class CifarViTSource(xai.ModelSource):
         dropout: float = 0.2,
         num_classes: int = 10,
         stem: str = "patches",
+        pool: str = "class",
         weights: Value | Path = None,
     ) -> xai.LoadedModel:
         check_no_name(self.name, name)
@@ -113,17 +121,19 @@ class CifarViTSource(xai.ModelSource):
             raise OptionError(f"{self.name}: dropout={dropout!r} is not a number from 0 to less than 1")
         if stem not in ("patches", "convolutions"):
             raise OptionError(f"{self.name}: stem={stem!r} is not patches or convolutions")
+        if pool not in ("class", "mean"):
+            raise OptionError(f"{self.name}: pool={pool!r} is not class or mean")
         if stem == "convolutions" and (patch < 2 or patch & (patch - 1) or dim % (patch // 2)):
             raise OptionError(
                 f"{self.name}: stem=convolutions halves the picture down to the patches, and the channels up from dim;"
                 f" expected a patch that is a power of two, and a dim that is a multiple of half of it, not {patch} and"
                 f" {dim}"
             )
-        model = CifarViT(size, patch, dim, heads, depth, mlp, dropout, num_classes, stem)
+        model = CifarViT(size, patch, dim, heads, depth, mlp, dropout, num_classes, stem, pool)
         said = {"size": size, "patch": patch, "dim": dim, "heads": heads, "depth": depth, "mlp": mlp}
         return loaded(
             model,
-            (self.name, {**said, "dropout": dropout, "num_classes": num_classes, "stem": stem}),
+            (self.name, {**said, "dropout": dropout, "num_classes": num_classes, "stem": stem, "pool": pool}),
             weights,
             size,
             _MEAN,

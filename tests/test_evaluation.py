@@ -1,0 +1,100 @@
+"""What metrics are given: the truth, the model, and maps that can be made again for other images or another model."""
+
+import copy
+from typing import ClassVar
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import xai_core as xai
+from conftest import SmallCNN, settled
+from xai_core.errors import MapShapeError, NoTruthError, UnsuitableError
+
+
+class Asking(xai.Metric):
+    """Keeps the evaluation and the maps that it is given."""
+
+    name = "asking"
+    higher_is_better: ClassVar[bool] = True
+
+    def __init__(self) -> None:
+        self.given: list[tuple[xai.Evaluation, xai.Saliency]] = []
+
+    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
+        self.given.append((evaluation, saliency))
+        return xai.Score(saliency.values.mean((1, 2)), True)
+
+
+@pytest.fixture
+def cnn() -> nn.Module:
+    return settled(SmallCNN())
+
+
+def test_maps_of_other_images_are_for_the_target_of_the_first(cnn: nn.Module, images: Tensor) -> None:
+    engine = xai.Engine(cnn)
+    others = images.flip(0) * 0.5 + 0.3
+    saliency = engine.explain(images, "layer-cam", [1, 2, 1])["layer-cam"]
+    expected = engine.explain(others, "layer-cam", [1, 2, 1])["layer-cam"]
+    torch.testing.assert_close(saliency.explain(others).values, expected.values)
+    torch.testing.assert_close(saliency.explain(others).explain(images).values, saliency.values)
+
+
+def test_maps_of_several_targets_are_made_again_one_by_one(cnn: nn.Module, images: Tensor) -> None:
+    both = xai.Engine(cnn).explain(images, "grad-cam", [[0, 1]] * len(images))["grad-cam"]
+    for saliency in both.each:
+        torch.testing.assert_close(saliency.explain(images).values, saliency.values)
+    with pytest.raises(UnsuitableError, match="one by one"):
+        both.explain(images)
+
+
+def test_maps_of_a_changed_copy_leave_the_model_alone(cnn: nn.Module, images: Tensor) -> None:
+    saliency = xai.Engine(cnn).explain(images, "grad-cam", 1)["grad-cam"]
+    changed = copy.deepcopy(cnn)
+    nn.init.normal_(changed.last[0].weight)
+    expected = xai.Engine(changed).explain(images, "grad-cam", 1)["grad-cam"]
+    torch.testing.assert_close(saliency.explain(images, changed).values, expected.values)
+    torch.testing.assert_close(saliency.explain(images).values, saliency.values)
+
+
+def test_the_callers_autocast_reaches_maps_that_are_made_again(cnn: nn.Module, images: Tensor) -> None:
+    asking = Asking()
+    with torch.autocast("cpu", torch.bfloat16):
+        engine = xai.Engine(cnn)
+        maps = engine.explain(images, "grad-cam", 1)
+        engine.evaluate(images, maps, asking)
+    [(_, saliency)] = asking.given
+    torch.testing.assert_close(saliency.explain(images).values, maps["grad-cam"].values)
+    assert (xai.Engine(cnn).explain(images, "grad-cam", 1)["grad-cam"].values - saliency.values).abs().max() > 1e-4
+
+
+def test_maps_of_ones_own_cannot_be_made_again(cnn: nn.Module, images: Tensor) -> None:
+    asking = Asking()
+    xai.Engine(cnn).evaluate(images, {"mine": images.mean(1)}, asking)
+    with pytest.raises(UnsuitableError, match=r"Engine\.explain"):
+        asking.given[0][1].explain(images)
+
+
+def test_metrics_see_the_truth_and_the_model(cnn: nn.Module, images: Tensor) -> None:
+    engine, asking = xai.Engine(cnn), Asking()
+    masks = images.mean(1) > 0
+    maps = engine.explain(images, "grad-cam")
+    engine.evaluate(images, maps, asking, masks)
+    engine.evaluate(images, maps, asking)
+    (known, _), (unknown, _) = asking.given
+    assert known.masks.equal(masks)
+    assert known.model is cnn
+    with pytest.raises(NoTruthError, match="give masks="):
+        _ = unknown.masks
+
+
+def test_masks_that_are_none(cnn: nn.Module, images: Tensor) -> None:
+    engine, asking = xai.Engine(cnn), Asking()
+    maps = engine.explain(images, "grad-cam")
+    masks = torch.ones(3, 32, 32, dtype=torch.bool)
+    for wrong in (masks.float(), masks[:2], masks[:, :16], masks.tolist()):
+        with pytest.raises(MapShapeError, match=r"masks must be bool \[3, 32, 32\]"):
+            engine.evaluate(images, maps, asking, wrong)  # type: ignore[arg-type]
+    masks[1] = False
+    with pytest.raises(NoTruthError, match=r"images \[1\]"):
+        engine.evaluate(images, maps, asking, masks)
