@@ -19,7 +19,10 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 METHODS = DOCS / "methods"
 PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
+METRICS = DOCS / "metrics"
+METRIC_PAGES = sorted(path.stem for path in METRICS.glob("*.md") if path.stem != "index")
 METHOD_PAGES = sorted(path.stem for path in METHODS.glob("*.md") if path.stem != "index")
+METRIC_HEADINGS = ["Definition", "When it misleads", "Options", "Use", "Source", "In other libraries"]
 HEADINGS = ["Equation", "When it misleads", "Options", "Use", "Source", "In other libraries"]
 # No trained model with class attention comes with the packages.
 UNSEEN = {"class-attention"}
@@ -61,8 +64,16 @@ def test_a_method_page_has_its_sections_and_is_about_something_installed(name: s
 
 
 @pytest.mark.parametrize("name", xai.list_metrics())
-def test_every_metric_has_a_section(name: str) -> None:
-    assert f"`{name}`" in section("metrics.md", name.capitalize())
+def test_every_metric_has_a_page_and_a_row(name: str) -> None:
+    assert name in METRIC_PAGES, f"write docs/metrics/{name}.md"
+    direction = "higher" if registry().entries["metrics"][name].made_by.higher_is_better else "lower"
+    assert re.search(rf"^\| \[`{name}`\]\({name}\.md\) \| [^|]* \| {direction} \|", text("metrics/index.md"), re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", METRIC_PAGES)
+def test_a_metric_page_has_its_sections_and_is_about_something_installed(name: str) -> None:
+    assert name in xai.list_metrics()
+    assert re.findall(r"^## (.*)$", text(f"metrics/{name}.md"), re.MULTILINE) == METRIC_HEADINGS
 
 
 def test_the_navigation_holds_every_page_once() -> None:
@@ -126,9 +137,9 @@ def test_the_options_are_those_of_the_explainer(name: str) -> None:
     check_options(section(f"methods/{name}.md", "Options"), registry().entries["explainers"][name].made_by)
 
 
-def test_the_options_are_those_of_the_metrics() -> None:
-    for entry in registry().entries["metrics"].values():
-        check_options(section("metrics.md", "Options"), entry.made_by)
+@pytest.mark.parametrize("name", METRIC_PAGES)
+def test_the_options_are_those_of_the_metric(name: str) -> None:
+    check_options(section(f"metrics/{name}.md", "Options"), registry().entries["metrics"][name].made_by)
 
 
 def check_options(documented: str, made_by: type) -> None:
