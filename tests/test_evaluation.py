@@ -98,3 +98,15 @@ def test_masks_that_are_none(cnn: nn.Module, images: Tensor) -> None:
     masks[1] = False
     with pytest.raises(NoTruthError, match=r"images \[1\]"):
         engine.evaluate(images, maps, asking, masks)
+
+
+def test_costs_are_measured_where_asked_for(cnn: nn.Module, images: Tensor) -> None:
+    engine = xai.Engine(cnn)
+    methods = ["grad-cam", "score-cam"]
+    assert all(saliency.cost is None for saliency in engine.explain(images, methods).values())
+    grad_cam, score_cam = (saliency.cost for saliency in engine.explain(images, methods, costs=True).values())
+    assert grad_cam
+    assert score_cam
+    assert (grad_cam.forwards, score_cam.forwards) == (1, 13)
+    assert 0 < grad_cam.seconds < score_cam.seconds
+    assert grad_cam.memory is None

@@ -13,7 +13,7 @@ PLUGINS = sorted((ROOT / "plugins").glob("*/xai_*"))
 
 # Each layer may import itself and what is before it. `errors` and `spec` are below all.
 LAYERS = [
-    {"errors", "spec", "images", "features", "graph"},
+    {"cost", "errors", "files", "spec", "images", "features", "graph"},
     {"target", "saliency", "outputs", "gates", "plan", "modes"},
     {"contrast", "region", "similarity"},
     {

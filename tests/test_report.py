@@ -14,8 +14,9 @@ from PIL import Image
 from torch import nn
 
 import xai_core as xai
+from xai_core import files
 from xai_core.errors import FileError
-from xai_core.report import files, pictures
+from xai_core.report import pictures
 from xai_core.report.curves import DARK, plot, sheet
 from xai_core.report.page import render
 from xai_core.report.ranking import best, means

@@ -13,6 +13,7 @@ from xai_core.attention_record import AttentionRecord, Rows, record_attention
 from xai_core.capture import capture
 from xai_core.captured import Captured
 from xai_core.checks import Checks, accept, check_images, check_map, check_masks, check_output, check_pass, check_score
+from xai_core.cost import PASS, Meter
 from xai_core.errors import InputTypeError, MapShapeError
 from xai_core.explainer import Described, Explainer
 from xai_core.metric import Evaluation, Metric, Score
@@ -66,7 +67,7 @@ class Engine:
         self._adapters: dict[tuple[int, ...], ModelAdapter] = {}
 
     def explain(
-        self, images: Float[Tensor, "B C H W"], methods: Methods, target: TargetLike = None
+        self, images: Float[Tensor, "B C H W"], methods: Methods, target: TargetLike = None, *, costs: bool = False
     ) -> dict[str, Saliency]:
         """Explain a batch by several methods, with one forward and at most one backward for all of them.
 
@@ -80,6 +81,9 @@ class Engine:
             None (each image's predicted class), a class id, a [B] tensor or list of class ids, a [B,T] one for
             T targets of each image, a question (`Contrast`, `Region`, `Similarity`), or a callable from the
             model's output to [B] numbers.
+        costs
+            Whether to measure what each method costs, as `Saliency.cost`. On CUDA this resets the device's statistics
+            of peak memory.
 
         Returns
         -------
@@ -103,7 +107,9 @@ class Engine:
             targets, several = targets_of(target, output, adapter.scores, len(images))
             return targets
 
-        record = capture(self._bare, self._forward, images, Plan.of([*needs.values()], adapter.layer_name), bind)
+        meter = Meter(images.device, costs)
+        with meter.span(PASS):
+            record = capture(self._bare, self._forward, images, Plan.of([*needs.values()], adapter.layer_name), bind)
         checks = Checks()
         check_pass(checks, record)
         if images.device.type == "cpu":
@@ -114,18 +120,22 @@ class Engine:
         maps = {}
         with torch.no_grad(), without_autocast(images.device):
             for key, explainer in explainers.items():
+                again = self._again(explainer, autocast)
                 made: list[Saliency] = []
-                for i, one in enumerate(targets):
-                    if i and not explainer.targeted:
-                        made.append(replace(made[0], target=one))
-                        continue
-                    given = explainer.explain(Captured(record, needs[key], adapter, tools, i))
-                    made.append(
-                        Saliency.of(given, len(images), _size(images), one, key, self._again(explainer, autocast))
-                    )
-                    check_map(checks, made[i], key)
+                with meter.span(key):
+                    for i, one in enumerate(targets):
+                        if i and not explainer.targeted:
+                            made.append(replace(made[0], target=one))
+                            continue
+                        given = explainer.explain(Captured(record, needs[key], adapter, tools, i))
+                        made.append(Saliency.of(given, len(images), _size(images), one, key, again))
+                for saliency in made:
+                    check_map(checks, saliency, key)
                 maps[key] = Saliency.of_targets(made) if several else made[0]
         checks.read()
+        if costs:
+            spent = {key: meter.cost(explainer.forwards(adapter), PASS, key) for key, explainer in explainers.items()}
+            maps = {key: replace(saliency, cost=spent[key]) for key, saliency in maps.items()}
         return maps
 
     def attention(self, images: Float[Tensor, "B C H W"], rows: Rows = None) -> AttentionRecord:

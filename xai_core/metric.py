@@ -91,9 +91,13 @@ class Evaluation:
 
 
 class Metric(Described, ABC):
-    """A measure of how well a map explains a model. Subclasses set `name` and `higher_is_better`."""
+    """A measure of how well a map explains a model. Subclasses set `name` and `higher_is_better`.
+
+    A metric that reads `Evaluation.masks` sets `needs_truth`, so that it is asked only where the truth is known.
+    """
 
     higher_is_better: ClassVar[bool]
+    needs_truth: ClassVar[bool] = False
 
     @abstractmethod
     def evaluate(self, evaluation: Evaluation, saliency: Saliency) -> Score:

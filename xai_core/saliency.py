@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from xai_core.cost import Cost
 from xai_core.errors import MapShapeError, UnsuitableError
 from xai_core.target import Target
 
@@ -59,6 +60,8 @@ class Saliency:
         [B,K] where a method has weights to show, such as those of channels.
     again
         Makes further maps in the same way, where the engine made these; see `explain`.
+    cost
+        What making them cost, where that was asked for.
     """
 
     values: Float[Tensor, "B *T H W"]
@@ -68,6 +71,7 @@ class Saliency:
     parts: Float[Tensor, "B *T P h w"] | None = None
     weights: Float[Tensor, "B *T K"] | None = None
     again: Again | None = None
+    cost: Cost | None = None
 
     @classmethod
     def of(

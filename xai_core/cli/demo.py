@@ -12,6 +12,7 @@ from typing import Annotated
 import torch
 import typer
 
+from xai_core import files
 from xai_core.cli.console import complain, console, progress, say, warn
 from xai_core.cli.demonstration import Demonstration
 from xai_core.cli.loading import load
@@ -20,7 +21,7 @@ from xai_core.cli.scores import score_table
 from xai_core.errors import FileError
 from xai_core.metric import Metric
 from xai_core.registry import load_dataset, registry
-from xai_core.report import files, page, pictures
+from xai_core.report import page, pictures
 from xai_core.report.curves import plot, sheet
 from xai_core.report.results import Exhibit, rows
 from xai_core.report.rows import write_csv

@@ -9,12 +9,13 @@ from PIL.Image import Image
 from rich.progress import Progress
 from torch import Tensor
 
+from xai_core import files
 from xai_core.cli.loading import Subject, flat_maps_shown
 from xai_core.errors import LayerError, OptionError, UnknownExplainerError, UnsuitableError
 from xai_core.explainer import MADE_OF, Explainer
 from xai_core.metric import Score
 from xai_core.registry import create_explainer, create_metric, list_explainers
-from xai_core.report import files, pictures
+from xai_core.report import pictures
 from xai_core.report.results import Curve, Explained, Result, Scored
 from xai_core.source import Sample
 

@@ -11,6 +11,7 @@ import typer
 from PIL.Image import Image
 from rich.text import Text
 
+from xai_core import files
 from xai_core.cli.console import complain, console, progress, table
 from xai_core.cli.loading import Subject, flat_maps_shown, load
 from xai_core.cli.options import Device, Model
@@ -18,7 +19,7 @@ from xai_core.errors import FileError
 from xai_core.explainer import Explainer
 from xai_core.images import open_image
 from xai_core.registry import create_explainer
-from xai_core.report import files, pictures
+from xai_core.report import pictures
 from xai_core.saliency import Saliency
 from xai_core.spec import read_value, split
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from xai_core.report.files import write
+from xai_core.files import write
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,11 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 import xai_core as xai
+from xai_core import files
 from xai_core.cli.console import progress, say
 from xai_core.cli.loading import chosen_device
 from xai_core.cli.options import Device
 from xai_core.errors import FileError, OptionError
-from xai_core.report import files
 from xai_zoo.training.loop import measure
 from xai_zoo.training.loop import train as run
 from xai_zoo.training.pictures import Pictures, augmentation, split

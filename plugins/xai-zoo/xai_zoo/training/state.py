@@ -10,8 +10,8 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from xai_core import files
 from xai_core.errors import CheckpointError
-from xai_core.report import files
 
 Settings = Mapping[str, str | int | float]
 
