@@ -3,6 +3,7 @@
 from xai_core.adapter import ModelAdapter
 from xai_core.attention import AttentionLayer
 from xai_core.attention_record import AttentionRecord
+from xai_core.benchmark import Run, benchmark
 from xai_core.captured import Captured
 from xai_core.contrast import Contrast
 from xai_core.engine import Engine
@@ -53,6 +54,7 @@ __all__ = [
     "Question",
     "Region",
     "Relevance",
+    "Run",
     "Saliency",
     "Sample",
     "Score",
@@ -61,6 +63,7 @@ __all__ = [
     "TargetLike",
     "XAIError",
     "baseline_images",
+    "benchmark",
     "create_explainer",
     "create_metric",
     "hookimpl",

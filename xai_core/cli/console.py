@@ -3,10 +3,21 @@
 from collections.abc import Collection
 
 from rich import box
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.console import Console, Group
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
+
+from xai_core.report.sheets import Sheet
 
 
 def console() -> Console:
@@ -46,8 +57,26 @@ def table(*columns: str, right: Collection[str] = (), title: str = "", caption: 
     return made
 
 
-def progress(quiet: bool = False) -> Progress:
-    """Make a progress bar on standard error, which is not there when that is no terminal."""
+def sheet_table(sheet: Sheet) -> Group:
+    """A table of the report, and what is said below it."""
+    made = table(*sheet.columns, right=sheet.numbers)
+    for row in sheet.rows:
+        made.add_row(*map(Text, row))
+    return Group(Text(sheet.title, "bold"), *[made] * bool(sheet.rows), *map(Text, sheet.below), "")
+
+
+def progress(rate: bool = False) -> Progress:
+    """Make a progress bar on standard error, with rate and time left or without; none where that is no terminal."""
     terminal = Console(stderr=True)
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=terminal, transient=True, disable=quiet or not terminal.is_terminal)
+    ends: tuple[ProgressColumn, ...] = (Rate(), TimeRemainingColumn()) if rate else (TimeElapsedColumn(),)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), *ends)
+    return Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal)
+
+
+class Rate(ProgressColumn):
+    """How many a second, or a minute where that is less than one."""
+
+    def render(self, task: Task) -> Text:
+        if not task.speed:
+            return Text("")
+        return Text(f"{task.speed:.1f}/s" if task.speed >= 1 else f"{task.speed * 60:.1f}/min")

@@ -49,7 +49,8 @@ def convolutions(dim: int, patch: int) -> nn.Sequential:
 class CifarViT(nn.Module):
     """A ViT (Dosovitskiy et al., 2021) with learned positions: [B,3,S,S] -> [B,classes].
 
-    Its head reads a class token, or with `pool="mean"` the mean of the patches, and then there is no class token.
+    Its head reads a class token; or there is none, and it reads the mean (`pool="mean"`) or the maximum (`pool="max"`)
+    of each feature over the patches.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class CifarViT(nn.Module):
         pool: str = "class",
     ) -> None:
         super().__init__()
-        prefix = int(pool == "class")
+        self.pool, prefix = pool, int(pool == "class")
         self.patches = nn.Conv2d(3, dim, patch, patch) if stem == "patches" else convolutions(dim, patch)
         self.class_token = nn.Parameter(torch.zeros(1, prefix, dim))
         tokens = prefix + (size // patch) ** 2
@@ -80,7 +81,12 @@ class CifarViT(nn.Module):
         patches = self.patches(images).flatten(2).transpose(1, 2)
         tokens = torch.cat([self.class_token.expand(len(patches), -1, -1), patches], 1)
         tokens = self.norm(self.blocks(self.dropout(tokens + self.positions)))
-        return self.head(tokens[:, 0] if self.class_token.numel() else tokens.mean(1))
+        match self.pool:
+            case "mean":
+                return self.head(tokens.mean(1))
+            case "max":
+                return self.head(tokens.amax(1))
+        return self.head(tokens[:, 0])
 
 
 class CifarViTSource(xai.ModelSource):
@@ -88,7 +94,7 @@ class CifarViTSource(xai.ModelSource):
 
     Options: `size` of the pictures (32), `patch` (4), `dim` (256), `heads` (8), `depth` (6), `mlp` (twice `dim`),
     `dropout` (0.2), `num_classes` (10), `stem` (`patches`, or `convolutions`, where `patch` is a power of two), `pool`
-    (`class`, or `mean`), and `weights`, a file; without it they are random.
+    (`class`, `mean` or `max`), and `weights`, a file; without it they are random.
     """
 
     name = "cifar-vit"
@@ -121,8 +127,8 @@ class CifarViTSource(xai.ModelSource):
             raise OptionError(f"{self.name}: dropout={dropout!r} is not a number from 0 to less than 1")
         if stem not in ("patches", "convolutions"):
             raise OptionError(f"{self.name}: stem={stem!r} is not patches or convolutions")
-        if pool not in ("class", "mean"):
-            raise OptionError(f"{self.name}: pool={pool!r} is not class or mean")
+        if pool not in ("class", "mean", "max"):
+            raise OptionError(f"{self.name}: pool={pool!r} is not class, mean or max")
         if stem == "convolutions" and (patch < 2 or patch & (patch - 1) or dim % (patch // 2)):
             raise OptionError(
                 f"{self.name}: stem=convolutions halves the picture down to the patches, and the channels up from dim;"

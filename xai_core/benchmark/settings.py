@@ -1,0 +1,137 @@
+"""What a benchmark is asked for: as arguments, or as a TOML file that says the same."""
+
+import tomllib
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from xai_core.benchmark.protocols import find_protocol
+from xai_core.errors import FileError, OptionError
+from xai_core.explainer import Explainer
+from xai_core.metric import Metric
+from xai_core.source import Dataset, LoadedModel
+from xai_core.spec import suggest
+
+ALL = "all"
+"""Every installed method that suits the model, or metric that suits the data."""
+FLOORS = ("random", "center", "edges")
+"""Methods that see nothing of the model: what any other is compared with."""
+PRECISIONS = ("fp32", "bf16", "fp16")
+TARGETS = ("predicted", "label")
+LISTS = ("models", "methods", "metrics", "without")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is asked for.
+
+    Attributes
+    ----------
+    models
+        Specs, or loaded models.
+    data
+        A spec, or a data set.
+    methods
+        Specs, explainers, or `all`.
+    metrics
+        Specs, metrics, or `all`; beside those of the protocol.
+    protocol
+        The name of a preset, which gives metrics with their options and the target; see `protocols`.
+    without
+        Names of methods and metrics that `all` leaves out.
+    limit
+        How many images, from the first; all of them where None.
+    target
+        The class explained: `predicted`, or the image's `label`.
+    floors
+        Whether `random`, `center` and `edges` are among the methods.
+    seed
+        Of every method and metric that takes one and is not given it.
+    precision
+        `fp32`, or `bf16` or `fp16` for the model's forwards (autocast).
+    batch, shard
+        How many images go through a pass, and how many are written together.
+    maps
+        Whether the maps are written too.
+    device
+        Such as `cpu` or `cuda`; a GPU where there is one if None.
+    """
+
+    models: tuple[str | LoadedModel, ...]
+    data: str | Dataset
+    methods: tuple[str | Explainer, ...] = (ALL,)
+    metrics: tuple[str | Metric, ...] = ()
+    protocol: str | None = None
+    without: tuple[str, ...] = ()
+    limit: int | None = None
+    target: str = "predicted"
+    floors: bool = True
+    seed: int = 0
+    precision: str = "fp32"
+    batch: int = 8
+    shard: int = 16
+    maps: bool = False
+    device: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, given in (("models", self.models), ("data", self.data)):
+            if given in ((), "", None):
+                raise OptionError(f"no {name} to benchmark; give {name}=, such as {_EXAMPLES[name]}")
+        if not self.methods:
+            raise OptionError(f"no methods to benchmark; give their names, or {ALL!r}")
+        if not self.metrics and self.protocol is None:
+            raise OptionError("no metrics to score with; give their names, or a protocol such as 'rise'")
+        for name, allowed in (("precision", PRECISIONS), ("target", TARGETS)):
+            if getattr(self, name) not in allowed:
+                raise OptionError(f"{name}={getattr(self, name)!r} is not one of {', '.join(allowed)}")
+        for name in ("limit", "batch", "shard"):
+            number = getattr(self, name)
+            if number is not None and number < 1:
+                raise OptionError(f"{name}={number} is too small; expected a whole number from 1 up")
+
+    @classmethod
+    def of_protocol(cls, **given: Any) -> "Settings":
+        """The settings given, with those that a protocol adds.
+
+        Raises
+        ------
+        OptionError
+            Where something is missing, out of range, or against the protocol.
+        """
+        settings = cls(**given)
+        if settings.protocol is None:
+            return settings
+        protocol = find_protocol(settings.protocol)
+        if given.get("target", protocol.target) != protocol.target:
+            raise OptionError(
+                f"the protocol {settings.protocol} explains the {protocol.target} class, not the {settings.target}"
+            )
+        return replace(settings, metrics=(*protocol.metrics, *settings.metrics), target=protocol.target)
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Read what a TOML file says, by the names of `Settings`.
+
+    Raises
+    ------
+    FileError
+        Where it cannot be read.
+    OptionError
+        Where it says what no setting is called.
+    """
+    try:
+        given = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise FileError(f"cannot read {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise FileError(f"{path} is not TOML: {error}") from error
+    known = {field.name: field for field in fields(Settings)}
+    for name, value in given.items():
+        if name not in known:
+            raise OptionError(f"{path}: there is no setting {name!r}; {suggest(name, known)}")
+        if name in LISTS:
+            given[name] = (value,) if isinstance(value, str) else tuple(value)
+    return given
+
+
+_EXAMPLES = {"models": "'torchvision:resnet50'", "data": "'folder:photos'"}

@@ -1,0 +1,130 @@
+"""`xai benchmark`: score explainers on models and data, into a folder that the same command goes on from."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import Progress
+
+from xai_core.benchmark import Run, benchmark, read_settings
+from xai_core.benchmark.protocols import PROTOCOLS
+from xai_core.benchmark.settings import TARGETS
+from xai_core.benchmark.store import Part
+from xai_core.benchmark.summary import summarise
+from xai_core.cli.console import complain, console, progress, say, sheet_table, warn
+from xai_core.cli.options import Device
+from xai_core.errors import OptionError
+from xai_core.report.summary_sheets import summary_sheets
+from xai_core.spec import split
+
+
+class EngineName(StrEnum):
+    """Where the work is done."""
+
+    local = "local"
+    ray = "ray"
+
+
+class Precision(StrEnum):
+    """Of the model's forwards."""
+
+    fp32 = "fp32"
+    bf16 = "bf16"
+    fp16 = "fp16"
+
+
+Several = list[str] | None
+
+
+def benchmark_command(
+    out: Annotated[Path, typer.Option(metavar="RUN", help="Folder of the run; the same command goes on there.")],
+    settings: Annotated[
+        Path | None, typer.Argument(metavar="[FILE.toml]", help="Settings, by the names of these options.")
+    ] = None,
+    model: Annotated[Several, typer.Option(metavar="SPEC", help="See `xai list models`; may be repeated.")] = None,
+    data: Annotated[str | None, typer.Option(metavar="SPEC", help="See `xai list datasets`.")] = None,
+    method: Annotated[Several, typer.Option(metavar="M[,M...]", help="Explainers.  [default: all]")] = None,
+    metric: Annotated[Several, typer.Option(metavar="M[,M...]", help="Metrics, or all.")] = None,
+    protocol: Annotated[str | None, typer.Option(metavar="NAME", help=f"{', '.join(PROTOCOLS)}.")] = None,
+    without: Annotated[Several, typer.Option(metavar="M[,M...]", help="What `all` leaves out.")] = None,
+    limit: Annotated[int | None, typer.Option(metavar="N", help="How many images, from the first.")] = None,
+    target: Annotated[str | None, typer.Option(metavar="WHICH", help=f"{' or '.join(TARGETS)}.")] = None,
+    floors: Annotated[
+        bool | None, typer.Option("--floors/--no-floors", help="Also random, center and edges.  [default: floors]")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Of what is random.")] = None,
+    precision: Annotated[Precision | None, typer.Option(help="Of the model's forwards.  [default: fp32]")] = None,
+    batch: Annotated[int | None, typer.Option(metavar="N", help="Images in a pass.  [default: 8]")] = None,
+    shard: Annotated[int | None, typer.Option(metavar="N", help="Images written together.  [default: 16]")] = None,
+    maps: Annotated[bool | None, typer.Option("--maps/--no-maps", help="Write the maps too.")] = None,
+    engine: Annotated[EngineName, typer.Option(help="Where the work is done.")] = EngineName.local,
+    address: Annotated[str | None, typer.Option(metavar="HOST", help="Of a Ray cluster.  [default: a new one]")] = None,
+    workers: Annotated[int | None, typer.Option(metavar="N", help="Threads that read, or Ray's actors.")] = None,
+    device: Device = None,
+) -> None:
+    """Score explainers on models and data, and say which differences hold.
+
+    Rows go to RUN as they are done. The same command goes on after an interruption; another one is refused there.
+    """
+    options: dict[str, Any] = {
+        "models": model and tuple(model),
+        "data": data,
+        "methods": _specs(method),
+        "metrics": _specs(metric),
+        "protocol": protocol,
+        "without": _specs(without),
+        "limit": limit,
+        "target": target,
+        "floors": floors,
+        "seed": seed,
+        "precision": precision and precision.value,
+        "batch": batch,
+        "shard": shard,
+        "maps": maps,
+        "device": device,
+    }
+    given = read_settings(settings) if settings else {}
+    given |= {name: value for name, value in options.items() if value is not None}
+    for name, option in (("models", "--model"), ("data", "--data")):
+        if name not in given:
+            raise OptionError(f"no {name} to benchmark; give {option}, or a file of settings that says it")
+    with progress(rate=True) as bars:
+        watch = Watch(bars)
+        run = benchmark(**given, out=out, engine=engine.value, address=address, workers=workers, progress=watch)
+    summary = summarise(run)
+    for sheet in summary_sheets(summary):
+        console().print(sheet_table(sheet))
+    say(f"{len(run.finished)} parts in {run.path}; `xai report {run.path}` shows this again, and more.")
+    if summary.errors:
+        complain(f"{sum(summary.errors.values())} of {len(run.rows())} rows have an error")
+        raise typer.Exit(1)
+
+
+class Watch:
+    """Shows a bar for each model, in images, and says what went otherwise than planned."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._tasks: dict[int, Any] = {}
+        self._said: set[str] = set()
+
+    def __call__(self, run: Run, part: Part | None) -> None:
+        if part is None:
+            for number, subject in enumerate(run.manifest.subjects):
+                done = sum(shard.stop - shard.start for shard in run.finished if shard.subject == number)
+                self._tasks[number] = self._bars.add_task(
+                    subject.model, total=run.manifest.images, completed=done, start=True
+                )
+            if run.finished:
+                say(f"Going on: {len(run.finished)} of {len(run.shards)} parts are in {run.path}.")
+            return
+        self._bars.advance(self._tasks[part.shard.subject], part.shard.stop - part.shard.start)
+        for note in part.notes:
+            if note not in self._said:
+                self._said.add(note)
+                warn(note)
+
+
+def _specs(given: Several) -> tuple[str, ...] | None:
+    return None if given is None else tuple(spec for one in given for spec in split(one))

@@ -1,0 +1,81 @@
+"""`xai report`: what a benchmark's run came to, as tables and pictures."""
+
+import dataclasses
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xai_core import files
+from xai_core.benchmark import Run
+from xai_core.benchmark.summary import Summary, summarise
+from xai_core.cli.console import console, say, sheet_table
+from xai_core.report import sheets
+from xai_core.report.critical_difference import critical_difference_picture
+from xai_core.report.summary_sheets import standings_sheet, summary_sheets
+
+
+class Format(StrEnum):
+    """How tables are written."""
+
+    table = "table"
+    markdown = "markdown"
+    latex = "latex"
+    csv = "csv"
+    json = "json"
+
+
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a benchmark, finished or not.")],
+    format: Annotated[Format, typer.Option(help="How tables are written.")] = Format.table,
+    pairs: Annotated[bool, typer.Option("--pairs", help="Every pair of methods too.")] = False,
+    costs: Annotated[bool, typer.Option("--costs", help="What maps cost too.")] = False,
+    pictures: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for critical-difference pictures.")
+    ] = None,
+) -> None:
+    """Show a benchmark's means and intervals, ranks, which differences the data supports, and what failed.
+
+    CSV holds the means alone, in full; JSON holds everything.
+    """
+    summary = summarise(Run.read(run))
+    tables = summary_sheets(summary, pairs, costs)
+    match format:
+        case Format.table:
+            for sheet in tables:
+                console().print(sheet_table(sheet))
+        case Format.markdown:
+            typer.echo(sheets.markdown(tables), nl=False)
+        case Format.latex:
+            typer.echo(sheets.latex(tables), nl=False)
+        case Format.csv:
+            typer.echo(sheets.comma_separated(standings_sheet(summary)), nl=False)
+        case Format.json:
+            typer.echo(_json(summary))
+    if pictures is not None:
+        _draw(summary, pictures)
+
+
+def _draw(summary: Summary, folder: Path) -> None:
+    files.make_folder(folder)
+    drawn = [one for one in summary.comparisons if one.critical_difference is not None]
+    names = files.distinct(f"{one.model}.{one.metric}" for one in drawn)
+    for comparison, name in zip(drawn, names, strict=True):
+        files.write(folder / f"{name}.png", critical_difference_picture(comparison))
+    say(f"{len(drawn)} pictures in {folder}" if drawn else "no picture: there are fewer than three methods, or images")
+
+
+def _json(summary: Summary) -> str:
+    said = {
+        "run": summary.run.manifest.hash,
+        "finished": summary.finished,
+        "images": summary.images,
+        "comparisons": [dataclasses.asdict(one) for one in summary.comparisons],
+        "agreements": [dataclasses.asdict(one) for one in summary.agreements],
+        "costs": [dataclasses.asdict(one) for one in summary.costs],
+        "errors": dict(summary.errors),
+        "notes": [*summary.notes],
+    }
+    return json.dumps(said, indent=1, ensure_ascii=False)

@@ -1,0 +1,57 @@
+"""The critical-difference picture: methods on a line by their mean rank, joined where they are not told apart."""
+
+import io
+
+from xai_core.benchmark.statistics import Comparison
+
+
+def critical_difference_picture(comparison: Comparison) -> bytes:
+    """Draw it, as a PNG (Demsar, "Statistical Comparisons of Classifiers over Multiple Data Sets", JMLR 2006).
+
+    Bars join methods whose mean ranks differ by less than the critical difference of Nemenyi's test.
+    """
+    from matplotlib.figure import Figure
+
+    assert comparison.critical_difference is not None
+    methods = sorted(comparison.mean_ranks, key=lambda method: comparison.mean_ranks[method])
+    ranks = [comparison.mean_ranks[method] for method in methods]
+    count, half = len(methods), (len(methods) + 1) // 2
+    bars = _groups(ranks, comparison.critical_difference)
+    top, bottom = 1.6, 0.6 + 0.28 * len(bars)
+    figure = Figure((8, 0.9 + 0.28 * (half + len(bars))), dpi=150, layout="constrained")
+    axes = figure.subplots()
+    axes.set(xlim=(0.5, count + 0.5), ylim=(-(bottom + half), top))
+    axes.axis("off")
+    axes.plot([1, count], [0, 0], color="black", linewidth=1)
+    for rank in range(1, count + 1):
+        axes.plot([rank, rank], [0, 0.2], color="black", linewidth=1)
+        axes.text(rank, 0.3, str(rank), ha="center", va="bottom", fontsize=8)
+    axes.plot([1, 1 + comparison.critical_difference], [1.15, 1.15], color="black", linewidth=2)
+    axes.text(1, 1.25, f"critical difference {comparison.critical_difference:.2f}", va="bottom", fontsize=8)
+    for place, (method, rank) in enumerate(zip(methods, ranks, strict=True)):
+        left = place < half
+        label = -(bottom + (place if left else count - 1 - place))
+        end = 0.9 if left else count + 0.1
+        axes.plot([rank, rank, end], [0, label, label], color="0.5", linewidth=0.8)
+        axes.text(end, label, f" {method} {rank:.2f} ", ha="right" if left else "left", va="center", fontsize=8)
+    for number, (first, last) in enumerate(bars):
+        height = -(0.35 + 0.28 * number)
+        axes.plot([ranks[first] - 0.05, ranks[last] + 0.05], [height, height], color="tab:orange", linewidth=3)
+    direction = "higher" if comparison.higher_is_better else "lower"
+    axes.set_title(
+        f"{comparison.model}: mean rank at {comparison.metric} ({direction} is better), {comparison.images} images",
+        fontsize=9,
+    )
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", metadata={"Software": None}, bbox_inches="tight")
+    return drawn.getvalue()
+
+
+def _groups(ranks: list[float], difference: float) -> list[tuple[int, int]]:
+    """The first and last of each longest run of ranks, in order, that are within the difference."""
+    found: list[tuple[int, int]] = []
+    for first in range(len(ranks)):
+        last = max(i for i in range(first, len(ranks)) if ranks[i] - ranks[first] < difference)
+        if last > first and (not found or last > found[-1][1]):
+            found.append((first, last))
+    return found
