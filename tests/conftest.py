@@ -1,6 +1,7 @@
 """What all tests share: a seed, and small random models of each family, made anew for each test."""
 
 import contextlib
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import xai_core as xai
-from xai_core.errors import UnsuitableError
+from xai_core.errors import DegenerateMapWarning, UnsuitableError
 
 torch.set_num_threads(1)  # small models gain nothing from more, and lose much where cores are shared
 
@@ -18,6 +19,9 @@ torch.set_num_threads(1)  # small models gain nothing from more, and lose much w
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     torch.manual_seed(0)
+
+
+Maps = dict[str, xai.Saliency]
 
 
 class SmallCNN(nn.Module):
@@ -54,6 +58,27 @@ class GatedCNN(SmallCNN):
         x *= self.channel(x)
         x = nn.functional.relu_(x)
         return x * self.spatial(x)
+
+
+class Linear(nn.Module):
+    """Class scores that are sums over pixels: w_c . x."""
+
+    def __init__(self, size: tuple[int, int], classes: int = 4) -> None:
+        super().__init__()
+        self.seen = nn.Conv2d(3, 3, 1, bias=False)
+        nn.init.dirac_(self.seen.weight)
+        self.weight = nn.Parameter(torch.randn(classes, 3, *size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.einsum("bchw,kchw->bk", self.seen(x), self.weight)
+
+
+class Constant(Linear):
+    """The same, whatever the image."""
+
+    def __init__(self, size: tuple[int, int], classes: int = 4) -> None:
+        super().__init__(size, classes)
+        nn.init.zeros_(self.weight)
 
 
 def fused_vit(classes: int = 5, **options: object) -> nn.Module:
@@ -143,7 +168,16 @@ def one_pass(engine: xai.Engine, images: Tensor) -> list[str]:
     return names
 
 
-def assert_same(ours: dict[str, xai.Saliency], theirs: dict[str, xai.Saliency], atol: float = 1e-5) -> None:
+def maps_for(target: object, engine: xai.Engine, images: Tensor, **maps: Tensor) -> Maps:
+    """Maps [B,h,w] as an engine would give them for a target; it does not know how to make them again."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DegenerateMapWarning)
+        bound = engine.explain(images, "eigen-cam", target)["eigen-cam"].target
+    size = (images.shape[-2], images.shape[-1])
+    return {name: xai.Saliency.of(given, len(images), size, bound, name) for name, given in maps.items()}
+
+
+def assert_same(ours: Maps, theirs: Maps, atol: float = 1e-5) -> None:
     assert ours.keys() == theirs.keys()
     for name, saliency in ours.items():
         difference = (saliency.values - theirs[name].values).abs().amax().item()

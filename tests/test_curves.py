@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
 import xai_core as xai
-from conftest import SmallCNN, fused_vit, settled
+from conftest import Linear, SmallCNN, fused_vit, settled
 from xai_core.errors import MapShapeError, OptionError, UnknownMetricError
 
 
@@ -85,19 +85,6 @@ def test_equals_the_rise_loop_on_images_that_are_not_square(scored: nn.Module) -
         expected = rise_loop(scored.double(), image[0].double(), saliency[0], metric, step=40)
         scored.float()
         assert score.values[0].item() == pytest.approx(rise_auc(expected), abs=1e-5)
-
-
-class Linear(nn.Module):
-    """Class scores that are sums over pixels: w_c . x."""
-
-    def __init__(self, size: tuple[int, int], classes: int = 4) -> None:
-        super().__init__()
-        self.seen = nn.Conv2d(3, 3, 1, bias=False)
-        nn.init.dirac_(self.seen.weight)
-        self.weight = nn.Parameter(torch.randn(classes, 3, *size))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.einsum("bchw,kchw->bk", self.seen(x), self.weight)
 
 
 @pytest.mark.parametrize("steps", [None, 5, 64])
@@ -183,6 +170,49 @@ def test_deletion_and_insertion_share_order_and_ends(scored: nn.Module, images: 
     engine.evaluate(images, maps, ["deletion", "insertion"])
     handle.remove()
     assert seen == 3 * (3 + 2 * 2 * 31)
+
+
+@torch.no_grad()
+def test_srg_is_the_area_between_removing_least_and_most_first(scored: nn.Module, images: Tensor) -> None:
+    values = torch.rand(3, 32, 32)
+    score = xai.Engine(scored).evaluate(images, {"m": values}, "srg")["m"]["srg"]
+    reference = scored.double()
+    for i, image in enumerate(images.double()):
+        least, most = (rise_loop(reference, image, sign * values[i], "deletion", step=32) for sign in (-1, 1))
+        assert score.values[i].item() == pytest.approx(rise_auc(least) - rise_auc(most), abs=1e-5)
+        assert score.curve is not None
+        gain = torch.tensor(least).double() - torch.tensor(most).double()
+        torch.testing.assert_close(score.curve[i].double(), gain, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("steps", [None, 7])
+def test_srg_scores_nothing_that_deletion_and_insertion_scored(
+    scored: nn.Module, images: Tensor, steps: int | None
+) -> None:
+    engine = xai.Engine(scored)
+    maps = {"one": torch.rand(3, 32, 32), "two": torch.rand(3, 32, 32)}
+    engine.adapter(images)
+    seen = 0
+
+    def count(_: nn.Module, args: tuple[Tensor]) -> None:
+        nonlocal seen
+        seen += len(args[0])
+
+    handle = scored.register_forward_pre_hook(count)
+    metrics = [xai.create_metric(spec, steps=steps) for spec in ("deletion", "insertion:baseline=zero", "srg")]
+    scores = engine.evaluate(images, maps, metrics)["two"]
+    handle.remove()
+    assert seen == 3 * (1 + 2 + 2 * 2 * ((steps or 32) - 1))
+    deletion, insertion, srg = (score.values for score in scores.values())
+    assert torch.equal(srg, insertion - deletion)
+
+
+def test_srg_under_other_baselines_and_scores(scored: nn.Module, images: Tensor) -> None:
+    maps = {"m": torch.rand(3, 32, 32)}
+    options = {"baseline": "noise", "score": "logit", "ties": "random", "seed": 4, "steps": 5}
+    metrics = [xai.create_metric(name, **options) for name in ("srg", "insertion", "deletion")]
+    srg, insertion, deletion = xai.Engine(scored).evaluate(images, maps, metrics)["m"].values()
+    assert torch.equal(srg.values, insertion.values - deletion.values)
 
 
 def test_memory_is_bounded_by_the_block(scored: nn.Module, images: Tensor) -> None:

@@ -1,6 +1,5 @@
 """Curves of the model's score while pixels are replaced in the order of their saliency."""
 
-from abc import abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -10,6 +9,7 @@ from torch import Tensor
 
 import xai_core as xai
 from xai_core.errors import OptionError
+from xai_faithfulness.mixing import blank_of, blank_score, mixed_scores, one_of, whole_score
 
 
 def curve(
@@ -23,19 +23,20 @@ def curve(
 ) -> Float[Tensor, "B S"]:
     """Score images on the way from `start` to `finish`, pixel by pixel in the order of their ranks.
 
-    At point s the `counts[s]` pixels of lowest rank are those of `finish`. The first and last point are
+    At point s the pixels of rank below `counts[s]` are those of `finish`. The first and last point are
     `start` and `finish` themselves, whose scores are given as `ends`. Images x points go through the model
     in blocks.
     """
     inner = torch.tensor(counts[1:-1], dtype=torch.int32).to(ranks.device, non_blocking=True)
-    numbers = torch.arange(len(start), device=start.device)
     ranks = ranks.int()
-    scores = start.new_empty((len(start), len(inner)), dtype=ends[0].dtype)
-    for images, points in score.tiles(len(inner)):
-        replaced = (ranks[images, None] < inner[points, None, None])[:, :, None].to(start.dtype)
-        mixed = torch.lerp(start[images, None], finish[images, None], replaced)  # [images,points,C,H,W]
-        of = numbers[images].repeat_interleave(mixed.shape[1])
-        scores[images, points] = score(mixed.flatten(0, 1), of, kind).view(mixed.shape[:2])
+    scores = mixed_scores(
+        score,
+        start,
+        finish,
+        lambda images, points: ranks[images, None] < inner[points, None, None],
+        len(inner),
+        kind,
+    )
     return torch.cat([ends[0][:, None], scores, ends[1][:, None]], 1)
 
 
@@ -46,6 +47,8 @@ def auc(curve: Float[Tensor, "B S"]) -> Float[Tensor, " B"]:
 
 class Walk(xai.Metric):
     """A walk between an image and a baseline by rank of pixels, scored at each step; the value is its area.
+
+    Walks that differ only in what is made of the curve share it.
 
     Parameters
     ----------
@@ -63,6 +66,8 @@ class Walk(xai.Metric):
     """
 
     protocol_baseline: ClassVar[xai.Baseline]
+    inserts: ClassVar[bool] = False
+    """Whether the walk goes from the baseline to the image, rather than from the image to the baseline."""
 
     def __init__(
         self,
@@ -72,45 +77,37 @@ class Walk(xai.Metric):
         ties: str = "stable",
         seed: int = 0,
     ) -> None:
-        if score not in ("probability", "logit"):
-            raise OptionError(f"score must be probability or logit, not {score!r}")
-        if ties not in ("stable", "random"):
-            raise OptionError(f"ties must be stable or random, not {ties!r}")
         if steps is not None and steps < 1:
             raise OptionError(f"steps must be at least 1, got {steps}")
         self.steps = steps
         self.baseline = baseline
-        self.score = score
-        self.ties = ties
+        self.score = one_of("score", score, "probability", "logit")
+        self.ties = one_of("ties", ties, "stable", "random")
         self.seed = seed
-
-    @abstractmethod
-    def ends(self, image: Tensor, blank: Tensor) -> tuple[Tensor, Tensor]:
-        """Order the image and the baseline (or their scores) as the walk's start and finish."""
 
     def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
         """Walk from one end to the other and integrate."""
-        images = evaluation.images
-        baseline = self.protocol_baseline if self.baseline is None else self.baseline
-        blank = evaluation.once(
-            ("baseline", baseline, self.seed), lambda: xai.baseline_images(baseline, images, self.seed)
-        )
-        ranks = evaluation.once(
-            ("ranks", saliency, self.ties, self.seed),
-            lambda: xai.ranks(saliency.values, self.ties, self.seed),
-        )
-        image_score = evaluation.once(("score", self.score), lambda: evaluation.score(images, kind=self.score))
-        blank_score = evaluation.once(
-            ("score", self.score, baseline, self.seed), lambda: evaluation.score(blank, kind=self.score)
-        )
-        counts = xai.steps_of((images.shape[-2], images.shape[-1]), self.steps)
-        walked = curve(
-            evaluation.score,
-            *self.ends(images, blank),
-            ranks,
-            counts,
-            self.ends(image_score, blank_score),
-            self.score,
-        )
-        fractions = torch.tensor(counts, dtype=walked.dtype).to(walked.device, non_blocking=True) / counts[-1]
+        walked, fractions = self.walked(evaluation, saliency)
         return xai.Score(auc(walked), self.higher_is_better, walked, fractions)
+
+    def walked(
+        self, evaluation: xai.Evaluation, saliency: xai.Saliency
+    ) -> tuple[Float[Tensor, "B S"], Float[Tensor, " S"]]:
+        """The score at each point of the walk, and the fraction of pixels replaced there."""
+        baseline = self.protocol_baseline if self.baseline is None else self.baseline
+        counts = xai.steps_of((evaluation.images.shape[-2], evaluation.images.shape[-1]), self.steps)
+
+        def walk() -> Tensor:
+            ends = [
+                (evaluation.images, whole_score(evaluation, self.score)),
+                (blank_of(evaluation, baseline, self.seed), blank_score(evaluation, baseline, self.seed, self.score)),
+            ]
+            (start, first), (finish, last) = reversed(ends) if self.inserts else ends
+            ranks = evaluation.once(
+                ("ranks", saliency, self.ties, self.seed), lambda: xai.ranks(saliency.values, self.ties, self.seed)
+            )
+            return curve(evaluation.score, start, finish, ranks, counts, (first, last), self.score)
+
+        protocol = (self.inserts, *counts, baseline, self.score, self.ties, self.seed)
+        walked = evaluation.once(("walk", saliency, protocol), walk)
+        return walked, torch.tensor(counts, dtype=walked.dtype).to(walked.device, non_blocking=True) / counts[-1]

@@ -2,8 +2,6 @@
 
 from typing import ClassVar
 
-from torch import Tensor
-
 import xai_core as xai
 from xai_faithfulness.curves import Walk
 
@@ -20,8 +18,5 @@ class Deletion(Walk):
 
     name = "deletion"
     higher_is_better: ClassVar[bool] = False
+    inserts: ClassVar[bool] = False
     protocol_baseline: ClassVar[xai.Baseline] = "zero"
-
-    def ends(self, image: Tensor, blank: Tensor) -> tuple[Tensor, Tensor]:
-        """From the image to the baseline."""
-        return image, blank

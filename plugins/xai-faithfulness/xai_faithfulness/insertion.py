@@ -2,8 +2,6 @@
 
 from typing import ClassVar
 
-from torch import Tensor
-
 import xai_core as xai
 from xai_faithfulness.curves import Walk
 
@@ -20,8 +18,5 @@ class Insertion(Walk):
 
     name = "insertion"
     higher_is_better: ClassVar[bool] = True
+    inserts: ClassVar[bool] = True
     protocol_baseline: ClassVar[xai.Baseline] = "blur"
-
-    def ends(self, image: Tensor, blank: Tensor) -> tuple[Tensor, Tensor]:
-        """From the baseline to the image."""
-        return blank, image

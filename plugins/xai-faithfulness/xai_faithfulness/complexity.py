@@ -1,0 +1,31 @@
+"""Complexity."""
+
+from typing import ClassVar
+
+from jaxtyping import Float
+from torch import Tensor
+
+import xai_core as xai
+
+
+def complexity(values: Float[Tensor, "B H W"]) -> Float[Tensor, " B"]:
+    """The mean of each map: its L1 norm per pixel."""
+    return values.mean((1, 2))
+
+
+class Complexity(xai.Metric):
+    """Complexity: how much of the image the map marks, the mean of its values.
+
+    The L1 norm of the normalised map, divided by the number of pixels: in [0, 1], and 0 for a constant map, whose
+    values are all zero. Lower is better. The model plays no part.
+
+    Source: Poppi et al., "Revisiting The Evaluation of Class Activation Mapping for Explainability: A Novel Metric and
+    Experimental Analysis", CVPR workshops 2021, section 3.
+    """
+
+    name = "complexity"
+    higher_is_better: ClassVar[bool] = False
+
+    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
+        """Take the mean."""
+        return xai.Score(complexity(saliency.values), self.higher_is_better)
