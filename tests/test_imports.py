@@ -30,7 +30,7 @@ LAYERS = [
         "replay",
         "source",
     },
-    {"attention_record", "checks", "runner"},
+    {"attention_record", "checks", "runner", "truth"},
     {"hookspecs"},
     {"registry"},
     {"engine"},

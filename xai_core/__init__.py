@@ -30,6 +30,7 @@ from xai_core.saliency import Relevance, Saliency, normalise, relevance, resize
 from xai_core.similarity import Similarity
 from xai_core.source import Dataset, DatasetSource, LoadedModel, ModelSource, Sample
 from xai_core.target import Question, TargetLike
+from xai_core.truth import model_mask
 
 __all__ = [
     "AttentionLayer",
@@ -73,6 +74,7 @@ __all__ = [
     "list_models",
     "load_dataset",
     "load_model",
+    "model_mask",
     "normalise",
     "ranks",
     "relevance",

@@ -70,7 +70,11 @@ class RowError(XAIError, IndexError):
 
 
 class NoTruthError(UnsuitableError):
-    """The metric needs to know where the truth is, and it was not given."""
+    """Where the truth is needs to be known, and it was not given."""
+
+
+class CroppedTruthError(NoTruthError):
+    """Nothing of the truth is left in what the model takes of the image."""
 
 
 class SpecError(XAIError, ValueError):

@@ -48,9 +48,10 @@ class Sample:
     target
         Its class, where known.
     mask
-        [H,W] bool, true on what tells the class, as a rule the object that it names, where the truth is known.
+        [H,W] bool, of the upright image, true on what tells the class, as a rule the object that it names, where the
+        truth is known.
     boxes
-        [N,4] as (left, top, right, bottom) in pixels, where known.
+        [N,4] as (left, top, right, bottom) in pixels of the upright image, where known.
     distractors
         [D,H,W] bool, true on each thing that does not tell the class, where known.
     """
