@@ -1,6 +1,7 @@
 """Two small models trained on shapes, and their twins, which were trained on shapes with a mark."""
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from xai_zoo.reference import check_no_name
 
 SIZE = 64
 TRAINED_ON = ("shapes", "shapes-shortcut")
+POOLS = ("max", "class")
 _MEAN, _STD = (0.5,) * 3, (0.25,) * 3
 
 
@@ -26,20 +28,31 @@ class ShapesModel(xai.ModelSource):
     def load(  # type: ignore[override] # the registry refuses other options
         self, name: str | None, trained_on: str = "shapes", weights: Value | Path = "shipped"
     ) -> xai.LoadedModel:
+        return self._loaded(name, self.network(), {}, trained_on, weights)
+
+    def _loaded(
+        self,
+        name: str | None,
+        model: nn.Module,
+        variant: Mapping[str, Value],
+        trained_on: str,
+        weights: Value | Path,
+    ) -> xai.LoadedModel:
+        """The network with the weights of a variant, which are called by the values of its options."""
         check_no_name(self.name, name)
         if trained_on not in TRAINED_ON:
             raise OptionError(f"{self.name}: trained_on={trained_on!r} is not one of {', '.join(TRAINED_ON)}")
-        model = self.network()
         if weights == "shipped":
-            with as_file(files("xai_zoo") / "weights" / f"{self.name}-{trained_on}.safetensors") as file:
+            shipped = "-".join([self.name, *map(str, variant.values()), trained_on])
+            with as_file(files("xai_zoo") / "weights" / f"{shipped}.safetensors") as file:
                 fit(model, read_state_dict(file), file)
         elif weights is not None:
             fit(model, read_state_dict(weights), weights)
-        given: dict[str, Value] = {"trained_on": trained_on}
+        given: dict[str, Value] = {**variant, "trained_on": trained_on}
         if weights != "shipped":
-            given = {"weights": None if weights is None else str(weights)}
+            given = {**variant, "weights": None if weights is None else str(weights)}
         elif trained_on == TRAINED_ON[0]:
-            given = {}
+            given = {**variant}
         return xai.LoadedModel(
             model=model.eval(),
             preprocess=Preprocess(resize_and_crop(SIZE, SIZE, _MEAN, _STD)),
@@ -54,15 +67,24 @@ class ShapesModel(xai.ModelSource):
 
 
 class ShapesViT(ShapesModel):
-    """A vision transformer for `shapes`, with its weights: `shapes-vit`, `shapes-vit:trained_on=shapes-shortcut`.
+    """A vision transformer for `shapes`, with its weights: `shapes-vit`, `shapes-vit:pool=class`.
 
-    It is `cifar-vit` with 64 overlapping patches of 8x8. Options: `trained_on` (`shapes`, or `shapes-shortcut`), or
-    `weights`, a file, or `none` for random ones.
+    It is `cifar-vit` with 64 overlapping patches of 8x8. Options: `pool`, what the head reads (`max` of each feature over
+    the patches, or a `class` token), `trained_on` (`shapes`, or `shapes-shortcut`), or `weights`, a file, or `none` for
+    random ones.
     """
 
     name = "shapes-vit"
 
-    def network(self) -> nn.Module:
+    def load(  # type: ignore[override] # the registry refuses other options
+        self, name: str | None, pool: str = "max", trained_on: str = "shapes", weights: Value | Path = "shipped"
+    ) -> xai.LoadedModel:
+        if pool not in POOLS:
+            raise OptionError(f"{self.name}: pool={pool!r} is not one of {', '.join(POOLS)}")
+        variant = {} if pool == POOLS[0] else {"pool": pool}
+        return self._loaded(name, self.network(pool), variant, trained_on, weights)
+
+    def network(self, pool: str = "max") -> nn.Module:
         return CifarViT(
             size=SIZE,
             patch=8,
@@ -73,6 +95,7 @@ class ShapesViT(ShapesModel):
             dropout=0.0,
             num_classes=len(outlines.CLASSES),
             stem="convolutions",
+            pool=pool,
         )
 
 
