@@ -30,7 +30,7 @@ LAYERS = [
         "replay",
         "source",
     },
-    {"attention_record", "checks", "runner", "truth"},
+    {"attention_record", "checks", "pairs", "runner", "truth"},
     {"hookspecs"},
     {"registry"},
     {"engine"},

@@ -12,6 +12,7 @@ from xai_core.explainer import Explainer
 from xai_core.gates import Gate, Gated
 from xai_core.hookspecs import hookimpl
 from xai_core.metric import Evaluation, Metric, Score
+from xai_core.pairs import as_dataset
 from xai_core.perturb import Baseline, Scorer, baseline_images, ranks, steps_of
 from xai_core.plan import Capture, Layer
 from xai_core.probe import Probe
@@ -63,6 +64,7 @@ __all__ = [
     "Similarity",
     "TargetLike",
     "XAIError",
+    "as_dataset",
     "baseline_images",
     "benchmark",
     "create_explainer",
