@@ -11,10 +11,13 @@ from conftest import Constant, GatedCNN, maps_for, settled
 
 # What a model of four classes gives that says the same of every image.
 CONSTANT = {
+    "aopc:region=8": 0,
     "average-drop": 0,
     "average-increase": 0,
     "deletion": 0.25,
     "insertion": 0.25,
+    "irof:segments=12": 0,
+    "pixel-flipping:region=8": 0.25,
     "srg": 0,
 }
 METRICS = [*CONSTANT, "adcc", "coherency", "complexity"]

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -13,6 +13,8 @@ from xai_core.errors import NoTruthError
 from xai_core.explainer import Described
 from xai_core.perturb import Scorer
 from xai_core.saliency import Saliency
+
+Kept = TypeVar("Kept")
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +85,7 @@ class Evaluation:
             raise NoTruthError("the metric compares maps with the truth; give masks=[B,H,W], true where it is")
         return self._masks
 
-    def once(self, key: Hashable, compute: Callable[[], Tensor]) -> Tensor:
+    def once(self, key: Hashable, compute: Callable[[], Kept]) -> Kept:
         """Compute what `key` names, or give what was computed before in this batch."""
         if key not in self._kept:
             self._kept[key] = compute()

@@ -10,6 +10,7 @@ from torch import Tensor
 import xai_core as xai
 from xai_core.errors import OptionError
 from xai_faithfulness.mixing import blank_of, blank_score, mixed_scores, one_of, whole_score
+from xai_faithfulness.regions import over_pixels, region_means
 
 
 def curve(
@@ -68,6 +69,8 @@ class Walk(xai.Metric):
     protocol_baseline: ClassVar[xai.Baseline]
     inserts: ClassVar[bool] = False
     """Whether the walk goes from the baseline to the image, rather than from the image to the baseline."""
+    region: int = 1
+    """Side in pixels of the squares that are replaced as one, by the mean of their saliency."""
 
     def __init__(
         self,
@@ -85,6 +88,10 @@ class Walk(xai.Metric):
         self.ties = one_of("ties", ties, "stable", "random")
         self.seed = seed
 
+    def counts(self, size: tuple[int, int]) -> list[int]:
+        """How many of the regions of a map of this size are replaced at each point."""
+        return xai.steps_of(size, self.steps)
+
     def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
         """Walk from one end to the other and integrate."""
         walked, fractions = self.walked(evaluation, saliency)
@@ -93,9 +100,11 @@ class Walk(xai.Metric):
     def walked(
         self, evaluation: xai.Evaluation, saliency: xai.Saliency
     ) -> tuple[Float[Tensor, "B S"], Float[Tensor, " S"]]:
-        """The score at each point of the walk, and the fraction of pixels replaced there."""
+        """The score at each point of the walk, and the fraction of pixels, or regions, replaced there."""
         baseline = self.protocol_baseline if self.baseline is None else self.baseline
-        counts = xai.steps_of((evaluation.images.shape[-2], evaluation.images.shape[-1]), self.steps)
+        size = (saliency.values.shape[-2], saliency.values.shape[-1])
+        means = region_means(saliency.values, self.region)
+        counts = self.counts((means.shape[-2], means.shape[-1]))
 
         def walk() -> Tensor:
             ends = [
@@ -104,10 +113,11 @@ class Walk(xai.Metric):
             ]
             (start, first), (finish, last) = reversed(ends) if self.inserts else ends
             ranks = evaluation.once(
-                ("ranks", saliency, self.ties, self.seed), lambda: xai.ranks(saliency.values, self.ties, self.seed)
+                ("ranks", saliency, self.region, self.ties, self.seed),
+                lambda: over_pixels(xai.ranks(means, self.ties, self.seed), self.region, size),
             )
             return curve(evaluation.score, start, finish, ranks, counts, (first, last), self.score)
 
-        protocol = (self.inserts, *counts, baseline, self.score, self.ties, self.seed)
+        protocol = (self.inserts, self.region, *counts, baseline, self.score, self.ties, self.seed)
         walked = evaluation.once(("walk", saliency, protocol), walk)
         return walked, torch.tensor(counts, dtype=walked.dtype).to(walked.device, non_blocking=True) / counts[-1]
