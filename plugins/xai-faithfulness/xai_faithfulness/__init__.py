@@ -1,4 +1,4 @@
-"""Faithfulness metrics for xai-core."""
+"""Metrics for xai-core, and maps that know nothing of the model to compare scores with."""
 
 import xai_core as xai
 from xai_faithfulness.adcc import ADCC
@@ -9,8 +9,16 @@ from xai_faithfulness.coherency import Coherency
 from xai_faithfulness.complexity import Complexity
 from xai_faithfulness.curves import auc, curve
 from xai_faithfulness.deletion import Deletion
+from xai_faithfulness.floors.center import Center
+from xai_faithfulness.floors.edges import Edges
+from xai_faithfulness.floors.random import Random
 from xai_faithfulness.insertion import Insertion
 from xai_faithfulness.irof import IROF
+from xai_faithfulness.localisation.energy_pointing_game import EnergyPointingGame
+from xai_faithfulness.localisation.iou import IoU
+from xai_faithfulness.localisation.pointing_game import PointingGame
+from xai_faithfulness.localisation.relevance_mass import RelevanceMass
+from xai_faithfulness.localisation.relevance_rank import RelevanceRank
 from xai_faithfulness.pixel_flipping import PixelFlipping
 from xai_faithfulness.srg import SRG
 
@@ -21,11 +29,19 @@ __all__ = [
     "SRG",
     "AverageDrop",
     "AverageIncrease",
+    "Center",
     "Coherency",
     "Complexity",
     "Deletion",
+    "Edges",
+    "EnergyPointingGame",
     "Insertion",
+    "IoU",
     "PixelFlipping",
+    "PointingGame",
+    "Random",
+    "RelevanceMass",
+    "RelevanceRank",
     "auc",
     "curve",
 ]
@@ -46,4 +62,15 @@ def xai_metrics() -> list[type[xai.Metric]]:
         Coherency,
         Complexity,
         ADCC,
+        EnergyPointingGame,
+        IoU,
+        PointingGame,
+        RelevanceMass,
+        RelevanceRank,
     ]
+
+
+@xai.hookimpl
+def xai_explainers() -> list[type[xai.Explainer]]:
+    """Give the explainers that scores of others are compared with."""
+    return [Center, Edges, Random]

@@ -1,0 +1,1 @@
+"""Metrics that compare a map with a mask of the truth."""
