@@ -1,6 +1,7 @@
 """Works through shards on a Ray cluster: Ray Data over actors that hold a model each."""
 
 import logging
+import os
 import pickle
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -41,15 +42,7 @@ def work_through(given: Given, shards: Sequence[Shard], address: str | None, act
     OptionError
         Where Ray is not installed.
     """
-    try:
-        import ray
-    except ImportError:
-        raise OptionError("engine=ray needs Ray; `pip install xai-core[ray]`") from None
-    if not ray.is_initialized():
-        ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.execution_options.verbose_progress = False
+    ray = _connected(address)
     resources = ray.cluster_resources()
     gpus = int(resources.get("GPU", 0)) if given.device.type == "cuda" else 0
     processors = int(resources.get("CPU", 1))
@@ -62,9 +55,25 @@ def work_through(given: Given, shards: Sequence[Shard], address: str | None, act
         _Actor,
         fn_constructor_args=(shared,),
         batch_size=1,
-        concurrency=min(wanted, len(shards)),
+        compute=ray.data.ActorPoolStrategy(size=min(wanted, len(shards))),
         num_gpus=min(1, gpus / wanted) if gpus else 0,
         num_cpus=0 if gpus else min(1, processors / wanted),
     )
     for batch in work.iter_batches(batch_size=1, prefetch_batches=0):
         yield from map(pickle.loads, batch["part"])
+
+
+def _connected(address: str | None) -> Any:
+    """Ray, connected to a cluster and quiet."""
+    # A cluster of our own is this process's environment again, and not one that `uv run` makes anew on each worker.
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ImportError:
+        raise OptionError("engine=ray needs Ray; `pip install xai-core[ray]`") from None
+    if not ray.is_initialized():
+        ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    return ray

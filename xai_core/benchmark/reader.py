@@ -6,18 +6,24 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from xai_core.errors import XAIError
 from xai_core.source import Dataset, LoadedModel
+from xai_core.truth import model_mask
 
 
 @dataclass(frozen=True, eq=False)
 class Item:
-    """An image as the model takes it, [C,h,w], and what is known of it; or why it cannot be read."""
+    """An image as the model takes it, [C,h,w], and what is known of it; or why it cannot be read.
+
+    Where there is no `mask` of the truth, [h,w], `no_mask` says why.
+    """
 
     index: int
     id: str
     image: Tensor | None = None
     label: int | None = None
     mask: Tensor | None = None
+    no_mask: str = ""
     error: str | None = None
 
 
@@ -51,10 +57,12 @@ class Reader:
             return Item(index, _id(self._data, index), error=in_one_line(error))
         try:
             image = self._loaded.preprocess(sample.image)
-            mask = sample.mask
         except Exception as error:
             return Item(index, sample.id, label=sample.target, error=in_one_line(error))
-        return Item(index, sample.id, image, sample.target, mask)
+        try:
+            return Item(index, sample.id, image, sample.target, model_mask(self._loaded, sample))
+        except XAIError as error:
+            return Item(index, sample.id, image, sample.target, no_mask=in_one_line(error))
 
 
 def in_one_line(error: BaseException) -> str:

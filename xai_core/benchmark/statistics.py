@@ -112,11 +112,11 @@ def compare(
     """Compare methods, by the scores that each gave images, on the images that all have scored."""
     methods = [*scores]
     images = sorted(set.intersection(*(set(of) for of in scores.values()))) if scores else []
-    table = np.array([[scores[method][image] for method in methods] for image in images]).reshape(-1, len(methods))
-    if not len(table):
+    if not images:
         return Comparison(model, metric, higher_is_better, 0, [], [], absent, None, None, {})
     from scipy import stats
 
+    table = np.array([[scores[method][image] for method in methods] for image in images])
     sign = -1.0 if higher_is_better else 1.0
     ranks = stats.rankdata(sign * table.mean(0))
     standings = [

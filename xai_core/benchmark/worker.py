@@ -16,7 +16,7 @@ from xai_core.benchmark.reader import Item, Reader, in_one_line
 from xai_core.benchmark.rows import Curve, Row, encode_curves, encode_rows
 from xai_core.benchmark.store import Part, Shard
 from xai_core.engine import Engine
-from xai_core.errors import DegenerateMapWarning, NoTruthError
+from xai_core.errors import DegenerateMapWarning
 from xai_core.metric import Score
 from xai_core.saliency import Saliency
 from xai_core.target import Target
@@ -129,9 +129,8 @@ class Worker:
         """Score maps; where that fails, try by method, by metric and by image."""
         if items[0].mask is None:
             unknown = [metric for metric in metrics if self._given.metrics[metric].needs_truth]
-            self._fail(
-                found, items, [*maps], unknown, in_one_line(NoTruthError("the truth of this image is not known"))
-            )
+            for item in items:
+                self._fail(found, [item], [*maps], unknown, item.no_mask)
             metrics = [metric for metric in metrics if metric not in unknown]
         try:
             scores = self._evaluate(items, maps, metrics)

@@ -23,9 +23,9 @@ def critical_difference_picture(comparison: Comparison) -> bytes:
     axes.set(xlim=(0.5, count + 0.5), ylim=(-(bottom + half), top))
     axes.axis("off")
     axes.plot([1, count], [0, 0], color="black", linewidth=1)
-    for rank in range(1, count + 1):
-        axes.plot([rank, rank], [0, 0.2], color="black", linewidth=1)
-        axes.text(rank, 0.3, str(rank), ha="center", va="bottom", fontsize=8)
+    for tick in range(1, count + 1):
+        axes.plot([tick, tick], [0, 0.2], color="black", linewidth=1)
+        axes.text(tick, 0.3, str(tick), ha="center", va="bottom", fontsize=8)
     axes.plot([1, 1 + comparison.critical_difference], [1.15, 1.15], color="black", linewidth=2)
     axes.text(1, 1.25, f"critical difference {comparison.critical_difference:.2f}", va="bottom", fontsize=8)
     for place, (method, rank) in enumerate(zip(methods, ranks, strict=True)):

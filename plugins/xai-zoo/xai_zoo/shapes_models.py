@@ -69,9 +69,9 @@ class ShapesModel(xai.ModelSource):
 class ShapesViT(ShapesModel):
     """A vision transformer for `shapes`, with its weights: `shapes-vit`, `shapes-vit:pool=class`.
 
-    It is `cifar-vit` with 64 overlapping patches of 8x8. Options: `pool`, what the head reads (`max` of each feature over
-    the patches, or a `class` token), `trained_on` (`shapes`, or `shapes-shortcut`), or `weights`, a file, or `none` for
-    random ones.
+    It is `cifar-vit` with 64 overlapping patches of 8x8. Options: `pool`, what the head reads (`max` of each feature
+    over the patches, or a `class` token), `trained_on` (`shapes`, or `shapes-shortcut`), or `weights`, a file, or
+    `none` for random ones.
     """
 
     name = "shapes-vit"

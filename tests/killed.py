@@ -1,0 +1,60 @@
+"""Kills a benchmark at random moments until it is through: `python killed.py FOLDER TIMES`; prints how often it was.
+
+Each attempt is a process of its own, forked so that PyTorch is loaded once, and ended by SIGKILL.
+"""
+
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+import torch
+from test_benchmark import Counted, Speckles, loaded
+
+import xai_core as xai
+
+SETTINGS = {"methods": ["grad-cam", "eigen-cam"], "metrics": ["deletion:steps=6"], "floors": False, "shard": 2}
+
+
+def work(out: Path) -> None:
+    xai.benchmark(loaded(Counted()), Speckles(60), out=out, device="cpu", **SETTINGS)  # type: ignore[arg-type]
+
+
+def attempt(out: Path, seconds: float) -> bool:
+    """Work for so many seconds, and be killed; whether it was through before."""
+    child = os.fork()
+    if not child:
+        try:
+            work(out)
+        finally:
+            os._exit(0)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if os.waitpid(child, os.WNOHANG)[0]:
+            return True
+        time.sleep(0.001)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return False
+
+
+def main() -> None:
+    out, times = Path(sys.argv[1]), int(sys.argv[2])
+    torch.set_num_threads(1)
+    random.seed(0)
+    work(out.with_name("warm-up"))
+    start = time.monotonic()
+    work(out.with_name("undisturbed"))
+    whole = time.monotonic() - start
+    killed = 0
+    while killed < times and not attempt(out, random.uniform(0, 0.2) * whole):
+        killed += 1
+    while not attempt(out, 60):
+        pass
+    print(f"{whole:.2f} s undisturbed; killed", killed)
+
+
+if __name__ == "__main__":
+    main()

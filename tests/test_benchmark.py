@@ -1,0 +1,507 @@
+"""The benchmark: every number is that of the engine, computed once, and what fails costs its own rows."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from filelock import FileLock
+from torch import Tensor, nn
+from typer.testing import CliRunner
+
+import xai_core as xai
+from conftest import SmallCNN, settled
+from xai_core.benchmark.manifest import weights_hash
+from xai_core.benchmark.store import Part
+from xai_core.benchmark.summary import summarise
+from xai_core.cli import app
+from xai_core.errors import EmptyBatchError, FileError, ImageFileError, OptionError, UnknownMetricError
+
+TWO = ["deletion:steps=4", "insertion:steps=4"]
+
+
+@dataclass(frozen=True)
+class Speckles:
+    """Random images, made when asked for; image `i` is as `sizes` and `broken` say."""
+
+    count: int = 10
+    size: int = 32
+    broken: tuple[int, ...] = ()
+    unlabelled: tuple[int, ...] = ()
+    sizes: tuple[tuple[int, int], ...] = ()
+    masked: tuple[int, ...] = ()
+    nan: tuple[int, ...] = ()
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int, /) -> xai.Sample:
+        if index in self.broken:
+            raise ImageFileError(f"speckle-{index}.png is truncated")
+        size = dict(self.sizes).get(index, self.size)
+        image = torch.rand(3, size, size, generator=torch.Generator().manual_seed(index))
+        if index in self.nan:
+            image[0, 0, 0] = torch.nan
+        mask = None
+        if index in self.masked:
+            mask = torch.zeros(size, size, dtype=torch.bool)
+            mask[: size // 2] = True
+        return xai.Sample(image, f"speckle-{index}", None if index in self.unlabelled else index % 5, mask)
+
+
+class Counted(nn.Module):
+    """A small CNN that counts the images of each forward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.cnn = settled(SmallCNN())
+        nn.init.uniform_(self.cnn.head.weight)
+        self.forwards: list[int] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.forwards.append(len(x))
+        return self.cnn(x)
+
+
+class Brightness(xai.Metric):
+    """The map's mean; it needs no forward."""
+
+    name = "brightness"
+    higher_is_better: ClassVar[bool] = True
+
+    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
+        return xai.Score(saliency.values.mean((1, 2)), True)
+
+
+class Inside(Brightness):
+    """The share of the map that is on the truth."""
+
+    name = "inside"
+    needs_truth: ClassVar[bool] = True
+
+    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
+        return xai.Score((saliency.values * evaluation.masks).mean((1, 2)), True)
+
+
+class Breaking(xai.Explainer):
+    """Raises where an image of the batch is bright in its first corner."""
+
+    name = "breaking"
+
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+        return xai.Capture(activations=(adapter.default_layer,))
+
+    def explain(self, captured: xai.Captured) -> Tensor:
+        if (captured.images[:, 0, 0, 0] > 0.8).any():
+            raise RuntimeError("too bright\nto explain")
+        return captured.activation().mean(1)
+
+
+class Picky(Brightness):
+    """Raises where there is more than one image."""
+
+    name = "picky"
+
+    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
+        if len(saliency.values) > 1:
+            raise ValueError("one at a time")
+        return super().evaluate(evaluation, saliency)
+
+
+def loaded(model: nn.Module | None = None) -> xai.LoadedModel:
+    return xai.LoadedModel(model or Counted(), lambda image: image, restore=lambda image: image, spec="counted")
+
+
+def run(out: Path, data: xai.Dataset | None = None, model: nn.Module | None = None, **options: Any) -> xai.Run:
+    given = {"methods": ["grad-cam", "eigen-cam"], "metrics": TWO, "floors": False, "batch": 4, "shard": 6}
+    return xai.benchmark(
+        loaded(model), Speckles() if data is None else data, out=out, device="cpu", **{**given, **options}
+    )
+
+
+def by_key(table: pa.Table) -> Mapping[tuple[str, str, str], Mapping[str, Any]]:
+    rows = {(row["image"], row["method"], row["metric"]): row for row in table.to_pylist()}
+    assert len(rows) == len(table)
+    return rows
+
+
+def same(one: xai.Run, other: xai.Run) -> bool:
+    """All that is not the time it took."""
+    columns = [name for name in one.rows().column_names if name != "seconds"]
+    return one.rows().select(columns).equals(other.rows().select(columns))
+
+
+def test_rows_are_what_the_engine_gives(tmp_path: Path) -> None:
+    found = run(tmp_path / "run")
+    rows = by_key(found.rows())
+    assert len(rows) == 10 * 2 * 2
+    engine, data = xai.Engine(Counted()), Speckles()
+    for batch in ((0, 1, 2, 3), (4, 5), (6, 7, 8, 9)):  # shards of 6, batches of 4
+        images = torch.stack([data[i].image for i in batch])
+        maps = engine.explain(images, ["grad-cam", "eigen-cam"])
+        for method, scores in engine.evaluate(images, maps, TWO).items():
+            for metric, score in scores.items():
+                for place, index in enumerate(batch):
+                    row = rows[f"speckle-{index}", method, metric]
+                    assert row["score"] == score.values[place].item()
+                    assert row["target"] == maps[method].target.ids[place].item()
+                    assert (row["index"], row["label"], row["model"]) == (index, index % 5, "counted")
+                    assert (row["error"], row["flat"], row["forwards"]) == (None, False, 1)
+                    assert row["seconds"] > 0
+    [one, *_] = [
+        row for path in sorted((found.path / "curves").iterdir()) for row in pa.parquet.read_table(path).to_pylist()
+    ]
+    assert (one["image"], one["method"], one["metric"], len(one["scores"])) == ("speckle-0", "grad-cam", TWO[0], 5)
+    assert np.trapezoid(one["scores"], one["fractions"]) == pytest.approx(
+        rows["speckle-0", "grad-cam", TWO[0]]["score"]
+    )
+
+
+def test_one_capture_serves_all_methods_of_a_batch(tmp_path: Path) -> None:
+    model = Counted()
+    run(
+        tmp_path / "run", model=model, methods=["grad-cam", "hires-cam", "eigen-cam", "layer-cam"], metrics=Brightness()
+    )
+    passes = [count for count in model.forwards if count > 1]
+    assert passes == [4, 2, 4]
+    assert sum(count == 1 for count in model.forwards) <= 2  # probes: of what suits, and of the work
+
+
+def test_floors_are_there_unless_told(tmp_path: Path) -> None:
+    found = run(tmp_path / "run", metrics=Brightness(), floors=True)
+    assert found.manifest.subjects[0].methods == ("grad-cam", "eigen-cam", "random", "center", "edges")
+
+
+def test_all_is_what_suits_and_the_rest_is_left_out_with_its_reason(tmp_path: Path) -> None:
+    found = run(tmp_path / "run", Speckles(2), methods="all", without=["ss-cam", "is-cam"], metrics=Brightness())
+    [subject] = found.manifest.subjects
+    assert {"grad-cam", "score-cam"} <= {*subject.methods}
+    assert not {"rollout", "ss-cam", "smoothed", "random"} & {*subject.methods}
+    assert "smoothed(" in subject.left_out["smoothed"]
+    assert {"rollout", "head-attention"} <= {*subject.left_out}
+    assert not any(row["error"] for row in found.rows().to_pylist())
+
+
+class StopError(Exception):
+    pass
+
+
+def test_what_is_finished_is_not_computed_again(tmp_path: Path) -> None:
+    undisturbed = run(tmp_path / "undisturbed")
+    calls: list[int] = []
+
+    def stop(going: xai.Run, part: Part | None) -> None:
+        calls.append(len(going.missing))
+        if part is not None:
+            raise StopError
+
+    with pytest.raises(StopError):
+        run(tmp_path / "run", progress=stop)
+    model = Counted()
+    resumed = run(tmp_path / "run", model=model, progress=lambda going, part: calls.append(len(going.missing)))
+    assert calls == [2, 1, 1, 0]
+    assert same(resumed, undisturbed)
+    passes, model.forwards = model.forwards, []
+    run(tmp_path / "run", model=model)
+    assert model.forwards == []
+    assert passes.count(4) <= 3 * 4  # one batch of four images, twice three points and the pass
+
+
+def test_a_reader_sees_an_unfinished_run(tmp_path: Path) -> None:
+    def stop(going: xai.Run, part: Part | None) -> None:
+        if part is not None:
+            raise StopError
+
+    with pytest.raises(StopError):
+        run(tmp_path / "run", progress=stop)
+    summary = summarise(xai.Run.read(tmp_path / "run"))
+    assert (summary.finished, summary.images) == (6, 10)
+    assert {comparison.images for comparison in summary.comparisons} == {6}
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"batch": 2}, "batch: 4, now 2"),
+        ({"seed": 1}, "seed: 0, now 1"),
+        ({"metrics": ["deletion:steps=5"]}, "metrics.deletion:steps=5: absent, now False"),
+        ({"data": Speckles(9)}, "images: 10, now 9"),
+        ({"methods": ["grad-cam"]}, "methods: grad-cam, eigen-cam, now grad-cam"),
+        ({"target": "label"}, "target: predicted, now label"),
+    ],
+)
+def test_another_manifest_is_refused_with_the_difference(tmp_path: Path, changed: Mapping[str, Any], said: str) -> None:
+    run(tmp_path / "run", Speckles(10))
+    with pytest.raises(FileError, match=f"another manifest: .*{said}"):
+        run(tmp_path / "run", **{"data": Speckles(10), **changed})
+
+
+def test_other_weights_are_another_manifest(tmp_path: Path) -> None:
+    run(tmp_path / "run")
+    model = Counted()
+    with torch.no_grad():
+        model.cnn.head.bias[0] += 1e-3
+    with pytest.raises(FileError, match=r"subjects\[0\]\.weights"):
+        run(tmp_path / "run", model=model)
+
+
+def test_weights_are_named_by_content_and_names() -> None:
+    model = Counted()
+    name = weights_hash(model)
+    assert weights_hash(Counted()) == name
+    assert weights_hash(Counted().bfloat16()) != name
+    assert weights_hash(model.cnn) != name
+    with torch.no_grad():
+        model.cnn.stem[1].running_mean[0] += 1
+    assert weights_hash(model) != name
+
+
+def test_folders_of_others_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(FileError, match=r"thesis\.tex"):
+        run(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_second_process_is_refused(tmp_path: Path) -> None:
+    run(tmp_path / "run")
+    with FileLock(tmp_path / "run" / ".lock"), pytest.raises(FileError, match="another process is at work"):
+        run(tmp_path / "run")
+
+
+def test_a_method_that_fails_costs_its_own_rows(tmp_path: Path) -> None:
+    whole = by_key(run(tmp_path / "whole").rows())
+    mixed = run(tmp_path / "mixed", methods=["grad-cam", Breaking(), "eigen-cam"])
+    rows = by_key(mixed.rows())
+    for key, row in whole.items():
+        assert rows[key]["score"] == row["score"]
+    data = Speckles()
+    bright = {f"speckle-{i}" for i in range(10) if data[i].image[0, 0, 0] > 0.8}  # type: ignore[index]
+    assert 0 < len(bright) < 10
+    for (image, method, _), row in rows.items():
+        failed = method == "breaking" and image in bright
+        assert row["error"] == ("RuntimeError: too bright to explain" if failed else None)
+        assert (row["score"] is None) == failed
+    assert summarise(mixed).errors == {"RuntimeError: too bright to explain": 2 * len(bright)}
+    [deletion, _] = summarise(mixed).comparisons
+    assert deletion.images == 10 - len(bright)
+    assert {one.method: one.failed for one in deletion.standings}["breaking"] == len(bright)
+
+
+def test_a_metric_that_fails_costs_its_own_rows(tmp_path: Path) -> None:
+    rows = by_key(run(tmp_path / "run", metrics=[Picky(), Brightness()]).rows())
+    assert all(row["error"] is None for row in rows.values())
+    for (image, method, _), row in rows.items():
+        assert row["score"] == pytest.approx(rows[image, method, "brightness"]["score"], abs=1e-6)
+
+
+def test_images_that_cannot_be_read_or_explained_cost_their_own_rows(tmp_path: Path) -> None:
+    whole = by_key(run(tmp_path / "whole").rows())
+    rows = by_key(run(tmp_path / "run", Speckles(broken=(0, 7), nan=(2,))).rows())
+    assert len(rows) == len(whole)
+    for (image, method, metric), row in rows.items():
+        if image in ("0", "7"):
+            number = row["index"]
+            assert row["error"] == f"ImageFileError: speckle-{number}.png is truncated"
+        elif image == "speckle-2":
+            assert row["error"].startswith("NonFiniteInputError: images [0] of the batch hold NaN")
+        else:
+            assert row["score"] == pytest.approx(whole[image, method, metric]["score"], abs=1e-6)
+
+
+def test_a_method_that_does_not_suit_is_rows_with_the_reason(tmp_path: Path) -> None:
+    found = run(tmp_path / "run", methods=["grad-cam", "rollout"])
+    rows = by_key(found.rows())
+    assert {row["error"] is None for key, row in rows.items() if key[1] == "grad-cam"} == {True}
+    assert all("Error: " in row["error"] for key, row in rows.items() if key[1] == "rollout")
+    [deletion, _] = summarise(found).comparisons
+    assert {*deletion.absent} == {"rollout"}
+    assert deletion.images == 10
+
+
+def test_images_of_several_sizes(tmp_path: Path) -> None:
+    data = Speckles(sizes=((1, 48), (8, 40)))
+    rows = by_key(run(tmp_path / "run", data).rows())
+    assert all(row["error"] is None for row in rows.values())
+    engine = xai.Engine(Counted())
+    image = data[1].image[None]  # type: ignore[index]
+    alone = engine.evaluate(image, engine.explain(image, "grad-cam"), TWO[0])["grad-cam"][TWO[0]]
+    assert rows["speckle-1", "grad-cam", TWO[0]]["score"] == pytest.approx(alone.values.item(), abs=1e-6)
+
+
+def test_the_label_is_explained_where_asked(tmp_path: Path) -> None:
+    rows = by_key(run(tmp_path / "run", Speckles(unlabelled=(3,)), target="label").rows())
+    for (image, *_), row in rows.items():
+        if image == "speckle-3":
+            assert row["error"] == "TargetError: the image has no label, which target=label explains"
+        else:
+            assert row["target"] == row["label"] == row["index"] % 5
+
+
+def test_the_truth_is_asked_for_where_it_is_known(tmp_path: Path) -> None:
+    data = Speckles(masked=(0, 1, 5))
+    rows = by_key(run(tmp_path / "run", data, metrics=[Inside(), Brightness()]).rows())
+    for (image, _, metric), row in rows.items():
+        known = metric == "brightness" or image in ("speckle-0", "speckle-1", "speckle-5")
+        assert (row["error"] is None) == known
+        assert known or row["error"].startswith(f"NoTruthError: {image} has neither mask nor boxes")
+
+
+class Crowded(Counted):
+    """Runs out of memory above two images."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if len(x) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().forward(x)
+
+
+def test_out_of_memory_halves_the_batch_goes_on_and_says_so(tmp_path: Path) -> None:
+    whole = by_key(run(tmp_path / "whole").rows())
+    model = Crowded()
+    found = run(tmp_path / "run", model=model)
+    rows = by_key(found.rows())
+    assert all(row["score"] == pytest.approx(whole[key]["score"], abs=1e-6) for key, row in rows.items())
+    assert found.notes() == ["out of memory: counted goes on with 2 images at once, not 4"]
+    assert summarise(found).notes == found.notes()
+
+
+def test_maps_are_written_where_asked(tmp_path: Path) -> None:
+    found = run(tmp_path / "run", maps=True, metrics=Brightness())
+    files = sorted((found.path / "maps").iterdir())
+    maps = {key: value for file in files for key, value in np.load(file).items()}
+    assert len(maps) == 20
+    rows = by_key(found.rows())
+    for key, values in maps.items():
+        index, _, method = key.partition(":")
+        assert values.shape == (32, 32)
+        assert values.astype(float).mean() == pytest.approx(
+            rows[f"speckle-{index}", method, "brightness"]["score"], abs=1e-3
+        )
+
+
+def test_seeds_reach_what_takes_one(tmp_path: Path) -> None:
+    found = run(tmp_path / "run", methods=["ss-cam:n=2", "grad-cam"], metrics=["deletion:steps=2,seed=3", *TWO], seed=7)
+    assert found.manifest.subjects[0].methods == ("ss-cam:n=2,seed=7", "grad-cam")
+    assert [*found.manifest.metrics] == [
+        "deletion:steps=2,seed=3",
+        "deletion:steps=4,seed=7",
+        "insertion:steps=4,seed=7",
+    ]
+
+
+def test_half_precision_is_of_the_model_alone(tmp_path: Path) -> None:
+    whole = by_key(run(tmp_path / "whole").rows())
+    half = by_key(run(tmp_path / "half", precision="bf16").rows())
+    differences = [abs(row["score"] - whole[key]["score"]) for key, row in half.items()]
+    assert all(row["error"] is None for row in half.values())
+    assert 0 < max(differences) < 0.1
+
+
+def test_a_protocol_gives_metrics_and_target(tmp_path: Path) -> None:
+    found = run(tmp_path / "run", Speckles(2, size=16), protocol="rise", metrics=Brightness())
+    assert [*found.manifest.metrics] == ["deletion", "insertion", "brightness"]
+    assert found.manifest.protocol == "rise"
+    with pytest.raises(OptionError, match="explains the predicted class, not the label"):
+        run(tmp_path / "other", protocol="rise", target="label")
+    with pytest.raises(OptionError, match="there is no protocol 'rice'; did you mean 'rise'"):
+        run(tmp_path / "other", protocol="rice")
+
+
+def test_the_manifest_says_what_the_numbers_depend_on(tmp_path: Path) -> None:
+    found = run(tmp_path / "run")
+    said = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert said["subjects"][0]["weights"] == weights_hash(Counted())
+    assert {"xai-core", "torch", "xai-cam", "xai-faithfulness"} <= {*said["versions"]}
+    assert said["metrics"] == {"deletion:steps=4": False, "insertion:steps=4": True}
+    assert (said["device"], said["precision"], said["images"]) == ("cpu", "fp32", 10)
+    assert xai.Run.read(tmp_path / "run").manifest.hash == found.manifest.hash
+    assert len(found.manifest.hash) == 64
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "said"),
+    [
+        ({"metrics": ()}, OptionError, "no metrics to score with"),
+        ({"methods": ()}, OptionError, "no methods"),
+        ({"metrics": ["deletoin"]}, UnknownMetricError, "did you mean 'deletion'"),
+        ({"precision": "fp8"}, OptionError, "precision='fp8' is not one of fp32, bf16, fp16"),
+        ({"target": "truth"}, OptionError, "target='truth'"),
+        ({"batch": 0}, OptionError, "batch=0 is too small"),
+        ({"limit": 0}, OptionError, "limit=0 is too small"),
+        ({"workers": 0}, OptionError, "workers=0"),
+        ({"engine": "spark"}, OptionError, "engine='spark' is not one of local, ray"),
+        ({"bach": 3}, OptionError, "bach"),
+        ({"data": Speckles(0)}, EmptyBatchError, "no image"),
+        ({"data": Speckles(2, broken=(0, 1))}, EmptyBatchError, r"speckle-0\.png is truncated"),
+    ],
+)
+def test_bad_settings_are_one_error_before_anything_is_written(
+    tmp_path: Path, given: Mapping[str, Any], error: type[Exception], said: str
+) -> None:
+    with pytest.raises(error, match=said):
+        run(tmp_path / "run", **given)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="holds no run"):
+        xai.Run.read(tmp_path)
+    (tmp_path / "manifest.json").write_text("{}")
+    with pytest.raises(FileError, match="is not a manifest"):
+        xai.Run.read(tmp_path)
+
+
+def resident() -> Iterator[int]:
+    """The memory of this process in KiB, each time."""
+    while True:
+        [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS")]
+        yield int(line.split()[1])
+
+
+@pytest.mark.slow
+def test_ten_thousand_images_take_memory_of_a_few_and_time_in_proportion(tmp_path: Path) -> None:
+    memory, held, taken = resident(), [], []
+
+    def watch(going: xai.Run, part: Part | None) -> None:
+        held.append(next(memory))
+        taken.append(time.perf_counter())
+
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+    data = Speckles(10_000, size=8)
+    run(tmp_path / "run", data, model, methods="grad-cam", metrics=Brightness(), batch=100, shard=500, progress=watch)
+    assert len(held) == 21
+    assert max(held[6:]) - held[5] < 30_000  # KiB; all images would be 7,680 KiB and their rows more
+    first, second = taken[11] - taken[1], taken[20] - taken[10]
+    assert second < 2 * first
+
+
+def tables(path: Path) -> list[str]:
+    """All that `xai report` writes of a run."""
+    kinds = (["--format", "csv"], ["--format", "markdown", "--pairs"], ["--format", "latex"], [])
+    made = [CliRunner().invoke(app, ["report", str(path), *options]) for options in kinds]
+    assert all(one.exit_code == 0 for one in made)
+    return [one.stdout for one in made]
+
+
+@pytest.mark.slow
+def test_kill_9_at_random_moments_loses_nothing_that_was_finished(tmp_path: Path) -> None:
+    """Twenty times: no file is ever half-written, and the tables are those of an undisturbed run, byte for byte."""
+    script = Path(__file__).with_name("killed.py")
+    command = [sys.executable, str(script), str(tmp_path / "run"), "20"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(done.stdout.split()[-1]) >= 10, "it was through too soon to be killed"
+    resumed, undisturbed = xai.Run.read(tmp_path / "run"), xai.Run.read(tmp_path / "undisturbed")
+    assert not resumed.missing
+    assert same(resumed, undisturbed)
+    assert tables(resumed.path) == tables(undisturbed.path)
+    assert not [file for file in resumed.path.rglob(".*") if file.name != ".lock"]
