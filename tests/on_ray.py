@@ -1,26 +1,33 @@
 """Benchmarks on a Ray cluster of this machine, and what is killed there: `python on_ray.py FOLDER KILLS`; prints JSON.
 
-Three runs of the same settings as one in this process: an undisturbed one, one of which an actor is killed, and one whose
-own process is killed so many times.
+Three runs of the same settings as one in this process: an undisturbed one, one of which an actor is killed, and one
+whose own process is killed so many times.
 """
 
 import json
 import os
 import random
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
+os.environ |= {"RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0", "RAY_AUTH_MODE": "disabled"}
 
-import ray
 import torch
 from test_benchmark import Counted, Speckles, loaded, same
 
 import xai_core as xai
 
+CLUSTER = """
+import ray
+
+ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+print(ray.get_runtime_context().gcs_address, flush=True)
+input()
+"""
 SETTINGS: dict[str, Any] = {"methods": ["grad-cam", "eigen-cam"], "metrics": ["deletion:steps=6"], "floors": False}
 
 
@@ -72,16 +79,12 @@ def main() -> None:
     torch.set_num_threads(1)
     random.seed(0)
     local = work(out / "local")
-    child = os.fork()  # a process that has connected to Ray cannot be forked, so another one starts the cluster
-    if not child:
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-        (out / "address").write_text(ray.get_runtime_context().gcs_address)
-        while not (out / "through").exists():
-            time.sleep(0.1)
-        os._exit(0)
-    while not (out / "address").exists():
-        time.sleep(0.1)
-    address = (out / "address").read_text()
+    # A process that has connected to Ray cannot be forked, so another one starts the cluster.
+    cluster = subprocess.Popen(
+        [sys.executable, "-c", CLUSTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert cluster.stdout
+    address = cluster.stdout.readline().strip()
     killed = 0
     while killed < kills and not attempt(out / "killed", address, random.uniform(2, 12)):
         killed += 1
@@ -92,7 +95,7 @@ def main() -> None:
         "whole": work(out / "whole", engine="ray", workers=2),
     }
     said = {name: same(run, local) and run.manifest.hash == local.manifest.hash for name, run in runs.items()}
-    (out / "through").touch()
+    cluster.communicate("\n")
     print(json.dumps({**said, "kills": killed, "killed actors": killer.killed}))
 
 

@@ -14,6 +14,7 @@ from xai_core.engine import Engine
 from xai_core.errors import EmptyBatchError, UnsuitableError, XAIError
 from xai_core.explainer import MADE_OF, Described, Explainer
 from xai_core.metric import Metric
+from xai_core.pairs import as_dataset
 from xai_core.registry import (
     create_explainer,
     create_metric,
@@ -63,7 +64,7 @@ def prepare(settings: Settings, workers: int = 2) -> Given:
         Where a name, an option or a file is wrong, or no image can be read.
     """
     device = torch.device(settings.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    data = load_dataset(settings.data) if isinstance(settings.data, str) else settings.data
+    data = load_dataset(settings.data) if isinstance(settings.data, str) else as_dataset(settings.data)
     images = min(len(data), settings.limit or len(data))
     first = _first(data, images)
     metrics, metrics_left_out = _metrics(settings, first)

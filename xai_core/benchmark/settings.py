@@ -84,10 +84,15 @@ class Settings:
         for name, allowed in (("precision", PRECISIONS), ("target", TARGETS)):
             if getattr(self, name) not in allowed:
                 raise OptionError(f"{name}={getattr(self, name)!r} is not one of {', '.join(allowed)}")
-        for name in ("limit", "batch", "shard"):
+        for name, least in {"limit": 1, "batch": 1, "shard": 1, "seed": 0}.items():
             number = getattr(self, name)
-            if number is not None and number < 1:
-                raise OptionError(f"{name}={number} is too small; expected a whole number from 1 up")
+            if number is None and name == "limit":
+                continue
+            if not isinstance(number, int) or number < least:
+                raise OptionError(f"{name}={number!r} is out of range; expected a whole number from {least} up")
+        for name in ("floors", "maps"):
+            if not isinstance(getattr(self, name), bool):
+                raise OptionError(f"{name}={getattr(self, name)!r} is neither true nor false")
 
     @classmethod
     def of_protocol(cls, **given: Any) -> "Settings":

@@ -1,0 +1,18 @@
+"""The benchmark on Ray gives the rows of the local one, whoever is killed."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.slow
+def test_ray_gives_the_same_rows_after_actors_and_drivers_are_killed(tmp_path: Path) -> None:
+    script = Path(__file__).with_name("on_ray.py")
+    command = [sys.executable, str(script), str(tmp_path), "2"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=400)
+    assert done.returncode == 0, done.stderr[-3000:]
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert said == {"killed": True, "actor": True, "whole": True, "kills": 2, "killed actors": 1}
