@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 import xai_core as xai
 from conftest import Constant, GatedCNN, maps_for, settled
+from test_capture import HostReads
 
 # What a model of four classes gives that says the same of every image.
 CONSTANT = {
@@ -15,12 +16,15 @@ CONSTANT = {
     "average-drop": 0,
     "average-increase": 0,
     "deletion": 0.25,
+    "faithfulness-correlation": 0,
+    "infidelity:samples=20": 0,
     "insertion": 0.25,
     "irof:segments=12": 0,
     "pixel-flipping:region=8": 0.25,
+    "sensitivity-n:samples=20": 0,
     "srg": 0,
 }
-METRICS = [*CONSTANT, "adcc", "coherency", "complexity"]
+METRICS = [*CONSTANT, "adcc", "coherency", "complexity", "max-sensitivity:samples=2"]
 SIZE = (32, 32)
 
 
@@ -69,7 +73,7 @@ def test_the_block_does_not_matter(cnn: nn.Module, images: Tensor, name: str) ->
         assert max(sizes, default=0) <= max(block, len(images))
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", [name for name in METRICS if not name.startswith("max-sensitivity")])
 def test_the_scale_of_the_map_does_not_matter(cnn: nn.Module, images: Tensor, name: str) -> None:
     engine = xai.Engine(cnn)
     saliency = engine.explain(images, "layer-cam")["layer-cam"]
@@ -106,3 +110,13 @@ def test_the_model_is_left_as_it_was(cnn: nn.Module, images: Tensor, name: str) 
     assert all(parameter.grad is None for parameter in cnn.parameters())
     torch.testing.assert_close(cnn.state_dict(), before, atol=0, rtol=0)
     assert torch.equal(values(engine, images, engine.explain(images, "layer-cam"), name), first)
+
+
+@pytest.mark.parametrize("name", [name for name in METRICS if not name.startswith("irof")])
+def test_nothing_is_read_from_the_device_before_the_end(cnn: nn.Module, images: Tensor, name: str) -> None:
+    """SLIC alone runs on the host, and says so."""
+    engine = xai.Engine(cnn)
+    maps = engine.explain(images, "layer-cam")
+    with HostReads() as evaluating:
+        engine.evaluate(images, maps, name)
+    assert len(evaluating.reads) <= 1, evaluating.reads

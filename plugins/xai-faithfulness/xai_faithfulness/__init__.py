@@ -9,9 +9,11 @@ from xai_faithfulness.coherency import Coherency
 from xai_faithfulness.complexity import Complexity
 from xai_faithfulness.curves import auc, curve
 from xai_faithfulness.deletion import Deletion
+from xai_faithfulness.faithfulness_correlation import FaithfulnessCorrelation
 from xai_faithfulness.floors.center import Center
 from xai_faithfulness.floors.edges import Edges
 from xai_faithfulness.floors.random import Random
+from xai_faithfulness.infidelity import Infidelity
 from xai_faithfulness.insertion import Insertion
 from xai_faithfulness.irof import IROF
 from xai_faithfulness.localisation.energy_pointing_game import EnergyPointingGame
@@ -19,7 +21,9 @@ from xai_faithfulness.localisation.iou import IoU
 from xai_faithfulness.localisation.pointing_game import PointingGame
 from xai_faithfulness.localisation.relevance_mass import RelevanceMass
 from xai_faithfulness.localisation.relevance_rank import RelevanceRank
+from xai_faithfulness.max_sensitivity import MaxSensitivity
 from xai_faithfulness.pixel_flipping import PixelFlipping
+from xai_faithfulness.sensitivity_n import SensitivityN
 from xai_faithfulness.srg import SRG
 
 __all__ = [
@@ -35,13 +39,17 @@ __all__ = [
     "Deletion",
     "Edges",
     "EnergyPointingGame",
+    "FaithfulnessCorrelation",
+    "Infidelity",
     "Insertion",
     "IoU",
+    "MaxSensitivity",
     "PixelFlipping",
     "PointingGame",
     "Random",
     "RelevanceMass",
     "RelevanceRank",
+    "SensitivityN",
     "auc",
     "curve",
 ]
@@ -62,6 +70,10 @@ def xai_metrics() -> list[type[xai.Metric]]:
         Coherency,
         Complexity,
         ADCC,
+        SensitivityN,
+        FaithfulnessCorrelation,
+        Infidelity,
+        MaxSensitivity,
         EnergyPointingGame,
         IoU,
         PointingGame,

@@ -1,0 +1,106 @@
+"""Infidelity."""
+
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+import xai_core as xai
+from xai_core.errors import OptionError
+from xai_faithfulness.mixing import one_of
+from xai_faithfulness.removal import losses
+
+
+class Infidelity(xai.Metric):
+    """Infidelity: the squared error of relevance as a forecast of what the score loses without a square of the image.
+
+    The mean over random squares I of (I . R - (f(x) - f(x without I)))^2, with I . R the sum of the relevance in the
+    square. R is the signed relevance as the method gave it, resized to the image, since the sum depends on where zero
+    is. Its unit is the method's own; with `normalise` it is first multiplied by the factor that makes the error least,
+    which may be negative. Lower is better, in the unit of the score squared; 0 for the exact contributions of a linear
+    model, and for a constant model where normalised. Where the relevance is zero, the mean of the squared losses.
+
+    Source: Yeh et al., "On the (In)fidelity and Sensitivity of Explanations", NeurIPS 2019, definition 2.1, with its
+    square removal.
+
+    Parameters
+    ----------
+    region
+        Side of the squares in pixels; they lie anywhere inside the image.
+    samples
+        Number of squares; the same for every image.
+    baseline
+        What stands for no information: `zero`, `mean`, `blur`, `noise`, or a tensor that broadcasts to [B,C,H,W].
+    score
+        `logit` of the target, in which relevance adds up, or `probability` (softmax).
+    normalise
+        Whether the relevance is scaled to fit first.
+    seed
+        Seed of the squares, and of noise.
+    """
+
+    name = "infidelity"
+    higher_is_better: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        region: int = 16,
+        samples: int = 100,
+        baseline: xai.Baseline = "zero",
+        score: str = "logit",
+        normalise: bool = True,
+        seed: int = 0,
+    ) -> None:
+        for option, given in (("region", region), ("samples", samples)):
+            if given < 1:
+                raise OptionError(f"{option} must be at least 1, got {given}")
+        self.region = region
+        self.samples = samples
+        self.baseline = baseline
+        self.score = one_of("score", score, "logit", "probability")
+        self.normalise = normalise
+        self.seed = seed
+
+    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
+        """Compare sums of relevance with losses."""
+        size = (evaluation.images.shape[-2], evaluation.images.shape[-1])
+        key = ("squares", self.region, self.samples, self.seed)
+        removed = evaluation.once(
+            key, lambda: squares(self.region, size, self.samples, self.seed).to(evaluation.images.device)
+        )
+        lost = losses(evaluation, removed, self.baseline, self.score, self.seed, key)
+        relevance = xai.resize(saliency.raw, size).flatten(1)
+        forecast = relevance @ removed.flatten(1).to(relevance.dtype).T
+        if self.normalise:
+            forecast = fitted(forecast, lost)
+        return xai.Score((forecast - lost).square().mean(1), self.higher_is_better)
+
+
+def squares(side: int, size: tuple[int, int], samples: int, seed: int) -> Bool[Tensor, "N H W"]:
+    """Squares at random places inside an image, on the host, so that they are the same for every device.
+
+    Raises
+    ------
+    OptionError
+        Where a square is larger than the image.
+    """
+    if side > min(size):
+        raise OptionError(f"region must be at most the side of the image, {size[0]}x{size[1]}; got {side}")
+    generator = torch.Generator().manual_seed(seed)
+    rows, columns = (
+        (places >= first) & (places < first + side)
+        for places, first in (
+            (torch.arange(length), torch.randint(length - side + 1, (samples, 1), generator=generator))
+            for length in size
+        )
+    )
+    return rows[:, :, None] & columns[:, None]
+
+
+def fitted(forecast: Float[Tensor, "B N"], truth: Float[Tensor, "B N"]) -> Float[Tensor, "B N"]:
+    """Each forecast times the factor that brings it closest to the truth: the truth's projection on it."""
+    largest = forecast.abs().amax(1, keepdim=True)
+    direction = F.normalize(forecast / largest.where(largest > 0, 1), dim=1)
+    return (direction * truth).sum(1, keepdim=True) * direction

@@ -1,0 +1,60 @@
+"""Max-sensitivity."""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+import xai_core as xai
+from xai_core.errors import OptionError
+
+
+class MaxSensitivity(xai.Metric):
+    """Max-sensitivity: by how much a small change of the image can change the map, the largest of several tries.
+
+    max over noise e, uniform in [-radius, radius] for each number of the image, of |R(x + e) - R(x)| / |R(x)|, with R
+    the signed relevance as the method gave it, at its own size, for the target of x, and the Euclidean norm: the change
+    is a share of the map's own length. Where R(x) is zero, the change itself. Lower is better; it says how stable a
+    method is, not how faithful. A method that ignores the image gives 0.
+
+    Source: Yeh et al., "On the (In)fidelity and Sensitivity of Explanations", NeurIPS 2019, definition 3.1.
+
+    Parameters
+    ----------
+    radius
+        Of the noise, in the normalised space that the model takes.
+    samples
+        Number of tries, each of which explains all images once more.
+    seed
+        Seed of the noise, which is the same for every image.
+
+    Raises
+    ------
+    UnsuitableError
+        For maps of your own, since the method that made them is not known.
+    """
+
+    name = "max-sensitivity"
+    higher_is_better: ClassVar[bool] = False
+
+    def __init__(self, radius: float = 0.02, samples: int = 10, seed: int = 0) -> None:
+        if radius <= 0:
+            raise OptionError(f"radius must be more than 0, got {radius}")
+        if samples < 1:
+            raise OptionError(f"samples must be at least 1, got {samples}")
+        self.radius = radius
+        self.samples = samples
+        self.seed = seed
+
+    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
+        """Explain images beside those of the batch, and keep the largest change."""
+        images, generator = evaluation.images, torch.Generator().manual_seed(self.seed)
+
+        def change() -> Tensor:
+            noise = self.radius * (2 * torch.rand(images.shape[1:], generator=generator) - 1)
+            moved = saliency.explain(images + noise.to(images, non_blocking=True))
+            return (moved.raw - saliency.raw).flatten(1).norm(dim=1)
+
+        largest = torch.stack([change() for _ in range(self.samples)]).amax(0)
+        length = saliency.raw.flatten(1).norm(dim=1)
+        return xai.Score(largest / length.where(length > 0, 1), self.higher_is_better)
