@@ -93,6 +93,20 @@ def test_a_constant_model_gives_the_degenerate_value(images: Tensor, name: str) 
 
 
 @pytest.mark.parametrize("name", METRICS)
+def test_models_of_any_precision(cnn: nn.Module, images: Tensor, name: str) -> None:
+    single = xai.Engine(cnn)
+    maps = single.explain(images, "layer-cam", 1)
+    expected = values(single, images, maps, name)
+    for dtype, atol in ((torch.float64, 1e-4), (torch.bfloat16, torch.inf)):
+        engine = xai.Engine(copy.deepcopy(cnn).to(dtype))
+        again = engine.explain(images, "layer-cam", 1)["layer-cam"]
+        same = xai.Saliency.of(maps["layer-cam"].raw, 3, SIZE, again.target, "m", again.again)
+        given = values(engine, images, {"m": same}, name)
+        assert given.isfinite().all()
+        assert (given - expected).abs().amax() <= atol
+
+
+@pytest.mark.parametrize("name", METRICS)
 def test_a_constant_map_is_scored(cnn: nn.Module, images: Tensor, name: str) -> None:
     engine = xai.Engine(cnn)
     saliency = engine.explain(images, "layer-cam")["layer-cam"]
