@@ -3,10 +3,13 @@
 import xai_core as xai
 from xai_zoo.cifar10 import Cifar10
 from xai_zoo.cifar_vit import CifarViTSource
+from xai_zoo.coco import Coco
 from xai_zoo.dino import Dino
 from xai_zoo.efficientnet_lite0 import EfficientNetLite0
 from xai_zoo.folder import Folder
 from xai_zoo.frozen_resnet import FrozenResNetSource
+from xai_zoo.hugging_face import HuggingFace
+from xai_zoo.imagenet_images import ImageNet
 from xai_zoo.photos import Photos
 from xai_zoo.resnet_attention import ResNetBAM, ResNetCBAM
 from xai_zoo.shapes import Shapes
@@ -15,14 +18,18 @@ from xai_zoo.shapes_shortcut import ShapesShortcut
 from xai_zoo.timm_models import TimmModels
 from xai_zoo.torchvision_models import TorchvisionModels
 from xai_zoo.unet import UNet
+from xai_zoo.voc import Voc
 
 __all__ = [
     "Cifar10",
     "CifarViTSource",
+    "Coco",
     "Dino",
     "EfficientNetLite0",
     "Folder",
     "FrozenResNetSource",
+    "HuggingFace",
+    "ImageNet",
     "Photos",
     "ResNetBAM",
     "ResNetCBAM",
@@ -33,6 +40,7 @@ __all__ = [
     "TimmModels",
     "TorchvisionModels",
     "UNet",
+    "Voc",
 ]
 
 
@@ -57,4 +65,4 @@ def xai_models() -> list[type[xai.ModelSource]]:
 @xai.hookimpl
 def xai_datasets() -> list[type[xai.DatasetSource]]:
     """Give the data sources of this plugin."""
-    return [Cifar10, Folder, Photos, Shapes, ShapesShortcut]
+    return [Cifar10, Coco, Folder, HuggingFace, ImageNet, Photos, Shapes, ShapesShortcut, Voc]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +24,11 @@ class ImageFiles:
 
     files: Sequence[ImageFile]
     class_names: Sequence[str] | None = None
+
+    @cached_property
+    def ids(self) -> Sequence[str]:
+        """The ids of all samples."""
+        return [file.id for file in self.files]
 
     def __len__(self) -> int:
         return len(self.files)

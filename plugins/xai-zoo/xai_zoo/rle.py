@@ -1,0 +1,32 @@
+"""COCO's run-length encoding of masks."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from xai_core.errors import FileError
+
+
+def compressed(rle: Mapping[str, Any]) -> bool:
+    """Whether the runs are packed into text, which pycocotools unpacks."""
+    return not isinstance(rle["counts"], list)
+
+
+def decode(rle: Mapping[str, Any]) -> Bool[Tensor, "H W"]:
+    """Decode `{"counts": ..., "size": [H, W]}`: lengths of runs of false and true by turns, column by column."""
+    height, width = rle["size"]
+    if compressed(rle):
+        from pycocotools import mask
+
+        return torch.from_numpy(mask.decode(dict(rle)).astype(bool))  # type: ignore[no-untyped-call]
+    return torch.from_numpy(_runs(rle["counts"], height * width).reshape(width, height).T.copy())
+
+
+def _runs(counts: Sequence[int], size: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    if min(counts, default=0) < 0 or sum(counts) != size:
+        raise FileError(f"the runs of a mask are {sum(counts)} pixels long; expected {size}")
+    return np.repeat(np.arange(len(counts)) % 2 == 1, counts)
