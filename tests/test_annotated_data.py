@@ -114,7 +114,10 @@ def test_voc_leaves_difficult_objects_out_where_asked(voc: Path) -> None:
     assert torch.equal(data[1].boxes, torch.tensor([[0.0, 0, 10, 5]]))
 
 
-def test_voc_is_found_from_each_of_its_folders(voc: Path) -> None:
+def test_voc_is_found_from_each_of_its_folders(voc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(voc))
+    monkeypatch.setenv("USERPROFILE", str(voc))
+    assert len(xai.load_dataset("voc:~/VOCdevkit")) == 5
     for folder in (voc, voc / "VOCdevkit", voc / "VOCdevkit" / "VOC2012"):
         assert len(xai.load_dataset("voc", path=folder)) == 5
 

@@ -156,6 +156,7 @@ def test_hugging_face_columns_are_chosen(hf: Path) -> None:
 
 def test_hugging_face_splits_are_chosen(hf: Path) -> None:
     assert len(xai.load_dataset(f"hf:{hf}/two,split=test")) == 1
+    assert len(xai.load_dataset(f"hf:{hf}/parquet,split=train[:2]")) == 2
     for where in ("two", "parquet"):
         with pytest.raises(OptionError, match=r"no split is given; .* has train, test"):
             xai.load_dataset(f"hf:{hf}/{where}")
