@@ -23,6 +23,7 @@ from xai_faithfulness.localisation.relevance_mass import RelevanceMass
 from xai_faithfulness.localisation.relevance_rank import RelevanceRank
 from xai_faithfulness.max_sensitivity import MaxSensitivity
 from xai_faithfulness.pixel_flipping import PixelFlipping
+from xai_faithfulness.road import ROAD
 from xai_faithfulness.sensitivity_n import SensitivityN
 from xai_faithfulness.srg import SRG
 
@@ -30,6 +31,7 @@ __all__ = [
     "ADCC",
     "AOPC",
     "IROF",
+    "ROAD",
     "SRG",
     "AverageDrop",
     "AverageIncrease",
@@ -79,6 +81,7 @@ def xai_metrics() -> list[type[xai.Metric]]:
         PointingGame,
         RelevanceMass,
         RelevanceRank,
+        ROAD,
     ]
 
 
