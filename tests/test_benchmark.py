@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 import xai_core as xai
 from conftest import SmallCNN, settled
 from xai_core.benchmark.manifest import weights_hash
+from xai_core.benchmark.protocols import PROTOCOLS
 from xai_core.benchmark.store import Part
 from xai_core.benchmark.summary import summarise
 from xai_core.cli import app
@@ -415,6 +416,15 @@ def test_a_protocol_gives_metrics_and_target(tmp_path: Path) -> None:
         run(tmp_path / "other", protocol="rise", target="label")
     with pytest.raises(OptionError, match="there is no protocol 'rice'; did you mean 'rise'"):
         run(tmp_path / "other", protocol="rice")
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_protocols_name_what_is_installed(name: str) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "benchmark.md").read_text()
+    protocol = PROTOCOLS[name]
+    assert all(xai.create_metric(spec).spec for spec in protocol.metrics)
+    named = ", ".join(f"`{spec}`" for spec in protocol.metrics)
+    assert f"| `{name}` | {named} | {protocol.target} |" in page
 
 
 def test_the_manifest_says_what_the_numbers_depend_on(tmp_path: Path) -> None:

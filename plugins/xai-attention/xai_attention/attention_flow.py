@@ -6,8 +6,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import maximum_flow
 from torch import Tensor
 
 import xai_core as xai
@@ -61,6 +59,9 @@ class AttentionFlow(xai.Explainer):
 
 def _flows(capacities: NDArray[np.floating], read: range) -> NDArray[np.float64]:
     """The maximum flow [N] from each token to those that are read, their mean, for capacities [L,N,N]."""
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import maximum_flow
+
     depth, tokens, _ = capacities.shape
     edges = np.rint(UNIT * capacities.swapaxes(1, 2)).astype(np.int32)
     ends = np.broadcast_to(tokens * np.arange(1, depth + 1)[:, None, None] + np.arange(tokens), edges.shape)
