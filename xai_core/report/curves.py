@@ -5,16 +5,19 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL.Image import Image
+from PIL import ImageOps
 
 from xai_core.report.results import Result, Scored
 
 STYLES = ("-", "--", ":", "-.")
 COLUMNS = 9
 """Of a sheet, at most."""
+CELL, GAP, DPI = (288, 340), 6, 120
+"""Of a sheet: a picture with its caption, and what is left free around it, in pixels, and how many make an inch."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +57,20 @@ def sheet(results: Sequence[Result]) -> bytes:
     most = 1 + max(len(result.explained) for result in results)
     each = math.ceil(most / COLUMNS)  # rows of a photo
     columns = math.ceil(most / each)
-    figure = Figure(figsize=(2.4 * columns, 2.75 * each * len(results)), layout="constrained")
+    rows = each * len(results)
+    figure = Figure(figsize=(columns * CELL[0] / DPI, rows * CELL[1] / DPI))
     for number, result in enumerate(results):
         target = result.predicted
         shown = [(result.photo, f"{_short(target.name)}, {target.probability:.2f}")]
         shown += [(one.overlay, _caption(one.method, one.scores)) for one in result.explained]
-        for place, (image, caption) in enumerate(shown, number * each * columns + 1):
-            _show(figure.add_subplot(each * len(results), columns, place), image, caption)
-    return _png(figure, dpi=120)
+        for place, (image, caption) in enumerate(shown, number * each * columns):
+            row, column = divmod(place, columns)
+            left, bottom = column * CELL[0], (rows - 1 - row) * CELL[1]
+            within = ImageOps.contain(image, (CELL[0] - 2 * GAP, CELL[0] - 2 * GAP))
+            figure.figimage(np.asarray(within), left + (CELL[0] - within.width) // 2, bottom + GAP)
+            middle, above = left + CELL[0] / 2, bottom + 2 * GAP + within.height
+            figure.text(middle / DPI, above / DPI, caption, transform=figure.dpi_scale_trans, ha="center", fontsize=8)
+    return _png(figure, dpi=DPI)
 
 
 def _draw(panel: Axes, lines: Sequence[tuple[str, Scored]], theme: Theme) -> None:
@@ -77,12 +86,6 @@ def _draw(panel: Axes, lines: Sequence[tuple[str, Scored]], theme: Theme) -> Non
     for side, spine in panel.spines.items():
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color(theme.ink)
-
-
-def _show(panel: Axes, image: Image, caption: str) -> None:
-    panel.imshow(image, interpolation="lanczos")
-    panel.set_title(caption, fontsize=8)
-    panel.set_axis_off()
 
 
 def _caption(method: str, scores: Mapping[str, Scored]) -> str:
