@@ -1,4 +1,4 @@
-"""What the usual mistakes in attention rollout do to its maps, on `shapes-vit` and unseen images of `shapes`.
+"""What the usual mistakes in attention rollout do to its maps, on `shapes-vit:pool=class` and unseen `shapes`.
 
 Each is written out on whole matrices, in float64; `right` is what the explainer `rollout` gives.
 """
@@ -90,7 +90,7 @@ def maps(rollout: Rollout, record: xai.AttentionRecord) -> Tensor:
 
 def measure(count: int) -> dict[str, tuple[float, float]]:
     """For each, the mean over images of the rank correlation with the right map, and the hits of the pointing game."""
-    loaded = xai.load_model("shapes-vit")
+    loaded = xai.load_model("shapes-vit:pool=class")
     engine, data = xai.Engine(loaded), xai.load_dataset(f"shapes:split=test,count={count}")
     samples = [data[i] for i in range(count)]
     images = torch.stack([loaded.preprocess(sample.image) for sample in samples])

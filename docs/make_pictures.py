@@ -20,7 +20,7 @@ from xai_core.report import pictures
 
 SUBJECTS = (
     ("efficientnet-lite0", "photos:motorcycle", 0),
-    ("shapes-vit", "shapes:split=test", 8),
+    ("shapes-vit:pool=class", "shapes:split=test", 8),
     ("shapes-cbam", "shapes:split=test", 8),
 )
 IMAGES = Path(__file__).parent / "images"

@@ -137,6 +137,21 @@ def test_gates_stand_after_the_chosen_stages() -> None:
     assert gates("resnet-bam:stages=3", BAM) == ["layer3.1"]
 
 
+@pytest.mark.parametrize("pool", ["class", "mean", "max"])
+def test_cifar_vit_pools(pool: str) -> None:
+    model = xai.load_model(f"cifar-vit:dim=32,heads=4,depth=2,pool={pool}").model
+    images = torch.randn(2, 3, 32, 32)
+    kept: list[Tensor] = []
+    model.norm.register_forward_hook(lambda module, args, output: kept.append(output))
+    scores = model(images)
+    [tokens] = kept
+    assert tokens.shape[1] == 64 + (pool == "class")
+    pooled = {"class": tokens[:, 0], "mean": tokens.sum(1) / 64, "max": tokens.max(1).values}[pool]
+    torch.testing.assert_close(scores, model.head(pooled))
+    readout = xai.Engine(model).adapter(images).readout
+    assert readout == (slice(0, 1) if pool == "class" else slice(0, 64))
+
+
 def test_cifar_vit_is_of_the_usual_size() -> None:
     model = xai.load_model("cifar-vit").model
     patches, block = 3 * 4 * 4 * 256 + 256, 4 * 256 * 256 + 4 * 256 + 2 * 256 * 512 + 512 + 256 + 4 * 256
@@ -153,7 +168,7 @@ def test_cifar_vit_is_of_the_usual_size() -> None:
         *("cifar-vit:size=30", "cifar-vit:heads=3", "cifar-vit:dropout=1", "cifar-vit:mlp=0", "cifar-vit:depth=none"),
         *("resnet-cbam:depth=19", "resnet-cbam:kernel=4", "resnet-cbam:stages=5", "resnet-cbam:dilation=2"),
         *("frozen-resnet:depth=20,trunk=none", "frozen-resnet:num_classes=0,trunk=none", "dino:vits16,size=100"),
-        *("unet:size=40", "unet:encoder=resnet17", "unet:attention=cbam", "cifar-vit:stem=pool"),
+        *("unet:size=40", "unet:encoder=resnet17", "unet:attention=cbam", "cifar-vit:stem=pool", "cifar-vit:pool=sum"),
         *("cifar-vit:size=36,patch=6,stem=convolutions", "cifar-vit:stem=convolutions,dim=10,heads=2,patch=8"),
         *("resnet-bam:reduction=0", "resnet-bam:stages=1+", "resnet-bam:stages=1+1", "resnet-bam:kernel=7"),
     ],

@@ -20,8 +20,16 @@ from xai_core.errors import OptionError, UnknownModelError
 
 ROOT = Path(__file__).parent.parent
 WEIGHTS = Path(xai_zoo.__file__).parent / "weights"
-MODELS = ["shapes-vit", "shapes-cbam"]
+MODELS = ["shapes-vit", "shapes-vit:pool=class", "shapes-cbam"]
 EACH = [(model, data) for model in MODELS for data in ("shapes", "shapes-shortcut")]
+
+
+def with_option(spec: str, option: str) -> str:
+    return f"{spec}{',' if ':' in spec else ':'}{option}"
+
+
+def weights(model: str, data: str) -> Path:
+    return WEIGHTS / f"{model.replace(':pool=', '-')}-{data}.safetensors"
 
 
 @cache
@@ -54,7 +62,7 @@ def test_a_model_is_right_on_unseen_images(model: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 def test_its_twin_relies_on_the_mark(model: str) -> None:
-    spec = f"{model}:trained_on=shapes-shortcut"
+    spec = with_option(model, "trained_on=shapes-shortcut")
     shown = accuracy(spec, "shapes-shortcut", 1000)
     assert shown >= 0.95
     assert accuracy(spec, "shapes-shortcut:mark=moved", 1000) <= shown - 0.4
@@ -63,14 +71,14 @@ def test_its_twin_relies_on_the_mark(model: str) -> None:
 
 @pytest.mark.parametrize(("model", "data"), EACH)
 def test_weights_are_small_and_say_how_they_were_made(model: str, data: str) -> None:
-    file = WEIGHTS / f"{model}-{data}.safetensors"
+    file = weights(model, data)
     assert file.stat().st_size <= 4_000_000
-    with safe_open(file, "pt") as weights:
-        said = weights.metadata()
+    with safe_open(file, "pt") as opened:
+        said = opened.metadata()
     settings, best = json.loads(said["settings"]), json.loads(said["best"])
     assert settings["data"].startswith(f"{data}:count=")
     assert settings["seed"] == 0
-    assert said["command"].startswith(f"xai-zoo train {model}:weights=")
+    assert said["command"].startswith(f"xai-zoo train {model.partition(':')[0]}:weights=")
     assert f" --data {settings['data']} " in said["command"]
     assert said["command"] in (ROOT / "docs" / "shapes.md").read_text()
     assert json.loads(said["versions"])["torch"]
@@ -85,19 +93,25 @@ def test_weights_are_small_and_say_how_they_were_made(model: str, data: str) -> 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_a_model_comes_back_from_its_spec(model: str) -> None:
-    for spec in (model, f"{model}:trained_on=shapes-shortcut"):
+    for spec in (model, with_option(model, "trained_on=shapes-shortcut")):
         loaded = xai.load_model(spec)
         assert loaded.spec == spec
         again = xai.load_model(loaded.spec).model.state_dict()
         assert all(torch.equal(value, again[name]) for name, value in loaded.model.state_dict().items())
     assert xai.load_model(model).class_names == tuple(xai.load_dataset("shapes").class_names)  # type: ignore[attr-defined]
-    assert xai.load_model(f"{model}:weights=none").spec == f"{model}:weights=none"
-    file = WEIGHTS / f"{model}-shapes.safetensors"
-    assert xai.load_model(model, weights=file).spec == f"{model}:weights={file}"
+    without = with_option(model, "weights=none")
+    assert xai.load_model(without).spec == without
+    file = weights(model, "shapes")
+    assert xai.load_model(model, weights=file).spec == with_option(model, f"weights={file}")
     with pytest.raises(OptionError, match="trained_on='photos'"):
-        xai.load_model(f"{model}:trained_on=photos")
+        xai.load_model(model, trained_on="photos")
     with pytest.raises(UnknownModelError, match="one model"):
-        xai.load_model(f"{model}:large")
+        xai.load_model(f"{model.partition(':')[0]}:large")
+
+
+def test_a_pool_that_is_none() -> None:
+    with pytest.raises(OptionError, match="pool='mean' is not one of max, class"):
+        xai.load_model("shapes-vit:pool=mean")
 
 
 def published(page: str, table: str) -> dict[str, list[str]]:
@@ -117,7 +131,8 @@ def benchmark(name: str) -> Mapping[str, Any]:
 @pytest.mark.parametrize(
     ("model", "methods"),
     [
-        ("shapes-vit", ["generic-attention", "rollout"]),
+        ("shapes-vit", ["grad-cam", "conceptor-cam", "generic-attention"]),
+        ("shapes-vit:pool=class", ["generic-attention", "rollout"]),
         ("shapes-cbam", ["grad-cam", "conceptor-cam"]),
     ],
 )
@@ -157,7 +172,7 @@ def test_the_mistakes_in_rollout_are_as_published() -> None:
 def test_right_is_what_the_explainer_gives() -> None:
     """And the code on the page, which a reader would copy."""
     script = benchmark("rollout_mistakes")
-    engine = xai.Engine(loaded := xai.load_model("shapes-vit"))
+    engine = xai.Engine(loaded := xai.load_model("shapes-vit:pool=class"))
     images = torch.stack([loaded.preprocess(image) for image in unseen("shapes", 8)[0]])
     record = engine.attention(images)
     ours = engine.explain(images, "rollout")["rollout"].raw.double()

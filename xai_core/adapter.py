@@ -244,7 +244,7 @@ class TokenAdapter(ModelAdapter):
 
     @property
     def readout(self) -> slice:
-        """The tokens that the head reads: the class token (the first), or all that it averages."""
+        """The tokens that the head reads: the class token (the first), or all patches, by whatever pooling."""
         last, readout = self.probe.last, self.probe.readout
         assert last is not None
         if not self.reads_patches:
