@@ -57,6 +57,14 @@ def test_maps_of_a_changed_copy_leave_the_model_alone(cnn: nn.Module, images: Te
     torch.testing.assert_close(saliency.explain(images).values, saliency.values)
 
 
+def test_maps_of_a_changed_copy_are_made_in_the_same_blocks(cnn: nn.Module, images: Tensor) -> None:
+    saliency = xai.Engine(cnn, block=5).explain(images, "score-cam", 1)["score-cam"]
+    changed, sizes = copy.deepcopy(cnn), set()
+    changed.register_forward_pre_hook(lambda _, args: sizes.add(len(args[0])))
+    saliency.explain(images, changed)
+    assert max(sizes) == 5
+
+
 def test_the_callers_autocast_reaches_maps_that_are_made_again(cnn: nn.Module, images: Tensor) -> None:
     asking = Asking()
     with torch.autocast("cpu", torch.bfloat16):

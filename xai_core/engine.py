@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -64,6 +65,7 @@ class Engine:
         self._bare = _unwrapped(model)
         self._forward: Forward = forward or (lambda model, images: model(images))
         self._runner = Runner(model, self._bare, self._forward, memory, block)
+        self._of_copy = partial(Engine, forward=forward, memory=memory, block=block)
         self._adapters: dict[tuple[int, ...], ModelAdapter] = {}
 
     def explain(
@@ -239,7 +241,7 @@ class Engine:
         """What explains other images by the same method: without checks, for metrics that do it many times."""
 
         def again(images: Tensor, target: Target, model: nn.Module | None) -> Saliency:
-            engine = self if model is None else Engine(model, forward=self._forward)
+            engine = self if model is None else self._of_copy(model)
             images, adapter = engine._accept(images)
             with autocast():
                 given = engine._runner.explained(images, explainer, target, adapter)
