@@ -64,7 +64,10 @@ class ModelAdapter:
         """
         if isinstance(layer, nn.Module):
             if layer not in self._names:
-                raise LayerError(f"the module {type(layer).__name__} given as layer is not part of this model")
+                raise LayerError(
+                    f"the module {type(layer).__name__} given as layer is not part of this model; "
+                    "give the layer's name, which copies of a model share"
+                )
             return self._names[layer]
         name = str(layer)
         try:

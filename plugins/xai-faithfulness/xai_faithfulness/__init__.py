@@ -22,6 +22,7 @@ from xai_faithfulness.localisation.pointing_game import PointingGame
 from xai_faithfulness.localisation.relevance_mass import RelevanceMass
 from xai_faithfulness.localisation.relevance_rank import RelevanceRank
 from xai_faithfulness.max_sensitivity import MaxSensitivity
+from xai_faithfulness.parameter_randomisation import ParameterRandomisation
 from xai_faithfulness.pixel_flipping import PixelFlipping
 from xai_faithfulness.road import ROAD
 from xai_faithfulness.sensitivity_n import SensitivityN
@@ -46,6 +47,7 @@ __all__ = [
     "Insertion",
     "IoU",
     "MaxSensitivity",
+    "ParameterRandomisation",
     "PixelFlipping",
     "PointingGame",
     "Random",
@@ -76,6 +78,7 @@ def xai_metrics() -> list[type[xai.Metric]]:
         FaithfulnessCorrelation,
         Infidelity,
         MaxSensitivity,
+        ParameterRandomisation,
         EnergyPointingGame,
         IoU,
         PointingGame,
