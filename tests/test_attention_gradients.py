@@ -58,8 +58,13 @@ class Plain:
         return F.linear(mixed.permute(2, 0, 1, 3).flatten(2), out_weight, out_bias), None
 
 
-def eager(model: nn.Module, images: Tensor, watched: Sequence[str] = ()) -> tuple[Any, Any, list[Tensor], list[Tensor]]:
-    """A copy of the model in float64 and with plain attention: it, its output, its matrices, outputs of layers."""
+def eager(
+    model: nn.Module, images: Tensor, watched: Sequence[str] = (), residual: bool = False
+) -> tuple[Any, Any, list[Tensor], list[Tensor]]:
+    """A copy of the model in float64 and with plain attention: it, its output, its matrices, outputs of layers.
+
+    With `residual`, what the model adds to these outputs by itself is added, the layers' input.
+    """
     model = copy.deepcopy(model).double()
     if hasattr(model, "set_attn_implementation"):
         model.set_attn_implementation("eager")
@@ -70,8 +75,8 @@ def eager(model: nn.Module, images: Tensor, watched: Sequence[str] = ()) -> tupl
     softmax = F.softmax
     seen: list[Tensor] = []
 
-    def see(_: nn.Module, __: Any, output: Any) -> Any:
-        seen.append(output)
+    def see(_: nn.Module, given: Any, output: Any) -> Any:
+        seen.append(output + given[0] if residual else output)
         return output.clone()  # the rest may write to it
 
     for name in watched:

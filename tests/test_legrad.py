@@ -14,7 +14,7 @@ from torchvision.models import swin_t
 
 import xai_core as xai
 from conftest import SmallCNN, captured_by, fused_vit, settled
-from test_attention_gradients import MODELS, case, eager
+from test_attention_gradients import case, eager
 from test_gradient_attention import Cut, assert_is
 from xai_core.errors import LayerError, NotCapturedError, NotConnectedError, UnsuitableError
 
@@ -46,9 +46,10 @@ def replica(
     blocks: list[str],
     head: Callable[[Any, Tensor], Tensor],
     prefix: int = 1,
+    residual: bool = False,
 ) -> Tensor:
     """Bousselham et al.: the positive part of ds_l/dA_l, averaged over heads and queries, of each layer l [B,L,h,w]."""
-    wide, _, matrices, tokens = eager(model, images, blocks)
+    wide, _, matrices, tokens = eager(model, images, blocks, residual)
     maps = []
     for matrix, z in zip(matrices, tokens, strict=True):
         score = head(wide, z)[:, target].sum()
@@ -72,6 +73,28 @@ def test_it_equals_its_replica(name: str) -> None:
     adapter = xai.Engine(model).adapter(images)
     assert [block.layer for block in adapter.blocks] == blocks
     layers = replica(model, images, 1, blocks, head, prefix)
+    ours = xai.Engine(model.double()).explain(images.double(), "legrad", target=1)["legrad"]
+    assert_is_mean(ours, layers)
+
+
+@pytest.mark.parametrize(
+    ("name", "head"),
+    [
+        ("vit-pytorch", lambda m, z: m.mlp_head(m.transformer.norm(z)[:, 0])),
+        ("vit-pytorch mean", lambda m, z: m.mlp_head(m.transformer.norm(z).mean(1))),
+        ("simple vit", lambda m, z: m.linear_head(m.transformer.norm(z).mean(1))),
+    ],
+)
+def test_residuals_added_outside_of_modules(name: str, head: Callable[[Any, Tensor], Tensor]) -> None:
+    """A block's tokens are what the next one, or the last norm, is given."""
+    model, images, prefix, _ = case(name)
+    adapter = xai.Engine(model).adapter(images)
+    assert [block.layer.partition("layers.")[2][:3] or block.layer for block in adapter.blocks] == [
+        *("1.0", "2.0"),
+        "transformer.norm",
+    ]
+    assert all(block.given for block in adapter.blocks)
+    layers = replica(model, images, 1, [f"transformer.layers.{i}.1" for i in range(3)], head, prefix, residual=True)
     ours = xai.Engine(model.double()).explain(images.double(), "legrad", target=1)["legrad"]
     assert_is_mean(ours, layers)
 
@@ -217,7 +240,6 @@ def small(name: str) -> nn.Module:
 @pytest.mark.parametrize(
     "make",
     [
-        MODELS["vit-pytorch"][0],  # the residual is added in the loop over the layers
         lambda: small("cait_xxs24_224"),  # the last attention is of the class token alone
         lambda: small("vit_base_patch16_siglip_224"),  # the tokens are pooled by attention
         lambda: Cut(2).eval(),

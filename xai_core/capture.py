@@ -8,6 +8,7 @@ that frozen parameters, in-place activations and `.grad` never matter.
 import contextlib
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from xai_core.errors import LayerError, NotConnectedError
 from xai_core.features import Features
 from xai_core.gates import Gate, Gated, GateReader
 from xai_core.layer_scores import Formed, own_gradients
-from xai_core.modes import Forward, explaining, listening, unfused_attention
+from xai_core.modes import Forward, explaining, listening, substituting, unfused_attention
 from xai_core.outputs import detached, first_tensor, with_first_tensor
 from xai_core.plan import Plan, Rivals
 from xai_core.replay import Replay
@@ -129,22 +130,25 @@ def _pass(
         return with_first_tensor(output, tensor.clone())  # the rest may write to it
 
     modules = dict(model.named_modules())
-    blocks = {block.layer for blocks in plan.layer_scores for block in blocks}
-    forming = {modules[name]: lambda module, args, output, name=name: form(name, output) for name in blocks}
+    blocks = {block.layer: block.given for blocks in plan.layer_scores for block in blocks}
     hooks = {modules[name]: lambda module, args, output, name=name: take(name, output) for name in plan.activations}
     tracking = track if plan.attention_gradients or plan.layer_scores else None
     reader = AttentionReader(len(images), seen.append, tracking) if plan.attention else contextlib.nullcontext()
     gates = GateReader(plan.gates)
     gating = gates if plan.gates else contextlib.nullcontext()
     unfused = unfused_attention() if plan.curvatures else contextlib.nullcontext()
-    formed_by, taken_by = listening(after=forming), listening(after=hooks)
-    with explaining(model, grad_from_start), formed_by, taken_by, reader, gating, unfused:
+    with contextlib.ExitStack() as entered:
+        entered.enter_context(explaining(model, grad_from_start))
+        for name, given in blocks.items():
+            entered.enter_context(substituting(modules[name], given, partial(form, name)))
+        for context in (listening(after=hooks), reader, gating, unfused):
+            entered.enter_context(context)
         if plan.image_gradient:
             taken[IMAGES] = images.detach().clone().requires_grad_()
             output = forward(model, taken[IMAGES].clone())
         else:
             output = forward(model, images)
-    absent = [name for name in plan.activations if name not in taken] + [*blocks - formed.keys()]
+    absent = [name for name in plan.activations if name not in taken] + [*blocks.keys() - formed.keys()]
     if absent:
         raise LayerError(f"layer {absent[0]!r} did not run in this model's forward; choose one that does")
     different = next((gate.layer for gate in plan.gates - gates.found.keys()), None)
@@ -165,7 +169,7 @@ def _pass(
                 rivals[-1][which] = range(len(targets), len(targets) + len(others))
                 targets += others
         for asked in plan.layer_scores:
-            after = Replay(model, forward, modules[asked[-1].layer], images)
+            after = Replay(model, forward, modules[asked[-1].layer], images, given=asked[-1].given)
             across = 1 if asked[-1].layout == "LNC" else 0
             found = own_gradients([formed[block.layer] for block in asked], after, targets, across)
             own[asked] = [(number, gradient) for number, gradient in found if gradient is not None]

@@ -13,8 +13,8 @@ MOST_PREFIX_TOKENS = 16
 class Features:
     """The output of a layer, as a place in the image: `grid` (h, w) in the layout `layout`.
 
-    `layout` is NCHW or NHWC for feature maps, and NLC or LNC for tokens, of which `prefix` come before
-    those of the grid. Each place has `channels` numbers.
+    `layout` is NCHW or NHWC for feature maps, and NLC or LNC for tokens, of which `prefix` come before those of the
+    grid. Each place has `channels` numbers. Where `given` is true, it is what the layer is given, and not its output.
     """
 
     layer: str
@@ -22,6 +22,7 @@ class Features:
     grid: Size
     channels: int
     prefix: int = 0
+    given: bool = False
 
     @property
     def places(self) -> int:

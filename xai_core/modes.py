@@ -53,6 +53,22 @@ def listening(
         yield
 
 
+def substituting(
+    layer: nn.Module, given: bool, substitute: Callable[[Any], Any]
+) -> contextlib.AbstractContextManager[None]:
+    """Put what a function makes of it in the place of a layer's output, or of what it is `given`; None keeps it."""
+    if not given:
+        return listening(after={layer: lambda module, args, output: substitute(output)})
+
+    def before(module: nn.Module, args: Any, kwargs: Mapping[str, Any]) -> Any:
+        found = substitute(args if args else kwargs)
+        if found is None:
+            return None
+        return (found, kwargs) if args else (args, found)
+
+    return listening(before={layer: before})
+
+
 _lock = threading.Lock()
 _set_to_evaluation: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
 

@@ -4,8 +4,8 @@ What is learnt is kept as names and shapes; no tensor outlives the probe.
 """
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -61,7 +61,8 @@ class Probe:
         How often each layer ran, by name.
     blocks
         The tokens that each attention's own block gives, in order of execution: of the largest module around it and no
-        other attention that all ways from the image to the scores lead through; empty where some have none.
+        other attention that all ways from the image to the scores lead through, or where there is none, what the last
+        module before the next attention is given; empty where some have neither.
     class_attention
         Whether in some attention one query, such as a class token apart from the patches, attends to all tokens.
     gates
@@ -191,6 +192,7 @@ class _Watch:
         self._made_by: dict[int, str] = {}
         self._mixed: list[tuple[int, str]] = []
         self._around: list[tuple[int, list[str]]] = []
+        self._given: dict[int, list[tuple[str, Tensor]]] = {}
         self._channels_known = False
         self.class_attention = False
 
@@ -206,6 +208,8 @@ class _Watch:
         if isinstance(module, nn.Linear) and given is not None and given.ndim == 3:
             for call in self._calls:
                 call.linear_input = given
+        if given is not None and given.ndim == 3:
+            self._given.setdefault(len(self._around), []).append((self.names[module], given))
         self._calls.append(_Call(module, given))
 
     def leave(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
@@ -250,15 +254,29 @@ class _Watch:
         return ways(end, source) if end and source else {}
 
     def blocks(self, passed: Mapping[Node, bool]) -> tuple[Features, ...]:
-        """The tokens of each attention's own block; none where some attention has no such block, or they differ."""
+        """The tokens of each attention's own block; none where some attention has no such block, or they differ.
+
+        Where no module gives them, since residuals are added outside of modules, they are the last that a module is
+        given before the next attention.
+        """
         whole = {node for node in passed if passed[node]}
         inside = Counter(name for _, names in self._around for name in names)
         found = []
-        for tokens, names in self._around:
+        for number, (tokens, names) in enumerate(self._around, 1):
             own = [self.features[name] for name in names if inside[name] == 1 and name in self.features]
-            found += [f for f in own if f.sequence and f.tokens == tokens and self._made[f.layer] in whole][:1]
+            given = [f for f in self._features_given(number, whole) if f.tokens == tokens]
+            own = [f for f in own if f.sequence and f.tokens == tokens and self._made[f.layer] in whole]
+            found += own[:1] or given[-1:]
         alike = len({(f.layout, f.tokens, f.channels) for f in found}) == 1
         return tuple(found) if alike and len(found) == len(self._around) else ()
+
+    def _features_given(self, attentions: int, whole: Collection[Node]) -> Iterator[Features]:
+        """The tokens that modules are given after so many attentions, where all ways lead through them."""
+        grids = tuple(f.grid for f in self.features.values())
+        for name, tensor in self._given.get(attentions, ()):
+            features = features_of(tensor, self.size, name, grids) if tensor.grad_fn in whole else None
+            if features is not None and self.runs[name] == 1:
+                yield replace(features, given=True)
 
     def last(self, scores: Tensor | None, passed: Mapping[Node, bool]) -> Features | None:
         """The last features with more than one place that the scores come from; pooling over places comes after them.

@@ -15,12 +15,14 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from xai_core.modes import Forward, explaining, listening
+from xai_core.modes import Forward, explaining, substituting
 from xai_core.outputs import tensors_of, with_first_tensor
 
 
 class Replay:
     """The part of a model after a layer, as a function of the layer's output, with a graph where that needs one.
+
+    With `given`, it is the part from the layer on, as a function of what the layer is given.
 
     Parameters
     ----------
@@ -33,9 +35,16 @@ class Replay:
     """
 
     def __init__(
-        self, model: nn.Module, forward: Forward, layer: nn.Module, images: Float[Tensor, "B C H W"], runs: int = 1
+        self,
+        model: nn.Module,
+        forward: Forward,
+        layer: nn.Module,
+        images: Float[Tensor, "B C H W"],
+        runs: int = 1,
+        given: bool = False,
     ) -> None:
         self._model, self._forward, self._layer, self._images, self._runs = model, forward, layer, images, runs
+        self._given = given
         self.alone = True
 
     def __call__(self, activation: Float[Tensor, "N ..."], of: Int[Tensor, " N"]) -> Any:
@@ -61,7 +70,7 @@ class Replay:
         runs = 0
         with contextlib.ExitStack() as after:
 
-            def substitute(module: nn.Module, args: Any, output: Any) -> Any:
+            def substitute(found: Any) -> Any:
                 nonlocal runs
                 runs += 1
                 if runs < self._runs:
@@ -69,9 +78,9 @@ class Replay:
                 before.close()
                 after.enter_context(_NothingLost())
                 torch.set_grad_enabled(activation.requires_grad)
-                return with_first_tensor(output, activation.clone())  # the rest may write to it
+                return with_first_tensor(found, activation.clone())  # the rest may write to it
 
-            with listening(after={self._layer: substitute}):
+            with substituting(self._layer, self._given, substitute):
                 return self._forward(self._model, images)
 
 
