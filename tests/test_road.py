@@ -222,23 +222,24 @@ def test_exactly_so_many_pixels_go_in_spite_of_ties(images: Tensor) -> None:
         assert torch.cat(counts)[-9:].tolist() == expected
 
 
-@pytest.mark.parametrize("block", [4, 100])
+@pytest.mark.parametrize("block", [2, 100])
 def test_batch_mates_and_blocks_do_not_matter(model: nn.Module, images: Tensor, block: int) -> None:
-    saliency = torch.rand(3, 32, 32)
-    expected = xai.Engine(model, block=7).evaluate(images, {"m": saliency}, "road")["m"]["road"].curve
+    """Of three percentages, so that a block holds two images, or a part of one, or all."""
+    metric, saliency = "road:order=morf,percentages=20+50+80", torch.rand(3, 32, 32)
+    expected = xai.Engine(model, block=7).evaluate(images, {"m": saliency}, metric)["m"][metric].curve
     assert expected is not None
     engine = xai.Engine(model, block=block)
     torch.testing.assert_close(
-        engine.evaluate(images, {"m": saliency}, "road")["m"]["road"].curve, expected, atol=1e-5, rtol=0
+        engine.evaluate(images, {"m": saliency}, metric)["m"][metric].curve, expected, atol=1e-5, rtol=0
     )
-    for i in (0, 2):
-        alone = engine.evaluate(images[i : i + 1], {"m": saliency[i : i + 1]}, "road")["m"]["road"].curve
-        torch.testing.assert_close(alone, expected[i : i + 1], atol=1e-5, rtol=0)
+    alone = engine.evaluate(images[2:], {"m": saliency[2:]}, metric)["m"][metric].curve
+    torch.testing.assert_close(alone, expected[2:], atol=1e-5, rtol=0)
 
 
 def test_seeds_and_degenerate_maps(model: nn.Module, images: Tensor) -> None:
-    engine, maps = xai.Engine(model), {"m": torch.zeros(3, 32, 32)}
-    metrics = ["road", "road:seed=1", "road:ties=random", "road:ties=random,seed=1"]
+    engine, images, maps = xai.Engine(model), images[:1], {"m": torch.zeros(1, 32, 32)}
+    protocols = ("seed=0", "seed=1", "ties=random", "ties=random,seed=1")
+    metrics = [f"road:order=morf,percentages=50,{protocol}" for protocol in protocols]
     one, two = (engine.evaluate(images, maps, metrics)["m"] for _ in range(2))
     for metric in metrics:
         assert torch.equal(one[metric].values, two[metric].values)
@@ -247,23 +248,23 @@ def test_seeds_and_degenerate_maps(model: nn.Module, images: Tensor) -> None:
 
 def test_both_orders_are_shared_and_blocks_bound_the_memory(model: nn.Module, images: Tensor) -> None:
     sizes: list[int] = []
-    engine = xai.Engine(model, block=8)
+    engine = xai.Engine(model, block=2)
     engine.adapter(images)
     maps = {"m": torch.rand(3, 32, 32).to(images)}
     target = engine.explain(images, "grad-cam")["grad-cam"].target
     made = {"m": xai.Saliency.of(maps["m"], 3, (32, 32), target, "m")}
     handle = model.register_forward_pre_hook(lambda _, args: sizes.append(len(args[0])))
-    engine.evaluate(images, made, ["road", "road:order=morf", "road:order=lerf"])
+    engine.evaluate(images, made, [f"road:order={of},percentages=20+50+80" for of in ("combined", "morf", "lerf")])
     handle.remove()
-    assert sum(sizes) == 3 * 2 * 9
-    assert max(sizes) <= 8
+    assert sum(sizes) == 3 * 2 * 3
+    assert max(sizes) <= 2
 
 
 def test_nothing_is_read_on_the_host(model: nn.Module, images: Tensor) -> None:
     engine = xai.Engine(model)
     maps = engine.explain(images, "grad-cam")
     with HostReads() as evaluating:
-        engine.evaluate(images, maps, "road")
+        engine.evaluate(images, maps, "road:percentages=30+80")
     assert len(evaluating.reads) <= 1, evaluating.reads
 
 
