@@ -183,8 +183,8 @@ class ModelAdapter:
             raise UnsuitableError(
                 "not every attention of this model is in a module of its own that gives all tokens, with what went "
                 "round the attention added, nor is the next module given them: it pools, attends in windows or from a "
-                "class token alone, or cuts the graph (no_grad); use generic-attention, or a method for feature maps, such as "
-                "grad-cam"
+                "class token alone, or cuts the graph (no_grad); use generic-attention, or a method for feature maps, "
+                "such as grad-cam"
             )
         return self.probe.blocks
 
