@@ -111,10 +111,11 @@ def test_masks_that_are_none(cnn: nn.Module, images: Tensor) -> None:
 def test_costs_are_measured_where_asked_for(cnn: nn.Module, images: Tensor) -> None:
     engine = xai.Engine(cnn)
     methods = ["grad-cam", "score-cam"]
-    assert all(saliency.cost is None for saliency in engine.explain(images, methods).values())
+    assert all(saliency.cost is None for saliency in engine.explain(images, methods).values())  # warms up, too
     grad_cam, score_cam = (saliency.cost for saliency in engine.explain(images, methods, costs=True).values())
     assert grad_cam
     assert score_cam
     assert (grad_cam.forwards, score_cam.forwards) == (1, 13)
-    assert 0 < grad_cam.seconds < score_cam.seconds
+    assert grad_cam.seconds > 0
+    assert score_cam.seconds > 0
     assert grad_cam.memory is None
