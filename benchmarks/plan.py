@@ -47,9 +47,8 @@ def main() -> None:
     print(f"| seconds an image | {seconds:.2f} |")
     print(f"| device hours | {options.images * seconds / 3600:,.0f} |")
     print(f"| hours on {options.workers} devices | {options.images * seconds / 3600 / options.workers:,.1f} |")
-    print(
-        f"| shards of {options.shard} images, each | {-(-options.images // options.shard):,}, {options.shard * seconds / 60:.1f} min |"
-    )
+    shards, minutes = -(-options.images // options.shard), options.shard * seconds / 60
+    print(f"| shards of {options.shard} images, and minutes of one | {shards:,}, {minutes:.1f} |")
     print(f"| rows, and their bytes | {count:,}, {count * rows / 1e6:,.0f} MB |")
     print(f"| bytes of curves | {count * curves / 1e6:,.0f} MB |")
 
