@@ -19,6 +19,9 @@ from rich.text import Text
 
 from xai_core.report.sheets import Sheet
 
+_SLOWEST = 24 * 3600
+"""Seconds between two steps of work that still give a rate."""
+
 
 def console() -> Console:
     """Standard output."""
@@ -70,7 +73,13 @@ def progress(rate: bool = False) -> Progress:
     terminal = Console(stderr=True)
     ends: tuple[ProgressColumn, ...] = (Rate(), TimeRemainingColumn()) if rate else (TimeElapsedColumn(),)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), *ends)
-    return Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal)
+    return Progress(
+        *columns,
+        console=terminal,
+        transient=True,
+        disable=not terminal.is_terminal,
+        speed_estimate_period=_SLOWEST,
+    )
 
 
 class Rate(ProgressColumn):
