@@ -18,8 +18,8 @@ def critical_difference_picture(comparison: Comparison) -> bytes:
     count, half = len(methods), (len(methods) + 1) // 2
     bars = _groups(ranks, comparison.critical_difference)
     top, bottom = 1.6, 0.6 + 0.28 * len(bars)
-    figure = Figure((8, 0.9 + 0.28 * (half + len(bars))), dpi=150, layout="constrained")
-    axes = figure.subplots()
+    figure = Figure((8, 0.9 + 0.28 * (half + len(bars))), dpi=150)
+    axes = figure.add_axes((0, 0, 1, 1))  # names stand outside of it, however long
     axes.set(xlim=(0.5, count + 0.5), ylim=(-(bottom + half), top))
     axes.axis("off")
     axes.plot([1, count], [0, 0], color="black", linewidth=1)
@@ -33,7 +33,15 @@ def critical_difference_picture(comparison: Comparison) -> bytes:
         label = -(bottom + (place if left else count - 1 - place))
         end = 0.9 if left else count + 0.1
         axes.plot([rank, rank, end], [0, label, label], color="0.5", linewidth=0.8)
-        axes.text(end, label, f" {method} {rank:.2f} ", ha="right" if left else "left", va="center", fontsize=8)
+        axes.text(
+            end,
+            label,
+            f" {method} {rank:.2f} ",
+            ha="right" if left else "left",
+            va="center",
+            fontsize=8,
+            parse_math=False,
+        )
     for number, (first, last) in enumerate(bars):
         height = -(0.35 + 0.28 * number)
         axes.plot([ranks[first] - 0.05, ranks[last] + 0.05], [height, height], color="tab:orange", linewidth=3)
@@ -41,6 +49,7 @@ def critical_difference_picture(comparison: Comparison) -> bytes:
     axes.set_title(
         f"{comparison.model}: mean rank at {comparison.metric} ({direction} is better), {comparison.images} images",
         fontsize=9,
+        parse_math=False,
     )
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", metadata={"Software": None}, bbox_inches="tight")

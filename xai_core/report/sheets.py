@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,11 +18,15 @@ class Sheet:
     below: Sequence[str] = ()
 
 
-_SPECIAL = {
+_LATEX = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    **{character: f"{{{character}}}" for character in "[]*"},  # which mean something after a row's end
 }
 
 
@@ -46,11 +51,23 @@ def comma_separated(sheet: Sheet) -> str:
 
 def _markdown(sheet: Sheet) -> str:
     def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+        return "| " + " | ".join(map(_literal, cells)) + " |"
 
     rule = ["---:" if column in sheet.numbers else "---" for column in sheet.columns]
     table = [line(sheet.columns), line(rule), *map(line, sheet.rows)] if sheet.rows else []
-    return "\n".join([f"## {sheet.title}", *([""] * bool(table)), *table, *(f"\n{said}" for said in sheet.below)])
+    below = [f"\n{_said(said)}" for said in sheet.below]
+    return "\n".join([f"## {_literal(sheet.title)}", *([""] * bool(table)), *table, *below])
+
+
+def _literal(text: str) -> str:
+    """Text of which Markdown makes nothing else."""
+    return re.sub(r"[\\`*_\[\]<>|~$&]", r"\\\g<0>", text)
+
+
+def _said(text: str) -> str:
+    """A sentence; what it has between backticks is code."""
+    parts = re.split(r"(`[^`]+`)", text)
+    return "".join(part if place % 2 else _literal(part) for place, part in enumerate(parts))
 
 
 def _latex(sheet: Sheet) -> str:
@@ -72,4 +89,4 @@ def _latex(sheet: Sheet) -> str:
 
 
 def _escaped(text: str) -> str:
-    return "".join(_SPECIAL.get(character, character) for character in text)
+    return "".join(_LATEX.get(character, character) for character in text)
