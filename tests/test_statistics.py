@@ -1,38 +1,88 @@
 """What a benchmark concludes from scores: against closed forms, published tables and simulations."""
 
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from xai_core.benchmark import statistics
+from xai_core.benchmark import bootstrap, statistics
+from xai_core.benchmark.bootstrap import resampled_means
 from xai_core.benchmark.summary import in_words
+
+NONE = math.nan
+
+
+def scores(table: np.ndarray, higher_is_better: bool = True, error: str = "broken") -> statistics.Scores:
+    methods = [f"m{i}" for i in range(table.shape[1])]
+    failed = np.isnan(table).sum(0).tolist()
+    errors = {method: Counter({error: count} if count else {}) for method, count in zip(methods, failed, strict=True)}
+    return statistics.Scores("model", "metric", higher_is_better, methods, table, errors)
 
 
 def compared(table: np.ndarray, higher_is_better: bool = True) -> statistics.Comparison:
-    scores = {f"m{i}": dict(enumerate(column.tolist())) for i, column in enumerate(table.T)}
-    return statistics.compare("model", "metric", scores, {}, {}, higher_is_better)
+    [found] = statistics.compare([scores(table, higher_is_better)])
+    return found
 
 
-def test_the_interval_is_that_of_a_bootstrap_loop() -> None:
+def estimate(values: np.ndarray) -> statistics.Estimate:
+    [means] = resampled_means([values[:, None]])
+    return statistics.estimate(float(values.mean()), means[:, 0])
+
+
+def ends(of: statistics.Estimate) -> tuple[float, float]:
+    assert of.low is not None
+    assert of.high is not None
+    return of.low, of.high
+
+
+def test_the_interval_is_that_of_scipys_bootstrap() -> None:
     values = np.random.default_rng(1).gamma(1.0, 1.0, 60)
-    found = statistics.estimate(values)
-    rng = np.random.default_rng(7)
-    means = [rng.choice(values, len(values)).mean() for _ in range(20_000)]
+    found = estimate(values)
+    by_scipy = stats.bootstrap((values,), np.mean, n_resamples=20_000, method="percentile", rng=7)
     assert found.mean == values.mean()
-    assert (found.low, found.high) == pytest.approx(np.quantile(means, [0.025, 0.975]), abs=0.012)
+    assert ends(found) == pytest.approx(tuple(by_scipy.confidence_interval), abs=0.012)
+
+
+def test_the_interval_of_zeros_and_ones_is_the_binomials() -> None:
+    """The mean of a resample of 30 % ones among 1000 is binomial, over 1000."""
+    found = estimate((np.arange(1000) < 300).astype(float))
+    assert ends(found) == pytest.approx(stats.binom(1000, 0.3).ppf([0.025, 0.975]) / 1000, abs=0.0021)
 
 
 def test_the_interval_holds_the_mean_about_as_often_as_it_says() -> None:
-    rng = np.random.default_rng(0)
-    found = [statistics.estimate(rng.normal(0.3, 1, 40)) for _ in range(200)]
-    assert 0.90 <= np.mean([one.low <= 0.3 <= one.high for one in found]) <= 0.98
+    table = np.random.default_rng(0).normal(0.3, 1, (40, 400))
+    found = [ends(statistics.estimate(0.3, drawn)) for drawn in resampled_means([table])[0].T]
+    assert 0.91 <= np.mean([low <= 0.3 <= high for low, high in found]) <= 0.97
 
 
-def test_one_image_or_constant_scores_have_no_width() -> None:
-    for values in (np.array([0.5]), np.full(9, 0.5)):
-        assert statistics.estimate(values) == statistics.Estimate(0.5, 0.5, 0.5)
+def test_one_image_has_no_interval_and_constant_scores_one_of_no_width() -> None:
+    assert estimate(np.array([0.5])) == statistics.Estimate(0.5, None, None)
+    assert estimate(np.full(9, 0.5)) == statistics.Estimate(0.5, 0.5, 0.5)
+    one = compared(np.array([[0.5, 0.7, 0.1]]))
+    assert [pair.difference.low for pair in one.pairs] == [None] * 3
+    assert not any(pair.supported for pair in one.pairs)
+    [undecided] = in_words(one)
+    assert undecided.startswith("Not decided by this image: ")
+
+
+def test_resamples_are_the_same_rows_in_every_column_and_table() -> None:
+    rng = np.random.default_rng(2)
+    first, second, longer = rng.normal(size=(30, 3)), rng.normal(size=(30, 2)), rng.normal(size=(31, 1))
+    together = resampled_means([first, longer, second])
+    alone = [resampled_means([table])[0] for table in (first, longer, second)]
+    for one, other in zip(together, alone, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-12)
+    [mixed] = resampled_means([first[:, :2] - second])
+    np.testing.assert_allclose(mixed, together[0][:, :2] - together[2], rtol=0, atol=1e-12)
+
+
+def test_resamples_do_not_depend_on_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = np.random.default_rng(3).normal(size=(50, 2))
+    [whole] = resampled_means([table])
+    monkeypatch.setattr(bootstrap, "_BLOCK", 70)
+    np.testing.assert_allclose(resampled_means([table])[0], whole, rtol=0, atol=1e-12)
 
 
 def test_intervals_of_differences_are_paired() -> None:
@@ -41,10 +91,63 @@ def test_intervals_of_differences_are_paired() -> None:
     table = np.stack([images + 0.1 + np.random.default_rng(3).normal(0, 0.01, 50), images], 1)
     [pair] = compared(table).pairs
     assert pair.better == "m0"
-    assert 0.09 < pair.difference.low < pair.difference.high < 0.11
+    low, high = ends(pair.difference)
+    assert 0.09 < low < high < 0.11
     assert pair.supported
-    first, second = (one.estimate for one in compared(table).standings)
-    assert first.low < second.high
+    first, second = (ends(one.estimate) for one in compared(table).standings)
+    assert first[0] < second[1]
+
+
+@pytest.mark.parametrize("direction", [1, -1])
+def test_ranks_that_point_the_other_way_support_nothing(direction: int) -> None:
+    """A method far better on 20 images and slightly worse on 80: the mean is for it, the signed ranks against it."""
+    rng = np.random.default_rng(0)
+    differences = np.concatenate([rng.normal(12, 1, 20), rng.normal(-0.5, 0.1, 80)])
+    table = direction * np.stack([differences, np.zeros(100)], 1)
+    found = compared(table, higher_is_better=direction > 0)
+    [pair] = found.pairs
+    low, high = ends(pair.difference)
+    assert pair.better == "m0"
+    assert pair.p < 0.05
+    assert direction * low > 0
+    assert direction * high > 0
+    # all 80 have ranks below those of the 20
+    assert pair.ranks == pytest.approx((100 * 101 / 2 - 2 * 80 * 81 / 2) / (100 * 101 / 2))
+    assert not pair.supported
+    assert in_words(found) == ["Not decided by these 100 images: `m0` or `m1`."]
+
+
+@pytest.mark.parametrize("size", [1e-4, 1.0, 1e4])
+def test_differences_of_rounding_are_none(size: float) -> None:
+    """Two methods that are the same but for rounding, which always favours one."""
+    rng = np.random.default_rng(1)
+    images = rng.uniform(0.5, 1.5, 200)
+    table = size * np.stack([images, images * (1 + 1e-8), images - 0.1 + rng.normal(0, 0.01, 200)], 1)
+    found = compared(table)
+    assert [(one.method, one.rank) for one in found.standings] == [("m0", 1.5), ("m1", 1.5), ("m2", 3)]
+    assert found.mean_ranks == {"m0": 1.5, "m1": 1.5, "m2": 3}
+    same = found.pairs[0]
+    assert (same.difference, same.ranks, same.p) == (statistics.Estimate(0, 0, 0), 0, 1)
+    assert [pair.supported for pair in found.pairs] == [False, True, True]
+    alike = compared(size * images[:, None] * (1 + 1e-8 * np.arange(3)))
+    assert alike.friedman == 1
+    assert {one.rank for one in alike.standings} == {2}
+
+
+def test_what_is_more_than_rounding_counts() -> None:
+    table = np.array([[1.0, 1.0 + 1e-5, 1.0 + 2e-5]] * 30)
+    assert [one.method for one in compared(table).standings] == ["m2", "m1", "m0"]
+    assert all(pair.supported for pair in compared(table).pairs)
+
+
+def test_ties_chain_through_neighbours() -> None:
+    table = np.array([[0.0, 3.0, 0.6, 1.2], [2.0, 1.0, 4.0, 3.0]])
+    np.testing.assert_array_equal(statistics.tied(table, 0.7), [[0, 3, 0, 0], [2, 1, 4, 3]])
+
+
+def test_the_rank_biserial_correlation_by_hand() -> None:
+    assert statistics.rank_biserial(np.array([1.0, 2.0, -3.0, 4.0, 0.0])) == pytest.approx((1 + 2 - 3 + 4) / 10)
+    assert statistics.rank_biserial(np.zeros(3)) == 0
 
 
 def test_holm_by_hand() -> None:
@@ -80,12 +183,47 @@ def test_friedman_and_ranks() -> None:
 
 
 def test_only_images_that_all_have_scored_are_compared() -> None:
-    scores = {"a": {0: 1.0, 1: 0.0, 2: 0.5}, "b": {0: 0.5, 2: 0.5, 3: 9.0}}
-    found = statistics.compare("model", "metric", scores, {"b": 1}, {"c": "broken"}, True)
-    assert found.images == 2
-    assert {one.method: one.estimate.mean for one in found.standings} == {"a": 0.75, "b": 0.5}
-    assert {one.method: one.failed for one in found.standings} == {"a": 0, "b": 1}
-    assert statistics.compare("model", "metric", {"a": {0: 1.0}, "b": {1: 1.0}}, {}, {}, True).images == 0
+    found = compared(np.array([[1.0, 0.5], [0.0, NONE], [0.5, 0.5], [NONE, 9.0], [NONE, NONE]]))
+    assert (found.images, found.scored) == (2, 4)
+    assert {one.method: one.estimate.mean for one in found.standings} == {"m0": 0.75, "m1": 0.5}
+    assert {one.method: one.failed for one in found.standings} == {"m0": 2, "m1": 2}
+    assert not found.absent
+
+
+def test_a_method_that_fails_on_most_images_is_set_apart() -> None:
+    table = np.random.default_rng(0).normal(size=(50, 4))
+    table[3:, 1] = NONE
+    table[25:, 2] = NONE  # half of them is not most
+    table[:, 3] = NONE
+    found = compared(table)
+    assert found.images == 25
+    assert {one.method for one in found.standings} == {"m0", "m2"}
+    assert found.absent == {
+        "m1": statistics.Absent(3, 47, "broken"),
+        "m3": statistics.Absent(0, 50, "broken"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ([[NONE, NONE]], "No method has a score at metric."),
+        ([[1.0, NONE], [NONE, 1.0]], "No image has a score at metric from every method; nothing is compared."),
+        (
+            [[1.0, 1.0, 1.0], [1.0, NONE, NONE], [NONE, 1.0, NONE], [NONE, NONE, 1.0], [NONE, NONE, 1.0]],
+            "Only `m2` is left at metric, with nothing to compare it with.",
+        ),
+        (
+            np.where([[1, 1, 1], *np.kron(np.eye(3), np.ones((2, 1)))], 1, NONE).tolist(),
+            "Every method failed at metric on more than half of the images; nothing is compared.",
+        ),
+    ],
+)
+def test_why_nothing_is_compared_is_said(table: list[list[float]], said: str) -> None:
+    found = compared(np.array(table))
+    assert not found.pairs
+    assert in_words(found) == [said]
+    assert {*found.absent} | {one.method for one in found.standings} == {f"m{i}" for i in range(len(table[0]))}
 
 
 def test_what_the_data_supports_is_said() -> None:
@@ -96,10 +234,7 @@ def test_what_the_data_supports_is_said() -> None:
     assert better.count("`") == 6
     assert undecided.startswith("Not decided by these 60 images: ")
     assert "`m2`" not in undecided
-    assert in_words(compared(np.ones((4, 1)))) == [
-        "There is one method with a score at metric, and nothing to compare it with."
-    ]
-    assert in_words(statistics.compare("model", "metric", {}, {}, {}, True)) == ["No method has a score at metric."]
+    assert in_words(compared(np.ones((4, 1)))) == ["Only `m0` is left at metric, with nothing to compare it with."]
 
 
 def test_agreement_is_kendalls() -> None:

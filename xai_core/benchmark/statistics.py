@@ -1,27 +1,60 @@
-"""What rows support: means with intervals, ranks, differences of pairs, and whether metrics agree. SciPy computes."""
+"""What scores support: means with intervals, ranks, differences of pairs, and whether metrics agree. SciPy computes."""
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-Values = np.ndarray[Any, np.dtype[np.float64]]
+from xai_core.benchmark.bootstrap import Values, resampled_means
+
 LEVEL = 0.05
 """Of a difference that is called supported; intervals hold 1 - LEVEL."""
-RESAMPLES = 9999
-_SEED = 0
+ROUNDING = 1e-6
+"""Differences up to this share of the scores' mean size are none."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a metric gave the methods of a model.
+
+    Attributes
+    ----------
+    values
+        [N,methods], NaN where there is no score.
+    errors
+        How many images each of the methods failed on, by error.
+    """
+
+    model: str
+    metric: str
+    higher_is_better: bool
+    methods: Sequence[str]
+    values: Values
+    errors: Mapping[str, Counter[str]]
+
+    def shared(self) -> tuple[list[str], Values]:
+        """The methods that are compared, and their scores [n,methods] of the images that all of these have scored.
+
+        A method that failed on more than half of the images that any method has a score for is not compared.
+        """
+        scored = ~np.isnan(self.values)
+        counts, images = scored.sum(0), scored.any(1).sum()
+        compared = (counts > 0) & (2 * counts >= images)
+        common = scored[:, compared].all(1) & compared.any()
+        methods = [method for method, kept in zip(self.methods, compared, strict=True) if kept]
+        return methods, self.values[np.ix_(common, compared)]
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over images, and the interval that holds 95 % of the means of resampled images."""
+    """A mean over images, and the interval that holds 95 % of the means of resampled images; none of one image."""
 
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True)
@@ -35,6 +68,15 @@ class Standing:
 
 
 @dataclass(frozen=True)
+class Absent:
+    """A method that is not compared: how many images it has a score for, and on how many it failed, how most often."""
+
+    scored: int
+    failed: int
+    error: str | None
+
+
+@dataclass(frozen=True)
 class Pair:
     """Two methods at a metric, on the same images.
 
@@ -44,6 +86,9 @@ class Pair:
         By their means, whichever the metric's direction.
     difference
         Of the means, better less worse, in the metric's own direction: negative where lower is better.
+    ranks
+        The rank-biserial correlation of the signed ranks of the images' differences (Kerby, 2014): 1 where every image
+        is for `better`, -1 where every image is for `worse`, 0 where they balance.
     p
         Of Wilcoxon's signed-rank test over images, corrected by Holm for all pairs of the metric.
     """
@@ -51,12 +96,14 @@ class Pair:
     better: str
     worse: str
     difference: Estimate
+    ranks: float
     p: float
 
     @property
     def supported(self) -> bool:
-        """Whether the data supports that one is better: the test and the interval say so."""
-        return self.p < LEVEL and not self.difference.low <= 0 <= self.difference.high
+        """Whether the data supports that one is better: the test, its direction and the interval say so."""
+        low, high = self.difference.low, self.difference.high
+        return self.p < LEVEL and self.ranks > 0 and low is not None and high is not None and not low <= 0 <= high
 
 
 @dataclass(frozen=True)
@@ -67,10 +114,13 @@ class Comparison:
     ----------
     images
         How many images all of the standing methods have a score for; nothing else is compared.
+    scored
+        How many images any method has a score for.
     standings
         The best first.
     absent
-        Methods without any score, with the error that they gave most often.
+        Methods that are not compared: they have no score, or failed on more than half of the images that any method
+        has a score for; all of them, where that leaves no image in common.
     friedman
         The p value of Friedman's test that all methods are alike, with three methods or more.
     critical_difference
@@ -83,9 +133,10 @@ class Comparison:
     metric: str
     higher_is_better: bool
     images: int
+    scored: int
     standings: Sequence[Standing]
     pairs: Sequence[Pair]
-    absent: Mapping[str, str]
+    absent: Mapping[str, Absent]
     friedman: float | None
     critical_difference: float | None
     mean_ranks: Mapping[str, float]
@@ -101,75 +152,101 @@ class Agreement:
     p: float
 
 
-def compare(
-    model: str,
-    metric: str,
-    scores: Mapping[str, Mapping[int, float]],
-    failed: Mapping[str, int],
-    absent: Mapping[str, str],
-    higher_is_better: bool,
-) -> Comparison:
-    """Compare methods, by the scores that each gave images, on the images that all have scored."""
-    methods = [*scores]
-    images = sorted(set.intersection(*(set(of) for of in scores.values()))) if scores else []
-    if not images:
-        return Comparison(model, metric, higher_is_better, 0, [], [], absent, None, None, {})
+def compare(scores: Sequence[Scores]) -> list[Comparison]:
+    """Compare methods, at each metric on the images that all of its methods have scored."""
+    shared = [one.shared() for one in scores]
+    resampled = resampled_means([table for _, table in shared])
+    return [
+        _compared(one, methods, table, means)
+        for one, (methods, table), means in zip(scores, shared, resampled, strict=True)
+    ]
+
+
+def _compared(scores: Scores, methods: Sequence[str], table: Values, means: Values) -> Comparison:
+    images = len(table), int((~np.isnan(scores.values)).any(1).sum())
+    about = scores.model, scores.metric, scores.higher_is_better, *images
+    if not len(table):
+        return Comparison(*about, [], [], _absent(scores, ()), None, None, {})
     from scipy import stats
 
-    table = np.array([[scores[method][image] for method in methods] for image in images])
-    sign = -1.0 if higher_is_better else 1.0
-    ranks = stats.rankdata(sign * table.mean(0))
+    direction = 1 if scores.higher_is_better else -1
+    nothing = ROUNDING * float(np.abs(table).mean())
+    settled = tied(table, nothing)
+    ranks = stats.rankdata(-direction * tied(table.mean(0)[None], nothing)[0])
+    order = np.argsort(ranks, kind="stable")
+    ordered = [methods[i] for i in order]
     standings = [
-        Standing(method, estimate(table[:, i]), float(ranks[i]), failed.get(method, 0))
-        for i, method in enumerate(methods)
+        Standing(
+            methods[i],
+            estimate(float(table[:, i].mean()), means[:, i]),
+            float(ranks[i]),
+            scores.errors[methods[i]].total(),
+        )
+        for i in order
     ]
-    standings.sort(key=lambda standing: standing.rank)
-    several = len(methods) > 2 and len(images) > 1
-    by_image = stats.rankdata(sign * table, axis=1).mean(0)
+    several = len(methods) > 2 and len(table) > 1
+    by_image = stats.rankdata(-direction * settled, axis=1).mean(0)
     return Comparison(
-        model,
-        metric,
-        higher_is_better,
-        len(images),
+        *about,
         standings,
-        pairs(methods, table, ranks),
-        absent,
-        friedman(table) if several else None,
-        critical_difference(len(methods), len(images)) if several else None,
+        pairs(ordered, settled[:, order], means[:, order], direction, nothing),
+        _absent(scores, methods),
+        friedman(settled) if several else None,
+        critical_difference(len(methods), len(table)) if several else None,
         dict(zip(methods, by_image.tolist(), strict=True)),
     )
 
 
-def estimate(values: Values) -> Estimate:
-    """The mean of values [N], and its percentile bootstrap interval (Efron and Tibshirani, 1993, chapter 13).
+def _absent(scores: Scores, compared: Collection[str]) -> dict[str, Absent]:
+    found = {}
+    for method, column in zip(scores.methods, scores.values.T, strict=True):
+        if method not in compared:
+            errors = scores.errors[method]
+            scored = int((~np.isnan(column)).sum())
+            found[method] = Absent(scored, errors.total(), errors.most_common(1)[0][0] if errors else None)
+    return found
 
-    Every call resamples the same images, so that intervals of methods and of their differences are paired.
+
+def estimate(mean: float, resampled: Values, nothing: float = 0) -> Estimate:
+    """A mean and its percentile interval among resampled means [R] (Efron and Tibshirani, 1993, chapter 13).
+
+    Means and ends up to `nothing` are zero.
     """
-    mean = float(values.mean())
-    if len(values) < 2 or np.ptp(values) == 0:
-        return Estimate(mean, mean, mean)
+    ends = np.quantile(resampled, [LEVEL / 2, 1 - LEVEL / 2]).tolist() if len(resampled) else [None, None]
+    return Estimate(*(end if end is None or abs(end) > nothing else 0.0 for end in (mean, *ends)))
+
+
+def tied(table: Values, nothing: float) -> Values:
+    """Scores [N,methods] of which those of an image that are next to each other by at most `nothing` are the same."""
+    order = np.argsort(table, axis=1, kind="stable")
+    ascending = np.take_along_axis(table, order, 1)
+    apart = np.diff(ascending, axis=1, prepend=-np.inf) > nothing
+    first = np.maximum.accumulate(np.where(apart, np.arange(table.shape[1]), 0), axis=1)
+    same = np.empty_like(table)
+    np.put_along_axis(same, order, np.take_along_axis(ascending, first, 1), 1)
+    return same
+
+
+def pairs(methods: Sequence[str], table: Values, means: Values, direction: int, nothing: float) -> list[Pair]:
+    """Every pair of methods, in the order given: of scores [N,methods], and of resampled means [R,methods]."""
+    found = []
+    for i, j in itertools.combinations(range(len(methods)), 2):
+        differences = table[:, i] - table[:, j]
+        difference = estimate(float(differences.mean()), means[:, i] - means[:, j], nothing)
+        found.append(
+            (methods[i], methods[j], difference, direction * rank_biserial(differences), wilcoxon(differences))
+        )
+    corrected = holm([p for *_, p in found])
+    return [Pair(*one[:4], p) for one, p in zip(found, corrected, strict=True)]
+
+
+def rank_biserial(differences: Values) -> float:
+    """The ranks of positive differences less those of negative ones, of all ranks, zeros left out; in [-1,1]."""
     from scipy import stats
 
-    interval = stats.bootstrap(
-        (values,),
-        np.mean,
-        n_resamples=RESAMPLES,
-        batch=max(1, 2**22 // len(values)),
-        confidence_level=1 - LEVEL,
-        method="percentile",
-        rng=np.random.default_rng(_SEED),
-    ).confidence_interval
-    return Estimate(mean, float(interval.low), float(interval.high))
-
-
-def pairs(methods: Sequence[str], table: Values, ranks: Values) -> list[Pair]:
-    """Every pair of the columns of scores [N,methods], with differences of the same images."""
-    found = []
-    for i, j in itertools.combinations(np.argsort(ranks, kind="stable"), 2):
-        difference = table[:, i] - table[:, j]
-        found.append((methods[i], methods[j], estimate(difference), wilcoxon(difference)))
-    corrected = holm([p for *_, p in found])
-    return [Pair(*one[:3], p) for one, p in zip(found, corrected, strict=True)]
+    differences = differences[differences != 0]
+    ranks = stats.rankdata(np.abs(differences))
+    return float(np.sign(differences) @ ranks / ranks.sum()) if len(ranks) else 0.0
 
 
 def wilcoxon(differences: Values) -> float:

@@ -2,11 +2,15 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from xai_core.benchmark.manifest import Subject
 from xai_core.benchmark.statistics import Agreement, Comparison, Pair, agreement, compare
 from xai_core.benchmark.store import Run
+from xai_core.benchmark.tables import Tables, read
 
 
 @dataclass(frozen=True)
@@ -49,70 +53,56 @@ class Summary:
     errors: Mapping[str, int]
     notes: Sequence[str]
 
+    @property
+    def left_out(self) -> list[tuple[str, str, str]]:
+        """What `all` would have had: the model that a method is not for, or nothing for a metric; its name; why."""
+        manifest = self.run.manifest
+        methods = [
+            (subject.model, name, reason) for subject in manifest.subjects for name, reason in subject.left_out.items()
+        ]
+        return methods + [("", name, reason) for name, reason in manifest.left_out.items()]
+
 
 def summarise(run: Run) -> Summary:
     """Sum up what a run's folder holds, finished or not."""
-    manifest = run.manifest
-    gathered: dict[tuple[str, str], dict[str, dict[int, float]]] = {}
-    errors: dict[tuple[str, str], dict[str, Counter[str]]] = {}
-    costs: dict[tuple[str, str], dict[int, tuple[int, float, int | None]]] = {}
-    counted: Counter[str] = Counter()
-    for row in run.rows().to_pylist():
-        key = row["model"], row["metric"]
-        if row["error"] is None:
-            gathered.setdefault(key, {}).setdefault(row["method"], {})[row["index"]] = row["score"]
-            costs.setdefault((row["model"], row["method"]), {})[row["index"]] = (
-                row["forwards"],
-                row["seconds"],
-                row["memory"],
-            )
-        else:
-            errors.setdefault(key, {}).setdefault(row["method"], Counter())[row["error"]] += 1
-            counted[row["error"]] += 1
-    comparisons = []
-    for subject in manifest.subjects:
-        for metric, higher_is_better in manifest.metrics.items():
-            scores = gathered.get((subject.model, metric), {})
-            failing = errors.get((subject.model, metric), {})
-            comparisons.append(
-                compare(
-                    subject.model,
-                    metric,
-                    {method: scores[method] for method in subject.methods if method in scores},
-                    {method: found.total() for method, found in failing.items()},
-                    {method: found.most_common(1)[0][0] for method, found in failing.items() if method not in scores},
-                    higher_is_better,
-                )
-            )
+    manifest, tables = run.manifest, read(run)
+    comparisons = compare([scores for one in tables for scores in one.scores])
     agreements = [
         found
         for one, other in itertools.combinations(comparisons, 2)
         if one.model == other.model and (found := agreement(one, other))
     ]
+    errors = sum((found for one in tables for scores in one.scores for found in scores.errors.values()), Counter())
     return Summary(
         run,
         sum(shard.stop - shard.start for shard in run.finished),
         manifest.images * len(manifest.subjects),
         comparisons,
         agreements,
-        [_spent(*key, [*of.values()]) for key, of in costs.items()],
-        dict(counted.most_common()),
+        [spent for subject, one in zip(manifest.subjects, tables, strict=True) for spent in _spent(subject, one)],
+        dict(errors.most_common()),
         run.notes(),
     )
 
 
-def _spent(model: str, method: str, each: Sequence[tuple[int, float, int | None]]) -> Spent:
-    seconds = sorted(taken for _, taken, _ in each)
-    memory = [held for *_, held in each if held is not None]
-    return Spent(model, method, each[0][0], seconds[len(seconds) // 2], max(memory) if memory else None)
+def _spent(subject: Subject, tables: Tables) -> Iterator[Spent]:
+    for place, method in enumerate(subject.methods):
+        forwards, seconds, memory = (
+            of[~np.isnan(of)] for of in (each[:, place] for each in (tables.forwards, tables.seconds, tables.memory))
+        )
+        if len(seconds):
+            held = int(memory.max()) if len(memory) else None
+            yield Spent(subject.model, method, int(forwards[0]), float(np.median(seconds)), held)
 
 
 def in_words(comparison: Comparison) -> list[str]:
     """What the data supports at a metric, and what not, a sentence each."""
     if not comparison.standings:
-        return [f"No method has a score at {comparison.metric}."]
+        return [_nothing_compared(comparison)]
     if len(comparison.standings) == 1:
-        return [f"There is one method with a score at {comparison.metric}, and nothing to compare it with."]
+        return [
+            f"Only `{comparison.standings[0].method}` is left at {comparison.metric}, with nothing to compare it with."
+        ]
     sentences = []
     for standing in comparison.standings:
         beaten = [pair.worse for pair in comparison.pairs if pair.better == standing.method and pair.supported]
@@ -120,8 +110,20 @@ def in_words(comparison: Comparison) -> list[str]:
             sentences.append(f"`{standing.method}` is better than {_listed(beaten)}.")
     undecided = [pair for pair in comparison.pairs if not pair.supported]
     if undecided:
-        sentences.append(f"Not decided by these {comparison.images} images: {_undecided(undecided)}.")
+        sentences.append(f"Not decided by {_these(comparison.images)}: {_undecided(undecided)}.")
     return sentences
+
+
+def _nothing_compared(comparison: Comparison) -> str:
+    if not comparison.scored:
+        return f"No method has a score at {comparison.metric}."
+    if all(2 * method.scored < comparison.scored for method in comparison.absent.values()):
+        return f"Every method failed at {comparison.metric} on more than half of the images; nothing is compared."
+    return f"No image has a score at {comparison.metric} from every method; nothing is compared."
+
+
+def _these(images: int) -> str:
+    return "this image" if images == 1 else f"these {images} images"
 
 
 def _listed(methods: Sequence[str]) -> str:

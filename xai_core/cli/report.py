@@ -4,13 +4,14 @@ import dataclasses
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from xai_core import files
 from xai_core.benchmark import Run
-from xai_core.benchmark.summary import Summary, summarise
+from xai_core.benchmark.statistics import Comparison
+from xai_core.benchmark.summary import Summary, in_words, summarise
 from xai_core.cli.console import console, say, sheet_table
 from xai_core.report import sheets
 from xai_core.report.critical_difference import critical_difference_picture
@@ -38,7 +39,7 @@ def report(
 ) -> None:
     """Show a benchmark's means and intervals, ranks, which differences the data supports, and what failed.
 
-    CSV holds the means alone, in full; JSON holds everything.
+    CSV holds the means alone, in full; JSON holds everything, and the manifest.
     """
     summary = summarise(Run.read(run))
     tables = summary_sheets(summary, pairs, costs)
@@ -72,10 +73,17 @@ def _json(summary: Summary) -> str:
         "run": summary.run.manifest.hash,
         "finished": summary.finished,
         "images": summary.images,
-        "comparisons": [dataclasses.asdict(one) for one in summary.comparisons],
+        "comparisons": [_plain(one) for one in summary.comparisons],
         "agreements": [dataclasses.asdict(one) for one in summary.agreements],
         "costs": [dataclasses.asdict(one) for one in summary.costs],
         "errors": dict(summary.errors),
+        "left_out": [dict(zip(("model", "name", "reason"), one, strict=True)) for one in summary.left_out],
         "notes": [*summary.notes],
+        "manifest": json.loads(summary.run.manifest.json()),
     }
     return json.dumps(said, indent=1, ensure_ascii=False)
+
+
+def _plain(comparison: Comparison) -> dict[str, Any]:
+    pairs = [dataclasses.asdict(pair) | {"supported": pair.supported} for pair in comparison.pairs]
+    return dataclasses.asdict(comparison) | {"pairs": pairs, "sentences": in_words(comparison)}

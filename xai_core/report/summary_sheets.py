@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 
-from xai_core.benchmark.statistics import Comparison, Estimate
+from xai_core.benchmark.statistics import Absent, Comparison, Estimate
 from xai_core.benchmark.summary import Summary, in_words
 from xai_core.report.sheets import Sheet
 
-_NUMBERS = frozenset({"mean", "95 % interval", "rank", "mean rank", "failed", "difference", "p (Holm)", "tau", "p"})
+_NUMBERS = frozenset(
+    {"mean", "95 % interval", "rank", "mean rank", "failed", "difference", "ranks", "p (Holm)", "tau", "p"}
+)
 
 
 def summary_sheets(summary: Summary, pairs: bool = False, costs: bool = False) -> list[Sheet]:
@@ -24,17 +26,16 @@ def summary_sheets(summary: Summary, pairs: bool = False, costs: bool = False) -
 
 
 def standings_sheet(summary: Summary) -> Sheet:
-    """Every model, metric and method in one long table, with numbers in full."""
+    """Every model, metric and method in one long table, with numbers in full; empty ones of what is not compared."""
     columns = ("model", "metric", "method", "mean", "low", "high", "rank", "mean_rank", "images", "failed")
-    rows = [
-        (
-            *(comparison.model, comparison.metric, one.method),
-            *map(repr, (one.estimate.mean, one.estimate.low, one.estimate.high, one.rank)),
-            *map(repr, (comparison.mean_ranks[one.method], comparison.images, one.failed)),
-        )
-        for comparison in summary.comparisons
-        for one in comparison.standings
-    ]
+    rows = []
+    for comparison in summary.comparisons:
+        about = comparison.model, comparison.metric
+        for one in comparison.standings:
+            numbers = one.estimate.mean, one.estimate.low, one.estimate.high, one.rank
+            counts = comparison.mean_ranks[one.method], comparison.images, one.failed
+            rows.append((*about, one.method, *("" if each is None else repr(each) for each in (*numbers, *counts))))
+        rows += [(*about, method, *[""] * 6, repr(one.failed)) for method, one in comparison.absent.items()]
     return Sheet("Standings", columns, rows)
 
 
@@ -54,17 +55,26 @@ def _standings(comparison: Comparison) -> Sheet:
     below = in_words(comparison)
     if comparison.friedman is not None and comparison.critical_difference is not None:
         below.append(
-            f"Friedman's test that all are alike: p = {p_value(comparison.friedman)}. Mean ranks that differ by"
+            f"Friedman's test that all are alike: p {_relation(comparison.friedman)}. Mean ranks that differ by"
             f" {comparison.critical_difference:.2f} or more differ at 5 % (Nemenyi)."
         )
-    below += [f"`{method}` has no score: {error}" for method, error in comparison.absent.items()]
+    below += [_absence(method, one) for method, one in comparison.absent.items() if one.error]
+    images = (
+        comparison.scored if comparison.images == comparison.scored else f"{comparison.images} of {comparison.scored}"
+    )
     return Sheet(
-        f"{comparison.model}: {comparison.metric} ({direction} is better), {comparison.images} images",
+        f"{comparison.model}: {comparison.metric} ({direction} is better), {images} images",
         ("method", "mean", "95 % interval", "rank", "mean rank", "failed"),
         rows,
         _NUMBERS,
         below,
     )
+
+
+def _absence(method: str, absent: Absent) -> str:
+    if not absent.scored:
+        return f"`{method}` has no score: {absent.error}"
+    return f"`{method}` has {absent.scored} scores, and failed on {absent.failed} images, most often: {absent.error}"
 
 
 def _pairs(comparison: Comparison) -> Sheet:
@@ -73,7 +83,8 @@ def _pairs(comparison: Comparison) -> Sheet:
             pair.better,
             pair.worse,
             f"{pair.difference.mean:+.4f}",
-            f"{pair.difference.low:+.4f} to {pair.difference.high:+.4f}",
+            interval(pair.difference, "+"),
+            f"{pair.ranks:+.2f}",
             p_value(pair.p),
             "yes" if pair.supported else "no",
         )
@@ -81,7 +92,7 @@ def _pairs(comparison: Comparison) -> Sheet:
     ]
     return Sheet(
         f"{comparison.model}: {comparison.metric}, pairs of methods",
-        ("better", "worse", "difference", "95 % interval", "p (Holm)", "supported"),
+        ("better", "worse", "difference", "95 % interval", "ranks", "p (Holm)", "supported"),
         rows,
         _NUMBERS,
     )
@@ -123,24 +134,25 @@ def _failures(summary: Summary) -> Iterator[Sheet]:
     if summary.errors:
         rows = [(str(count), error) for error, count in summary.errors.items()]
         yield Sheet("Rows with an error", ("rows", "error"), rows, frozenset({"rows"}))
-    left_out = [
-        (subject.model, name, reason)
-        for subject in summary.run.manifest.subjects
-        for name, reason in subject.left_out.items()
-    ] + [("", name, reason) for name, reason in summary.run.manifest.left_out.items()]
-    if left_out:
-        yield Sheet("Left out of all", ("model", "name", "reason"), left_out)
+    if summary.left_out:
+        yield Sheet("Left out of all", ("model", "name", "reason"), summary.left_out)
     unfinished = summary.images - summary.finished
     said = [f"{unfinished} of {summary.images} images are still to do."] * bool(unfinished) + [*summary.notes]
     if said:
         yield Sheet("Notes", (), (), below=said)
 
 
-def interval(estimate: Estimate) -> str:
-    """An interval of scores."""
-    return f"{estimate.low:.4f} to {estimate.high:.4f}"
+def interval(estimate: Estimate, sign: str = "-") -> str:
+    """An interval of scores, or nothing where there is none; `+` for signs of positive numbers too."""
+    if estimate.low is None or estimate.high is None:
+        return ""
+    return f"{estimate.low:{sign}.4f} to {estimate.high:{sign}.4f}"
 
 
 def p_value(p: float) -> str:
     """A p value, to two digits, or as below a thousandth."""
     return f"{p:.2g}" if p >= 0.001 else "< 0.001"
+
+
+def _relation(p: float) -> str:
+    return f"= {p_value(p)}" if p >= 0.001 else p_value(p)

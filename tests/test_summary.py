@@ -1,0 +1,236 @@
+"""What a run's rows come to, and how it is written: parts that were written by hand, whose numbers are known."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from markdown_it import MarkdownIt
+from PIL import Image
+from rich.console import Console
+from typer.testing import CliRunner
+
+from xai_core.benchmark import Run, bootstrap
+from xai_core.benchmark.manifest import Manifest, Subject
+from xai_core.benchmark.rows import Row, encode_rows
+from xai_core.benchmark.store import Part
+from xai_core.benchmark.summary import in_words, summarise
+from xai_core.cli import app
+from xai_core.cli.console import Rate, progress, sheet_table
+from xai_core.report.critical_difference import critical_difference_picture
+from xai_core.report.sheets import Sheet, latex, markdown
+from xai_core.report.summary_sheets import summary_sheets
+
+NAMES = ["grad-cam:layer=blocks.4|x", "smoothed(grad-cam):flip=false", "__init__<b>*a*[b](c)~d~$e$\\f&lt;", "`tick`"]
+ODD = Sheet("model|a: *metric*", ("method", "mean"), [(name, "-1") for name in NAMES], frozenset({"mean"}))
+
+
+def written(
+    path: Path, scores: np.ndarray, methods: Sequence[str], models: int = 1, metrics: Sequence[str] = ("drop",)
+) -> Run:
+    """A run of four images a part, with these scores [N,methods] at each metric; NaN is a failure."""
+    subjects = tuple(Subject(f"model-{i}", "0" * 64, tuple(methods), {"rollout": "no tokens"}) for i in range(models))
+    run = Run(
+        path,
+        Manifest(
+            subjects=subjects,
+            data="folder:photos",
+            images=len(scores),
+            metrics=dict.fromkeys(metrics, True),
+            left_out={"pointing": "no masks"},
+            protocol=None,
+            target="predicted",
+            seed=0,
+            precision="fp32",
+            batch=4,
+            shard=4,
+            maps=False,
+            device="cpu",
+            versions={"xai-core": "0"},
+        ),
+    )
+    path.mkdir()
+    (path / "manifest.json").write_text(run.manifest.json())
+    for shard in run.shards:
+        rows = [
+            row(subjects[shard.subject].model, index, method, metric, float(scores[index, place]))
+            for index in range(shard.start, shard.stop)
+            for place, method in enumerate(methods)
+            for metric in metrics
+        ]
+        run.write(Part(shard, encode_rows(rows)))
+    return run
+
+
+def row(model: str, index: int, method: str, metric: str, score: float) -> Row:
+    about = model, "folder:photos", index, f"{index}.jpg", None, method, metric
+    if np.isnan(score):
+        return Row(*about, error="ValueError: odd" if index else "OSError: first")
+    return Row(*about, score=score, forwards=3, seconds=float(index + 1), memory=index)
+
+
+@pytest.fixture
+def flaky(tmp_path: Path) -> Run:
+    """Ten images; a method that has a score for one of them, and one for none."""
+    scores = np.array([0, 2, 4, 0, 0]) + np.random.default_rng(0).normal(size=(10, 5))
+    scores[2:, 3], scores[0, 3], scores[:, 4] = np.nan, np.nan, np.nan
+    return written(tmp_path / "run", scores, ["one", "two", "three", "flaky", "never"])
+
+
+def reported(run: Run, *options: str) -> str:
+    result = CliRunner(env={"COLUMNS": "100"}).invoke(app, ["report", str(run.path), *options])
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_rows_become_numbers_part_by_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = np.random.default_rng(1).normal(size=(10, 3))
+    scores[[0, 5], 1] = np.nan
+    run = written(tmp_path / "run", scores, ["a", "b", "c"], models=2, metrics=("drop", "rise"))
+    monkeypatch.setattr(Run, "rows", lambda run: pytest.fail("all rows at once"))
+    summary = summarise(run)
+    assert [(one.model, one.metric) for one in summary.comparisons] == [
+        (model, metric) for model in ("model-0", "model-1") for metric in ("drop", "rise")
+    ]
+    kept = ~np.isnan(scores[:, 1])
+    for comparison in summary.comparisons:
+        assert comparison.images == 8
+        found = {one.method: (one.estimate.mean, one.failed) for one in comparison.standings}
+        assert found == {
+            "a": (pytest.approx(scores[kept, 0].mean()), 0),
+            "b": (pytest.approx(scores[kept, 1].mean()), 2),
+            "c": (pytest.approx(scores[kept, 2].mean()), 0),
+        }
+    assert summary.errors == {"OSError: first": 4, "ValueError: odd": 4}
+    costs = {(one.model, one.method): (one.forwards, one.seconds, one.memory) for one in summary.costs}
+    assert costs["model-1", "a"] == (3, 5.5, 9)
+    assert costs["model-1", "b"] == (3, np.median([2, 3, 4, 5, 7, 8, 9, 10]), 9)
+    assert len(costs) == 6
+
+
+def test_images_are_drawn_once_for_all_models_and_metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+    one = bootstrap._resampled
+    monkeypatch.setattr(bootstrap, "_resampled", lambda table: drawn.append(table.shape) or one(table))
+    scores = np.random.default_rng(2).normal(size=(9, 3))
+    summarise(written(tmp_path / "run", scores, ["a", "b", "c"], models=2, metrics=("drop", "rise")))
+    assert drawn == [(9, 2 * 2 * 3)]
+
+
+def test_a_flaky_method_leaves_the_others_their_images(flaky: Run) -> None:
+    [comparison] = summarise(flaky).comparisons
+    assert comparison.images == 10
+    assert [one.method for one in comparison.standings] == ["three", "two", "one"]
+    said = " ".join(reported(flaky).split())
+    assert "`flaky` has 1 scores, and failed on 9 images, most often: ValueError: odd" in said
+    assert "`never` has no score: ValueError: odd" in said
+
+
+def test_csv_has_every_method(flaky: Run) -> None:
+    rows = {one["method"]: one for one in csv.DictReader(io.StringIO(reported(flaky, "--format", "csv")))}
+    assert {*rows} == {"one", "two", "three", "flaky", "never"}
+    numbers = ("mean", "low", "high", "rank", "mean_rank", "images")
+    assert rows["one"]["images"] == "10"
+    for method, failed in (("flaky", "9"), ("never", "10")):
+        assert [rows[method][name] for name in numbers] == [""] * 6
+        assert rows[method]["failed"] == failed
+
+
+def test_json_has_everything(flaky: Run) -> None:
+    said = json.loads(reported(flaky, "--format", "json"))
+    [summed], [comparison] = summarise(flaky).comparisons, said["comparisons"]
+    assert [pair["supported"] for pair in comparison["pairs"]] == [pair.supported for pair in summed.pairs]
+    assert comparison["sentences"] == in_words(summed)
+    assert comparison["absent"]["flaky"] == {"scored": 1, "failed": 9, "error": "ValueError: odd"}
+    assert said["manifest"] == json.loads((flaky.path / "manifest.json").read_text())
+    assert said["left_out"] == [
+        {"model": "model-0", "name": "rollout", "reason": "no tokens"},
+        {"model": "", "name": "pointing", "reason": "no masks"},
+    ]
+
+
+def test_one_image_has_no_interval(tmp_path: Path) -> None:
+    run = written(tmp_path / "run", np.array([[1.0, 2.0]]), ["a", "b"])
+    [first, _] = csv.DictReader(io.StringIO(reported(run, "--format", "csv")))
+    assert (first["mean"], first["low"], first["high"]) == ("2.0", "", "")
+    assert "| b | 2.0000 |  | 1 |" in reported(run, "--format", "markdown", "--pairs")
+
+
+def test_a_run_without_rows_is_said_to_have_none(tmp_path: Path) -> None:
+    run = written(tmp_path / "run", np.zeros((0, 2)), ["a", "b"])
+    said = reported(run)
+    assert "No method has a score at drop." in said
+    assert "None" not in said
+
+
+def cells(text: str) -> Iterator[str]:
+    """The text of a Markdown table's cells and of headings, as it is shown; what is not text comes with its kind."""
+    for token in MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(text):
+        if token.type == "inline":
+            shown = (
+                part.content if part.type in ("text", "text_special") else part.type for part in token.children or ()
+            )
+            yield "".join(shown)
+
+
+def test_names_are_what_they_are_in_markdown() -> None:
+    title, *shown = cells(markdown([ODD]))
+    assert title == ODD.title
+    assert shown == ["method", "mean", *(cell for each in ODD.rows for cell in each)]
+
+
+def test_sentences_in_markdown_keep_code_and_nothing_else() -> None:
+    sheet = Sheet("title", (), (), below=["`a|b*c*` has no score: <b> __init__ *x*"])
+    [_, inline] = [one for one in MarkdownIt("commonmark").parse(markdown([sheet])) if one.type == "inline"]
+    parts = inline.children or []
+    assert {part.type for part in parts} <= {"code_inline", "text", "text_special"}
+    assert [part.content for part in parts if part.type == "code_inline"] == ["a|b*c*"]
+    assert "".join(part.content for part in parts) == "a|b*c* has no score: <b> __init__ *x*"
+
+
+def test_names_are_what_they_are_in_latex() -> None:
+    sheet = Sheet("title", ("method", "p"), [("grad-cam:layer=blocks.4|x", "< 0.001"), ("[a]*", "5 %")])
+    text = latex([sheet])
+    assert r"grad-cam:layer=blocks.4\textbar{}x & \textless{} 0.001 \\" in text
+    assert r"{[}a{]}{*} & 5 \% \\" in text  # a row's end takes a bare bracket or star after it as its own
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_names_are_whole_in_the_terminal(width: int) -> None:
+    text = Console(width=width, file=io.StringIO(), record=True)
+    sheet = Sheet("title", ("method", "mean"), [(name * 3, "-0.1234") for name in NAMES], frozenset({"mean"}))
+    text.print(sheet_table(sheet))
+    shown = "".join(text.export_text().split()).replace("-0.1234", "")
+    for name in NAMES:
+        assert name * 3 in shown
+
+
+def test_the_picture_has_room_for_long_names(tmp_path: Path) -> None:
+    """Its line of ranks is as wide, however long the names are, and a dollar is no formula."""
+    scores = np.random.default_rng(3).normal(size=(12, 4))
+    names = ["grad-cam:layer=model.blocks.11.norm1$x^$" * 3, "b", "c", "d"]
+    [comparison] = summarise(written(tmp_path / "run", scores, names)).comparisons
+    with Image.open(io.BytesIO(critical_difference_picture(comparison))) as picture:
+        dark = np.asarray(picture.convert("L")) < 160
+    runs = [len(one) for line in dark for one in "".join("#" if on else " " for on in line).split()]
+    assert max(runs) > 850
+
+
+def test_summaries_are_the_same_again(flaky: Run) -> None:
+    assert reported(flaky, "--format", "json") == reported(flaky, "--format", "json")
+    assert summary_sheets(summarise(flaky), pairs=True) == summary_sheets(summarise(flaky), pairs=True)
+
+
+def test_slow_work_has_a_rate_and_a_time_left() -> None:
+    """Parts of sixteen images that take forty seconds each."""
+    bars, now = progress(rate=True), [0.0]
+    bars.get_time = lambda: now[0]  # type: ignore[method-assign]
+    task = bars.add_task("model", total=160)
+    for _ in range(5):
+        now[0] += 40
+        bars.advance(task, 16)
+    assert Rate().render(bars.tasks[0]).plain == "24.0/min"
+    assert bars.tasks[0].time_remaining == 200
