@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -35,39 +36,64 @@ def work(out: Path, **options: Any) -> xai.Run:
     return xai.benchmark(loaded(Counted()), Speckles(48), out=out, device="cpu", shard=4, **SETTINGS, **options)
 
 
-def actors() -> list[int]:
-    """The processes that hold a model."""
-    found = []
+def actors(cluster: int) -> set[int]:
+    """The processes of a cluster that hold a model."""
+    parents, holding = {}, set()
     for folder in Path("/proc").iterdir():
-        if folder.name.isdigit() and b"MapWorker" in (folder / "cmdline").read_bytes():
-            found.append(int(folder.name))
-    return found
+        if folder.name.isdigit():
+            try:
+                parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+                if b"MapWorker" in (folder / "cmdline").read_bytes():
+                    holding.add(int(folder.name))
+            except OSError:  # it has ended
+                pass
+
+    def ancestors(process: int) -> set[int]:
+        return {process, *ancestors(parents[process])} if process in parents else {process}
+
+    return {process for process in holding if cluster in ancestors(process)}
 
 
 class Killer:
-    """Kills an actor once the first part is there."""
+    """Kills one of the run's own actors once the first part is there."""
 
-    def __init__(self) -> None:
-        self.killed = 0
+    def __init__(self, cluster: int) -> None:
+        self.cluster, self.killed = cluster, 0
+        self.others: set[int] = set()
 
     def __call__(self, run: xai.Run, part: Any) -> None:
-        if part is not None and not self.killed and run.missing:
-            os.kill(min(actors()), signal.SIGKILL)
+        if part is None:
+            self.others = actors(self.cluster)
+        elif not self.killed and run.missing:
+            os.kill(min(actors(self.cluster) - self.others), signal.SIGKILL)
             self.killed += 1
 
 
+def parts(out: Path) -> int:
+    """How many parts are there."""
+    return len([*out.glob("rows/*.parquet")])
+
+
 def attempt(out: Path, address: str, seconds: float) -> bool:
-    """Work for so many seconds in a process of its own, and be killed; whether it was through before."""
-    child = os.fork()
+    """Work in a process of its own until there is a part more, and so many seconds, and be killed; whether it was
+    through before.
+    """
+    before, child = parts(out), os.fork()
     if not child:
         try:
             work(out, engine="ray", workers=2, address=address)
-        finally:
-            os._exit(0)
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if os.waitpid(child, os.WNOHANG)[0]:
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    end = None
+    while end is None or time.monotonic() < end:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            assert status == 0, "the benchmark failed"
             return True
+        if end is None and parts(out) > before:
+            end = time.monotonic() + seconds
         time.sleep(0.01)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
@@ -86,13 +112,15 @@ def main() -> None:
     assert cluster.stdout
     address = cluster.stdout.readline().strip()
     killed = 0
-    while killed < kills and not attempt(out / "killed", address, random.uniform(2, 12)):
+    while killed < kills and not attempt(out / "killed", address, random.uniform(0, 1)):
         killed += 1
-    killer = Killer()
+    assert parts(out / "killed") < 12
+    killer = Killer(cluster.pid)
+    on_cluster = {"engine": "ray", "workers": 2, "address": address}
     runs = {
-        "killed": work(out / "killed", engine="ray", workers=2, address=address),
-        "actor": work(out / "actor", engine="ray", workers=2, progress=killer),
-        "whole": work(out / "whole", engine="ray", workers=2),
+        "killed": work(out / "killed", **on_cluster),
+        "actor": work(out / "actor", progress=killer, **on_cluster),
+        "whole": work(out / "whole", **on_cluster),
     }
     said = {name: same(run, local) and run.manifest.hash == local.manifest.hash for name, run in runs.items()}
     cluster.communicate("\n")

@@ -1,9 +1,13 @@
 """The benchmark: every number is that of the engine, computed once, and what fails costs its own rows."""
 
 import json
+import pickle
 import subprocess
 import sys
+import threading
 import time
+import types
+import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,17 +18,30 @@ import pyarrow as pa
 import pytest
 import torch
 from filelock import FileLock
+from PIL import Image
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
 import xai_core as xai
 from conftest import SmallCNN, settled
-from xai_core.benchmark.manifest import weights_hash
+from xai_core.benchmark import on_ray, preparation
+from xai_core.benchmark.manifest import Manifest, weights_hash
+from xai_core.benchmark.preparation import prepare
 from xai_core.benchmark.protocols import PROTOCOLS
+from xai_core.benchmark.settings import Settings
 from xai_core.benchmark.store import Part
 from xai_core.benchmark.summary import summarise
 from xai_core.cli import app
-from xai_core.errors import EmptyBatchError, FileError, ImageFileError, OptionError, UnknownMetricError
+from xai_core.errors import (
+    CheckpointError,
+    DeviceError,
+    EmptyBatchError,
+    FileError,
+    ImageFileError,
+    OptionError,
+    UnknownMetricError,
+)
+from xai_core.registry import Entry, registry
 
 TWO = ["deletion:steps=4", "insertion:steps=4"]
 
@@ -40,6 +57,7 @@ class Speckles:
     sizes: tuple[tuple[int, int], ...] = ()
     masked: tuple[int, ...] = ()
     nan: tuple[int, ...] = ()
+    seed: int = 0
 
     def __len__(self) -> int:
         return self.count
@@ -48,7 +66,7 @@ class Speckles:
         if index in self.broken:
             raise ImageFileError(f"speckle-{index}.png is truncated")
         size = dict(self.sizes).get(index, self.size)
-        image = torch.rand(3, size, size, generator=torch.Generator().manual_seed(index))
+        image = torch.rand(3, size, size, generator=torch.Generator().manual_seed(index + 1000 * self.seed))
         if index in self.nan:
             image[0, 0, 0] = torch.nan
         mask = None
@@ -107,6 +125,15 @@ class Breaking(xai.Explainer):
         return captured.activation().mean(1)
 
 
+class Tuned(Breaking):
+    """Has an option that can be any object."""
+
+    name = "tuned"
+
+    def __init__(self, how: object = None) -> None:
+        self.how = how
+
+
 class Picky(Brightness):
     """Raises where there is more than one image."""
 
@@ -123,10 +150,9 @@ def loaded(model: nn.Module | None = None) -> xai.LoadedModel:
 
 
 def run(out: Path, data: xai.Dataset | None = None, model: nn.Module | None = None, **options: Any) -> xai.Run:
-    given = {"methods": ["grad-cam", "eigen-cam"], "metrics": TWO, "floors": False, "batch": 4, "shard": 6}
-    return xai.benchmark(
-        loaded(model), Speckles() if data is None else data, out=out, device="cpu", **{**given, **options}
-    )
+    given = {"models": loaded(model), "data": Speckles() if data is None else data, "device": "cpu"}
+    given |= {"methods": ["grad-cam", "eigen-cam"], "metrics": TWO, "floors": False, "batch": 4, "shard": 6}
+    return xai.benchmark(out=out, **{**given, **options})
 
 
 def by_key(table: pa.Table) -> Mapping[tuple[str, str, str], Mapping[str, Any]]:
@@ -211,10 +237,12 @@ def test_what_is_finished_is_not_computed_again(tmp_path: Path) -> None:
     resumed = run(tmp_path / "run", model=model, progress=lambda going, part: calls.append(len(going.missing)))
     assert calls == [2, 1, 1, 0]
     assert same(resumed, undisturbed)
-    passes, model.forwards = model.forwards, []
+    # Four images are left: the probe, the pass, the ends of the curves (image, zero; blurred), which methods share, and
+    # three points between for each method and metric.
+    assert sorted(model.forwards) == [1, 4, *(3 * [4]), *(2 * 2 * [3 * 4])]
+    model.forwards = []
     run(tmp_path / "run", model=model)
     assert model.forwards == []
-    assert passes.count(4) <= 3 * 4  # one batch of four images, twice three points and the pass
 
 
 def test_a_reader_sees_an_unfinished_run(tmp_path: Path) -> None:
@@ -234,8 +262,10 @@ def test_a_reader_sees_an_unfinished_run(tmp_path: Path) -> None:
     [
         ({"batch": 2}, "batch: 4, now 2"),
         ({"seed": 1}, "seed: 0, now 1"),
-        ({"metrics": ["deletion:steps=5"]}, "metrics.deletion:steps=5: absent, now False"),
+        ({"metrics": ["deletion:steps=5"]}, r"metrics\[0\]\.metric: deletion:steps=4, now deletion:steps=5"),
+        ({"metrics": [*reversed(TWO)]}, r"metrics\[0\]\.metric: deletion:steps=4, now insertion:steps=4"),
         ({"data": Speckles(9)}, "images: 10, now 9"),
+        ({"data": Speckles(10, seed=1)}, "data_content: [0-9a-f]{64}, now [0-9a-f]{64}"),
         ({"methods": ["grad-cam"]}, "methods: grad-cam, eigen-cam, now grad-cam"),
         ({"target": "label"}, "target: predicted, now label"),
     ],
@@ -314,7 +344,7 @@ def test_images_that_cannot_be_read_or_explained_cost_their_own_rows(tmp_path: P
             number = row["index"]
             assert row["error"] == f"ImageFileError: speckle-{number}.png is truncated"
         elif image == "speckle-2":
-            assert row["error"].startswith("NonFiniteInputError: images [0] of the batch hold NaN")
+            assert row["error"].startswith("NonFiniteInputError: the image holds NaN or infinity")
         else:
             assert row["score"] == pytest.approx(whole[image, method, metric]["score"], abs=1e-6)
 
@@ -358,11 +388,15 @@ def test_the_truth_is_asked_for_where_it_is_known(tmp_path: Path) -> None:
 
 
 class Crowded(Counted):
-    """Runs out of memory above two images."""
+    """Runs out of memory above so many images."""
+
+    def __init__(self, most: int = 2, error: Exception | None = None) -> None:
+        super().__init__()
+        self.most, self.error = most, error or torch.OutOfMemoryError("CUDA out of memory")
 
     def forward(self, x: Tensor) -> Tensor:
-        if len(x) > 2:
-            raise torch.OutOfMemoryError("CUDA out of memory")
+        if len(x) > self.most:
+            raise self.error
         return super().forward(x)
 
 
@@ -431,8 +465,11 @@ def test_the_manifest_says_what_the_numbers_depend_on(tmp_path: Path) -> None:
     found = run(tmp_path / "run")
     said = json.loads((tmp_path / "run" / "manifest.json").read_text())
     assert said["subjects"][0]["weights"] == weights_hash(Counted())
-    assert {"xai-core", "torch", "xai-cam", "xai-faithfulness"} <= {*said["versions"]}
-    assert said["metrics"] == {"deletion:steps=4": False, "insertion:steps=4": True}
+    assert {"xai-core", "torch", "torchvision", "timm", "Pillow", "xai-cam", "xai-faithfulness"} <= {*said["versions"]}
+    assert said["metrics"] == [
+        {"metric": "deletion:steps=4", "higher_is_better": False},
+        {"metric": "insertion:steps=4", "higher_is_better": True},
+    ]
     assert (said["device"], said["precision"], said["images"]) == ("cpu", "fp32", 10)
     assert xai.Run.read(tmp_path / "run").manifest.hash == found.manifest.hash
     assert len(found.manifest.hash) == 64
@@ -452,6 +489,20 @@ def test_the_manifest_says_what_the_numbers_depend_on(tmp_path: Path) -> None:
         ({"workers": 0}, OptionError, "workers=0"),
         ({"engine": "spark"}, OptionError, "engine='spark' is not one of local, ray"),
         ({"bach": 3}, OptionError, "bach"),
+        ({"workers": "two"}, OptionError, "workers='two'"),
+        ({"methods": [1]}, OptionError, "methods: expected a spec or Explainer, got int 1"),
+        ({"methods": 1}, OptionError, "methods: expected a spec or Explainer, got int 1"),
+        ({"models": Counted()}, OptionError, r"models: expected .*, got Counted .*LoadedModel\(model, preprocess"),
+        ({"models": nn.Sequential(nn.Flatten())}, OptionError, "models: expected .*, got Sequential"),
+        ({"models": [loaded(), loaded()]}, OptionError, "two models are called 'counted'"),
+        ({"methods": [Breaking(), Breaking()]}, OptionError, "are called 'breaking'"),
+        ({"metrics": [Brightness(), Brightness()]}, OptionError, "are called 'brightness'"),
+        ({"methods": [Tuned(object())]}, OptionError, "its place in memory"),
+        ({"without": ["gradcam"]}, OptionError, "without='gradcam' is neither.*did you mean 'grad-cam'"),
+        ({"metrics": "all", "without": xai.list_metrics()}, OptionError, "no metric is left"),
+        ({"methods": "all", "without": xai.list_explainers(), "floors": True}, OptionError, "no method is left"),
+        ({"device": "gpu"}, OptionError, "device='gpu' cannot be used .*; expected such as cpu or cuda"),
+        ({"device": "cuda:99"}, OptionError, "device='cuda:99' cannot be used"),
         ({"data": Speckles(0)}, EmptyBatchError, "no image"),
         ({"data": Speckles(2, broken=(0, 1))}, EmptyBatchError, r"speckle-0\.png is truncated"),
     ],
@@ -470,6 +521,336 @@ def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text("{}")
     with pytest.raises(FileError, match="is not a manifest"):
         xai.Run.read(tmp_path)
+
+
+def prepared(data: xai.Dataset | None = None, **options: Any) -> Manifest:
+    """What a run would be of, without the run."""
+    given = {"models": (loaded(),), "data": data or Speckles(2), "metrics": (Brightness(),), **options}
+    return prepare(Settings(**given), torch.device("cpu"), torch.device("cpu")).manifest
+
+
+def test_names_that_are_given_twice_are_one() -> None:
+    model = loaded()
+    manifest = prepared(models=(model, model), methods=("grad-cam", "grad-cam"), metrics=("deletion", "deletion"))
+    [subject] = manifest.subjects
+    assert subject.methods == ("grad-cam", "random", "center", "edges")
+    assert [*manifest.metrics] == ["deletion"]
+
+
+def test_a_photo_that_joins_a_folder_is_another_manifest(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in ("b", "c"):
+        Image.new("RGB", (8, 8)).save(photos / f"{name}.png")
+    spec = f"folder:{photos}"
+    before = prepared(spec, methods=("grad-cam",), limit=2)
+    Image.new("RGB", (8, 8)).save(photos / "d.png")
+    assert prepared(spec, methods=("grad-cam",), limit=2) == before
+    Image.new("RGB", (8, 8)).save(photos / "a.png")
+    [difference] = before.differences(prepared(spec, methods=("grad-cam",), limit=2))
+    assert difference.startswith("data_content: ")
+
+
+@dataclass(frozen=True)
+class Odd:
+    """Samples that break what a sample promises, each in its own way, between two that do not."""
+
+    def __len__(self) -> int:
+        return 6
+
+    def __getitem__(self, index: int, /) -> xai.Sample:
+        image, mask = Speckles()[index].image, torch.ones(32, 32, dtype=torch.bool)
+        odd: dict[int, dict[str, Any]] = {
+            1: {"mask": mask.numpy()},
+            2: {"boxes": [[0, 0, 9, 9]]},
+            3: {"target": "cat", "mask": mask},
+            4: {"image": torch.zeros(0), "mask": mask},
+        }
+        return xai.Sample(**{"image": image, "id": index, **odd.get(index, {"mask": mask})})
+
+
+def test_samples_that_break_their_promise_cost_their_own_rows(tmp_path: Path) -> None:
+    def preprocess(image: Any) -> Any:
+        return image if image.numel() else None
+
+    model = xai.LoadedModel(Counted(), preprocess, restore=lambda image: image, spec="counted")
+    rows = by_key(
+        run(tmp_path / "run", Odd(), models=model, methods="grad-cam", metrics=[Brightness(), Inside()]).rows()
+    )
+    errors = {(image, metric): row["error"] for (image, _, metric), row in rows.items()}
+    assert all(errors[image, metric] is None for image in "05" for metric in ("brightness", "inside"))
+    assert all(errors[image, "brightness"] is None and "Error: " in errors[image, "inside"] for image in "12")
+    assert errors["3", "brightness"].startswith("TypeError: 'str' object cannot be interpreted as an integer")
+    assert errors["4", "inside"] == "InputTypeError: preprocess gave a NoneType; expected a tensor [C,h,w]"
+
+
+class Crooked(Brightness):
+    """Gives a curve of the wrong shape."""
+
+    name = "crooked"
+
+    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
+        return xai.Score(saliency.values.mean((1, 2)), True, torch.zeros(1, 4), torch.zeros(5))
+
+
+def test_a_curve_of_the_wrong_shape_costs_its_own_rows(tmp_path: Path) -> None:
+    rows = by_key(run(tmp_path / "run", Speckles(2), metrics=[Crooked(), Brightness()]).rows())
+    for (_, _, metric), row in rows.items():
+        assert (row["error"] is None) == (metric == "brightness")
+        assert metric == "brightness" or "must give a curve [B,S] with fractions [S]" in row["error"]
+
+
+class Fussy(Breaking):
+    """Cannot be made without being told."""
+
+    name = "fussy"
+
+    def __init__(self, how: str) -> None:
+        self.how = how
+
+
+class Faulty(Breaking):
+    """Looks for what no model has."""
+
+    name = "faulty"
+
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+        raise KeyError("layer9")
+
+
+class Unmade(Brightness):
+    """Cannot be made without being told."""
+
+    name = "unmade"
+
+    def __init__(self, how: str) -> None:
+        self.how = how
+
+
+def test_all_leaves_out_what_cannot_be_made_or_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    [plugin, *_] = registry().plugins
+    for kind, made_by in (("explainers", Fussy), ("explainers", Faulty), ("metrics", Unmade)):
+        monkeypatch.setitem(registry().entries[kind], made_by.name, Entry(made_by.name, made_by, plugin))
+    manifest = prepared(Speckles(3, nan=(0,)), methods=("all",), metrics=("all",))
+    [subject] = manifest.subjects
+    assert {"grad-cam", "score-cam"} <= {*subject.methods}
+    assert "missing a required argument: 'how'" in subject.left_out["fussy"]
+    assert subject.left_out["faulty"] == "KeyError: 'layer9'"
+    assert "missing a required argument: 'how'" in manifest.left_out["unmade"]
+    assert "unmade" not in prepared(metrics=("all",), methods=("grad-cam",), without=("unmade",)).left_out
+    with pytest.raises(EmptyBatchError, match="none of the first 2 images goes through counted: NonFiniteInputError"):
+        prepared(Speckles(2, nan=(0, 1)), methods=("all",))
+
+
+def test_what_a_kill_leaves_of_the_manifest_is_no_other_file(tmp_path: Path) -> None:
+    (tmp_path / ".manifest.json.123").write_text("{")
+    (tmp_path / ".lock").touch()
+    run(tmp_path, Speckles(2), methods="grad-cam", metrics=Brightness())
+    (tmp_path / "rows" / ".000-000000000.parquet.77").write_text("PAR")
+    (tmp_path / ".notes").write_text("mine")
+    (tmp_path / "rows" / ".000-000000000.parquet.mine").write_text("mine")
+    run(tmp_path, Speckles(2), methods="grad-cam", metrics=Brightness())
+    left = sorted(path.name for path in tmp_path.rglob(".*"))
+    assert left == [".000-000000000.parquet.mine", ".lock", ".notes"]
+
+
+def test_out_of_memory_is_of_its_shard_and_holds_to_what_it_says(tmp_path: Path) -> None:
+    model = Crowded(most=3)
+    found = run(tmp_path / "run", model=model, methods="grad-cam", metrics=Brightness(), batch=5, shard=5)
+    assert found.notes() == ["out of memory: counted goes on with 2 images at once, not 5"]
+    assert [count for count in model.forwards if count > 1] == 2 * [2, 2]  # and one more; the same for each shard
+
+
+class Greedy(Brightness):
+    """Runs out of memory of the CPU above two images."""
+
+    name = "greedy"
+
+    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
+        if len(saliency.values) > 2:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes.")
+        return super().evaluate(evaluation, saliency)
+
+
+def test_out_of_memory_while_scoring_halves_too(tmp_path: Path) -> None:
+    found = run(tmp_path / "run", Speckles(4), metrics=Greedy())
+    assert found.notes() == ["out of memory: counted goes on with 2 images at once, not 4"]
+    assert not summarise(found).errors
+
+
+def test_perturbed_images_are_fewer_where_the_cpu_has_no_memory() -> None:
+    model = Crowded(most=6, error=RuntimeError("DefaultCPUAllocator: can't allocate memory"))
+    engine, images = xai.Engine(model), torch.stack([Speckles()[index].image for index in range(4)])
+    scores = engine.evaluate(images, engine.explain(images, "grad-cam"), TWO)["grad-cam"]
+    assert scores[TWO[0]].curve is not None
+    assert max(model.forwards) <= 6
+
+
+def test_a_method_that_does_not_suit_leaves_the_pass_to_the_others(tmp_path: Path) -> None:
+    model = Counted()
+    methods = ["rollout", "grad-cam", "hires-cam", "eigen-cam", "layer-cam"]
+    found = run(tmp_path / "run", model=model, methods=methods, metrics=Brightness())
+    assert [count for count in model.forwards if count > 1] == [4, 2, 4]
+    assert {row["method"] for row in found.rows().to_pylist() if row["error"]} == {"rollout"}
+
+
+class Doomed(Brightness):
+    """Its device fails."""
+
+    name = "doomed"
+    error: ClassVar[Exception | None] = RuntimeError("CUDA error: unspecified launch failure")
+
+    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
+        if self.error:
+            raise self.error
+        return super().evaluate(evaluation, saliency)
+
+
+def test_a_device_that_fails_ends_the_run_with_the_shard_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(DeviceError, match="unspecified launch failure"):
+        run(tmp_path / "run", metrics=Doomed())
+    assert xai.Run.read(tmp_path / "run").finished == []
+    monkeypatch.setattr(Doomed, "error", None)
+    assert not summarise(run(tmp_path / "run", metrics=Doomed())).errors
+
+
+def test_parts_with_errors_are_done_again_where_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def some(self: Breaking, captured: xai.Captured) -> Tensor:
+        if (captured.images == Speckles()[7].image).all((1, 2, 3)).any():
+            raise RuntimeError("not now")
+        return captured.activation().mean(1)
+
+    monkeypatch.setattr(Breaking, "explain", some)
+    failed = run(tmp_path / "run", methods=Breaking(), metrics=Brightness())
+    assert summarise(failed).errors == {"RuntimeError: not now": 1}
+    monkeypatch.setattr(Breaking, "explain", lambda self, captured: captured.activation().mean(1))
+    model, missing = Counted(), []
+    assert summarise(run(tmp_path / "run", methods=Breaking(), metrics=Brightness())).errors
+    again = run(
+        tmp_path / "run",
+        model=model,
+        methods=Breaking(),
+        metrics=Brightness(),
+        retry_errors=True,
+        progress=lambda going, part: missing.append(len(going.missing)),
+    )
+    assert not summarise(again).errors
+    assert missing == [1, 0]
+    assert [count for count in model.forwards if count > 1] == [4]
+
+
+def test_weights_that_are_random_at_each_load_are_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(spec: str) -> xai.LoadedModel:
+        model = Counted()
+        torch.seed()
+        nn.init.uniform_(model.cnn.head.weight)
+        return loaded(model)
+
+    monkeypatch.setattr(preparation, "load_model", load)
+    with pytest.raises(CheckpointError, match=r"zoo:net was loaded again with other weights.*random at each load"):
+        run(tmp_path / "run", models="zoo:net")
+
+
+def test_one_model_is_held_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[weakref.ref[nn.Module]] = []
+
+    def load(spec: str) -> xai.LoadedModel:
+        assert not [model for model in held if model()]
+        model = Counted()
+        held.append(weakref.ref(model))
+        return loaded(model)
+
+    monkeypatch.setattr(preparation, "load_model", load)
+    run(tmp_path / "run", Speckles(2), models=["zoo:one", "zoo:two"], methods="grad-cam", metrics=Brightness())
+    assert len(held) == 4  # prepared, and worked with
+
+
+def test_seeds_reach_what_a_method_is_made_of() -> None:
+    [subject] = prepared(methods=("smoothed(ss-cam:n=2):flip=false",), floors=False, seed=7).subjects
+    assert subject.methods == ("smoothed(ss-cam:n=2,seed=7):flip=false",)
+
+
+def test_what_interrupts_a_run_stops_its_readers(tmp_path: Path) -> None:
+    def stop(going: xai.Run, part: Part | None) -> None:
+        if part is not None:
+            raise StopError
+
+    with pytest.raises(StopError) as raised:
+        run(tmp_path / "run", progress=stop)
+    assert raised.tb  # which would keep the parts, and so the threads, alive
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("reader")]
+
+
+@dataclass(frozen=True)
+class Alone(Speckles):
+    """Bears one reader at a time."""
+
+    busy: Any = None
+
+    def __getitem__(self, index: int, /) -> xai.Sample:
+        assert self.busy.acquire(blocking=False), "two threads at once"
+        time.sleep(0.005)
+        try:
+            return super().__getitem__(index)
+        finally:
+            self.busy.release()
+
+
+def test_data_given_as_an_object_is_read_by_one_thread_at_a_time(tmp_path: Path) -> None:
+    data = Alone(busy=threading.Lock())
+    assert not summarise(run(tmp_path / "run", data, methods="grad-cam", metrics=Brightness(), workers=4)).errors
+
+
+class FakeRay(types.ModuleType):
+    """Ray as far as it is seen before there is work, with no cluster behind it."""
+
+    def __init__(self, gpus: int = 0) -> None:
+        super().__init__("ray")
+        self.gpus, self.connected = gpus, 0
+        self.data = types.SimpleNamespace(DataContext=types.SimpleNamespace(get_current=types.SimpleNamespace))
+
+    def is_initialized(self) -> bool:
+        return False
+
+    def init(self, **options: Any) -> None:
+        if options["address"] == "nowhere":
+            raise ConnectionError("refused")
+        self.connected += 1
+
+    def shutdown(self) -> None:
+        self.connected -= 1
+
+    def cluster_resources(self) -> Mapping[str, float]:
+        return {"CPU": 2.0, "GPU": float(self.gpus)}
+
+    def put(self, given: Any) -> bytes:
+        return pickle.dumps(given)
+
+
+@pytest.mark.parametrize(
+    ("ray", "given", "said"),
+    [
+        (None, {}, r"pip install xai-core\[ray\]"),
+        (FakeRay(), {"address": "nowhere"}, "no Ray cluster at nowhere .*refused"),
+        (FakeRay(), {}, "cannot send models, data, methods or metrics .*lambda.*can be pickled"),
+        (FakeRay(), {"device": "cuda"}, "device='cuda' cannot be used with engine=ray; expected cpu, as the cluster"),
+        (FakeRay(1), {"device": "cuda:1"}, "device='cuda:1' cannot be used with engine=ray; expected cpu or cuda"),
+    ],
+)
+def test_ray_that_cannot_work_is_one_error_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ray: FakeRay | None, given: Mapping[str, Any], said: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    with pytest.raises(OptionError, match=said):
+        run(tmp_path / "run", engine="ray", **given)
+    assert not (tmp_path / "run").exists()
+    assert ray is None or not ray.connected
+
+
+def test_the_cluster_says_whether_there_are_gpus() -> None:
+    assert [on_ray.Cluster(FakeRay(gpus)).device(None).type for gpus in (0, 4)] == ["cpu", "cuda"]
 
 
 def resident() -> Iterator[int]:

@@ -165,9 +165,15 @@ def check_map(checks: Checks, saliency: Saliency, key: str) -> None:
 
 
 def check_score(checks: Checks, score: Score, name: str, batch: int) -> None:
-    """Require one finite number per image."""
+    """Require one finite number per image, and of a curve one at each fraction."""
     if score.values.shape != (batch,):
         raise MapShapeError(f"{name} must be one number per image, [{batch}]; it gave {list(score.values.shape)}")
+    if score.curve is not None or score.fractions is not None:
+        curve, fractions = ([] if one is None else list(one.shape) for one in (score.curve, score.fractions))
+        if len(fractions) != 1 or curve != [batch, *fractions]:
+            raise MapShapeError(
+                f"{name} must give a curve [B,S] with fractions [S] and B={batch}; it gave {curve} and {fractions}"
+            )
     checks.add(
         finite(score.values),
         lambda bad: NonFiniteOutputError(f"{name} is NaN or infinite for images {bad} of the batch"),

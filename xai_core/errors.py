@@ -113,6 +113,10 @@ class CheckpointError(XAIError, ValueError):
     """A checkpoint cannot be read, or does not fit the model."""
 
 
+class DeviceError(XAIError, RuntimeError):
+    """The GPU itself failed; nothing further can be computed in this process."""
+
+
 class PluginError(XAIError):
     """A plugin breaks the rules: a duplicate name, or a hook that does not exist."""
 

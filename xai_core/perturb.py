@@ -18,6 +18,14 @@ Baseline = str | Tensor
 BLUR_SIZE, BLUR_SIGMA = 11, 5.0
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out; on the CPU, and where not PyTorch's allocator asked for it, the message alone says so."""
+    said = ("can't allocate memory", "CUDA error: out of memory")
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and any(one in str(error) for one in said)
+    )
+
+
 class Scorer:
     """Scores images for the targets of a batch, in blocks that fit the memory budget, on the device.
 
@@ -95,8 +103,8 @@ class Scorer:
             part = slice(start, start + self.block)
             try:
                 output = self._run(images[part], of[part])
-            except torch.OutOfMemoryError:
-                if self.block == 1:
+            except (RuntimeError, MemoryError) as error:
+                if self.block == 1 or not out_of_memory(error):
                     raise
                 self._limit[0] //= 2
                 continue

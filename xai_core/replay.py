@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from xai_core.modes import Forward, explaining, substituting
 from xai_core.outputs import tensors_of, with_first_tensor
+from xai_core.perturb import out_of_memory
 
 
 class Replay:
@@ -54,9 +55,9 @@ class Replay:
                 try:
                     output = self._after_the_layer(activation, len(of))
                     self.alone = not any(tensor.is_meta for tensor in tensors_of(output))
-                except torch.OutOfMemoryError:
-                    raise
-                except (RuntimeError, TypeError, ValueError, IndexError):  # as a model does without values
+                except (RuntimeError, TypeError, ValueError, IndexError) as error:  # as a model does without values
+                    if out_of_memory(error):
+                        raise
                     self.alone = False
             return output if self.alone else self._substituted(activation, self._images[of], contextlib.ExitStack())
 

@@ -1,6 +1,6 @@
 """Works through shards in this process."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from itertools import pairwise
 
 from xai_core.benchmark.preparation import Given
@@ -8,7 +8,7 @@ from xai_core.benchmark.store import Part, Shard
 from xai_core.benchmark.worker import Worker
 
 
-def work_through(given: Given, shards: Sequence[Shard]) -> Iterator[Part]:
+def work_through(given: Given, shards: Sequence[Shard]) -> Generator[Part, None, None]:
     """Give the parts in order."""
     worker = Worker(given)
     try:

@@ -1,16 +1,20 @@
 """What a run is of, down to versions and weights: what decides every number in it."""
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from xai_core.registry import registry
+from xai_core.source import Dataset, Sample
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,10 @@ class Manifest:
         The models.
     data, images
         The data set's spec, and how many of its images, from the first.
+    data_content
+        Which images these are, see `content_hash`.
     metrics
-        Their specs, each with whether higher is better.
+        Their specs in order, each with whether higher is better.
     left_out
         The metrics that `all` would have, and that are not for this data, with the reason.
     protocol, target, seed, precision, batch, shard, maps
@@ -45,12 +51,13 @@ class Manifest:
     device
         The kind of device, `cpu` or `cuda`.
     versions
-        Of xai-core, its plugins and PyTorch.
+        Of what computes, see `versions`.
     """
 
     subjects: tuple[Subject, ...]
     data: str
     images: int
+    data_content: str
     metrics: Mapping[str, bool]
     left_out: Mapping[str, str]
     protocol: str | None
@@ -65,14 +72,16 @@ class Manifest:
 
     def json(self) -> str:
         """Write it, the same for the same content."""
-        return json.dumps(asdict(self), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+        metrics = [{"metric": spec, "higher_is_better": higher} for spec, higher in self.metrics.items()]
+        return json.dumps({**asdict(self), "metrics": metrics}, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
     @classmethod
     def of_json(cls, text: str) -> "Manifest":
         """Read it."""
         said = json.loads(text)
         subjects = (Subject(**{**one, "methods": tuple(one["methods"])}) for one in said.pop("subjects"))
-        return cls(subjects=tuple(subjects), **said)
+        metrics = {one["metric"]: one["higher_is_better"] for one in said.pop("metrics")}
+        return cls(subjects=tuple(subjects), metrics=metrics, **said)
 
     @property
     def hash(self) -> str:
@@ -112,7 +121,24 @@ def weights_hash(model: nn.Module) -> str:
     return content.hexdigest()
 
 
+def content_hash(data: Dataset, images: int, readable: Sample) -> str:
+    """Name which images these are: the ids of as many as are asked for, where the data set has `ids`, and so without
+    decoding any; else the id and the pixels of the first that is readable. 64 hexadecimal digits.
+    """
+    ids = getattr(getattr(data, "given", data), "ids", None)  # `Pairs` are of what was given
+    if isinstance(ids, Sequence):
+        return hashlib.sha256(json.dumps([str(one) for one in islice(ids, images)]).encode()).hexdigest()
+    pixels = np.ascontiguousarray(readable.image)
+    content = hashlib.sha256(f"{readable.id} {pixels.dtype} {list(pixels.shape)}\n".encode())
+    content.update(pixels.tobytes())
+    return content.hexdigest()
+
+
 def versions() -> dict[str, str]:
-    """The versions of what computes: xai-core, its plugins, PyTorch and torchvision."""
-    names = {"xai-core", "torch", *(plugin.distribution for plugin in registry().plugins if not plugin.broken)}
-    return {name: version(name) for name in sorted(names)}
+    """The versions of what computes: xai-core, its plugins, PyTorch, and what models and images come from."""
+    names = {"xai-core", "torch", "torchvision", "timm", "Pillow"}
+    found = {}
+    for name in sorted(names | {plugin.distribution for plugin in registry().plugins if not plugin.broken}):
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found

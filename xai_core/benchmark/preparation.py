@@ -2,16 +2,17 @@
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import torch
 
-from xai_core.benchmark.manifest import Manifest, Subject, versions, weights_hash
+from xai_core.adapter import ModelAdapter
+from xai_core.benchmark.manifest import Manifest, Subject, content_hash, versions, weights_hash
 from xai_core.benchmark.reader import in_one_line
 from xai_core.benchmark.settings import ALL, FLOORS, Settings
 from xai_core.engine import Engine
-from xai_core.errors import EmptyBatchError, UnsuitableError, XAIError
+from xai_core.errors import EmptyBatchError, OptionError, UnsuitableError, XAIError
 from xai_core.explainer import MADE_OF, Described, Explainer
 from xai_core.metric import Metric
 from xai_core.pairs import as_dataset
@@ -25,8 +26,10 @@ from xai_core.registry import (
     registry,
 )
 from xai_core.source import Dataset, LoadedModel, Sample
-from xai_core.spec import parse
+from xai_core.spec import parse, suggest
 
+TRIED = 64
+"""With how many images, from the first, it is tried what suits a model before none of them is said to go through it."""
 D = TypeVar("D", bound=Described)
 
 
@@ -55,30 +58,50 @@ def load(model: str | LoadedModel, device: torch.device) -> LoadedModel:
     return loaded
 
 
-def prepare(settings: Settings, workers: int = 2) -> Given:
-    """Make all that the settings name.
+def own_device(name: str | None) -> torch.device:
+    """The device of a name, by default a GPU of this machine where there is one.
+
+    Raises
+    ------
+    OptionError
+        Where there is none of that name.
+    """
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise OptionError(f"device={name!r} cannot be used ({reason}); expected such as cpu or cuda") from None
+    return device
+
+
+def prepare(settings: Settings, device: torch.device, here: torch.device, workers: int = 2) -> Given:
+    """Make all that the settings name, for work on `device`; what suits the models is found out on the device `here`.
 
     Raises
     ------
     XAIError
         Where a name, an option or a file is wrong, or no image can be read.
     """
-    device = torch.device(settings.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     data = load_dataset(settings.data) if isinstance(settings.data, str) else as_dataset(settings.data)
     images = min(len(data), settings.limit or len(data))
     first = _first(data, images)
+    _require_known(settings.without)
     metrics, metrics_left_out = _metrics(settings, first)
-    subjects, methods = [], []
-    for model in settings.models:
-        loaded = load(model, device)
-        explainers, left_out = _methods(settings, loaded, first, device)
-        spec = model if isinstance(model, str) else loaded.spec or type(loaded.model).__name__
-        subjects.append(Subject(spec, weights_hash(loaded.model), tuple(explainers), left_out))
+    subjects: list[Subject] = []
+    methods = []
+    models = [*dict.fromkeys(settings.models)]
+    for model in models:
+        subject, explainers = _subject(settings, model, data, images, here)
+        if subject.model in (other.model for other in subjects):
+            raise OptionError(f"two models are called {subject.model!r}; give each LoadedModel a spec= of its own")
+        subjects.append(subject)
         methods.append(explainers)
     manifest = Manifest(
         subjects=tuple(subjects),
         data=settings.data if isinstance(settings.data, str) else type(settings.data).__name__,
         images=images,
+        data_content=content_hash(data, images, first),
         metrics={spec: metric.higher_is_better for spec, metric in metrics.items()},
         left_out=metrics_left_out,
         protocol=settings.protocol,
@@ -91,7 +114,7 @@ def prepare(settings: Settings, workers: int = 2) -> Given:
         device=device.type,
         versions=versions(),
     )
-    return Given(manifest, settings.models, data, methods, metrics, device, torch.get_num_threads(), workers)
+    return Given(manifest, models, data, methods, metrics, device, torch.get_num_threads(), workers)
 
 
 def _first(data: Dataset, images: int) -> Sample:
@@ -106,31 +129,57 @@ def _first(data: Dataset, images: int) -> Sample:
     raise EmptyBatchError(f"the data has no image that can be read, of {images}{shown}")
 
 
+def _subject(
+    settings: Settings, model: str | LoadedModel, data: Dataset, images: int, device: torch.device
+) -> tuple[Subject, dict[str, Explainer]]:
+    """What a model is, and the methods that explain it; a model that is loaded here is let go."""
+    loaded = load(model, device)
+    spec = model if isinstance(model, str) else loaded.spec or type(loaded.model).__name__
+    explainers, left_out = _methods(settings, spec, loaded, data, images, device)
+    return Subject(spec, weights_hash(loaded.model), tuple(explainers), left_out), explainers
+
+
 def _methods(
-    settings: Settings, loaded: LoadedModel, sample: Sample, device: torch.device
+    settings: Settings, model: str, loaded: LoadedModel, data: Dataset, images: int, device: torch.device
 ) -> tuple[dict[str, Explainer], dict[str, str]]:
     """The explainers by spec, and of all those that are left out, with the reason."""
     made: dict[str, Explainer] = {}
     left_out: dict[str, str] = {}
-    floors = [name for name in FLOORS if settings.floors and name in registry().entries["explainers"]]
-    for given in (*settings.methods, *floors):
+    for given in settings.methods:
         if given != ALL:
-            one = _seeded(given, create_explainer, settings.seed) if isinstance(given, str) else given
-            made[one.spec] = one
+            _add(made, given, _seeded(given, create_explainer, settings.seed) if isinstance(given, str) else given)
             continue
-        adapter = Engine(loaded).adapter(loaded.preprocess(sample.image)[None].to(device))
+        adapter = _adapter(model, loaded, data, images, device)
         for name in list_explainers():
             if name in settings.without or name in FLOORS:
                 continue
-            one = _seeded(name, create_explainer, settings.seed)
             try:
+                one = _seeded(name, create_explainer, settings.seed)
                 _require_whole(one)
                 one.needs(adapter)
-            except (UnsuitableError, XAIError) as error:
-                left_out[name] = str(error)
+            except Exception as error:
+                left_out[name] = _reason(error)
             else:
                 made.setdefault(one.spec, one)
+    if not made:
+        raise OptionError(f"no method is left for {model}; give some by name, or fewer in without=")
+    if settings.floors:
+        for name in FLOORS:
+            if name in registry().entries["explainers"]:
+                one = _seeded(name, create_explainer, settings.seed)
+                made.setdefault(one.spec, one)
     return made, left_out
+
+
+def _adapter(model: str, loaded: LoadedModel, data: Dataset, images: int, device: torch.device) -> ModelAdapter:
+    """The adapter of the model for the first image that goes through it."""
+    engine, reason = Engine(loaded), ""
+    for index in range(min(images, TRIED)):
+        try:
+            return engine.adapter(loaded.preprocess(data[index].image)[None].to(device))
+        except Exception as error:
+            reason = reason or in_one_line(error)
+    raise EmptyBatchError(f"none of the first {min(images, TRIED)} images goes through {model}: {reason}")
 
 
 def _metrics(settings: Settings, sample: Sample) -> tuple[dict[str, Metric], dict[str, str]]:
@@ -139,18 +188,46 @@ def _metrics(settings: Settings, sample: Sample) -> tuple[dict[str, Metric], dic
     known = sample.mask is not None or sample.boxes is not None
     for given in settings.metrics:
         if given != ALL:
-            one = _seeded(given, create_metric, settings.seed) if isinstance(given, str) else given
-            made[one.spec] = one
+            _add(made, given, _seeded(given, create_metric, settings.seed) if isinstance(given, str) else given)
             continue
         for name in list_metrics():
-            one = _seeded(name, create_metric, settings.seed)
             if name in settings.without:
+                continue
+            try:
+                one = _seeded(name, create_metric, settings.seed)
+            except Exception as error:
+                left_out[name] = _reason(error)
                 continue
             if one.needs_truth and not known:
                 left_out[name] = "the data does not say where the truth is"
             else:
                 made.setdefault(one.spec, one)
+    if not made:
+        raise OptionError("no metric is left; give some by name, or fewer in without=")
     return made, left_out
+
+
+def _add(made: dict[str, D], given: str | D, one: D) -> None:
+    """Keep what was given by its spec, which is its name in rows, so that no two may share it."""
+    if " at 0x" in one.spec:
+        raise OptionError(
+            f"{one.spec!r} has an option that is named by its place in memory, by which no run can go on; give it a"
+            " `__str__` that says what it is"
+        )
+    other = made.setdefault(one.spec, one)
+    if other is not one and not (isinstance(given, str) and type(other) is type(one)):
+        raise OptionError(f"two of the methods or metrics are called {one.spec!r}; give each a name of its own")
+
+
+def _require_known(without: Sequence[str]) -> None:
+    known = [*list_explainers(), *list_metrics()]
+    for name in without:
+        if name not in known:
+            raise OptionError(f"without={name!r} is neither a method nor a metric; {suggest(name, known)}")
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, XAIError) else in_one_line(error)
 
 
 def _require_whole(explainer: Explainer) -> None:
@@ -159,9 +236,12 @@ def _require_whole(explainer: Explainer) -> None:
 
 
 def _seeded(spec: str, create: Callable[..., D], seed: int) -> D:
-    """Make what a spec names, with the run's seed where it takes one and is not given it."""
+    """Make what a spec names; it, and what it is made of, with the run's seed where that takes one and has none."""
+    parsed = parse(spec)
+    if parsed.of:
+        spec = str(replace(parsed, of=tuple(_seeded(one, create_explainer, seed).spec for one in parsed.of)))
     one = create(spec)
     takes = inspect.signature(type(one)).parameters
-    if "seed" in takes and "seed" not in parse(spec).options and seed != takes["seed"].default:
+    if "seed" in takes and "seed" not in parsed.options and seed != takes["seed"].default:
         return create(spec, seed=seed)
     return one

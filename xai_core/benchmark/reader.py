@@ -1,12 +1,17 @@
 """Reads images ahead of the model: decoded and made ready by threads, a failure kept as what it is."""
 
+import operator
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from threading import Lock
+from typing import Any
 
 from torch import Tensor
 
-from xai_core.errors import XAIError
+from xai_core.errors import InputTypeError, NonFiniteInputError
+from xai_core.pairs import Pairs
 from xai_core.source import Dataset, LoadedModel
 from xai_core.truth import model_mask
 
@@ -28,11 +33,15 @@ class Item:
 
 
 class Reader:
-    """Gives items of a data set, and starts to read those that will be asked for next."""
+    """Gives items of a data set, and starts to read those that will be asked for next.
+
+    A data set that was given as an object may not bear two threads at once, and is asked for one item at a time.
+    """
 
     def __init__(self, data: Dataset, loaded: LoadedModel, workers: int) -> None:
         self._data, self._loaded = data, loaded
         self._threads = ThreadPoolExecutor(max(1, workers), "reader")
+        self._alone: AbstractContextManager[Any] = Lock() if isinstance(data, Pairs) else nullcontext()
         self._ahead: dict[int, Future[Item]] = {}
 
     def start(self, indices: Iterable[int]) -> None:
@@ -51,18 +60,23 @@ class Reader:
         self._threads.shutdown(cancel_futures=True)
 
     def _read(self, index: int) -> Item:
+        name, label = _id(self._data, index), None
         try:
-            sample = self._data[index]
-        except Exception as error:
-            return Item(index, _id(self._data, index), error=in_one_line(error))
-        try:
+            with self._alone:
+                sample = self._data[index]
+            name = str(sample.id)
+            label = None if sample.target is None else operator.index(sample.target)
             image = self._loaded.preprocess(sample.image)
+            if not isinstance(image, Tensor):
+                raise InputTypeError(f"preprocess gave a {type(image).__name__}; expected a tensor [C,h,w]")
+            if not image.isfinite().all():
+                raise NonFiniteInputError("the image holds NaN or infinity; check the file and the preprocessing")
         except Exception as error:
-            return Item(index, sample.id, label=sample.target, error=in_one_line(error))
+            return Item(index, name, label=label, error=in_one_line(error))
         try:
-            return Item(index, sample.id, image, sample.target, model_mask(self._loaded, sample))
-        except XAIError as error:
-            return Item(index, sample.id, image, sample.target, no_mask=in_one_line(error))
+            return Item(index, name, image, label, model_mask(self._loaded, sample))
+        except Exception as error:
+            return Item(index, name, image, label, no_mask=in_one_line(error))
 
 
 def in_one_line(error: BaseException) -> str:
@@ -71,5 +85,5 @@ def in_one_line(error: BaseException) -> str:
 
 
 def _id(data: Dataset, index: int) -> str:
-    ids: Sequence[str] | None = getattr(data, "ids", None)
-    return str(index) if ids is None else ids[index]
+    ids = getattr(data, "ids", None)
+    return str(ids[index]) if isinstance(ids, Sequence) and index < len(ids) else str(index)

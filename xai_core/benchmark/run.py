@@ -1,12 +1,15 @@
 """The benchmark: settings in, a folder of rows out, each number computed once however often it is interrupted."""
 
+import contextlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from xai_core.benchmark import local, on_ray
-from xai_core.benchmark.preparation import prepare
-from xai_core.benchmark.settings import LISTS, Settings
+from xai_core.benchmark.preparation import own_device, prepare
+from xai_core.benchmark.settings import LISTS, Settings, several
 from xai_core.benchmark.store import Part, Run, opened
 from xai_core.errors import OptionError
 from xai_core.explainer import Explainer
@@ -28,6 +31,7 @@ def benchmark(
     engine: str = "local",
     address: str | None = None,
     workers: int | None = None,
+    retry_errors: bool = False,
     progress: Progress | None = None,
     **settings: Any,
 ) -> Run:
@@ -48,6 +52,8 @@ def benchmark(
         Of a Ray cluster; without it one is started on this machine.
     workers
         Threads that read images; with Ray, how many actors hold a model.
+    retry_errors
+        Whether parts that hold errors are done again.
     progress
         Told of each part.
     settings
@@ -66,31 +72,39 @@ def benchmark(
     """
     if engine not in ENGINES:
         raise OptionError(f"engine={engine!r} is not one of {', '.join(ENGINES)}")
-    if workers is not None and workers < 1:
-        raise OptionError(f"workers={workers} is too small; expected a whole number from 1 up")
+    if workers is not None and (not isinstance(workers, int) or workers < 1):
+        raise OptionError(f"workers={workers!r} is out of range; expected a whole number from 1 up")
+    if not isinstance(out, str | Path):
+        raise OptionError(f"out={out!r} is no path; expected the folder of the run")
     given = {"models": models, "methods": methods, "metrics": metrics, **settings}
-    asked = {name: _several(value) if name in LISTS else value for name, value in given.items()}
+    asked = {name: several(value) if name in LISTS else value for name, value in given.items()}
     try:
         made = Settings.of_protocol(data=data, **asked)
     except TypeError as error:
         raise OptionError(f"benchmark: {error}") from None
-    ready = prepare(made, workers or 2)
-    with opened(Path(out), ready.manifest) as run:
+    with contextlib.ExitStack() as stack:
+        if engine == "ray":
+            cluster = stack.enter_context(on_ray.connected(address))
+            ready = prepare(made, cluster.device(made.device), torch.device("cpu"))
+            sent = cluster.send(ready)
+        else:
+            device = own_device(made.device)
+            ready = prepare(made, device, device, workers or 2)
+        run = stack.enter_context(opened(Path(out), ready.manifest))
+        if retry_errors:
+            run.forget_errors()
         missing = run.missing
         if progress:
             progress(run, None)
         if missing:
             parts = (
-                local.work_through(ready, missing)
-                if engine == "local"
-                else on_ray.work_through(ready, missing, address, workers)
+                cluster.work_through(sent, missing, ready.device.type == "cuda", workers)
+                if engine == "ray"
+                else local.work_through(ready, missing)
             )
-            for part in parts:
-                run.write(part)
-                if progress:
-                    progress(run, part)
+            with contextlib.closing(parts):
+                for part in parts:
+                    run.write(part)
+                    if progress:
+                        progress(run, part)
     return run
-
-
-def _several(given: Any) -> tuple[Any, ...]:
-    return (given,) if isinstance(given, str | LoadedModel | Explainer | Metric) else tuple(given)

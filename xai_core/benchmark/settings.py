@@ -1,9 +1,12 @@
 """What a benchmark is asked for: as arguments, or as a TOML file that says the same."""
 
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 from xai_core.benchmark.protocols import find_protocol
 from xai_core.errors import FileError, OptionError
@@ -18,7 +21,15 @@ FLOORS = ("random", "center", "edges")
 """Methods that see nothing of the model: what any other is compared with."""
 PRECISIONS = ("fp32", "bf16", "fp16")
 TARGETS = ("predicted", "label")
-LISTS = ("models", "methods", "metrics", "without")
+LISTS: dict[str, tuple[type, ...]] = {
+    "models": (str, LoadedModel),
+    "methods": (str, Explainer),
+    "metrics": (str, Metric),
+    "without": (str,),
+}
+"""The settings that hold several, and what each of them is."""
+AROUND = ("out", "engine", "address", "workers")
+"""What else a file may say: where and how the work is done, on which no number depends."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +88,12 @@ class Settings:
         for name, given in (("models", self.models), ("data", self.data)):
             if given in ((), "", None):
                 raise OptionError(f"no {name} to benchmark; give {name}=, such as {_EXAMPLES[name]}")
+        for name, kinds in LISTS.items():
+            for one in getattr(self, name):
+                if not isinstance(one, kinds):
+                    hint = "; give a spec, or LoadedModel(model, preprocess, spec=...)" if name == "models" else ""
+                    expected = " or ".join("spec" if kind is str else kind.__name__ for kind in kinds)
+                    raise OptionError(f"{name}: expected a {expected}, got {type(one).__name__} {_short(one)}{hint}")
         if not self.methods:
             raise OptionError(f"no methods to benchmark; give their names, or {ALL!r}")
         if not self.metrics and self.protocol is None:
@@ -114,8 +131,14 @@ class Settings:
         return replace(settings, metrics=(*protocol.metrics, *settings.metrics), target=protocol.target)
 
 
+def several(given: Any) -> tuple[Any, ...]:
+    """One or several as several; a model that is a sequence of layers is one."""
+    alone = isinstance(given, str | LoadedModel | Explainer | Metric | nn.Module) or not isinstance(given, Iterable)
+    return (given,) if alone else tuple(given)
+
+
 def read_settings(path: Path) -> dict[str, Any]:
-    """Read what a TOML file says, by the names of `Settings`.
+    """Read what a TOML file says, by the names of `Settings` and of `AROUND`.
 
     Raises
     ------
@@ -130,13 +153,18 @@ def read_settings(path: Path) -> dict[str, Any]:
         raise FileError(f"cannot read {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise FileError(f"{path} is not TOML: {error}") from error
-    known = {field.name: field for field in fields(Settings)}
+    known = [*(field.name for field in fields(Settings)), *AROUND]
     for name, value in given.items():
         if name not in known:
             raise OptionError(f"{path}: there is no setting {name!r}; {suggest(name, known)}")
         if name in LISTS:
-            given[name] = (value,) if isinstance(value, str) else tuple(value)
+            given[name] = several(value)
     return given
+
+
+def _short(given: object) -> str:
+    shown = " ".join(repr(given).split())
+    return shown if len(shown) < 40 else shown[:37] + "..."
 
 
 _EXAMPLES = {"models": "'torchvision:resnet50'", "data": "'folder:photos'"}

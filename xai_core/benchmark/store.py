@@ -1,5 +1,6 @@
 """A run's folder: one manifest, one process at a time, and parts that are whole or absent."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MANIFEST, ROWS, CURVES, MAPS, LOCK = "manifest.json", "rows", "curves", "maps", ".lock"
+_UNFINISHED = re.compile(r"\.(manifest\.json|\d+-\d+\.(parquet|npz))\.\d+")
+"""What a killed process leaves half-written, by the names that `files.write` gives."""
 
 
 @dataclass(frozen=True, order=True)
@@ -99,9 +102,18 @@ class Run:
     def write(self, part: Part) -> None:
         """Write a shard's files; its rows last, which say that it is finished."""
         for folder, content in ((CURVES, part.curves), (MAPS, part.maps), (ROWS, part.rows)):
-            if content is not None:
+            if content is None:
+                self._file(folder, part.shard).unlink(missing_ok=True)
+            else:
                 files.make_folder(self.path / folder)
                 files.write(self._file(folder, part.shard), content)
+
+    def forget_errors(self) -> None:
+        """Remove the rows of each shard that holds an error, so that it is missing."""
+        for shard in self.finished:
+            rows = read_rows([self._file(ROWS, shard)])
+            if rows["error"].null_count < len(rows):
+                self._file(ROWS, shard).unlink()
 
     def _file(self, folder: str, shard: Shard) -> Path:
         return self.path / folder / f"{shard.name}{'.npz' if folder == MAPS else '.parquet'}"
@@ -116,9 +128,10 @@ def opened(path: Path, manifest: Manifest) -> Iterator[Run]:
     FileError
         Where another process holds it, where it is of another manifest, or holds other files.
     """
-    held = [name.name for name in path.iterdir()] if path.is_dir() else []
-    if held and MANIFEST not in held and set(held) - {LOCK}:
-        raise FileError(f"{path} holds other files ({sorted(held)[0]}); give another --out, or an empty folder")
+    held = [file.name for file in path.iterdir()] if path.is_dir() else []
+    others = sorted(name for name in held if name != LOCK and not _UNFINISHED.fullmatch(name))
+    if others and MANIFEST not in others:
+        raise FileError(f"{path} holds other files ({others[0]}); give another --out, or an empty folder")
     files.make_folder(path)
     try:
         with FileLock(path / LOCK, timeout=0):
@@ -143,5 +156,5 @@ def _clear_unfinished(path: Path) -> None:
     """Remove what a killed process left half-written."""
     for folder in (path, *(path / name for name in (ROWS, CURVES, MAPS))):
         for file in folder.glob(".*"):
-            if file.is_file() and file.name != LOCK:
+            if _UNFINISHED.fullmatch(file.name):
                 file.unlink()

@@ -1,6 +1,7 @@
 """Explains and scores the images of a shard; what fails costs its own rows."""
 
 import contextlib
+import gc
 import io
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,13 +12,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from xai_core.benchmark.manifest import weights_hash
 from xai_core.benchmark.preparation import Given
 from xai_core.benchmark.reader import Item, Reader, in_one_line
 from xai_core.benchmark.rows import Curve, Row, encode_curves, encode_rows
 from xai_core.benchmark.store import Part, Shard
 from xai_core.engine import Engine
-from xai_core.errors import DegenerateMapWarning
+from xai_core.errors import CheckpointError, DegenerateMapWarning, DeviceError
 from xai_core.metric import Score
+from xai_core.perturb import out_of_memory
 from xai_core.saliency import Saliency
 from xai_core.target import Target
 
@@ -40,7 +43,6 @@ class Worker:
         self._given, self._manifest = given, given.manifest
         self._batch = given.manifest.batch
         self._subject: int | None = None
-        self._stack = contextlib.ExitStack()
 
     def start(self, shard: Shard) -> None:
         """Read ahead the images of the shard that comes next, where it is for the model at hand."""
@@ -50,6 +52,7 @@ class Worker:
     def run(self, shard: Shard, following: Shard | None = None) -> Part:
         """Explain and score a shard's images by every method and metric, while those of the following one are read."""
         self._hold(shard.subject)
+        self._batch = self._manifest.batch
         found = _Found()
         items = self._reader.take(range(shard.start, shard.stop))
         if following is not None:
@@ -63,23 +66,31 @@ class Worker:
             else:
                 known.append(item)
         for batch in self._batches(known):
-            self._measure(found, batch, methods, metrics)
+            self._measure(found, batch, self._suited(found, batch, methods, metrics), metrics)
         return self._part(shard, items, found)
 
     def close(self) -> None:
         """Let go of the model, and stop reading."""
-        self._stack.close()
-        self._subject = None
+        if self._subject is not None:
+            self._subject = None
+            self._reader.close()
+            del self._loaded, self._engine, self._reader
+            gc.collect()  # maps hold the engine in a circle
 
     def _hold(self, subject: int) -> None:
         if subject == self._subject:
             return
         self.close()
-        self._loaded = self._given.load(subject)
         self._spec, self._methods = self._manifest.subjects[subject].model, self._given.methods[subject]
+        loaded = self._given.load(subject)
+        if weights_hash(loaded.model) != self._manifest.subjects[subject].weights:
+            raise CheckpointError(
+                f"{self._spec} was loaded again with other weights than the run's: they are random at each load; give"
+                " weights=, a seed or a file, or a LoadedModel"
+            )
+        self._loaded = loaded
         self._engine = Engine(self._loaded)
         self._reader = Reader(self._given.data, self._loaded, self._given.workers)
-        self._stack.callback(self._reader.close)
         self._subject = subject
 
     def _without_label(self, item: Item) -> str | None:
@@ -96,37 +107,67 @@ class Worker:
         for _, alike in groupby(sorted(items, key=kind), kind):
             left = list(alike)
             while left:
-                yield left[: self._batch]
-                left = left[self._batch :]
+                batch, left = left[: self._batch], left[self._batch :]
+                yield batch
+
+    def _suited(
+        self, found: _Found, items: Sequence[Item], methods: Sequence[str], metrics: Sequence[str]
+    ) -> list[str]:
+        """The methods that are defined for the model, which share a pass; of the others, rows that say why not."""
+        assert items[0].image is not None
+        try:
+            with self._precision():
+                adapter = self._engine.adapter(items[0].image[None])
+        except Exception:
+            return [*methods]  # it is the model or the image that fails, as each method will
+        suited = []
+        for method in methods:
+            try:
+                self._methods[method].needs(adapter)
+            except Exception as error:
+                self._fail(found, items, [method], metrics, _failure(error)[0])
+            else:
+                suited.append(method)
+        return suited
 
     def _measure(self, found: _Found, items: Sequence[Item], methods: Sequence[str], metrics: Sequence[str]) -> None:
-        """Explain and score; where that fails, try by halves, by method or by image until it is known what fails."""
+        """Explain and score; where that fails, try with half the methods or by image until it is known what fails."""
+        if not methods:
+            return
         try:
             maps = self._explain(items, methods)
         except Exception as error:
-            failure, full = in_one_line(error), _out_of_memory(error)
+            failure, full = _failure(error)
         else:
             self._score(found, items, maps, metrics)
             return
         if full and len(items) > 1:
-            half = len(items) // 2
-            self._batch = min(self._batch, half)
-            found.notes.append(f"out of memory: {self._spec} goes on with {half} images at once, not {len(items)}")
-            for part in (items[:half], items[half:]):
-                self._measure(found, part, methods, metrics)
+            self._measure_fewer(found, items, methods, metrics)
         elif len(methods) > 1:
-            for method in methods:
-                self._measure(found, items, [method], metrics)
+            for some in _halves(methods):
+                self._measure(found, items, some, metrics)
         elif len(items) > 1:
             for item in items:
                 self._measure(found, [item], methods, metrics)
         else:
             self._fail(found, items, methods, metrics, failure)
 
+    def _measure_fewer(
+        self, found: _Found, items: Sequence[Item], methods: Sequence[str], metrics: Sequence[str]
+    ) -> None:
+        """Go on with half as many images at once, to the end of the shard."""
+        half = len(items) // 2
+        self._batch = min(self._batch, half)
+        found.notes.append(f"out of memory: {self._spec} goes on with {half} images at once, not {len(items)}")
+        left = items
+        while left:
+            some, left = left[: self._batch], left[self._batch :]
+            self._measure(found, some, methods, metrics)
+
     def _score(
         self, found: _Found, items: Sequence[Item], maps: Mapping[str, Saliency], metrics: Sequence[str]
     ) -> None:
-        """Score maps; where that fails, try by method, by metric and by image."""
+        """Score maps; where that fails, try with half the metrics, half the methods and by image."""
         if items[0].mask is None:
             unknown = [metric for metric in metrics if self._given.metrics[metric].needs_truth]
             for item in items:
@@ -135,17 +176,19 @@ class Worker:
         try:
             scores = self._evaluate(items, maps, metrics)
         except Exception as error:
-            failure = in_one_line(error)
+            failure, full = _failure(error)
         else:
             for (method, saliency), scored in zip(maps.items(), scores, strict=True):
                 self._keep(found, items, method, saliency, dict(zip(metrics, scored, strict=True)))
             return
-        if len(maps) > 1:
-            for method, saliency in maps.items():
-                self._score(found, items, {method: saliency}, metrics)
+        if full and len(items) > 1:
+            self._measure_fewer(found, items, [*maps], metrics)
         elif len(metrics) > 1:
-            for metric in metrics:
-                self._score(found, items, maps, [metric])
+            for some in _halves(metrics):
+                self._score(found, items, maps, some)
+        elif len(maps) > 1:
+            for named in _halves([*maps]):
+                self._score(found, items, {method: maps[method] for method in named}, metrics)
         elif len(items) > 1:
             for item in items:
                 self._measure(found, [item], [*maps], metrics)
@@ -236,6 +279,20 @@ def _arrays(named: Mapping[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
-def _out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out; on the CPU PyTorch says so in the message alone."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+def _halves(names: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    return names[: len(names) // 2], names[len(names) // 2 :]
+
+
+def _failure(error: Exception) -> tuple[str, bool]:
+    """What failed, in one line, and whether it was for want of memory.
+
+    Raises
+    ------
+    DeviceError
+        Where the device itself failed, so that nothing further can be computed in this process.
+    """
+    said, full = in_one_line(error), out_of_memory(error)
+    lost = isinstance(error, getattr(torch, "AcceleratorError", ())) or str(error).startswith("CUDA error")
+    if lost and not full:
+        raise DeviceError(f"the device failed, and the run with it ({said}); the same command goes on") from error
+    return said, full

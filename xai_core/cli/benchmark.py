@@ -38,9 +38,11 @@ Several = list[str] | None
 
 
 def benchmark_command(
-    out: Annotated[Path, typer.Option(metavar="RUN", help="Folder of the run; the same command goes on there.")],
     settings: Annotated[
         Path | None, typer.Argument(metavar="[FILE.toml]", help="Settings, by the names of these options.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Folder of the run; the same command goes on there.")
     ] = None,
     model: Annotated[Several, typer.Option(metavar="SPEC", help="See `xai list models`; may be repeated.")] = None,
     data: Annotated[str | None, typer.Option(metavar="SPEC", help="See `xai list datasets`.")] = None,
@@ -58,9 +60,10 @@ def benchmark_command(
     batch: Annotated[int | None, typer.Option(metavar="N", help="Images in a pass.  [default: 8]")] = None,
     shard: Annotated[int | None, typer.Option(metavar="N", help="Images written together.  [default: 16]")] = None,
     maps: Annotated[bool | None, typer.Option("--maps/--no-maps", help="Write the maps too.")] = None,
-    engine: Annotated[EngineName, typer.Option(help="Where the work is done.")] = EngineName.local,
+    engine: Annotated[EngineName | None, typer.Option(help="Where the work is done.  [default: local]")] = None,
     address: Annotated[str | None, typer.Option(metavar="HOST", help="Of a Ray cluster.  [default: a new one]")] = None,
     workers: Annotated[int | None, typer.Option(metavar="N", help="Threads that read, or Ray's actors.")] = None,
+    retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Do parts with errors again.")] = False,
     device: Device = None,
 ) -> None:
     """Score explainers on models and data, and say which differences hold.
@@ -83,15 +86,20 @@ def benchmark_command(
         "shard": shard,
         "maps": maps,
         "device": device,
+        "out": out,
+        "engine": engine and engine.value,
+        "address": address,
+        "workers": workers,
     }
     given = read_settings(settings) if settings else {}
     given |= {name: value for name, value in options.items() if value is not None}
-    for name, option in (("models", "--model"), ("data", "--data")):
+    for name, option in (("models", "--model"), ("data", "--data"), ("out", "--out")):
         if name not in given:
-            raise OptionError(f"no {name} to benchmark; give {option}, or a file of settings that says it")
+            purpose = "to write to" if name == "out" else "to benchmark"
+            raise OptionError(f"no {name} {purpose}; give {option}, or a file of settings that says it")
     with progress(rate=True) as bars:
         watch = Watch(bars)
-        run = benchmark(**given, out=out, engine=engine.value, address=address, workers=workers, progress=watch)
+        run = benchmark(**given, retry_errors=retry_errors, progress=watch)
     summary = summarise(run)
     for sheet in summary_sheets(summary):
         console().print(sheet_table(sheet))
