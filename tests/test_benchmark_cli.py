@@ -68,6 +68,8 @@ def test_a_file_says_the_same(ran: tuple[Path, Did], tmp_path: Path) -> None:
     assert did.out.startswith("Going on: 1 of 1 parts")
     over = Did("benchmark", file, "--limit", 5, "--out", out)
     assert "images: 6, now 5" in over.err
+    file.write_text(f"{SAID}out = {str(out)!r}\nengine = 'local'\nworkers = 1\n")
+    assert Did("benchmark", file).out == did.out
 
 
 @pytest.mark.parametrize(
@@ -76,6 +78,9 @@ def test_a_file_says_the_same(ran: tuple[Path, Did], tmp_path: Path) -> None:
         ("methid = 'grad-cam'", "there is no setting 'methid'; did you mean 'methods'"),
         ("models = ", "is not TOML"),
         ("models = 'shapes-cbam'", "no data to benchmark; give --data"),
+        ("models = 'shapes-cbam'\ndata = 'shapes'\nmethods = 3\nmetrics = 'deletion'", "methods: expected a spec"),
+        ("models = 'shapes-cbam'\ndata = 'shapes'\nmetrics = 'deletion'\nengine = 'spark'", "engine='spark'"),
+        ("models = 'shapes-cbam'\ndata = 'shapes'\nmetrics = 'deletion'\nworkers = 'two'", "workers='two'"),
         ("models = 'shapes-cbam'\ndata = 'shapes'", "no metrics to score with"),
         ("models = 'shapes-cbam'\ndata = 'shapes'\nmetrics = 'deletion'\nlimit = 'ten'", "limit='ten'"),
     ],
@@ -97,6 +102,15 @@ def test_what_fails_is_counted_and_the_exit_code_says_so(tmp_path: Path) -> None
     assert "6 of 12 rows have an error" in did.err
     assert "`rollout` has no score: " in did.out
     assert Did("report", tmp_path / "run").code == 0
+    again = Did("benchmark", *GIVEN, *given, "--retry-errors")
+    assert again.code == 1
+    assert "Going on" not in again.out  # its one part is done again
+
+
+def test_a_folder_is_asked_for() -> None:
+    did = Did("benchmark", *GIVEN, "--metric", "deletion")
+    assert did.code == 2
+    assert "no out to write to; give --out, or a file of settings that says it" in did.err
 
 
 def test_reports_in_every_format(ran: tuple[Path, Did], tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import logging
 import os
 import pickle
+import warnings
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -89,19 +90,22 @@ class Cluster:
         have = self._gpus if gpus else 0
         wanted = actors or have or max(1, self._processors // 2)
         data = self._ray.data
-        work = data.from_items(
+        asked = data.from_items(
             [{"subject": shard.subject, "start": shard.start, "stop": shard.stop} for shard in shards],
             override_num_blocks=len(shards),
-        ).map_batches(
-            _Actor,
-            fn_constructor_args=(sent,),
-            batch_size=1,
-            compute=data.ActorPoolStrategy(size=min(wanted, len(shards))),
-            num_gpus=min(1, have / wanted) if have else 0,
-            num_cpus=0 if have else min(1, self._processors / wanted),
-            max_restarts=RESTARTS,
-            max_task_retries=RESTARTS,
         )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")  # there is no other bound on restarts
+            work = asked.map_batches(
+                _Actor,
+                fn_constructor_args=(sent,),
+                batch_size=1,
+                compute=data.ActorPoolStrategy(size=min(wanted, len(shards))),
+                num_gpus=min(1, have / wanted) if have else 0,
+                num_cpus=0 if have else min(1, self._processors / wanted),
+                max_restarts=RESTARTS,
+                max_task_retries=RESTARTS,
+            )
         for batch in work.iter_batches(batch_size=1, prefetch_batches=0):
             yield from map(pickle.loads, batch["part"])
 
