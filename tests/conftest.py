@@ -16,6 +16,11 @@ from xai_core.errors import DegenerateMapWarning, UnsuitableError
 torch.set_num_threads(1)  # small models gain nothing from more, and lose much where cores are shared
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slow tests first, so that no worker waits for another's at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     torch.manual_seed(0)

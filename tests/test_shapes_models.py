@@ -128,6 +128,7 @@ def benchmark(name: str) -> Mapping[str, Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::xai_core.errors.DegenerateMapWarning")
 @pytest.mark.parametrize(
     ("model", "methods"),
     [

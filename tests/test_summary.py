@@ -38,6 +38,7 @@ def written(
         Manifest(
             subjects=subjects,
             data="folder:photos",
+            data_content="0",
             images=len(scores),
             metrics=dict.fromkeys(metrics, True),
             left_out={"pointing": "no masks"},
