@@ -15,7 +15,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-os.environ |= {"RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0", "RAY_AUTH_MODE": "disabled"}
+os.environ |= {"RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0", "RAY_AUTH_MODE": "disabled", "RAY_worker_niceness": "0"}
 
 import torch
 from test_benchmark import Counted, Speckles, loaded, same
