@@ -1,13 +1,15 @@
-"""Makes the pictures of the methods' pages, and the gallery of them all.
+"""Makes the pictures of the methods' pages, the gallery of them all, and the README's.
 
-    python docs/make_pictures.py                      every installed method, then the gallery
+    python docs/make_pictures.py                      every installed method, then the gallery and the README's
     python docs/make_pictures.py grad-cam layer-cam   these methods only
     python docs/make_pictures.py gallery              the gallery only, from the pictures that are there
+    python docs/make_pictures.py readme               the README's only
 
 Each picture is an overlay for the predicted class, of the first of `SUBJECTS` that the method suits: a photograph, or a
 shape where methods read what the model for photographs does not have, attention and gates.
 """
 
+import io
 import sys
 import time
 from pathlib import Path
@@ -24,20 +26,27 @@ SUBJECTS = (
     ("shapes-cbam", "shapes:split=test", 8),
 )
 IMAGES = Path(__file__).parent / "images"
-METHODS, GALLERY = IMAGES / "methods", IMAGES / "gallery.png"
+METHODS, GALLERY, README = IMAGES / "methods", IMAGES / "gallery.png", IMAGES / "readme.png"
+SHOWN = (
+    ("efficientnet-lite0", "photos:coffee", 0, ("grad-cam", "conceptor-cam", "score-cam", "full-grad")),
+    ("efficientnet-lite0", "photos:rocket", 0, ("grad-cam", "conceptor-cam", "score-cam", "full-grad")),
+    ("shapes-vit", "shapes:split=test", 8, ("rollout", "generic-attention", "legrad", "hires-cam")),
+    ("shapes-cbam", "shapes:split=test", 8, ("spatial-attention", "channel-attention", "grad-cam", "ablation-cam")),
+)
 COLUMNS, TILE, LABEL, GAP = 5, 176, 22, 8
 SIDE = 224
 
 
 def main(names: list[str]) -> int:
     """Make what is named, or everything; give how many pictures failed."""
-    unknown = set(names) - {*xai.list_explainers(), "gallery"}
+    unknown = set(names) - {*xai.list_explainers(), "gallery", "readme"}
     if unknown:
         raise SystemExit(f"no such method: {', '.join(sorted(unknown))}; installed: {', '.join(xai.list_explainers())}")
-    subjects = [Subject(*subject) for subject in SUBJECTS]
+    subjects = [Subject(*subject) for subject in SUBJECTS] if names != ["readme"] else []
     failed = 0
     METHODS.mkdir(parents=True, exist_ok=True)
-    for name in [name for name in names if name != "gallery"] or ([] if names else xai.list_explainers()):
+    methods = [name for name in names if name not in ("gallery", "readme")] if names else xai.list_explainers()
+    for name in methods:
         start = time.perf_counter()
         picture = next((made for subject in subjects if (made := subject.explained(name))), None)
         if picture is None:
@@ -48,8 +57,10 @@ def main(names: list[str]) -> int:
         print(f"{name}: {size / 1000:.0f} kB in {time.perf_counter() - start:.1f} s")
     if not names or "gallery" in names:
         made = {path.stem: Image.open(path).convert("RGB") for path in sorted(METHODS.glob("*.png"))}
-        size = save(gallery({"photograph": subjects[0].photo, "shape": subjects[1].photo, **made}), GALLERY, 600_000)
-        print(f"gallery of {len(made)}: {size / 1000:.0f} kB")
+        tiles = [("photograph", subjects[0].photo), ("shape", subjects[1].photo), *made.items()]
+        print(f"gallery of {len(made)}: {save(grid(tiles), GALLERY, 600_000) / 1000:.0f} kB")
+    if not names or "readme" in names:
+        print(f"readme: {save(grid(shown()), README, 600_000) / 1000:.0f} kB")
     return failed
 
 
@@ -75,13 +86,26 @@ class Subject:
         return pictures.overlay(self.photo, xai.normalise(xai.resize(saliency.raw, (SIDE, SIDE)))[0])
 
 
-def gallery(tiles: dict[str, Image.Image]) -> Image.Image:
+def shown() -> list[tuple[str, Image.Image]]:
+    """An image of each of `SHOWN`, before its overlays."""
+    tiles = []
+    for model, data, item, methods in SHOWN:
+        subject = Subject(model, data, item)
+        tiles.append((model, subject.photo))
+        for name in methods:
+            picture = subject.explained(name)
+            assert picture is not None, name
+            tiles.append((name, picture))
+    return tiles
+
+
+def grid(tiles: list[tuple[str, Image.Image]]) -> Image.Image:
     """Lay tiles out in a grid with the name under each."""
     rows = -(-len(tiles) // COLUMNS)
     wide, high = TILE + GAP, TILE + LABEL + GAP
     sheet = Image.new("RGB", (COLUMNS * wide + GAP, rows * high + GAP), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
-    for number, (name, tile) in enumerate(tiles.items()):
+    for number, (name, tile) in enumerate(tiles):
         left, top = GAP + number % COLUMNS * wide, GAP + number // COLUMNS * high
         sheet.paste(tile.resize((TILE, TILE), Image.Resampling.LANCZOS), (left, top))
         draw.text((left + TILE / 2, top + TILE + LABEL / 2), name, "#222226", font, "mm")
@@ -90,8 +114,11 @@ def gallery(tiles: dict[str, Image.Image]) -> Image.Image:
 
 def save(image: Image.Image, path: Path, limit: int) -> int:
     """Save as PNG with as many colours as the limit on bytes allows; give the bytes."""
-    for colours in (256, 128, 64, 32):
-        content = pictures.png(image.quantize(colours, dither=Image.Dither.NONE))
+    for colours in (None, 256, 128, 64, 32):
+        buffer = io.BytesIO()
+        fewer = image.quantize(colours, dither=Image.Dither.NONE) if colours else image
+        fewer.save(buffer, "PNG", optimize=True)
+        content = buffer.getvalue()
         if len(content) <= limit:
             path.write_bytes(content)
             return len(content)

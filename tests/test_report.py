@@ -17,7 +17,7 @@ import xai_core as xai
 from xai_core import files
 from xai_core.errors import FileError
 from xai_core.report import pictures
-from xai_core.report.curves import DARK, plot, sheet
+from xai_core.report.curves import plot, sheet
 from xai_core.report.page import render
 from xai_core.report.ranking import best, means
 from xai_core.report.results import Curve, Exhibit, Explained, Prediction, Result, Scored, rows
@@ -179,11 +179,6 @@ def test_curves_are_drawn_whatever_the_class_is_called_and_whether_a_method_suit
     png_of(plot(replace(result(), explained=[])))
 
 
-def test_curves_for_a_dark_page_are_clear_behind() -> None:
-    assert png_of(plot(result(), DARK)).convert("RGBA").getpixel((0, 0))[3] == 0
-    assert png_of(plot(result())).convert("RGBA").getpixel((0, 0)) == (255, 255, 255, 255)
-
-
 def test_a_sheet_holds_every_picture() -> None:
     one, three = png_of(sheet([result()])), png_of(sheet([result(), result(), result()]))
     assert three.width == one.width
@@ -204,22 +199,24 @@ def test_parts_and_the_truth_are_shown_where_there_are_any() -> None:
     shown = result()
     parts = [Image.new("RGB", (8, 6), (value, 0, 0)) for value in (1, 2, 3)]
     with_parts = [replace(shown.explained[0], parts=parts), shown.explained[1]]
-    made = render(
-        "Found", [Exhibit("m", "d", [replace(shown, explained=with_parts, truth=GREY)], {})], {"Device": "cpu"}
-    )
+    made = page_of(replace(shown, explained=with_parts, truth=GREY))
     strips = [png_of(base64.b64decode(data)) for data in re.findall(r'src="data:image/png;base64,([^"]*)" style', made)]
     assert [(strip.width, strip.height) for strip in strips] == [(3 * 8 + 2 * 2, 6)]
     assert [strips[0].convert("RGB").getpixel((x, 0)) for x in (0, 10, 20)] == [(1, 0, 0), (2, 0, 0), (3, 0, 0)]
     assert "its 3 parts" in made
     assert "What tells the class" in made
-    assert "What tells the class" not in render("Found", [Exhibit("m", "d", [shown], {})], {"Device": "cpu"})
+    assert "What tells the class" not in page_of(shown)
+
+
+def page_of(shown: Result) -> str:
+    return render("Found", [Exhibit("m", "d", [shown], {})], {"Device": "cpu"}, plot)
 
 
 @pytest.fixture(scope="module")
 def page() -> str:
     results = [result(), result("<script>alert(1)</script>", second=(0.3, 0.7))]
     exhibit = Exhibit("model & such", "data", results, {"score-cam": "it needs <features>"})
-    return render("What is found", [exhibit], {"Device": "cpu", "Command": "xai demo"})
+    return render("What is found", [exhibit], {"Device": "cpu", "Command": "xai demo"}, plot)
 
 
 def test_the_page_asks_nothing_of_a_network(page: str) -> None:
@@ -230,8 +227,8 @@ def test_the_page_asks_nothing_of_a_network(page: str) -> None:
 
 
 def test_the_page_holds_its_pictures(page: str) -> None:
-    embedded = re.findall(r'(?:src|srcset)="data:image/png;base64,([^"]*)"', page)
-    assert len(embedded) == 2 * (1 + 2 + 2)  # for each image the photo, two overlays, the curves in light and dark
+    embedded = re.findall(r'src="data:image/png;base64,([^"]*)"', page)
+    assert len(embedded) == 2 * (1 + 2 + 1)  # for each image the photo, two overlays and the curves
     for data in embedded:
         png_of(base64.b64decode(data))
 

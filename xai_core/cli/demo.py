@@ -1,8 +1,9 @@
 """`xai demo`: explain a few photographs by every method that suits a model, score the maps, and show it all."""
 
+import functools
 import platform
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -23,7 +24,7 @@ from xai_core.metric import Metric
 from xai_core.registry import load_dataset, registry
 from xai_core.report import page, pictures
 from xai_core.report.curves import plot, sheet
-from xai_core.report.results import Exhibit, rows
+from xai_core.report.results import Exhibit, Result, rows
 from xai_core.report.rows import write_csv
 from xai_core.source import Sample
 
@@ -67,7 +68,9 @@ def demo(
     chosen = [word for option, value in (("--model", model), ("--data", data)) if value for word in (option, value)]
     command = join(["xai", "demo", *chosen, "--limit", f"{limit}", "--device", f"{subject.device}"])
     title = exhibits[0].title if len(exhibits) == 1 else "What the models look at"
-    _write(folder, exhibits, page.render(title, exhibits, _about(subject.device, demonstration.metrics, command)))
+    drawn = functools.cache(plot)
+    about = _about(subject.device, demonstration.metrics, command)
+    _write(folder, exhibits, drawn, page.render(title, exhibits, about, drawn))
     for exhibit in exhibits:
         console().print(score_table(exhibit.title, exhibit.results))
         for methods, reason in exhibit.left_out.items():
@@ -111,7 +114,7 @@ def _together(left_out: Mapping[str, str]) -> Mapping[str, str]:
     return {", ".join(methods): reason for reason, methods in by_reason.items()}
 
 
-def _write(folder: Path, exhibits: Sequence[Exhibit], html: str) -> None:
+def _write(folder: Path, exhibits: Sequence[Exhibit], drawn: Callable[[Result], bytes], html: str) -> None:
     """Write it all; where there are several exhibits, the pictures of each into a folder of its own."""
     folders = [folder]
     if len(exhibits) > 1:
@@ -124,7 +127,7 @@ def _write(folder: Path, exhibits: Sequence[Exhibit], html: str) -> None:
                 files.write(within / f"{result.file}.{method}.png", pictures.png(one.overlay))
                 if one.parts:
                     files.write(within / f"{result.file}.{method}.parts.png", pictures.png(pictures.strip(one.parts)))
-            files.write(within / f"{result.file}.curves.png", plot(result))
+            files.write(within / f"{result.file}.curves.png", drawn(result))
         files.write(within / "overview.png", sheet(exhibit.results))
     write_csv(folder / "results.csv", (row for exhibit in exhibits for row in rows(exhibit)))
     files.write(folder / "index.html", html)

@@ -2,7 +2,7 @@
 
 import inspect
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from jaxtyping import Float
 from PIL.Image import Image
@@ -17,11 +17,12 @@ from xai_core.metric import Score
 from xai_core.registry import create_explainer, create_metric, list_explainers
 from xai_core.report import pictures
 from xai_core.report.results import Curve, Explained, Result, Scored
+from xai_core.saliency import Saliency
 from xai_core.source import Sample
 
 STEPS = 14
 """Of each curve: enough for a look, and a sixteenth of the forwards of the RISE protocol's 224."""
-MOST_FORWARDS = 2000
+MOST_FORWARDS = 1000
 """Of a method, for one image: what takes more is left for `xai explain`."""
 
 
@@ -68,16 +69,21 @@ class Demonstration:
         images = self._subject.loaded.preprocess(sample.image)[None]
         photo = pictures.seen(self._subject.loaded, images[0])
         [predicted] = self._subject.predict(images)
-        explained = []
+        maps: dict[str, Saliency] = {}
+        seconds: dict[str, float] = {}
         for method in methods:
             self._bar.update(self._task, description=f"{name}: {method}")
             if method not in self.left_out:
                 try:
                     explainer = self._affordable(method, images)
-                    explained.append(self._explained(images, photo, explainer, predicted.id))
+                    start = time.perf_counter()
+                    maps |= self._subject.engine.explain(images, {method: explainer}, predicted.id)
+                    seconds[method] = time.perf_counter() - start
                 except (UnsuitableError, LayerError, OptionError) as error:
                     self.left_out[method] = str(error)
             self._bar.advance(self._task)
+        scores = self._subject.engine.evaluate(images, maps, self.metrics)
+        explained = [_explained(photo, method, maps[method], seconds[method], scores[method]) for method in maps]
         truth = None if sample.mask is None else self._truth(sample, photo)
         return Result(sample.id, name, photo, predicted, explained, truth)
 
@@ -99,22 +105,16 @@ class Demonstration:
             raise UnsuitableError(f"takes {forwards} forwards a photo; try `xai explain --method {method}`")
         raise UnsuitableError(f"made of other methods; try `xai explain --method '{explainer.spec}'`")
 
-    def _explained(
-        self, images: Float[Tensor, "1 C H W"], photo: Image, explainer: Explainer, target: int
-    ) -> Explained:
-        method = explainer.name
-        start = time.perf_counter()
-        [saliency] = self._subject.engine.explain(images, explainer, target).values()
-        seconds = time.perf_counter() - start
-        scores = self._subject.engine.evaluate(images, {method: saliency}, self.metrics)[method]
-        return Explained(
-            method=method,
-            overlay=pictures.overlay(photo, saliency.values[0]),
-            seconds=seconds,
-            flat=bool(saliency.degenerate[0]),
-            scores={metric: _scored(score) for metric, score in scores.items()},
-            parts=[] if saliency.parts is None else pictures.overlays(photo, saliency.parts[0]),
-        )
+
+def _explained(photo: Image, method: str, saliency: Saliency, seconds: float, scores: Mapping[str, Score]) -> Explained:
+    return Explained(
+        method=method,
+        overlay=pictures.overlay(photo, saliency.values[0]),
+        seconds=seconds,
+        flat=bool(saliency.degenerate[0]),
+        scores={metric: _scored(score) for metric, score in scores.items()},
+        parts=[] if saliency.parts is None else pictures.overlays(photo, saliency.parts[0]),
+    )
 
 
 def _scored(score: Score) -> Scored:

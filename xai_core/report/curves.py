@@ -3,7 +3,6 @@
 import io
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,37 +17,26 @@ COLUMNS = 9
 """Of a sheet, at most."""
 CELL, GAP, DPI = (288, 340), 6, 120
 """Of a sheet: a picture with its caption, and what is left free around it, in pixels, and how many make an inch."""
+INK = "#222226"
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+"""Of lines, after Okabe and Ito, which also the colour-blind tell apart."""
 
 
-@dataclass(frozen=True)
-class Theme:
-    """Colours: of text and axes, of lines, and of the ground, which may be clear."""
-
-    ink: str
-    ground: str
-    lines: Sequence[str]
-
-
-# Lines are in Okabe and Ito's colours, which also the colour-blind tell apart.
-LIGHT = Theme("#222226", "white", ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"))
-DARK = Theme("#d8d8de", "none", ("#56b4e9", "#e69f00", "#2bc79a", "#cc79a7", "#f0e442", "#d55e00"))
-
-
-def plot(result: Result, theme: Theme = LIGHT) -> bytes:
+def plot(result: Result) -> bytes:
     """Plot the curves of one image as a PNG: a panel per metric, a line per method."""
     scores = result.explained[0].scores if result.explained else {}
     metrics = [metric for metric, score in scores.items() if score.curve]
     size = (1.6 + 3.9 * max(1, len(metrics)), max(3, 0.4 + 0.17 * len(result.explained)))
-    figure = Figure(figsize=size, layout="constrained", facecolor=theme.ground)
+    figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(1, max(1, len(metrics)), sharey=True, squeeze=False, gridspec_kw={"wspace": 0.08})[0]
     for metric, panel in zip(metrics, panels, strict=False):
-        _draw(panel, [(one.method, one.scores[metric]) for one in result.explained], theme)
+        _draw(panel, [(one.method, one.scores[metric]) for one in result.explained])
         better = "higher" if scores[metric].higher_is_better else "lower"
-        panel.set_title(f"{metric.capitalize()} ({better} area is better)", color=theme.ink, fontsize=9)
+        panel.set_title(f"{metric.capitalize()} ({better} area is better)", color=INK, fontsize=9)
     lines, labels = panels[0].get_legend_handles_labels()
-    figure.legend(lines, labels, loc="outside right center", frameon=False, labelcolor=theme.ink, fontsize=8)
+    figure.legend(lines, labels, loc="outside right center", frameon=False, labelcolor=INK, fontsize=8)
     panels[0].set_ylim(bottom=0)
-    panels[0].set_ylabel(f"probability of {_short(result.predicted.name)}", color=theme.ink, fontsize=8)
+    panels[0].set_ylabel(f"probability of {_short(result.predicted.name)}", color=INK, fontsize=8)
     return _png(figure, dpi=160)
 
 
@@ -73,19 +61,19 @@ def sheet(results: Sequence[Result]) -> bytes:
     return _png(figure, dpi=DPI)
 
 
-def _draw(panel: Axes, lines: Sequence[tuple[str, Scored]], theme: Theme) -> None:
+def _draw(panel: Axes, lines: Sequence[tuple[str, Scored]]) -> None:
     for number, (method, score) in enumerate(lines):
         assert score.curve is not None
-        colour = theme.lines[number % len(theme.lines)]
-        style = STYLES[number // len(theme.lines) % len(STYLES)]
+        colour = COLOURS[number % len(COLOURS)]
+        style = STYLES[number // len(COLOURS) % len(STYLES)]
         panel.plot(score.curve.fractions, score.curve.scores, style, color=colour, linewidth=1.6, label=method)
     panel.set(xlim=(0, 1), facecolor="none")
-    panel.set_xlabel("share of pixels changed, most salient first", color=theme.ink, fontsize=8)
-    panel.tick_params(colors=theme.ink, labelsize=8)
-    panel.grid(color=theme.ink, alpha=0.15, linewidth=0.6)
+    panel.set_xlabel("share of pixels changed, most salient first", color=INK, fontsize=8)
+    panel.tick_params(colors=INK, labelsize=8)
+    panel.grid(color=INK, alpha=0.15, linewidth=0.6)
     for side, spine in panel.spines.items():
         spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(theme.ink)
+        spine.set_color(INK)
 
 
 def _caption(method: str, scores: Mapping[str, Scored]) -> str:

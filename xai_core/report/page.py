@@ -1,17 +1,16 @@
 """One page that shows it all: a single HTML file, its pictures within it, that asks nothing of a network."""
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import jinja2
 
-from xai_core.report.curves import DARK, plot
 from xai_core.report.pictures import png, strip
 from xai_core.report.ranking import best, means
-from xai_core.report.results import Exhibit
+from xai_core.report.results import Exhibit, Result
 
 
-def render(title: str, exhibits: Sequence[Exhibit], about: Mapping[str, str]) -> str:
+def render(title: str, exhibits: Sequence[Exhibit], about: Mapping[str, str], plot: Callable[[Result], bytes]) -> str:
     """Make the page.
 
     Parameters
@@ -20,6 +19,8 @@ def render(title: str, exhibits: Sequence[Exhibit], about: Mapping[str, str]) ->
         At least one.
     about
         What the results depend on, by name: versions, device, command, date.
+    plot
+        Draws the curves of a result as a PNG.
     """
     loader = jinja2.PackageLoader("xai_core.report", ".")
     page = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
@@ -32,7 +33,6 @@ def render(title: str, exhibits: Sequence[Exhibit], about: Mapping[str, str]) ->
         means=means,
         best=best,
         plot=plot,
-        dark=DARK,
         png=png,
         strip=strip,
     )

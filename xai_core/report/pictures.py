@@ -59,7 +59,7 @@ def strip(images: Sequence[Image.Image], gap: int = 2) -> Image.Image:
 def png(image: Image.Image) -> bytes:
     """Encode a picture as PNG."""
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", optimize=True)
+    image.save(buffer, "PNG")
     return buffer.getvalue()
 
 

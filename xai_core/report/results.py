@@ -46,7 +46,7 @@ class Prediction:
     probability: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Result:
     """One image explained by every method: `id` is its name within its data set, `file` the one in file names.
 
