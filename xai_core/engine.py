@@ -43,7 +43,7 @@ class Engine:
     forward
         How the model is called, `forward(model, images) -> output`, where it takes more than images.
     memory
-        Bytes that a block of perturbed images may take on the device. Default: 128 MiB on the CPU, where larger
+        Bytes that a block of perturbed images may take on the device. Default: 64 MiB on the CPU, where larger
         tensors are slow to allocate, and an eighth of the device's memory elsewhere.
     block
         How many perturbed images go through the model at once; default: what `memory` allows.

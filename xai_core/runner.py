@@ -87,7 +87,7 @@ class Runner:
         """How many items of so many bytes the memory budget holds, each as a layer's input, output and workspace."""
         memory = self._memory
         if memory is None:
-            memory = 128 * 2**20
+            memory = 64 * 2**20
             if device.type == "cuda":
                 memory = torch.cuda.get_device_properties(device).total_memory // 8
         return max(1, memory // (4 * each))
