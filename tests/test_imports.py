@@ -26,6 +26,7 @@ LAYERS = [
         "layer_scores",
         "perturb",
         "metric",
+        "module_calls",
         "probe",
         "replay",
         "source",
