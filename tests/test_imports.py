@@ -31,7 +31,7 @@ LAYERS = [
         "replay",
         "source",
     },
-    {"attention_record", "checks", "pairs", "runner", "truth"},
+    {"attention_record", "checks", "keys", "pairs", "runner", "truth"},
     {"hookspecs"},
     {"registry"},
     {"engine"},

@@ -1,9 +1,9 @@
 """The engine: images in, one pass, maps out, scores of the maps out. The flow in one readable file."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -16,7 +16,8 @@ from xai_core.captured import Captured
 from xai_core.checks import Checks, accept, check_images, check_map, check_masks, check_output, check_pass, check_score
 from xai_core.cost import PASS, Meter
 from xai_core.errors import InputTypeError, MapShapeError
-from xai_core.explainer import Described, Explainer
+from xai_core.explainer import Explainer
+from xai_core.keys import by_key
 from xai_core.metric import Evaluation, Metric, Score
 from xai_core.modes import Autocast, Forward, autocast_of, scoring, without_autocast
 from xai_core.plan import Plan
@@ -29,7 +30,6 @@ from xai_core.target import Target, TargetLike, targets_of
 
 Methods = str | Explainer | Iterable[str | Explainer]
 Metrics = str | Metric | Iterable[str | Metric]
-D = TypeVar("D", bound=Described)
 
 
 class Engine:
@@ -98,7 +98,7 @@ class Engine:
         XAIError
             One clear error, see `xai_core.errors`. Errors of the model, a target or a plugin pass as they are.
         """
-        explainers = _by_key(methods, Explainer, create_explainer)
+        explainers = by_key(methods, Explainer, create_explainer)
         images, adapter = self._accept(images)
         needs = {key: explainer.needs(adapter) for key, explainer in explainers.items()}
         targets: list[Target] = []
@@ -193,7 +193,7 @@ class Engine:
         dict
             By method, then by metric, a `Score`; each map is scored for the target that it was made for.
         """
-        made = _by_key(metrics, Metric, create_metric)
+        made = by_key(metrics, Metric, create_metric)
         images, adapter = self._accept(images)
         checks = Checks()
         check_images(checks, images)
@@ -278,29 +278,6 @@ def _unwrapped(model: nn.Module) -> nn.Module:
             model = model.module
         else:
             return model
-
-
-def _by_key(given: Any, base: type[D], create: Callable[[str], Any]) -> dict[str, D]:
-    """Give each method a key: the string as given, or the object's name; its full spec where two would share one."""
-    listed = [given] if isinstance(given, str | base) else list(given)
-    made: list[tuple[str, D]] = []
-    for item in listed:
-        if isinstance(item, str):
-            if item not in dict(made):
-                made.append((item, create(item)))
-        elif isinstance(item, base):
-            made.append((item.name, item))
-        else:
-            raise InputTypeError(f"expected a name, a spec or an {base.__name__} object, got {item!r}")
-    keyed: dict[str, D] = {}
-    for key, item in made:
-        shared = sum(other == key for other, _ in made) > 1
-        unique = item.spec if shared else key
-        copies = 2
-        while unique in keyed:
-            unique, copies = f"{item.spec} #{copies}", copies + 1
-        keyed[unique] = item
-    return keyed
 
 
 def _size(images: Tensor) -> tuple[int, int]:
