@@ -1,6 +1,7 @@
 """Metrics that compare a map with a mask, against loops over pixels in float64 and SciPy's distances."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -229,3 +230,21 @@ def test_nothing_is_read_on_the_host_and_no_forward_is_run(images: Tensor) -> No
     handle.remove()
     assert len(evaluating.reads) <= 1, evaluating.reads
     assert next(forwards) == 0
+
+
+def test_ranks_are_those_of_walks(engine: xai.Engine, images: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One order of the pixels serves them all, whatever the seed of what draws nothing."""
+    ranks, ranked = xai.ranks, []
+
+    def counted(saliency: Tensor, *options: Any) -> Tensor:
+        ranked.append(options)
+        return ranks(saliency, *options)
+
+    monkeypatch.setattr(xai, "ranks", counted)
+    maps, masks = {"mine": torch.rand(3, 32, 32)}, torch.rand(3, 32, 32) < 0.3
+    shared = ["iou", "relevance-rank", "deletion:seed=3,steps=2", "insertion:steps=2", "road:seed=1,percentages=50"]
+    engine.evaluate(images, maps, [*shared, "pixel-flipping:region=1,steps=2"], masks)
+    assert len(ranked) == 1
+    engine.evaluate(images, maps, [f"deletion:ties=random,seed={seed},steps=2" for seed in (0, 1)])
+    engine.evaluate(images, maps, ["pixel-flipping:region=8,steps=2"])
+    assert len(ranked) == 4

@@ -8,9 +8,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 import xai_core as xai
-from xai_core.errors import OptionError
-from xai_faithfulness.mixing import blank_of, blank_score, mixed_scores, one_of, whole_score
-from xai_faithfulness.regions import over_pixels, region_means
+from xai_faithfulness.mixing import blank_of, blank_score, mixed_scores, whole_score
+from xai_faithfulness.options import at_least, one_of
+from xai_faithfulness.ranking import ranks_of
+from xai_faithfulness.regions import grid_of
 
 
 def curve(
@@ -80,9 +81,7 @@ class Walk(xai.Metric):
         ties: str = "stable",
         seed: int = 0,
     ) -> None:
-        if steps is not None and steps < 1:
-            raise OptionError(f"steps must be at least 1, got {steps}")
-        self.steps = steps
+        self.steps = None if steps is None else at_least(1, "steps", steps)
         self.baseline = baseline
         self.score = one_of("score", score, "probability", "logit")
         self.ties = one_of("ties", ties, "stable", "random")
@@ -103,8 +102,7 @@ class Walk(xai.Metric):
         """The score at each point of the walk, and the fraction of pixels, or regions, replaced there."""
         baseline = self.protocol_baseline if self.baseline is None else self.baseline
         size = (saliency.values.shape[-2], saliency.values.shape[-1])
-        means = region_means(saliency.values, self.region)
-        counts = self.counts((means.shape[-2], means.shape[-1]))
+        counts = self.counts(grid_of(size, self.region))
 
         def walk() -> Tensor:
             ends = [
@@ -112,10 +110,7 @@ class Walk(xai.Metric):
                 (blank_of(evaluation, baseline, self.seed), blank_score(evaluation, baseline, self.seed, self.score)),
             ]
             (start, first), (finish, last) = reversed(ends) if self.inserts else ends
-            ranks = evaluation.once(
-                ("ranks", saliency, self.region, self.ties, self.seed),
-                lambda: over_pixels(xai.ranks(means, self.ties, self.seed), self.region, size),
-            )
+            ranks = ranks_of(evaluation, saliency, self.ties, self.seed, self.region)
             return curve(evaluation.score, start, finish, ranks, counts, (first, last), self.score)
 
         protocol = (self.inserts, self.region, *counts, baseline, self.score, self.ties, self.seed)

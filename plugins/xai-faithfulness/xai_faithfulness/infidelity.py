@@ -8,8 +8,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_core.errors import OptionError
-from xai_faithfulness.mixing import one_of
+from xai_faithfulness.options import at_least, one_of
+from xai_faithfulness.regions import fitting
 from xai_faithfulness.removal import losses
 
 
@@ -53,11 +53,8 @@ class Infidelity(xai.Metric):
         normalise: bool = True,
         seed: int = 0,
     ) -> None:
-        for option, given in (("region", region), ("samples", samples)):
-            if given < 1:
-                raise OptionError(f"{option} must be at least 1, got {given}")
-        self.region = region
-        self.samples = samples
+        self.region = at_least(1, "region", region)
+        self.samples = at_least(1, "samples", samples)
         self.baseline = baseline
         self.score = one_of("score", score, "logit", "probability")
         self.normalise = normalise
@@ -86,8 +83,7 @@ def squares(side: int, size: tuple[int, int], samples: int, seed: int) -> Bool[T
     OptionError
         Where a square is larger than the image.
     """
-    if side > min(size):
-        raise OptionError(f"region must be at most the side of the image, {size[0]}x{size[1]}; got {side}")
+    side = fitting(side, size)
     generator = torch.Generator().manual_seed(seed)
     rows, columns = (
         (places >= first) & (places < first + side)

@@ -7,9 +7,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 import xai_core as xai
-from xai_core.errors import OptionError
 from xai_faithfulness.curves import curve
-from xai_faithfulness.mixing import blank_of, blank_score, one_of, whole_score
+from xai_faithfulness.mixing import blank_of, blank_score, whole_score
+from xai_faithfulness.options import at_least, one_of
 
 PROBABILITY = "probability"
 
@@ -53,9 +53,7 @@ class IROF(xai.Metric):
     def __init__(
         self, segments: int = 100, baseline: xai.Baseline = "mean", ties: str = "stable", seed: int = 0
     ) -> None:
-        if segments < 1:
-            raise OptionError(f"segments must be at least 1, got {segments}")
-        self.segments = segments
+        self.segments = at_least(1, "segments", segments)
         self.baseline = baseline
         self.ties = one_of("ties", ties, "stable", "random")
         self.seed = seed

@@ -7,6 +7,7 @@ from torch import Tensor
 
 import xai_core as xai
 from xai_core.errors import OptionError
+from xai_faithfulness.options import at_least
 
 
 class MaxSensitivity(xai.Metric):
@@ -40,10 +41,8 @@ class MaxSensitivity(xai.Metric):
     def __init__(self, radius: float = 0.02, samples: int = 10, seed: int = 0) -> None:
         if radius <= 0:
             raise OptionError(f"radius must be more than 0, got {radius}")
-        if samples < 1:
-            raise OptionError(f"samples must be at least 1, got {samples}")
         self.radius = radius
-        self.samples = samples
+        self.samples = at_least(1, "samples", samples)
         self.seed = seed
 
     def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:

@@ -7,7 +7,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_core.errors import OptionError
 
 
 def mixed_scores(
@@ -48,16 +47,3 @@ def blank_score(evaluation: xai.Evaluation, baseline: xai.Baseline, seed: int, k
     return evaluation.once(
         ("score", kind, baseline, seed), lambda: evaluation.score(blank_of(evaluation, baseline, seed), kind=kind)
     )
-
-
-def one_of(option: str, value: str, *known: str) -> str:
-    """The value of an option that takes one of two words.
-
-    Raises
-    ------
-    OptionError
-        Where it is neither.
-    """
-    if value not in known:
-        raise OptionError(f"{option} must be {' or '.join(known)}, not {value!r}")
-    return value

@@ -5,8 +5,9 @@ from typing import ClassVar
 import torch
 
 import xai_core as xai
-from xai_core.errors import OptionError, UnsuitableError
+from xai_core.errors import UnsuitableError
 from xai_faithfulness.map_similarity import SIMILARITIES, map_similarity
+from xai_faithfulness.options import at_least, one_of
 from xai_faithfulness.randomised import modules_from_the_top, randomised
 
 
@@ -48,15 +49,9 @@ class ParameterRandomisation(xai.Metric):
     higher_is_better: ClassVar[bool] = False
 
     def __init__(self, order: str = "cascading", similarity: str = "ssim", layers: int = 8, seed: int = 0) -> None:
-        if order not in ("cascading", "independent"):
-            raise OptionError(f"order must be cascading or independent, not {order!r}")
-        if similarity not in SIMILARITIES:
-            raise OptionError(f"similarity must be {' or '.join(SIMILARITIES)}, not {similarity!r}")
-        if layers < 1:
-            raise OptionError(f"layers must be at least 1, got {layers}")
-        self.order = order
-        self.similarity = similarity
-        self.layers = layers
+        self.order = one_of("order", order, "cascading", "independent")
+        self.similarity = one_of("similarity", similarity, *SIMILARITIES)
+        self.layers = at_least(1, "layers", layers)
         self.seed = seed
 
     def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:

@@ -4,8 +4,8 @@ import math
 from typing import ClassVar
 
 import xai_core as xai
-from xai_core.errors import OptionError
 from xai_faithfulness.curves import Walk
+from xai_faithfulness.options import at_least
 
 
 class PixelFlipping(Walk):
@@ -44,9 +44,7 @@ class PixelFlipping(Walk):
         seed: int = 0,
     ) -> None:
         super().__init__(steps, baseline, score, ties, seed)
-        if region < 1:
-            raise OptionError(f"region is the side of a square in pixels and must be at least 1, got {region}")
-        self.region = region
+        self.region = at_least(1, "region", region)
 
     def counts(self, size: tuple[int, int]) -> list[int]:
         """One region a step, where the number of steps is not given."""

@@ -11,7 +11,8 @@ from torch import Tensor
 import xai_core as xai
 from xai_core.errors import OptionError
 from xai_faithfulness.correlation import correlation
-from xai_faithfulness.mixing import blank_of, mixed_scores, one_of, whole_score
+from xai_faithfulness.mixing import blank_of, mixed_scores, whole_score
+from xai_faithfulness.options import at_least, one_of
 from xai_faithfulness.regions import over_pixels, region_means
 
 
@@ -72,12 +73,9 @@ class SubsetCorrelation(xai.Metric):
         score: str = "logit",
         seed: int = 0,
     ) -> None:
-        for option, least, given in (("n", 1, n), ("region", 1, region), ("samples", 2, samples)):
-            if given is not None and given < least:
-                raise OptionError(f"{option} must be at least {least}, got {given}")
-        self.n = n
-        self.region = region
-        self.samples = samples
+        self.n = None if n is None else at_least(1, "n", n)
+        self.region = at_least(1, "region", region)
+        self.samples = at_least(2, "samples", samples)
         self.baseline = baseline
         self.score = one_of("score", score, "logit", "probability")
         self.seed = seed

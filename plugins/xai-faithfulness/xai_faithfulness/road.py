@@ -10,6 +10,9 @@ from torch import Tensor
 import xai_core as xai
 from xai_core.errors import OptionError
 from xai_faithfulness.imputation import impute
+from xai_faithfulness.mixing import blank_of
+from xai_faithfulness.options import one_of
+from xai_faithfulness.ranking import ranks_of
 
 PERCENTAGES = (10, 20, 30, 40, 50, 60, 70, 80, 90)
 NOISE = 0.01
@@ -75,16 +78,10 @@ class ROAD(xai.Metric):
         ties: str = "stable",
         seed: int = 0,
     ) -> None:
-        if order not in ("combined", "morf", "lerf"):
-            raise OptionError(f"order must be combined, morf or lerf, not {order!r}")
-        if score not in ("probability", "logit"):
-            raise OptionError(f"score must be probability or logit, not {score!r}")
-        if ties not in ("stable", "random"):
-            raise OptionError(f"ties must be stable or random, not {ties!r}")
-        self.order = order
+        self.order = one_of("order", order, "combined", "morf", "lerf")
         self.percentages = percentages
-        self.score = score
-        self.ties = ties
+        self.score = one_of("score", score, "probability", "logit")
+        self.ties = one_of("ties", ties, "stable", "random")
         self.seed = seed
         self._shares = shares(percentages)
 
@@ -100,10 +97,8 @@ class ROAD(xai.Metric):
 
     def _curve(self, evaluation: xai.Evaluation, saliency: xai.Saliency, order: str) -> Float[Tensor, "B P"]:
         images, seed = evaluation.images, self.seed
-        ranks = evaluation.once(
-            ("ranks", saliency, self.ties, seed), lambda: xai.ranks(saliency.values, self.ties, seed)
-        )
-        noise = evaluation.once(("baseline", "noise", seed), lambda: xai.baseline_images("noise", images, seed))
+        ranks = ranks_of(evaluation, saliency, self.ties, seed)
+        noise = blank_of(evaluation, "noise", seed)
         pixels = ranks[0].numel()
         counts = [round(share * pixels) for share in self._shares]
         ordered = ranks if order == "morf" else pixels - 1 - ranks

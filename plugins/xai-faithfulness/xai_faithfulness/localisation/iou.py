@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 import xai_core as xai
+from xai_faithfulness.ranking import ranks_of
 
 
 def best_iou(
@@ -44,5 +45,5 @@ class IoU(xai.Metric):
 
     def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
         """Try each value of the map as a threshold."""
-        ranks = evaluation.once(("ranks", saliency, "stable", 0), lambda: xai.ranks(saliency.values))
-        return xai.Score(best_iou(saliency.values, evaluation.masks, ranks), self.higher_is_better)
+        values = best_iou(saliency.values, evaluation.masks, ranks_of(evaluation, saliency))
+        return xai.Score(values, self.higher_is_better)

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 import xai_core as xai
+from xai_faithfulness.ranking import ranks_of
 
 
 def relevance_rank(
@@ -41,5 +42,5 @@ class RelevanceRank(xai.Metric):
 
     def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
         """Count the most salient pixels that are inside."""
-        ranks = evaluation.once(("ranks", saliency, "stable", 0), lambda: xai.ranks(saliency.values))
-        return xai.Score(relevance_rank(saliency.values, evaluation.masks, ranks), self.higher_is_better)
+        values = relevance_rank(saliency.values, evaluation.masks, ranks_of(evaluation, saliency))
+        return xai.Score(values, self.higher_is_better)
