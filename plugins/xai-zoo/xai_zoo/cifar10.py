@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import xai_core as xai
-from xai_core.errors import FileError, OptionError, UnknownDatasetError
+from xai_core.errors import FileError
+from xai_zoo.options import check_one_of, given_folder
 
 if TYPE_CHECKING:
     from torchvision.datasets import CIFAR10
@@ -49,11 +50,8 @@ class Cifar10(xai.DatasetSource):
     ) -> Cifar10Dataset:
         from torchvision.datasets import CIFAR10
 
-        if name is None and path is None:
-            raise UnknownDatasetError("no folder is given; expected `cifar10:FOLDER`")
-        if split not in SPLITS:
-            raise OptionError(f"cifar10: split={split!r} is not one of {', '.join(SPLITS)}")
-        folder = Path(path or name or "").expanduser()
+        folder = given_folder("cifar10:FOLDER", name, path)
+        check_one_of(self.name, SPLITS, split=split)
         try:
             return Cifar10Dataset(split, CIFAR10(folder, train=split == "train"))
         except RuntimeError as error:

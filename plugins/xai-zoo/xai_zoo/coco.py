@@ -12,9 +12,10 @@ import numpy as np
 import torch
 
 import xai_core as xai
-from xai_core.errors import FileError, OptionError, UnknownDatasetError
+from xai_core.errors import FileError, OptionError
 from xai_zoo import rle
 from xai_zoo.annotated import Marked, MarkedImages, Mask
+from xai_zoo.options import check_flag, given_folder
 
 _EXPECTED = "expected COCO's instances, a JSON object of images, annotations and categories"
 
@@ -38,15 +39,13 @@ class Coco(xai.DatasetSource):
         annotations: str | Path | None = None,
         crowd: bool = False,
     ) -> MarkedImages:
-        if name is None and path is None:
-            raise UnknownDatasetError("no folder is given; expected `coco:IMAGES,annotations=FILE`")
+        folder = given_folder("coco:IMAGES,annotations=FILE", name, path)
         if annotations is None:
             raise OptionError(
                 "coco: no annotations are given; expected `coco:IMAGES,annotations=instances_val2017.json`"
             )
-        if not isinstance(crowd, bool):
-            raise OptionError(f"coco: crowd={crowd!r} is not true or false")
-        folder, file = Path(path or name or "").expanduser(), Path(annotations).expanduser()
+        check_flag(self.name, crowd=crowd)
+        file = Path(annotations).expanduser()
         if not folder.is_dir():
             raise FileError(f"{folder} is not a folder; expected the one that holds COCO's images, such as `val2017`")
         given = _read(file)

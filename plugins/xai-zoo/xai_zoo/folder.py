@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import xai_core as xai
-from xai_core.errors import FileError, UnknownDatasetError
+from xai_core.errors import FileError
 from xai_zoo.image_files import ImageFile, ImageFiles
+from xai_zoo.options import given_folder
 
 # What Pillow decodes and people keep pictures in; it also registers films, HDF5 and printers' formats.
 EXTENSIONS = (
@@ -27,9 +28,7 @@ class Folder(xai.DatasetSource):
     name = "folder"
 
     def load(self, name: str | None, path: str | Path | None = None) -> ImageFiles:  # type: ignore[override] # no more
-        if name is None and path is None:
-            raise UnknownDatasetError("no folder is given; expected `folder:PATH`")
-        folder = Path(path or name or "").expanduser()
+        folder = given_folder("folder:PATH", name, path)
         if not folder.is_dir():
             raise FileError(f"{folder} {'is a file' if folder.exists() else 'does not exist'}; {_EXPECTED}")
         _, folders, files = next(os.walk(folder, onerror=_refuse))

@@ -6,10 +6,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 import xai_core as xai
-from xai_core.errors import OptionError
 from xai_core.spec import Value
 from xai_zoo.imagenet import MEAN, STD
-from xai_zoo.options import check_whole
+from xai_zoo.options import check_one_of, check_whole
 from xai_zoo.reference import check_no_name, loaded
 from xai_zoo.torchvision_models import TorchvisionModels
 
@@ -55,8 +54,7 @@ class FrozenResNetSource(xai.ModelSource):
     ) -> xai.LoadedModel:
         check_no_name(self.name, name)
         check_whole(self.name, 1, num_classes=num_classes, size=size)
-        if depth not in _DEPTHS:
-            raise OptionError(f"{self.name}: depth={depth!r} is not one of {', '.join(map(str, _DEPTHS))}")
+        check_one_of(self.name, _DEPTHS, depth=depth)
         trunk = trunk if weights is None else None
         resnet = TorchvisionModels().load(f"resnet{depth}", weights=trunk).model
         features = resnet.get_submodule("fc").in_features

@@ -9,10 +9,11 @@ from pathlib import Path
 import torch
 
 import xai_core as xai
-from xai_core.errors import FileError, OptionError, UnknownDatasetError
+from xai_core.errors import FileError
 from xai_zoo.folder import Folder
 from xai_zoo.image_files import ImageFiles
 from xai_zoo.installed import installed_file
+from xai_zoo.options import check_one_of, given_folder
 
 SPLITS = ("val", "train")
 _DEVKIT = "ILSVRC2012_devkit_t12"
@@ -37,11 +38,8 @@ class ImageNet(xai.DatasetSource):
     def load(  # type: ignore[override] # the registry refuses other options
         self, name: str | None, path: str | Path | None = None, split: str = "val"
     ) -> ImageFiles:
-        if name is None and path is None:
-            raise UnknownDatasetError("no folder is given; expected `imagenet:FOLDER`")
-        if split not in SPLITS:
-            raise OptionError(f"imagenet: split={split!r} is not one of {', '.join(SPLITS)}")
-        folder = Path(path or name or "").expanduser()
+        folder = given_folder("imagenet:FOLDER", name, path)
+        check_one_of(self.name, SPLITS, split=split)
         if not (folder / split).is_dir():
             raise FileError(f"{folder} holds no folder `{split}`; {_EXPECTED}")
         given = Folder().load(None, folder / split)

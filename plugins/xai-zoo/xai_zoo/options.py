@@ -1,6 +1,9 @@
 """Checks of options that several sources share."""
 
-from xai_core.errors import OptionError
+from collections.abc import Collection
+from pathlib import Path
+
+from xai_core.errors import OptionError, UnknownDatasetError
 
 
 def check_whole(source: str, least: int, **options: object) -> None:
@@ -8,3 +11,24 @@ def check_whole(source: str, least: int, **options: object) -> None:
     for option, value in options.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise OptionError(f"{source}: {option}={value!r} is not a whole number from {least} up")
+
+
+def check_one_of(source: str, known: Collection[object], **options: object) -> None:
+    """Refuse options that are none of the known values."""
+    for option, value in options.items():
+        if value not in known:
+            raise OptionError(f"{source}: {option}={value!r} is not one of {', '.join(map(str, known))}")
+
+
+def check_flag(source: str, **options: object) -> None:
+    """Refuse options that are neither true nor false."""
+    for option, value in options.items():
+        if not isinstance(value, bool):
+            raise OptionError(f"{source}: {option}={value!r} is not true or false")
+
+
+def given_folder(expected: str, name: str | None, path: str | Path | None) -> Path:
+    """The folder that a spec names, or `path=` gives; refuse where neither does, and say what was expected."""
+    if name is None and path is None:
+        raise UnknownDatasetError(f"no folder is given; expected `{expected}`")
+    return Path(path or name or "").expanduser()

@@ -11,7 +11,7 @@ from xai_core.spec import Value
 from xai_zoo.bam import BAM
 from xai_zoo.cbam import CBAM
 from xai_zoo.imagenet import MEAN, STD
-from xai_zoo.options import check_whole
+from xai_zoo.options import check_one_of, check_whole
 from xai_zoo.reference import check_no_name, loaded
 
 _DEPTHS = (18, 34, 50)
@@ -77,8 +77,7 @@ class ResNetBAM(xai.ModelSource):
 def _build(source: str, depth: int, stages: str | int, num_classes: int, gate: Callable[[int], nn.Module]) -> nn.Module:
     from torchvision import models
 
-    if depth not in _DEPTHS:
-        raise OptionError(f"{source}: depth={depth!r} is not one of {', '.join(map(str, _DEPTHS))}")
+    check_one_of(source, _DEPTHS, depth=depth)
     chosen = str(stages).split("+")
     if not set(chosen) <= set("1234") or len(set(chosen)) < len(chosen):
         raise OptionError(f"{source}: stages={stages!r} are not of 1 to 4; expected them joined by +, such as 1+2+3")

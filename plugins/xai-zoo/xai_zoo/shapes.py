@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import xai_core as xai
-from xai_core.errors import OptionError, UnknownDatasetError
+from xai_core.errors import UnknownDatasetError
 from xai_zoo import outlines
-from xai_zoo.options import check_whole
+from xai_zoo.options import check_one_of, check_whole
 from xai_zoo.painting import Figure, paint
 from xai_zoo.textures import texture
 
@@ -112,8 +112,7 @@ def check(source: str, name: str | None, size: int, count: int, seed: int, split
     check_whole(source, 32, size=size)
     check_whole(source, 1, count=count)
     check_whole(source, 0, seed=seed)
-    if split not in SPLITS:
-        raise OptionError(f"{source}: split={split!r} is not one of {', '.join(SPLITS)}")
+    check_one_of(source, SPLITS, split=split)
 
 
 def _box(mask: Tensor) -> Tensor:

@@ -8,11 +8,11 @@ from pathlib import Path
 from torch import nn
 
 import xai_core as xai
-from xai_core.errors import OptionError
 from xai_core.spec import Spec, Value
 from xai_zoo import outlines
 from xai_zoo.checkpoint import fit, read_state_dict
 from xai_zoo.cifar_vit import CifarViT
+from xai_zoo.options import check_one_of
 from xai_zoo.preprocess import Preprocess, Restore, resize_and_crop
 from xai_zoo.reference import check_no_name
 
@@ -40,8 +40,7 @@ class ShapesModel(xai.ModelSource):
     ) -> xai.LoadedModel:
         """The network with the weights of a variant, which are called by the values of its options."""
         check_no_name(self.name, name)
-        if trained_on not in TRAINED_ON:
-            raise OptionError(f"{self.name}: trained_on={trained_on!r} is not one of {', '.join(TRAINED_ON)}")
+        check_one_of(self.name, TRAINED_ON, trained_on=trained_on)
         if weights == "shipped":
             shipped = "-".join([self.name, *map(str, variant.values()), trained_on])
             with as_file(files("xai_zoo") / "weights" / f"{shipped}.safetensors") as file:
@@ -79,8 +78,7 @@ class ShapesViT(ShapesModel):
     def load(  # type: ignore[override] # the registry refuses other options
         self, name: str | None, pool: str = "max", trained_on: str = "shapes", weights: Value | Path = "shipped"
     ) -> xai.LoadedModel:
-        if pool not in POOLS:
-            raise OptionError(f"{self.name}: pool={pool!r} is not one of {', '.join(POOLS)}")
+        check_one_of(self.name, POOLS, pool=pool)
         variant = {} if pool == POOLS[0] else {"pool": pool}
         return self._loaded(name, self.network(pool), variant, trained_on, weights)
 

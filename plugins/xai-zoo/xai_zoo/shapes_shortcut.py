@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 import xai_core as xai
-from xai_core.errors import OptionError
+from xai_zoo.options import check_one_of
 from xai_zoo.outlines import bar
 from xai_zoo.painting import Figure
 from xai_zoo.shapes import Scene, ShapesDataset, check
@@ -64,6 +64,5 @@ class ShapesShortcut(xai.DatasetSource):
         mark: str = "shown",
     ) -> ShapesShortcutDataset:
         check(self.name, name, size, count, seed, split)
-        if mark not in MARKS:
-            raise OptionError(f"{self.name}: mark={mark!r} is not one of {', '.join(MARKS)}")
+        check_one_of(self.name, MARKS, mark=mark)
         return ShapesShortcutDataset(size, count, seed, split, mark=mark)

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 import xai_core as xai
-from xai_core.errors import FileError, ImageFileError, OptionError, UnknownDatasetError
+from xai_core.errors import FileError, ImageFileError
 from xai_zoo.annotated import Box, Marked, MarkedImages, Mask
+from xai_zoo.options import check_flag, check_one_of, given_folder
 
 YEARS = (2007, 2012)
 SPLITS = ("train", "val", "trainval", "test")
@@ -42,15 +43,11 @@ class Voc(xai.DatasetSource):
         split: str = "val",
         difficult: bool = True,
     ) -> MarkedImages:
-        if name is None and path is None:
-            raise UnknownDatasetError("no folder is given; expected `voc:FOLDER`")
-        if year not in YEARS:
-            raise OptionError(f"voc: year={year!r} is not one of {', '.join(map(str, YEARS))}")
-        if split not in SPLITS:
-            raise OptionError(f"voc: split={split!r} is not one of {', '.join(SPLITS)}")
-        if not isinstance(difficult, bool):
-            raise OptionError(f"voc: difficult={difficult!r} is not true or false")
-        root = _root(Path(path or name or "").expanduser(), year)
+        folder = given_folder("voc:FOLDER", name, path)
+        check_one_of(self.name, YEARS, year=year)
+        check_one_of(self.name, SPLITS, split=split)
+        check_flag(self.name, difficult=difficult)
+        root = _root(folder, year)
         items = list(_items(root, _listed(root / "ImageSets" / "Main", split), difficult))
         if not items:
             raise FileError(f"no object of the {split} split of {root} is left; expected at least one")
