@@ -2,7 +2,7 @@
 
 import contextlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -221,6 +221,17 @@ class Once(xai.Explainer):
 
     def explain(self, captured: xai.Captured) -> Tensor:
         return self._function(captured)
+
+
+@contextlib.contextmanager
+def given_to(model: nn.Module) -> Iterator[list[Tensor]]:
+    """The batches of images that a model is given."""
+    given: list[Tensor] = []
+    handle = model.register_forward_pre_hook(lambda _, args: given.append(args[0].detach().clone()))
+    try:
+        yield given
+    finally:
+        handle.remove()
 
 
 def captured_by(model: nn.Module, images: Tensor, needs: xai.Capture, **options: Any) -> xai.Captured:

@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
 import xai_core as xai
-from conftest import Linear, SmallCNN, fused_vit, settled
+from conftest import Linear, SmallCNN, fused_vit, given_to, settled
 from xai_core.errors import MapShapeError, OptionError, UnknownMetricError
 
 
@@ -160,16 +160,9 @@ def test_deletion_and_insertion_share_order_and_ends(scored: nn.Module, images: 
     """For M maps: the image and each baseline are scored once, and the inner points of each curve."""
     engine = xai.Engine(scored)
     maps = {**engine.explain(images, ["grad-cam", "score-cam"])}
-    seen = 0
-
-    def count(_: nn.Module, args: tuple[Tensor]) -> None:
-        nonlocal seen
-        seen += len(args[0])
-
-    handle = scored.register_forward_pre_hook(count)
-    engine.evaluate(images, maps, ["deletion", "insertion"])
-    handle.remove()
-    assert seen == 3 * (3 + 2 * 2 * 31)
+    with given_to(scored) as batches:
+        engine.evaluate(images, maps, ["deletion", "insertion"])
+    assert sum(map(len, batches)) == 3 * (3 + 2 * 2 * 31)
 
 
 @torch.no_grad()
@@ -192,17 +185,10 @@ def test_srg_scores_nothing_that_deletion_and_insertion_scored(
     engine = xai.Engine(scored)
     maps = {"one": torch.rand(3, 32, 32), "two": torch.rand(3, 32, 32)}
     engine.adapter(images)
-    seen = 0
-
-    def count(_: nn.Module, args: tuple[Tensor]) -> None:
-        nonlocal seen
-        seen += len(args[0])
-
-    handle = scored.register_forward_pre_hook(count)
     metrics = [xai.create_metric(spec, steps=steps) for spec in ("deletion", "insertion:baseline=zero", "srg")]
-    scores = engine.evaluate(images, maps, metrics)["two"]
-    handle.remove()
-    assert seen == 3 * (1 + 2 + 2 * 2 * ((steps or 32) - 1))
+    with given_to(scored) as batches:
+        scores = engine.evaluate(images, maps, metrics)["two"]
+    assert sum(map(len, batches)) == 3 * (1 + 2 + 2 * 2 * ((steps or 32) - 1))
     deletion, insertion, srg = (score.values for score in scores.values())
     assert torch.equal(srg, insertion - deletion)
 
@@ -216,22 +202,18 @@ def test_srg_under_other_baselines_and_scores(scored: nn.Module, images: Tensor)
 
 
 def test_memory_is_bounded_by_the_block(scored: nn.Module, images: Tensor) -> None:
-    sizes = []
-    handle = scored.register_forward_pre_hook(lambda _, args: sizes.append(len(args[0])))
     engine = xai.Engine(scored, block=8)
-    engine.evaluate(images, engine.explain(images, ["score-cam"]), ["deletion", "insertion"])
-    handle.remove()
-    assert max(sizes) == 8
+    with given_to(scored) as batches:
+        engine.evaluate(images, engine.explain(images, ["score-cam"]), ["deletion", "insertion"])
+    assert max(map(len, batches)) == 8
 
 
 def test_a_larger_budget_gives_larger_blocks(scored: nn.Module, images: Tensor) -> None:
     def largest(memory: int) -> int:
-        sizes = []
-        handle = scored.register_forward_pre_hook(lambda _, args: sizes.append(len(args[0])))
         engine = xai.Engine(scored, memory=memory)
-        engine.evaluate(images[:1], engine.explain(images[:1], "grad-cam"), "deletion")
-        handle.remove()
-        return max(sizes)
+        with given_to(scored) as batches:
+            engine.evaluate(images[:1], engine.explain(images[:1], "grad-cam"), "deletion")
+        return max(map(len, batches))
 
     assert largest(1) == 1
     assert 1 < largest(2**18) < 31

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import xai_core as xai
-from conftest import Constant, GatedCNN, maps_for, settled
+from conftest import Constant, GatedCNN, given_to, maps_for, settled
 from test_capture import HostReads
 
 # What a model of four classes gives that says the same of every image.
@@ -72,14 +72,12 @@ def test_the_block_does_not_matter(cnn: nn.Module, images: Tensor, name: str) ->
     maps = large.explain(images, "layer-cam")
     expected = values(large, images, maps, name)
     for block in (1, 7):
-        sizes: list[int] = []
         engine = xai.Engine(cnn, block=block)
         engine.adapter(images)
-        handle = cnn.register_forward_pre_hook(lambda _, args, sizes=sizes: sizes.append(len(args[0])))
-        given = values(engine, images, maps, name)
-        handle.remove()
+        with given_to(cnn) as batches:
+            given = values(engine, images, maps, name)
         torch.testing.assert_close(given, expected, atol=1e-5, rtol=1e-4)
-        assert max(sizes, default=0) <= max(block, len(images))
+        assert max(map(len, batches), default=0) <= max(block, len(images))
 
 
 @pytest.mark.parametrize("name", [name for name in METRICS if not name.startswith("max-sensitivity")])

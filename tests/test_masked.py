@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torchcam.metrics import ClassificationMetric
 
 import xai_core as xai
-from conftest import Constant, Linear, SmallCNN, maps_for, settled
+from conftest import Constant, Linear, SmallCNN, given_to, maps_for, settled
 from xai_core.errors import OptionError
 
 BOTH = ["average-drop", "average-increase"]
@@ -90,11 +90,9 @@ def test_the_masked_image_is_scored_once(images: Tensor) -> None:
     model = settled(SmallCNN())
     engine = xai.Engine(model)
     maps = engine.explain(images, "grad-cam")
-    seen = []
-    handle = model.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
-    engine.evaluate(images, maps, [*BOTH, "average-drop:mute=0.5", "average-increase:mute=0.5"])
-    handle.remove()
-    assert sum(seen) == 3 * (1 + 2)
+    with given_to(model) as batches:
+        engine.evaluate(images, maps, [*BOTH, "average-drop:mute=0.5", "average-increase:mute=0.5"])
+    assert sum(map(len, batches)) == 3 * (1 + 2)
 
 
 @pytest.mark.parametrize("score", [0.0, -1.0])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import xai_core as xai
-from conftest import Linear, SmallCNN, maps_for, settled
+from conftest import Linear, SmallCNN, given_to, maps_for, settled
 from xai_core.errors import OptionError
 
 
@@ -76,11 +76,10 @@ def test_one_walk_for_all_that_are_the_same(cnn: nn.Module, images: Tensor) -> N
     engine.adapter(images)
 
     def evaluated(*metrics: Any) -> tuple[int, list[Tensor]]:
-        seen = []
-        handle = cnn.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
-        scores = engine.evaluate(images, maps, [xai.create_metric(name, **options) for name, options in metrics])["m"]
-        handle.remove()
-        return sum(seen), [score.values for score in scores.values()]
+        made = [xai.create_metric(name, **options) for name, options in metrics]
+        with given_to(cnn) as batches:
+            scores = engine.evaluate(images, maps, made)["m"]
+        return sum(map(len, batches)), [score.values for score in scores.values()]
 
     seen, _ = evaluated(("pixel-flipping", {}))
     assert evaluated(("pixel-flipping", {}), ("aopc", {}))[0] == seen

@@ -10,7 +10,7 @@ from scipy.stats import pearsonr
 from torch import Tensor, nn
 
 import xai_core as xai
-from conftest import Linear, SmallCNN, maps_for, settled
+from conftest import Linear, SmallCNN, given_to, maps_for, settled
 from xai_core.errors import OptionError
 
 BOTH = ["sensitivity-n", "faithfulness-correlation"]
@@ -23,14 +23,12 @@ def cnn() -> nn.Module:
 
 def evaluated(engine: xai.Engine, images: Tensor, maps: dict[str, Any], metric: xai.Metric) -> tuple[Tensor, Tensor]:
     """The values of the first map, and all images that were scored but the whole ones, [B,N,C,H,W] of N sets."""
-    seen: list[Tensor] = []
     engine.adapter(images)
-    handle = engine.model.register_forward_pre_hook(lambda _, args: seen.append(args[0].clone()))
-    scores = engine.evaluate(images, maps, metric)
-    handle.remove()
+    with given_to(engine.model) as batches:
+        scores = engine.evaluate(images, maps, metric)
     [first, *_] = scores.values()
     [score] = first.values()
-    perturbed = [one for one in seen if len(one) > len(images)]
+    perturbed = [one for one in batches if len(one) > len(images)]
     return score.values, torch.stack([one.unflatten(0, (len(images), -1)) for one in perturbed])
 
 
@@ -104,12 +102,10 @@ def test_further_maps_cost_no_forward(cnn: nn.Module, images: Tensor, name: str)
     engine.adapter(images)
     counts = []
     for names in ("a", "abc"):
-        seen: list[int] = []
-        handle = cnn.register_forward_pre_hook(lambda _, args, seen=seen: seen.append(len(args[0])))
-        maps = maps_for(1, engine, images, **{name: torch.rand(3, 32, 32) for name in names})
-        engine.evaluate(images, maps, xai.create_metric(name, samples=7))
-        handle.remove()
-        counts.append(sum(seen))
+        with given_to(cnn) as batches:
+            maps = maps_for(1, engine, images, **{name: torch.rand(3, 32, 32) for name in names})
+            engine.evaluate(images, maps, xai.create_metric(name, samples=7))
+        counts.append(sum(map(len, batches)))
     assert counts[0] == counts[1]
 
 

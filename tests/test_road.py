@@ -11,7 +11,7 @@ from scipy import sparse
 from torch import Tensor, nn
 
 import xai_core as xai
-from conftest import SmallCNN, settled
+from conftest import SmallCNN, given_to, settled
 from test_capture import HostReads
 from xai_core.errors import OptionError
 from xai_faithfulness.imputation import impute
@@ -247,15 +247,14 @@ def test_seeds_and_degenerate_maps(model: nn.Module, images: Tensor) -> None:
 
 
 def test_both_orders_are_shared_and_blocks_bound_the_memory(model: nn.Module, images: Tensor) -> None:
-    sizes: list[int] = []
     engine = xai.Engine(model, block=2)
     engine.adapter(images)
     maps = {"m": torch.rand(3, 32, 32).to(images)}
     target = engine.explain(images, "grad-cam")["grad-cam"].target
     made = {"m": xai.Saliency.of(maps["m"], 3, (32, 32), target, "m")}
-    handle = model.register_forward_pre_hook(lambda _, args: sizes.append(len(args[0])))
-    engine.evaluate(images, made, [f"road:order={of},percentages=20+50+80" for of in ("combined", "morf", "lerf")])
-    handle.remove()
+    with given_to(model) as batches:
+        engine.evaluate(images, made, [f"road:order={of},percentages=20+50+80" for of in ("combined", "morf", "lerf")])
+    sizes = [len(batch) for batch in batches]
     assert sum(sizes) == 3 * 2 * 3
     assert max(sizes) <= 2
 

@@ -8,7 +8,7 @@ from captum.metrics import infidelity, sensitivity_max
 from torch import Tensor, nn
 
 import xai_core as xai
-from conftest import Linear, SmallCNN, fused_vit, maps_for, settled
+from conftest import Linear, SmallCNN, fused_vit, given_to, maps_for, settled
 from references import resized
 from xai_core.errors import OptionError, UnsuitableError
 from xai_faithfulness.options import at_least
@@ -23,11 +23,9 @@ def seen_by(
     model: nn.Module, engine: xai.Engine, images: Tensor, maps: dict[str, xai.Saliency], metric: str
 ) -> tuple[Tensor, list[Tensor]]:
     """The values, and the batches that the model was given."""
-    seen: list[Tensor] = []
-    handle = model.register_forward_pre_hook(lambda _, args: seen.append(args[0].detach().clone()))
-    [[score]] = [one.values() for one in engine.evaluate(images, maps, metric).values()]
-    handle.remove()
-    return score.values, seen
+    with given_to(model) as batches:
+        [[score]] = [one.values() for one in engine.evaluate(images, maps, metric).values()]
+    return score.values, batches
 
 
 @pytest.mark.parametrize("normalise", [True, False])
