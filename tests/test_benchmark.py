@@ -145,6 +145,15 @@ class Picky(Brightness):
         return super().evaluate(evaluation, saliency)
 
 
+class Refusing(Brightness):
+    """Raises whatever it is given."""
+
+    name = "refusing"
+
+    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
+        raise ValueError("never")
+
+
 def loaded(model: nn.Module | None = None) -> xai.LoadedModel:
     return xai.LoadedModel(model or Counted(), lambda image: image, restore=lambda image: image, spec="counted")
 
@@ -422,6 +431,19 @@ def test_maps_are_written_where_asked(tmp_path: Path) -> None:
         assert values.astype(float).mean() == pytest.approx(
             rows[f"speckle-{index}", method, "brightness"]["score"], abs=1e-3
         )
+
+
+def test_maps_that_nothing_can_score_are_written_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def savez(file: Any, **arrays: Any) -> None:
+        """As of NumPy before 2.2, for which every keyword is an array."""
+        assert all(isinstance(array, np.ndarray) for array in arrays.values())
+        np.savez(file, **arrays)
+
+    monkeypatch.setattr(np, "savez_compressed", savez)
+    found = run(tmp_path / "run", Speckles(3, broken=(1,)), maps=True, metrics=Refusing(), methods="grad-cam")
+    [file] = (found.path / "maps").iterdir()
+    assert [*np.load(file)] == ["0:grad-cam", "2:grad-cam"]
+    assert found.rows()["error"].null_count == 0
 
 
 def test_seeds_reach_what_takes_one(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ class _Found:
 
     rows: dict[tuple[int, str, str], Row] = field(default_factory=dict)
     curves: dict[tuple[int, str, str], Curve] = field(default_factory=dict)
-    maps: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
+    maps: dict[tuple[int, str], np.ndarray[Any, Any]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
@@ -139,6 +139,7 @@ class Worker:
         except Exception as error:
             failure, full = _failure(error)
         else:
+            self._keep_maps(found, items, maps)
             self._score(found, items, maps, metrics)
             return
         if full and len(items) > 1:
@@ -251,9 +252,12 @@ class Worker:
                 )
                 if curves and fractions:
                     found.curves[key] = Curve(self._spec, item.index, item.id, method, metric, fractions, curves[place])
+
+    def _keep_maps(self, found: _Found, items: Sequence[Item], maps: Mapping[str, Saliency]) -> None:
         if self._manifest.maps:
-            for item, values in zip(items, saliency.values.half().cpu().numpy(), strict=True):
-                found.maps[f"{item.index}:{method}"] = values
+            for method, saliency in maps.items():
+                for item, values in zip(items, saliency.values.half().cpu().numpy(), strict=True):
+                    found.maps[item.index, method] = values
 
     def _part(self, shard: Shard, items: Sequence[Item], found: _Found) -> Part:
         order = [
@@ -262,12 +266,17 @@ class Worker:
         rows = [found.rows[key] for key in order]
         curves = [found.curves[key] for key in order if key in found.curves]
         notes = tuple(dict.fromkeys(found.notes))
-        maps = {f"{item.index}:{method}": None for item in items for method in self._methods} if found.maps else {}
+        maps = {
+            f"{item.index}:{method}": found.maps[item.index, method]
+            for item in items
+            for method in self._methods
+            if (item.index, method) in found.maps
+        }
         return Part(
             shard,
             encode_rows(rows, notes),
             encode_curves(curves) if curves else None,
-            _arrays({key: found.maps[key] for key in maps if key in found.maps}) if maps else None,
+            _arrays(maps) if maps else None,
             sum(row.error is not None for row in rows),
             notes,
         )
@@ -275,7 +284,7 @@ class Worker:
 
 def _arrays(named: Mapping[str, Any]) -> bytes:
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **named)
+    np.savez_compressed(buffer, **named)  # older NumPy takes every keyword, `allow_pickle` too, for an array
     return buffer.getvalue()
 
 
