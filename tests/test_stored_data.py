@@ -164,6 +164,8 @@ def test_hugging_face_splits_are_chosen(hf: Path) -> None:
         xai.load_dataset(f"hf:{hf}/two,split=val")
     with pytest.raises(UnknownDatasetError, match="val"):
         xai.load_dataset(f"hf:{hf}/parquet,split=val")
+    with pytest.raises(OptionError, match=r"one was saved with no splits; leave split=test out"):
+        xai.load_dataset(f"hf:{hf}/one,split=test")
 
 
 def test_hugging_face_data_that_is_not_there_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,6 +96,7 @@ def _open(where: str, split: str | None, config: str | None) -> Any:
         if (path / "state.json").is_file() or (path / "dataset_dict.json").is_file():
             given = datasets.load_from_disk(path)
             if isinstance(given, datasets.Dataset):
+                _require_its_own(where, split, given.split)
                 return given
             return given[_chosen(where, split, [str(one) for one in given])]
         options: dict[str, Any] = {"path": str(path) if path.exists() else where, "name": config}
@@ -113,6 +114,12 @@ def _open(where: str, split: str | None, config: str | None) -> Any:
             f"`datasets` cannot open {where} ({reason}); expected a data set of the hub, or a folder or file of this"
             " machine"
         ) from error
+
+
+def _require_its_own(where: str, split: str | None, saved: object) -> None:
+    if split is not None and split != str(saved):
+        there = "no splits" if saved is None else f"the split {saved} alone"
+        raise OptionError(f"hf: {where} was saved with {there}; leave split={split} out")
 
 
 def _chosen(where: str, split: str | None, splits: Sequence[str]) -> str:
