@@ -70,7 +70,7 @@ CASES: dict[str, tuple[Callable[[], Any], type[xai.XAIError], str]] = {
     ),
     "not a model": (lambda: xai.Engine(lambda x: x), errors.InputTypeError, "torch.nn.Module"),  # type: ignore[arg-type]
     "unknown method": (lambda: explain(method="grad-camm"), errors.UnknownExplainerError, "did you mean 'grad-cam'"),
-    "not a method": (lambda: explain(method=[3]), errors.InputTypeError, "a name, a spec or an Explainer"),
+    "not a method": (lambda: explain(method=[3]), errors.InputTypeError, "object of class Explainer"),
     "unknown metric": (lambda: xai.create_metric("deletions"), errors.UnknownMetricError, "did you mean 'deletion'"),
     "unknown model source": (lambda: xai.load_model("nowhere:x"), errors.UnknownModelError, "xai list models"),
     "unknown model": (

@@ -155,6 +155,7 @@ def test_maps_of_ones_own_cannot_be_explained_again(cnn: nn.Module, images: Tens
         "infidelity:score=prob",
         "infidelity:region=33",
         "max-sensitivity:radius=0",
+        "max-sensitivity:radius=nan",
         "max-sensitivity:samples=0",
     ],
 )

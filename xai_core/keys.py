@@ -28,7 +28,7 @@ def by_key(given: Any, base: type[D], create: Callable[[str], Any]) -> dict[str,
         elif isinstance(item, base):
             made.append((item.name, item))
         else:
-            raise InputTypeError(f"expected a name, a spec or an {base.__name__} object, got {item!r}")
+            raise InputTypeError(f"expected a name, a spec or an object of class {base.__name__}, got {item!r}")
     keyed: dict[str, D] = {}
     for key, item in made:
         shared = sum(other == key for other, _ in made) > 1

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from xai_core.pairs import Pairs
 from xai_core.registry import registry
 from xai_core.source import Dataset, Sample
 
@@ -125,7 +126,7 @@ def content_hash(data: Dataset, images: int, readable: Sample) -> str:
     """Name which images these are: the ids of as many as are asked for, where the data set has `ids`, and so without
     decoding any; else the id and the pixels of the first that is readable. 64 hexadecimal digits.
     """
-    ids = getattr(getattr(data, "given", data), "ids", None)  # `Pairs` are of what was given
+    ids = getattr(data.given if isinstance(data, Pairs) else data, "ids", None)
     if isinstance(ids, Sequence):
         return hashlib.sha256(json.dumps([str(one) for one in islice(ids, images)]).encode()).hexdigest()
     pixels = np.ascontiguousarray(readable.image)

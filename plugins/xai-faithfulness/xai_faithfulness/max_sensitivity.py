@@ -1,5 +1,6 @@
 """Max-sensitivity."""
 
+import math
 from typing import ClassVar
 
 import torch
@@ -39,8 +40,8 @@ class MaxSensitivity(xai.Metric):
     higher_is_better: ClassVar[bool] = False
 
     def __init__(self, radius: float = 0.02, samples: int = 10, seed: int = 0) -> None:
-        if radius <= 0:
-            raise OptionError(f"radius must be more than 0, got {radius}")
+        if not 0 < radius < math.inf:
+            raise OptionError(f"radius must be a number above 0, got {radius}")
         self.radius = radius
         self.samples = at_least(1, "samples", samples)
         self.seed = seed
