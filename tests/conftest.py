@@ -1,6 +1,8 @@
 """What all tests share: a seed, and small random models of each family, made anew for each test."""
 
 import contextlib
+import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,6 +14,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import xai_core as xai
 from xai_core.errors import DegenerateMapWarning, UnsuitableError
+
+# Dozens of tests start a process that imports PyTorch, which takes twice as long without its bytecode.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 torch.set_num_threads(1)  # small models gain nothing from more, and lose much where cores are shared
 
@@ -125,16 +131,30 @@ def settled(model: nn.Module) -> nn.Module:
     return model.eval()
 
 
-@pytest.fixture(params=FAMILIES)
-def model(request: pytest.FixtureRequest) -> nn.Module:
-    """A small random model of each family, in evaluation mode."""
+def made(family: str) -> nn.Module:
+    """A small random model of a family, in evaluation mode."""
     torch.manual_seed(0)
-    return settled(FAMILIES[request.param]())
+    return settled(FAMILIES[family]())
+
+
+def three_images() -> Tensor:
+    return torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(params=FAMILIES)
+def family(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def model(family: str) -> nn.Module:
+    """A small random model of each family, in evaluation mode."""
+    return made(family)
 
 
 @pytest.fixture
 def images() -> Tensor:
-    return torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    return three_images()
 
 
 def suitable(engine: xai.Engine, images: Tensor) -> list[str]:

@@ -1,11 +1,11 @@
 """What imports what: a light `import xai_core`, no import backwards, plugins apart from each other."""
 
 import ast
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+import fresh
 
 ROOT = Path(__file__).parent.parent
 CORE = sorted((ROOT / "xai_core").rglob("*.py"))
@@ -86,11 +86,9 @@ def test_importing_is_light(package: str) -> None:
     heavy = ["torchvision", "timm", "transformers", "captum", "ray", "skimage", "matplotlib", "typer", "rich", "jinja2"]
     heavy += ["pyarrow", "scipy", "datasets"]
     code = f"import sys, {package}; print([name for name in {heavy} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert fresh.printed(code).strip() == "[]"
 
 
 def test_importing_costs_little_beyond_torch() -> None:
-    code = "import time, torch; start = time.perf_counter(); import xai_core; print(time.perf_counter() - start)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert float(done.stdout) < 1.5
+    code = "import time; start = time.perf_counter(); import xai_core; print(time.perf_counter() - start)"
+    assert float(fresh.printed(code)) < 1.5

@@ -1,17 +1,19 @@
 """What the engine promises of every explainer, on a gated CNN, a ViT with fused attention and a torchvision ViT."""
 
 import copy
+import functools
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import jaxtyping
 import pytest
 import torch
 from torch import Tensor, nn
 
 import xai_core as xai
-from conftest import SmallCNN, assert_same, one_pass, suitable
+from conftest import SmallCNN, assert_same, made, one_pass, suitable, three_images
 
 Maps = dict[str, xai.Saliency]
 # Of maps of four by four places, some are constant by nature.
@@ -21,6 +23,29 @@ pytestmark = pytest.mark.filterwarnings("ignore::xai_core.errors.DegenerateMapWa
 def explain_all(model: nn.Module, images: Tensor, **options: Any) -> Maps:
     engine = xai.Engine(model)
     return engine.explain(images, suitable(engine, images), **options)
+
+
+@functools.cache
+def of_family(family: str, dtype: torch.dtype) -> Maps:
+    return explain_all(made(family).to(dtype), three_images().to(dtype))
+
+
+@pytest.fixture
+def expected(family: str) -> Maps:
+    """What all methods give for the model and the images, made once."""
+    return of_family(family, torch.float32)
+
+
+@pytest.fixture
+def in_double(family: str) -> Maps:
+    """The same in float64."""
+    return of_family(family, torch.float64)
+
+
+@pytest.fixture
+def in_half(family: str) -> Maps:
+    """The same in bfloat16."""
+    return of_family(family, torch.bfloat16)
 
 
 def trace(model: nn.Module) -> dict[str, Any]:
@@ -57,8 +82,8 @@ def test_every_family_has_methods(model: nn.Module, images: Tensor) -> None:
     assert expected <= set(suitable(xai.Engine(model), images))
 
 
-def test_values_are_normalised_finite_and_float32(model: nn.Module, images: Tensor) -> None:
-    for saliency in explain_all(model, images).values():
+def test_values_are_normalised_finite_and_float32(expected: Maps) -> None:
+    for saliency in expected.values():
         assert saliency.values.shape == (3, 32, 32)
         assert saliency.values.dtype == torch.float32
         assert saliency.raw.ndim == 3
@@ -67,22 +92,22 @@ def test_values_are_normalised_finite_and_float32(model: nn.Module, images: Tens
         assert torch.equal(saliency.values.amax((1, 2)), (~saliency.degenerate).float())
 
 
-def test_frozen_model(model: nn.Module, images: Tensor) -> None:
+def test_frozen_model(model: nn.Module, images: Tensor, in_double: Maps) -> None:
     frozen = copy.deepcopy(model).requires_grad_(False)
     before = trace(frozen)
     explain_all(frozen, images)
     assert trace(frozen) | {"values": None} == before | {"values": None}
-    wide = copy.deepcopy(model).double()  # frozen layers may run other kernels, and some methods amplify rounding
-    assert_same(explain_all(frozen.double(), images.double()), explain_all(wide, images.double()))
+    # frozen layers may run other kernels, and some methods amplify rounding
+    assert_same(explain_all(frozen.double(), images.double()), in_double)
     assert trace(frozen)["requires_grad"] == before["requires_grad"]
 
 
-def test_in_place_activations(model: nn.Module, images: Tensor) -> None:
+def test_in_place_activations(model: nn.Module, images: Tensor, expected: Maps) -> None:
     not_in_place = copy.deepcopy(model)
     for module in not_in_place.modules():
         if hasattr(module, "inplace"):
             module.inplace = False
-    assert_same(explain_all(model, images), explain_all(not_in_place, images), atol=0)
+    assert_same(expected, explain_all(not_in_place, images), atol=0)
 
 
 # What half precision does to a method by its own formula, whatever the engine does.
@@ -93,30 +118,28 @@ SENSITIVE = {
 }
 
 
-def test_bfloat16(model: nn.Module, images: Tensor) -> None:
-    half = copy.deepcopy(model).bfloat16()
-    for name, saliency in explain_all(half, images).items():
+def test_bfloat16(model: nn.Module, images: Tensor, in_half: Maps) -> None:
+    [target] = {saliency.target for saliency in in_half.values()}
+    whole = explain_all(model, images, target=target.ids)
+    for name, saliency in in_half.items():
         assert saliency.values.dtype == torch.float32
         if name in SENSITIVE:
             continue
-        whole = explain_all(model, images, target=saliency.target.ids)[name]
-        both = torch.stack([saliency.values.flatten(1), whole.values.flatten(1)], 1)
+        both = torch.stack([saliency.values.flatten(1), whole[name].values.flatten(1)], 1)
         assert min(pair.corrcoef()[0, 1] for pair in both) > 0.95, name
 
 
-def test_float32_images_are_taken_by_a_bfloat16_model(model: nn.Module, images: Tensor) -> None:
-    half = copy.deepcopy(model).bfloat16()
-    assert_same(explain_all(half, images), explain_all(half, images.bfloat16()), atol=0)
+def test_float32_images_are_taken_by_a_bfloat16_model(model: nn.Module, images: Tensor, in_half: Maps) -> None:
+    assert_same(explain_all(copy.deepcopy(model).bfloat16(), images), in_half, atol=0)
 
 
-def test_double(model: nn.Module, images: Tensor) -> None:
-    assert_same(explain_all(model, images), explain_all(copy.deepcopy(model).double(), images.double()), atol=1e-4)
+def test_double(expected: Maps, in_double: Maps) -> None:
+    assert_same(expected, in_double, atol=1e-4)
 
 
-def test_channels_last(model: nn.Module, images: Tensor) -> None:
-    wide, images = copy.deepcopy(model).double(), images.double()  # some methods amplify rounding
-    last = copy.deepcopy(wide).to(memory_format=torch.channels_last)
-    assert_same(explain_all(last, images.to(memory_format=torch.channels_last)), explain_all(wide, images))
+def test_channels_last(model: nn.Module, images: Tensor, in_double: Maps) -> None:
+    last = copy.deepcopy(model).double().to(memory_format=torch.channels_last)  # some methods amplify rounding
+    assert_same(explain_all(last, images.double().to(memory_format=torch.channels_last)), in_double)
 
 
 def compiled_before(model: nn.Module, images: Tensor) -> xai.Engine:
@@ -142,11 +165,12 @@ def compiled_inside(model: nn.Module, images: Tensor) -> xai.Engine:
 
 
 @pytest.mark.parametrize("compiled", [compiled_before, compiled_after, compiled_inside])
-def test_compiled(model: nn.Module, images: Tensor, compiled: Callable[[nn.Module, Tensor], xai.Engine]) -> None:
+def test_compiled(
+    model: nn.Module, images: Tensor, compiled: Callable[[nn.Module, Tensor], xai.Engine], expected: Maps
+) -> None:
     torch.compiler.reset()
     engine = compiled(copy.deepcopy(model), images)
-    methods = suitable(engine, images)
-    assert_same(engine.explain(images, methods), xai.Engine(model).explain(images, methods))
+    assert_same(engine.explain(images, suitable(engine, images)), expected)
     with torch.no_grad():
         torch.testing.assert_close(engine.model(images), model(images))
 
@@ -167,8 +191,8 @@ def test_a_compiled_model_still_runs_compiled_afterwards(model: nn.Module, image
     assert runs
 
 
-def test_data_parallel(model: nn.Module, images: Tensor) -> None:
-    assert_same(explain_all(nn.DataParallel(model), images), explain_all(model, images), atol=0)
+def test_data_parallel(model: nn.Module, images: Tensor, expected: Maps) -> None:
+    assert_same(explain_all(nn.DataParallel(model), images), expected, atol=0)
 
 
 class Deliberate(Exception):
@@ -222,8 +246,7 @@ def test_exception_inside_an_explainer(model: nn.Module, images: Tensor, where: 
         xai.Engine(model).explain(images, ["grad-cam", Broken()])
 
 
-def test_train_mode(model: nn.Module, images: Tensor) -> None:
-    expected = explain_all(model, images)
+def test_train_mode(model: nn.Module, images: Tensor, expected: Maps) -> None:
     training = copy.deepcopy(model).train()
     next(training.children()).eval()
     before = trace(training)
@@ -236,13 +259,15 @@ def test_train_mode(model: nn.Module, images: Tensor) -> None:
     assert after == before
 
 
-@pytest.mark.parametrize("training", [False, True])
-def test_two_threads_on_one_model(model: nn.Module, images: Tensor, training: bool) -> None:
+def test_two_threads_on_one_model(model: nn.Module, images: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each thread explains its own images, 40 times, and gets what it would get alone."""
     batches = [images, images.flip(3)]
     methods = one_pass(xai.Engine(model), images)
     expected = [xai.Engine(model).explain(batch, methods) for batch in batches]
-    model.train(training)
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # checked above; not 80 times more
+    next(model.train().children()).eval()
+    modes = trace(model)["training"]
+    assert {*modes.values()} == {False, True}
     start = threading.Barrier(2)
 
     def work(i: int) -> list[Maps]:
@@ -252,7 +277,7 @@ def test_two_threads_on_one_model(model: nn.Module, images: Tensor, training: bo
 
     with ThreadPoolExecutor(2) as pool:
         answers = list(pool.map(work, range(2)))
-    assert all(module.training == training for module in model.modules())
+    assert trace(model)["training"] == modes
     model.eval()
     for i, maps in enumerate(answers):
         assert len(maps) == 40
@@ -260,11 +285,10 @@ def test_two_threads_on_one_model(model: nn.Module, images: Tensor, training: bo
             assert_same(given, expected[i])
 
 
-def test_a_batch_is_its_single_images(model: nn.Module, images: Tensor) -> None:
-    together = explain_all(model, images)
+def test_a_batch_is_its_single_images(model: nn.Module, images: Tensor, expected: Maps) -> None:
     for i in range(len(images)):
         for name, saliency in explain_all(model, images[i : i + 1]).items():
-            torch.testing.assert_close(saliency.values[0], together[name].values[i], atol=1e-5, rtol=0)
+            torch.testing.assert_close(saliency.values[0], expected[name].values[i], atol=1e-5, rtol=0)
 
 
 def test_the_same_call_gives_the_same_map_and_score(model: nn.Module, images: Tensor) -> None:
@@ -280,10 +304,10 @@ def test_the_same_call_gives_the_same_map_and_score(model: nn.Module, images: Te
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
-def test_the_callers_grad_mode_does_not_matter(model: nn.Module, images: Tensor, mode: Any) -> None:
+def test_the_callers_grad_mode_does_not_matter(model: nn.Module, images: Tensor, mode: Any, expected: Maps) -> None:
     with mode():
         maps = explain_all(model, images.clone())
-    assert_same(maps, explain_all(model, images), atol=0)
+    assert_same(maps, expected, atol=0)
 
 
 def test_the_callers_autocast_reaches_the_model_only(model: nn.Module, images: Tensor) -> None:

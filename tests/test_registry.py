@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+import fresh
 import xai_core as xai
 from xai_core.errors import OptionError, SpecError, UnknownExplainerError, UnknownMetricError, UnknownModelError
 from xai_core.registry import registry
@@ -76,13 +77,8 @@ class Environment:
 
     def run(self, code: str) -> Any:
         """Run code that leaves JSON on its last line."""
-        environment = {**os.environ, "PYTHONPATH": str(self.site)}
-        done = subprocess.run(
-            [sys.executable, "-c", "import json\nimport xai_core as xai\n" + textwrap.dedent(code)],
-            env=environment, capture_output=True, text=True,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout.splitlines()[-1])
+        out = fresh.printed("import json\nimport xai_core as xai\n" + textwrap.dedent(code), str(self.site))
+        return json.loads(out.splitlines()[-1])
 
     def error(self) -> str:
         """The error that looking a name up gives."""

