@@ -204,7 +204,10 @@ CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[Any, Tensor], Matrices
 FEW = ["timm deit_tiny_distilled", "timm mean over patches", "torchvision vit_b_16", "hugging face ViT, eager"]
 
 
+@functools.cache
 def case(name: str) -> tuple[nn.Module, Tensor, Matrices, int, slice]:
+    """A model, which no test may change, images, its matrices, prefix tokens, and the rows that the head reads."""
+    torch.manual_seed(0)
     make, slow, side, prefix, reads = CASES[name]
     model = settled(make())
     images = torch.randn(2, 3, side, side)
