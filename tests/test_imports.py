@@ -3,9 +3,8 @@
 import ast
 from pathlib import Path
 
-import pytest
-
 import fresh
+import pytest
 
 ROOT = Path(__file__).parent.parent
 CORE = sorted((ROOT / "xai_core").rglob("*.py"))

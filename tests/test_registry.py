@@ -14,9 +14,9 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import fresh
 import pytest
 
-import fresh
 import xai_core as xai
 from xai_core.errors import OptionError, SpecError, UnknownExplainerError, UnknownMetricError, UnknownModelError
 from xai_core.registry import registry

@@ -3,12 +3,12 @@
 import hashlib
 from dataclasses import replace
 
+import fresh
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-import fresh
 import xai_core as xai
 from xai_core.errors import OptionError, UnknownDatasetError
 from xai_zoo import outlines

@@ -5,6 +5,7 @@ import pickle
 from collections import OrderedDict
 from pathlib import Path
 
+import fresh
 import numpy as np
 import pytest
 import torch
@@ -12,7 +13,6 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-import fresh
 import xai_core as xai
 from xai_core.errors import (
     CheckpointError,
