@@ -46,8 +46,8 @@ def attempt(out: Path, seconds: float) -> bool:
     return False
 
 
-def main() -> None:
-    out, times = Path(sys.argv[1]), int(sys.argv[2])
+def main(folder: str, times: int) -> None:
+    out = Path(folder)
     torch.set_num_threads(1)
     random.seed(0)
     work(out.with_name("warm-up"))
@@ -63,4 +63,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1], int(sys.argv[2]))

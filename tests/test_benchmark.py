@@ -2,7 +2,6 @@
 
 import json
 import pickle
-import subprocess
 import sys
 import threading
 import time
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import fresh
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -910,10 +910,8 @@ def tables(path: Path) -> list[str]:
 @pytest.mark.slow
 def test_kill_9_at_random_moments_loses_nothing_that_was_finished(tmp_path: Path) -> None:
     """Twenty times: no file is ever half-written, and the tables are those of an undisturbed run, byte for byte."""
-    script = Path(__file__).with_name("killed.py")
-    command = [sys.executable, str(script), str(tmp_path / "run"), "20"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert int(done.stdout.split()[-1]) >= 10, "it was through too soon to be killed"
+    out = fresh.printed(f"import killed; killed.main({str(tmp_path / 'run')!r}, 20)")
+    assert int(out.split()[-1]) >= 10, "it was through too soon to be killed"
     resumed, undisturbed = xai.Run.read(tmp_path / "run"), xai.Run.read(tmp_path / "undisturbed")
     assert not resumed.missing
     assert same(resumed, undisturbed)

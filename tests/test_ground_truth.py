@@ -9,7 +9,7 @@ from xai_core.benchmark.bootstrap import resampled_means
 from xai_core.benchmark.statistics import Estimate, estimate
 from xai_core.explainer import MADE_OF
 
-COUNT = 60
+COUNT = 40
 # Insertion from RISE's blur does not tell the truth from a good map here: a blurred shape is still seen.
 METRICS = ["insertion:steps=16,baseline=mean", "relevance-mass"]
 DEAR = {"ss-cam", "is-cam", "ablation-cam"}

@@ -2,11 +2,11 @@
 
 import builtins
 import io
-import subprocess
 import sys
 import warnings
 from pathlib import Path
 
+import fresh
 import numpy as np
 import pytest
 from PIL import Image
@@ -135,18 +135,16 @@ def test_twelve_thousand_pixels_squared_take_bounded_memory(tmp_path: Path) -> N
     huge = Image.new("1", (12_000, 12_000), 1)
     huge.save(tmp_path / "huge.png", compress_level=1)
     huge.convert("L").save(tmp_path / "huge.jpg", quality=50)
+    names = [str(tmp_path / name) for name in ("huge.jpg", "huge.png")]
     code = (
-        "import resource, sys, xai_core.images as images; from PIL import Image, JpegImagePlugin, PngImagePlugin;"
+        "import resource, warnings, xai_core.images as images; from PIL import Image, JpegImagePlugin, PngImagePlugin;"
+        f"warnings.filterwarnings('error', 'Image size'); paths = {names};"
         "most = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024;"
         "Image.new('RGB', (4096, 4096)).resize((4096, 4096)); used = [most()];"
-        "sizes = [(images.open_image(path).size, used.append(most()))[0] for path in sys.argv[1:]];"
+        "sizes = [(images.open_image(path).size, used.append(most()))[0] for path in paths];"
         "assert sizes == [(4096, 4096)] * 2, sizes; print(*used)"
     )
-    names = [str(tmp_path / name) for name in ("huge.jpg", "huge.png")]
-    done = subprocess.run(
-        [sys.executable, "-W", "error:Image size", "-c", code, *names], capture_output=True, text=True, check=True
-    )
-    before, jpeg, png = map(int, done.stdout.split())
+    before, jpeg, png = map(int, fresh.printed(code).split())
     assert jpeg - before < 250, "36 million pixels were decoded, not 144 million in RGB, which are 549 MiB"
     assert png - before < 450, "144 million pixels of one byte, and at a time a tile of RGB"
 
