@@ -1,6 +1,7 @@
 """What a run comes to: its rows gathered, compared, and said in words."""
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -103,14 +104,15 @@ def in_words(comparison: Comparison) -> list[str]:
         return [
             f"Only `{comparison.standings[0].method}` is left at {comparison.metric}, with nothing to compare it with."
         ]
-    sentences = []
-    for standing in comparison.standings:
-        beaten = [pair.worse for pair in comparison.pairs if pair.better == standing.method and pair.supported]
-        if beaten:
-            sentences.append(f"`{standing.method}` is better than {_listed(beaten)}.")
+    methods = [standing.method for standing in comparison.standings]
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for method in methods:
+        beaten = tuple(pair.worse for pair in comparison.pairs if pair.better == method and pair.supported)
+        alike.setdefault(beaten, []).append(method)
+    sentences = [_better(better, beaten, methods) for beaten, better in alike.items() if beaten]
     undecided = [pair for pair in comparison.pairs if not pair.supported]
     if undecided:
-        sentences.append(f"Not decided by {_these(comparison.images)}: {_undecided(undecided)}.")
+        sentences.append(f"Not decided by {_these(comparison.images)}: {_undecided(undecided, methods)}.")
     return sentences
 
 
@@ -131,7 +133,19 @@ def _listed(methods: Sequence[str]) -> str:
     return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"
 
 
-def _undecided(pairs: Sequence[Pair]) -> str:
+def _better(better: Sequence[str], beaten: Sequence[str], methods: Sequence[str]) -> str:
+    rest = [method for method in methods if method not in beaten and method not in better]
+    but = f" but {_listed(rest)}" if rest else ""
+    which = f"all others{but}" if len(rest) < len(beaten) - 1 else _listed(beaten)
+    return f"{_listed(better)} {'is' if len(better) == 1 else 'are each'} better than {which}."
+
+
+def _undecided(pairs: Sequence[Pair], methods: Sequence[str]) -> str:
+    count = math.comb(len(methods), 2)
+    if len(pairs) == count > 1:
+        return f"any of the {count} pairs of methods"
+    if len(pairs) > len(methods):
+        return f"the other {len(pairs)} of the {count} pairs of methods"
     by_better: dict[str, list[str]] = {}
     for pair in pairs:
         by_better.setdefault(pair.better, []).append(pair.worse)
