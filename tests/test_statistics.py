@@ -248,7 +248,7 @@ def test_many_methods_are_told_of_in_few_words() -> None:
     close = ahead[:, :1] - 0.05 + rng.normal(0, 0.01, (60, 1))
     between = ahead[:, :1] + rng.normal(0, 1, (60, 1))
     assert "`m2` and `m1` are each better than all others but `m0`." in in_words(
-        compared(np.hstack([ahead[:, :1], close, between, equal[:, :3]]))
+        compared(np.hstack([ahead[:, :1], close, between, equal[:, :5]]))
     )
 
 

@@ -136,7 +136,7 @@ def _listed(methods: Sequence[str]) -> str:
 def _better(better: Sequence[str], beaten: Sequence[str], methods: Sequence[str]) -> str:
     rest = [method for method in methods if method not in beaten and method not in better]
     but = f" but {_listed(rest)}" if rest else ""
-    which = f"all others{but}" if len(rest) < len(beaten) - 1 else _listed(beaten)
+    which = f"all others{but}" if len(rest) + len(better) < len(beaten) else _listed(beaten)
     return f"{_listed(better)} {'is' if len(better) == 1 else 'are each'} better than {which}."
 
 

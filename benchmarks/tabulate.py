@@ -1,0 +1,53 @@
+"""Puts benchmark runs into one page: a table for each model, with all methods and metrics, and what the data supports.
+
+    python benchmarks/tabulate.py RUN [RUN ...] > docs/results.md
+
+A cell is a mean with its 95 % interval; the best of a column is bold.
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import xai_core as xai
+from xai_core.benchmark.statistics import Estimate
+from xai_core.benchmark.summary import Summary, in_words, summarise
+
+
+def main(folders: list[str]) -> None:
+    for folder in folders:
+        summary = summarise(xai.Run.read(Path(folder)))
+        for line in page_of(summary):
+            print(line)
+
+
+def page_of(summary: Summary) -> Iterator[str]:
+    manifest = summary.run.manifest
+    for subject in manifest.subjects:
+        comparisons = [one for one in summary.comparisons if one.model == subject.model]
+        costs = {spent.method: spent for spent in summary.costs if spent.model == subject.model}
+        yield f"## {subject.model} on {manifest.data}, {summary.images // len(manifest.subjects)} images\n"
+        titles = [f"{one.metric} {'↑' if one.higher_is_better else '↓'}" for one in comparisons]
+        yield f"| method | {' | '.join(titles)} | forwards | seconds |"
+        yield f"| --- |{' ---: |' * (len(titles) + 2)}"
+        cells = [
+            {standing.method: cell(standing.estimate, standing.rank) for standing in one.standings}
+            for one in comparisons
+        ]
+        for method in subject.methods:
+            scores = " | ".join(column.get(method, "") for column in cells)
+            yield f"| {method} | {scores} | {costs[method].forwards:,} | {costs[method].seconds:.3f} |"
+        yield ""
+        for one in comparisons:
+            yield f"**{one.metric}.** {' '.join(in_words(one))}\n"
+        if errors := sum(summary.errors.values()):
+            yield f"{errors} rows have an error.\n"
+
+
+def cell(estimate: Estimate, rank: float) -> str:
+    mean = f"**{estimate.mean:.3f}**" if rank == 1 else f"{estimate.mean:.3f}"
+    return f"{mean} ({estimate.low:.3f} to {estimate.high:.3f})"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
