@@ -305,6 +305,8 @@ def test_a_coco_that_is_not_there_is_refused(coco: Callable[..., str], tmp_path:
         xai.load_dataset(f"coco:{tmp_path}")
     with pytest.raises(OptionError, match="true or false"):
         xai.load_dataset(f"{spec},crowd=2")
+    with pytest.raises(OptionError, match="two folders are given"):
+        xai.load_dataset(spec, path=tmp_path)
     with pytest.raises(FileError, match=r"none is not a folder; expected the one that holds COCO's images"):
         xai.load_dataset(spec.replace("val2017", "none"))
     with pytest.raises(FileError, match=r"none\.json cannot be read.*expected COCO's instances"):
@@ -324,6 +326,7 @@ def test_a_coco_that_is_not_there_is_refused(coco: Callable[..., str], tmp_path:
         (instance(139, 1, [[1, 2, 3, 4]], [2, 3, 7, 4]), "less than three corners"),
         (instance(139, 1, [SQUARE], [2, 3, 7]), "an entry that cannot be read"),
         (instance(139, 1, [SQUARE], [2, 3, 7, 4], crowd=1), "marks no object"),
+        (instance(139, 2, [SQUARE], [2, 3, 7, 4]), "category 2, which is none of the categories"),
     ],
 )
 def test_coco_annotations_that_cannot_be_read_are_refused(

@@ -215,6 +215,8 @@ def test_one_capture_serves_all_methods_of_a_batch(tmp_path: Path) -> None:
 def test_floors_are_there_unless_told(tmp_path: Path) -> None:
     found = run(tmp_path / "run", metrics=Brightness(), floors=True)
     assert found.manifest.subjects[0].methods == ("grad-cam", "eigen-cam", "random", "center", "edges")
+    fewer = run(tmp_path / "fewer", metrics=Brightness(), floors=True, without=["edges"])
+    assert fewer.manifest.subjects[0].methods == ("grad-cam", "eigen-cam", "random", "center")
 
 
 def test_all_is_what_suits_and_the_rest_is_left_out_with_its_reason(tmp_path: Path) -> None:
@@ -507,6 +509,9 @@ def test_the_manifest_says_what_the_numbers_depend_on(tmp_path: Path) -> None:
         ({"target": "truth"}, OptionError, "target='truth'"),
         ({"batch": 0}, OptionError, "batch=0 is out of range"),
         ({"limit": 0}, OptionError, "limit=0 is out of range"),
+        ({"limit": True}, OptionError, "limit=True is out of range"),
+        ({"workers": True}, OptionError, "workers=True is out of range"),
+        ({"address": "head:6379"}, OptionError, "is of a Ray cluster; give engine='ray' too"),
         ({"floors": "no"}, OptionError, "floors='no' is neither true nor false"),
         ({"workers": 0}, OptionError, "workers=0"),
         ({"engine": "spark"}, OptionError, "engine='spark' is not one of local, ray"),

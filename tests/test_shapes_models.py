@@ -103,6 +103,8 @@ def test_a_model_comes_back_from_its_spec(model: str) -> None:
     assert xai.load_model(without).spec == without
     file = weights(model, "shapes")
     assert xai.load_model(model, weights=file).spec == with_option(model, f"weights={file}")
+    with pytest.raises(OptionError, match="leave it or weights= out"):
+        xai.load_model(model, trained_on="shapes-shortcut", weights=None)
     with pytest.raises(OptionError, match="trained_on='photos'"):
         xai.load_model(model, trained_on="photos")
     with pytest.raises(UnknownModelError, match="one model"):

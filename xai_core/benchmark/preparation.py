@@ -165,7 +165,7 @@ def _methods(
         raise OptionError(f"no method is left for {model}; give some by name, or fewer in without=")
     if settings.floors:
         for name in FLOORS:
-            if name in registry().entries["explainers"]:
+            if name in registry().entries["explainers"] and name not in settings.without:
                 one = _seeded(name, create_explainer, settings.seed)
                 made.setdefault(one.spec, one)
     return made, left_out

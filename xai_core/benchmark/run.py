@@ -72,7 +72,9 @@ def benchmark(
     """
     if engine not in ENGINES:
         raise OptionError(f"engine={engine!r} is not one of {', '.join(ENGINES)}")
-    if workers is not None and (not isinstance(workers, int) or workers < 1):
+    if address is not None and engine != "ray":
+        raise OptionError(f"address={address!r} is of a Ray cluster; give engine='ray' too, or leave it out")
+    if workers is not None and (not isinstance(workers, int) or isinstance(workers, bool) or workers < 1):
         raise OptionError(f"workers={workers!r} is out of range; expected a whole number from 1 up")
     if not isinstance(out, str | Path):
         raise OptionError(f"out={out!r} is no path; expected the folder of the run")

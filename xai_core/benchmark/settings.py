@@ -105,7 +105,7 @@ class Settings:
             number = getattr(self, name)
             if number is None and name == "limit":
                 continue
-            if not isinstance(number, int) or number < least:
+            if not isinstance(number, int) or isinstance(number, bool) or number < least:
                 raise OptionError(f"{name}={number!r} is out of range; expected a whole number from {least} up")
         for name in ("floors", "maps"):
             if not isinstance(getattr(self, name), bool):

@@ -75,7 +75,10 @@ def _items(folder: Path, given: Mapping[str, Any], crowd: bool) -> Iterator[Mark
     """The samples, by image in the order of the file, and by category id."""
     categories = sorted(given["categories"], key=lambda one: one["id"])
     marked: dict[int, dict[int, list[Any]]] = defaultdict(lambda: defaultdict(list))
+    known = {category["id"] for category in categories}
     for one in given["annotations"]:
+        if one["category_id"] not in known:
+            raise ValueError(f"category {one['category_id']!r}, which is none of the categories")
         if crowd or not one.get("iscrowd"):
             _check(one.get("segmentation") or [])
             marked[one["image_id"]][one["category_id"]].append(one)

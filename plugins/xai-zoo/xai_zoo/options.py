@@ -28,7 +28,9 @@ def check_flag(source: str, **options: object) -> None:
 
 
 def given_folder(expected: str, name: str | None, path: str | Path | None) -> Path:
-    """The folder that a spec names, or `path=` gives; refuse where neither does, and say what was expected."""
+    """The folder that a spec names, or `path=` gives; refuse where neither or both do, and say what was expected."""
     if name is None and path is None:
         raise UnknownDatasetError(f"no folder is given; expected `{expected}`")
+    if name is not None and path is not None:
+        raise OptionError(f"two folders are given, {name} and path={path}; expected one of them")
     return Path(path or name or "").expanduser()

@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import nn
 
 import xai_core as xai
+from xai_core.errors import OptionError
 from xai_core.spec import Spec, Value
 from xai_zoo import outlines
 from xai_zoo.checkpoint import fit, read_state_dict
@@ -45,6 +46,8 @@ class ShapesModel(xai.ModelSource):
             shipped = "-".join([self.name, *map(str, variant.values()), trained_on])
             with as_file(files("xai_zoo") / "weights" / f"{shipped}.safetensors") as file:
                 fit(model, read_state_dict(file), file)
+        elif trained_on != TRAINED_ON[0]:
+            raise OptionError(f"{self.name}: trained_on= says which of the shipped weights; leave it or weights= out")
         elif weights is not None:
             fit(model, read_state_dict(weights), weights)
         given: dict[str, Value] = {**variant, "trained_on": trained_on}
