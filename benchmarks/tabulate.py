@@ -40,13 +40,15 @@ def page_of(summary: Summary) -> Iterator[str]:
         yield ""
         for one in comparisons:
             yield f"**{one.metric}.** {' '.join(in_words(one))}\n"
+        if subject.left_out:
+            yield f"Not defined for this model, or made of other methods: {', '.join(subject.left_out)}.\n"
         if errors := sum(summary.errors.values()):
             yield f"{errors} rows have an error.\n"
 
 
 def cell(estimate: Estimate, rank: float) -> str:
     mean = f"**{estimate.mean:.3f}**" if rank == 1 else f"{estimate.mean:.3f}"
-    return f"{mean} ({estimate.low:.3f} to {estimate.high:.3f})"
+    return f"{mean} ({estimate.low:.3f} to {estimate.high:.3f})".replace("-0.000", "0.000")
 
 
 if __name__ == "__main__":

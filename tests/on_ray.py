@@ -32,8 +32,13 @@ input()
 SETTINGS: dict[str, Any] = {"methods": ["grad-cam", "eigen-cam"], "metrics": ["deletion:steps=500"], "floors": False}
 
 
+PARTS = 3 * int(sys.argv[2]) + 6
+"""Some for each attempt, which is killed soon after it has written one, and some to go on with."""
+
+
 def work(out: Path, **options: Any) -> xai.Run:
-    return xai.benchmark(loaded(Counted()), Speckles(48), out=out, device="cpu", shard=4, **SETTINGS, **options)
+    data = Speckles(4 * PARTS)
+    return xai.benchmark(loaded(Counted()), data, out=out, device="cpu", shard=4, **SETTINGS, **options)
 
 
 def actors(cluster: int) -> set[int]:
@@ -114,7 +119,7 @@ def main() -> None:
     killed = 0
     while killed < kills and not attempt(out / "killed", address, random.uniform(0, 0.5)):
         killed += 1
-    assert parts(out / "killed") < 12
+    assert parts(out / "killed") < PARTS
     killer = Killer(cluster.pid)
     resumed = work(out / "killed", engine="ray", workers=2, address=address, progress=killer)
     whole = same(resumed, local) and resumed.manifest.hash == local.manifest.hash

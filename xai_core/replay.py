@@ -7,6 +7,7 @@ values; then the whole model runs on the images, with the activation substituted
 """
 
 import contextlib
+from collections.abc import Hashable
 from typing import Any
 
 import torch
@@ -46,6 +47,7 @@ class Replay:
     ) -> None:
         self._model, self._forward, self._layer, self._images, self._runs = model, forward, layer, images, runs
         self._given = given
+        self._shapes: dict[Hashable, Any] = {}
         self.alone = True
 
     def __call__(self, activation: Float[Tensor, "N ..."], of: Int[Tensor, " N"]) -> Any:
@@ -64,7 +66,7 @@ class Replay:
     def _after_the_layer(self, activation: Tensor, count: int) -> Any:
         images = self._images[:1].to("meta").expand(count, -1, -1, -1)
         with contextlib.ExitStack() as before:
-            before.enter_context(_WithoutValues())
+            before.enter_context(_WithoutValues(self._shapes))
             return self._substituted(activation, images, before)
 
     def _substituted(self, activation: Tensor, images: Tensor, before: contextlib.ExitStack) -> Any:
@@ -86,16 +88,36 @@ class Replay:
 
 
 class _WithoutValues(TorchDispatchMode):
-    """Runs every operation on shapes only."""
+    """Runs every operation on shapes only, and once: what it gave is looked up for the blocks that follow.
 
-    def __init__(self) -> None:
+    PyTorch finds the shapes of some operations, batch norm among them, more slowly than it runs them.
+    """
+
+    def __init__(self, known: dict[Hashable, Any]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._known = known
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         args, kwargs = tree_map_only(Tensor, lambda tensor: tensor.to("meta"), (args, kwargs or {}))
         if kwargs.get("device") is not None:
             kwargs = {**kwargs, "device": torch.device("meta")}
-        return func(*args, **kwargs)
+        if any(argument.alias_info for argument in func._schema.arguments):  # views, and writes
+            return func(*args, **kwargs)
+        key = func, _shapes_in(args), _shapes_in(tuple(sorted(kwargs.items())))
+        if key not in self._known:
+            self._known[key] = func(*args, **kwargs)
+        return tree_map_only(Tensor, _another, self._known[key])
+
+
+def _shapes_in(value: Any) -> Hashable:
+    """The same for arguments that give results of the same shapes."""
+    if isinstance(value, Tensor):
+        return value.shape, value.stride(), value.dtype
+    return tuple(map(_shapes_in, value)) if isinstance(value, list | tuple) else (type(value), value)
+
+
+def _another(tensor: Tensor) -> Tensor:
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
 
 
 class _NothingLost(TorchDispatchMode):
