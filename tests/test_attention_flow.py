@@ -105,3 +105,9 @@ def test_a_layer_that_lets_little_through_decides() -> None:
 def test_models_with_too_many_tokens_are_refused(make: type[nn.Module]) -> None:
     with pytest.raises(UnsuitableError, match="use rollout"):
         xai.Engine(settled(make())).explain(torch.randn(1, 3, 128, 128), "attention-flow")
+
+
+def test_its_maximum_flows_count_as_forwards() -> None:
+    model = fused_vit()
+    adapter = xai.Engine(model).adapter(torch.zeros(1, 3, 32, 32))
+    assert xai.create_explainer("attention-flow").forwards(adapter) == 1 + adapter.grid[0] * adapter.grid[1]

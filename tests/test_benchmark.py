@@ -25,6 +25,7 @@ from typer.testing import CliRunner
 import xai_core as xai
 from conftest import SmallCNN, settled
 from xai_core.benchmark import on_ray, preparation
+from xai_core.benchmark.code import code_hash
 from xai_core.benchmark.manifest import Manifest, weights_hash
 from xai_core.benchmark.preparation import prepare
 from xai_core.benchmark.protocols import PROTOCOLS
@@ -266,6 +267,32 @@ def test_a_reader_sees_an_unfinished_run(tmp_path: Path) -> None:
     summary = summarise(xai.Run.read(tmp_path / "run"))
     assert (summary.finished, summary.images) == (6, 10)
     assert {comparison.images for comparison in summary.comparisons} == {6}
+
+
+def test_a_metric_whose_code_has_changed_is_another(tmp_path: Path) -> None:
+    class Rewritten(Brightness):
+        """Brightness in per cent."""
+
+        def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
+            return xai.Score(100 * saliency.values.mean((1, 2)), True)
+
+    class Moved(Brightness):
+        """The same, elsewhere."""
+
+        def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
+            return xai.Score(saliency.values.mean((1, 2)), True)
+
+    class Again(Brightness):
+        """The same once more."""
+
+        def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
+            return xai.Score(saliency.values.mean((1, 2)), True)  # on another line
+
+    run(tmp_path / "run", metrics=Brightness())
+    with pytest.raises(FileError, match=r"another manifest: code\.brightness: "):
+        run(tmp_path / "run", metrics=Rewritten())
+    assert code_hash(Moved()) == code_hash(Again())
+    assert code_hash(Moved()) != code_hash(Rewritten())
 
 
 @pytest.mark.parametrize(
@@ -744,15 +771,17 @@ def test_a_device_that_fails_ends_the_run_with_the_shard_missing(
 
 
 def test_parts_with_errors_are_done_again_where_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    busy = True
+
     def some(self: Breaking, captured: xai.Captured) -> Tensor:
-        if (captured.images == Speckles()[7].image).all((1, 2, 3)).any():
+        if busy and (captured.images == Speckles()[7].image).all((1, 2, 3)).any():
             raise RuntimeError("not now")
         return captured.activation().mean(1)
 
     monkeypatch.setattr(Breaking, "explain", some)
     failed = run(tmp_path / "run", methods=Breaking(), metrics=Brightness())
     assert summarise(failed).errors == {"RuntimeError: not now": 1}
-    monkeypatch.setattr(Breaking, "explain", lambda self, captured: captured.activation().mean(1))
+    busy = False
     model, missing = Counted(), []
     assert summarise(run(tmp_path / "run", methods=Breaking(), metrics=Brightness())).errors
     again = run(

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,7 @@ def test_it_scores_and_says_what_holds(ran: tuple[Path, Did]) -> None:
     assert did.err == ""  # no bar where there is no terminal
     assert "shapes-cbam: insertion:steps=4 (higher is better), 6 images" in did.out
     assert "Not decided by these 6 images: " in " ".join(did.out.split())
-    assert f"1 parts in {out}" in did.out
+    assert f"1 part in {out}" in did.out
     assert xai.Run.read(out).rows().num_rows == 6 * 3 * 2
 
 
@@ -145,3 +146,13 @@ def test_a_report_of_nothing(tmp_path: Path) -> None:
     did = Did("report", tmp_path)
     assert did.code == 2
     assert "holds no run" in did.err
+
+
+def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(**given: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys.modules["xai_core.cli.benchmark"], "benchmark", interrupted)
+    did = Did("benchmark", *GIVEN, "--method", METHODS, "--metric", METRICS, "--out", tmp_path / "run")
+    assert did.code == 130
+    assert f"the same command goes on from what is in {tmp_path / 'run'}" in did.err

@@ -169,3 +169,15 @@ def test_values_that_the_trunk_reads(images: Tensor) -> None:
     activation = output_of(model, model.last, images)
     torch.testing.assert_close(replay(activation, torch.arange(3)), model(images).detach())
     assert not replay.alone
+
+
+def test_shapes_before_the_layer_are_found_once(images: Tensor) -> None:
+    """Of blocks of one size, the first finds them; in-place activations have none to find."""
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU6(inplace=True), nn.Conv2d(4, 5, 3)).eval()
+    replay, of = Replay(model, plain, model[3], images), torch.zeros(6, dtype=torch.long)
+    sizes = []
+    for count in (6, 6, 2):
+        replay(torch.randn(count, 5, 28, 28), of[:count])
+        sizes.append(len(replay._shapes))
+    assert replay.alone
+    assert 0 < sizes[0] == sizes[1] < sizes[2]

@@ -51,6 +51,7 @@ def written(
             maps=False,
             device="cpu",
             versions={"xai-core": "0"},
+            code={},
         ),
     )
     path.mkdir()

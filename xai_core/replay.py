@@ -101,7 +101,9 @@ class _WithoutValues(TorchDispatchMode):
         args, kwargs = tree_map_only(Tensor, lambda tensor: tensor.to("meta"), (args, kwargs or {}))
         if kwargs.get("device") is not None:
             kwargs = {**kwargs, "device": torch.device("meta")}
-        if any(argument.alias_info for argument in func._schema.arguments):  # views, and writes
+        if torch.Tag.pointwise in func.tags and func._schema.name.endswith("_"):
+            return args[0]  # which it would write values to
+        if any(argument.alias_info for argument in func._schema.arguments):  # views, and other writes
             return func(*args, **kwargs)
         key = func, _shapes_in(args), _shapes_in(tuple(sorted(kwargs.items())))
         if key not in self._known:

@@ -53,6 +53,8 @@ class Manifest:
         The kind of device, `cpu` or `cuda`.
     versions
         Of what computes, see `versions`.
+    code
+        Of methods and metrics that were given as objects, by spec: their `code_hash`.
     """
 
     subjects: tuple[Subject, ...]
@@ -70,6 +72,7 @@ class Manifest:
     maps: bool
     device: str
     versions: Mapping[str, str]
+    code: Mapping[str, str]
 
     def json(self) -> str:
         """Write it, the same for the same content."""

@@ -8,6 +8,7 @@ from typing import TypeVar
 import torch
 
 from xai_core.adapter import ModelAdapter
+from xai_core.benchmark.code import code_hash
 from xai_core.benchmark.manifest import Manifest, Subject, content_hash, versions, weights_hash
 from xai_core.benchmark.reader import in_one_line
 from xai_core.benchmark.settings import ALL, FLOORS, Settings
@@ -113,6 +114,7 @@ def prepare(settings: Settings, device: torch.device, here: torch.device, worker
         maps=settings.maps,
         device=device.type,
         versions=versions(),
+        code={one.spec: code_hash(one) for one in (*settings.methods, *settings.metrics) if not isinstance(one, str)},
     )
     return Given(manifest, models, data, methods, metrics, device, torch.get_num_threads(), workers)
 

@@ -12,7 +12,7 @@ from xai_core.benchmark.protocols import PROTOCOLS
 from xai_core.benchmark.settings import TARGETS
 from xai_core.benchmark.store import Part
 from xai_core.benchmark.summary import summarise
-from xai_core.cli.console import complain, console, progress, say, sheet_table, warn
+from xai_core.cli.console import complain, console, counted, progress, say, sheet_table, warn
 from xai_core.cli.options import Device
 from xai_core.errors import OptionError
 from xai_core.report.summary_sheets import summary_sheets
@@ -99,11 +99,15 @@ def benchmark_command(
             raise OptionError(f"no {name} {purpose}; give {option}, or a file of settings that says it")
     with progress(rate=True) as bars:
         watch = Watch(bars)
-        run = benchmark(**given, retry_errors=retry_errors, progress=watch)
+        try:
+            run = benchmark(**given, retry_errors=retry_errors, progress=watch)
+        except KeyboardInterrupt:
+            warn(f"Interrupted; the same command goes on from what is in {given['out']}.")
+            raise
     summary = summarise(run)
     for sheet in summary_sheets(summary):
         console().print(sheet_table(sheet))
-    say(f"{len(run.finished)} parts in {run.path}; `xai report {run.path}` shows this again, and more.")
+    say(f"{counted(len(run.finished), 'part')} in {run.path}; `xai report {run.path}` shows this again, and more.")
     if summary.errors:
         complain(f"{sum(summary.errors.values())} of {len(run.rows())} rows have an error")
         raise typer.Exit(1)

@@ -38,6 +38,11 @@ def complain(text: str, style: str = "red") -> None:
     Console(stderr=True, highlight=False).print(Text(" ".join(text.split()), style), soft_wrap=True)
 
 
+def counted(number: int, what: str) -> str:
+    """A number of things: `1 part`, `2 parts`."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def warn(text: str) -> None:
     """Print one line on standard error, of something that does not stop the work."""
     complain(text, "yellow")

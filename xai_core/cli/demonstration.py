@@ -20,8 +20,8 @@ from xai_core.report.results import Curve, Explained, Result, Scored
 from xai_core.saliency import Saliency
 from xai_core.source import Sample
 
-STEPS = 14
-"""Of each curve: enough for a look, and a sixteenth of the forwards of the RISE protocol's 224."""
+STEPS = 10
+"""Of each curve: enough for a look, where the RISE protocol has 224."""
 MOST_FORWARDS = 1000
 """Of a method, for one image: what takes more is left for `xai explain`."""
 

@@ -12,7 +12,7 @@ from xai_core import files
 from xai_core.benchmark import Run
 from xai_core.benchmark.statistics import Comparison
 from xai_core.benchmark.summary import Summary, in_words, summarise
-from xai_core.cli.console import console, say, sheet_table
+from xai_core.cli.console import console, counted, say, sheet_table
 from xai_core.report import sheets
 from xai_core.report.critical_difference import critical_difference_picture
 from xai_core.report.summary_sheets import standings_sheet, summary_sheets
@@ -65,7 +65,11 @@ def _draw(summary: Summary, folder: Path) -> None:
     names = files.distinct(f"{one.model}.{one.metric}" for one in drawn)
     for comparison, name in zip(drawn, names, strict=True):
         files.write(folder / f"{name}.png", critical_difference_picture(comparison))
-    say(f"{len(drawn)} pictures in {folder}" if drawn else "no picture: there are fewer than three methods, or images")
+    say(
+        f"{counted(len(drawn), 'picture')} in {folder}"
+        if drawn
+        else "no picture: there are fewer than three methods, or images"
+    )
 
 
 def _json(summary: Summary) -> str:
