@@ -32,7 +32,10 @@ def written(
     path: Path, scores: np.ndarray, methods: Sequence[str], models: int = 1, metrics: Sequence[str] = ("drop",)
 ) -> Run:
     """A run of four images a part, with these scores [N,methods] at each metric; NaN is a failure."""
-    subjects = tuple(Subject(f"model-{i}", "0" * 64, tuple(methods), {"rollout": "no tokens"}) for i in range(models))
+    subjects = tuple(
+        Subject(f"model-{i}", "0" * 64, tuple(methods), {"rollout": "no tokens", "legrad": "no tokens"})
+        for i in range(models)
+    )
     run = Run(
         path,
         Manifest(
@@ -149,9 +152,14 @@ def test_json_has_everything(flaky: Run) -> None:
     assert comparison["absent"]["flaky"] == {"scored": 1, "failed": 9, "error": "ValueError: odd"}
     assert said["manifest"] == json.loads((flaky.path / "manifest.json").read_text())
     assert said["left_out"] == [
+        {"model": "model-0", "name": "legrad", "reason": "no tokens"},
         {"model": "model-0", "name": "rollout", "reason": "no tokens"},
         {"model": "", "name": "pointing", "reason": "no masks"},
     ]
+
+
+def test_what_is_left_out_for_one_reason_is_named_together(flaky: Run) -> None:
+    assert "| model-0 | legrad, rollout | no tokens |" in reported(flaky, "--format", "markdown")
 
 
 def test_one_image_has_no_interval(tmp_path: Path) -> None:

@@ -93,9 +93,10 @@ class Manifest:
         return hashlib.sha256(self.json().encode()).hexdigest()
 
     def differences(self, other: "Manifest") -> list[str]:
-        """What another manifest says otherwise, a line each: `versions.torch: 2.9.0, now 2.10.0`."""
+        """What another manifest says otherwise, a line each: `versions.torch: 2.9.0, now 2.10.0`; hashes last."""
         mine, others = (dict(_leaves(json.loads(one.json()))) for one in (self, other))
-        names = sorted(mine.keys() | others.keys())
+        hashed = ("data_content", "weights", "code")
+        names = sorted(mine.keys() | others.keys(), key=lambda name: (any(one in name for one in hashed), name))
         return [
             f"{name}: {mine.get(name, 'absent')}, now {others.get(name, 'absent')}"
             for name in names

@@ -1,6 +1,6 @@
 """A run's summary as tables: standings, pairs, agreement, costs, and what failed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from xai_core.benchmark.statistics import Absent, Comparison, Estimate
 from xai_core.benchmark.summary import Summary, in_words
@@ -135,11 +135,19 @@ def _failures(summary: Summary) -> Iterator[Sheet]:
         rows = [(str(count), error) for error, count in summary.errors.items()]
         yield Sheet("Rows with an error", ("rows", "error"), rows, frozenset({"rows"}))
     if summary.left_out:
-        yield Sheet("Left out of all", ("model", "name", "reason"), summary.left_out)
+        yield Sheet("Left out of all", ("model", "names", "reason"), _by_reason(summary.left_out))
     unfinished = summary.images - summary.finished
     said = [f"{unfinished} of {summary.images} images are still to do."] * bool(unfinished) + [*summary.notes]
     if said:
         yield Sheet("Notes", (), (), below=said)
+
+
+def _by_reason(left_out: Sequence[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+    """What is left out of a model for one reason, together."""
+    names: dict[tuple[str, str], list[str]] = {}
+    for model, name, reason in left_out:
+        names.setdefault((model, reason), []).append(name)
+    return [(model, ", ".join(together), reason) for (model, reason), together in names.items()]
 
 
 def interval(estimate: Estimate, sign: str = "-") -> str:
