@@ -1,11 +1,13 @@
-"""Rows and curves, and the Parquet parts that hold them."""
+"""Rows, curves and maps, and the files of a part that hold them."""
 
 import functools
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -93,6 +95,13 @@ def encode_rows(rows: Iterable[Row], notes: Sequence[str] = ()) -> bytes:
 def encode_curves(curves: Iterable[Curve]) -> bytes:
     """Curves as a Parquet file."""
     return _parquet(curves, _curves_schema())
+
+
+def encode_maps(maps: Mapping[str, np.ndarray[Any, Any]]) -> bytes:
+    """Named maps as NumPy's `.npz`."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **maps)  # type: ignore[arg-type] # older NumPy takes `allow_pickle` for an array too
+    return buffer.getvalue()
 
 
 def read_rows(files: Iterable[Path]) -> "pa.Table":

@@ -2,7 +2,6 @@
 
 import contextlib
 import gc
-import io
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ import torch
 from xai_core.benchmark.manifest import weights_hash
 from xai_core.benchmark.preparation import Given
 from xai_core.benchmark.reader import Item, Reader, in_one_line
-from xai_core.benchmark.rows import Curve, Row, encode_curves, encode_rows
+from xai_core.benchmark.rows import Curve, Row, encode_curves, encode_maps, encode_rows
 from xai_core.benchmark.store import Part, Shard
 from xai_core.engine import Engine
 from xai_core.errors import CheckpointError, DegenerateMapWarning, DeviceError
@@ -276,16 +275,10 @@ class Worker:
             shard,
             encode_rows(rows, notes),
             encode_curves(curves) if curves else None,
-            _arrays(maps) if maps else None,
+            encode_maps(maps) if maps else None,
             sum(row.error is not None for row in rows),
             notes,
         )
-
-
-def _arrays(named: Mapping[str, Any]) -> bytes:
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **named)  # older NumPy takes every keyword, `allow_pickle` too, for an array
-    return buffer.getvalue()
 
 
 def _halves(names: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
