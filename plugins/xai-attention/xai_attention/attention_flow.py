@@ -37,14 +37,11 @@ class AttentionFlow(xai.Explainer):
 
     def forwards(self, adapter: xai.ModelAdapter) -> int:
         """One, and for each maximum flow another, which takes about as long in small models."""
-        read = adapter.readout
-        return 1 + math.prod(adapter.grid) * (read.stop - read.start)
+        return 1 + _flow_count(adapter)
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
         """The attention of every layer, in a model whose head reads tokens, and not too many."""
-        read = adapter.readout
-        patches = math.prod(adapter.grid)
-        flows = patches * (read.stop - read.start)
+        patches, flows = math.prod(adapter.grid), _flow_count(adapter)
         if flows * patches**2 > MOST_WORK:
             raise UnsuitableError(
                 f"attention-flow is a reference for small models, and here an image takes {flows} maximum flows "
@@ -60,6 +57,11 @@ class AttentionFlow(xai.Explainer):
         read = captured.adapter.readout
         flows = [_flows(image, range(read.start, read.stop)) for image in capacities.cpu().numpy()]
         return on_grid(captured, torch.from_numpy(np.stack(flows)).to(attention))
+
+
+def _flow_count(adapter: xai.ModelAdapter) -> int:
+    """From each patch to each token that is read."""
+    return math.prod(adapter.grid) * (adapter.readout.stop - adapter.readout.start)
 
 
 def _flows(capacities: NDArray[np.floating], read: range) -> NDArray[np.float64]:
