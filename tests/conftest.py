@@ -141,6 +141,24 @@ def three_images() -> Tensor:
     return torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 
 
+def trace(model: nn.Module) -> dict[str, Any]:
+    """Everything about a model that an explanation could change."""
+    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    return {
+        "values": {name: tensor.detach().clone() for name, tensor in tensors.items()},
+        "identities": {name: id(tensor) for name, tensor in tensors.items()},
+        "requires_grad": {name: tensor.requires_grad for name, tensor in tensors.items()},
+        "grad": {name: tensor.grad for name, tensor in tensors.items()},
+        "training": {name: module.training for name, module in model.named_modules()},
+        "attributes": {name: sorted(vars(module)) for name, module in model.named_modules()},
+        "hooks": {
+            name: [len(hooks) for key, hooks in vars(module).items() if "hooks" in key and hooks is not None]
+            for name, module in model.named_modules()
+        },
+        "grad mode": torch.is_grad_enabled(),
+    }
+
+
 @pytest.fixture(params=FAMILIES)
 def family(request: pytest.FixtureRequest) -> str:
     return request.param
@@ -181,7 +199,7 @@ def one_pass(engine: xai.Engine, images: Tensor) -> list[str]:
 
     names = []
     with pytest.MonkeyPatch.context() as patch:
-        for more in ("replay", "again"):
+        for more in ("replay", "again", "twin"):
             patch.setattr(xai.Captured, more, ask)
         patch.setattr(xai.Captured, "score", property(ask))
         for name in suitable(engine, images):

@@ -29,6 +29,7 @@ LAYERS = [
         "probe",
         "replay",
         "source",
+        "twin",
     },
     {"attention_record", "checks", "keys", "pairs", "runner", "truth"},
     {"hookspecs"},

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import xai_core as xai
-from conftest import SmallCNN, assert_same, made, one_pass, suitable, three_images
+from conftest import SmallCNN, assert_same, made, one_pass, suitable, three_images, trace
 
 Maps = dict[str, xai.Saliency]
 # Of maps of four by four places, some are constant by nature.
@@ -46,24 +46,6 @@ def in_double(family: str) -> Maps:
 def in_half(family: str) -> Maps:
     """The same in bfloat16."""
     return of_family(family, torch.bfloat16)
-
-
-def trace(model: nn.Module) -> dict[str, Any]:
-    """Everything about a model that an explanation could change."""
-    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    return {
-        "values": {name: tensor.detach().clone() for name, tensor in tensors.items()},
-        "identities": {name: id(tensor) for name, tensor in tensors.items()},
-        "requires_grad": {name: tensor.requires_grad for name, tensor in tensors.items()},
-        "grad": {name: tensor.grad for name, tensor in tensors.items()},
-        "training": {name: module.training for name, module in model.named_modules()},
-        "attributes": {name: sorted(vars(module)) for name, module in model.named_modules()},
-        "hooks": {
-            name: [len(hooks) for key, hooks in vars(module).items() if "hooks" in key and hooks is not None]
-            for name, module in model.named_modules()
-        },
-        "grad mode": torch.is_grad_enabled(),
-    }
 
 
 @pytest.fixture(autouse=True)

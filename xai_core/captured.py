@@ -15,6 +15,7 @@ from xai_core.gates import Gated
 from xai_core.perturb import Scorer
 from xai_core.plan import Capture, Layer
 from xai_core.target import wide
+from xai_core.twin import Twin
 
 if TYPE_CHECKING:
     from xai_core.explainer import Explainer
@@ -34,11 +35,14 @@ class Tools:
         Makes the scorer of a layer's activations.
     again
         Explains other images as an explainer would, for the target of a number.
+    twin
+        Makes a twin of the model, for the target of a number.
     """
 
     scorer: Scorer
     replay: Callable[[str], Scorer]
     again: Callable[[int, Tensor, "Explainer"], Tensor]
+    twin: Callable[[int], Twin]
 
 
 class Captured:
@@ -148,6 +152,10 @@ class Captured:
     def again(self, images: Float[Tensor, "B C H W"], explainer: "Explainer") -> Float[Tensor, "B h w"]:
         """Explain other images, each in the place of one of the batch, for the same target."""
         return self._tools.again(self.index, images, explainer)
+
+    def twin(self) -> Twin:
+        """Make a module that scores images with a graph, to differentiate and to place hooks on: see `Twin`."""
+        return self._tools.twin(self.index)
 
     def once(self, key: Hashable, compute: Callable[[], T]) -> T:
         """Compute what `key` names, or give what was computed before in this pass, for whichever target."""

@@ -16,6 +16,7 @@ from xai_core.plan import Plan
 from xai_core.replay import Replay
 from xai_core.saliency import Relevance, relevance
 from xai_core.target import Target
+from xai_core.twin import Twin
 
 
 class Runner:
@@ -54,13 +55,23 @@ class Runner:
                     return after(laid_out(output, adapter), of)
 
             each = max(adapter.probe.largest_after(layer), activation[:1].numel() * activation.element_size())
-            return Scorer(run, record.targets, self._block or self._fitting(each, images.device))
+            return Scorer(run, record.targets, self._block or self._fitting(4 * each, images.device))
 
         def again(index: int, images: Tensor, explainer: Explainer) -> Tensor:
             with autocast():
                 return relevance(self.explained(images, explainer, record.targets[index], adapter))
 
-        return Tools(self.scorer(record.targets, adapter, images, autocast), replay, again)
+        def twin(index: int) -> Twin:
+            def run(model: nn.Module, images: Tensor) -> Any:
+                with autocast():
+                    given = images.to(record.images.dtype).clone()  # the model may write to it
+                    return self._forward(model, laid_out(given, adapter))
+
+            kept = sum(adapter.probe.sizes.values())  # by the graph
+            block = self._block or self._fitting(kept, images.device)
+            return Twin(self._bare, run, record.targets[index], adapter.probe.runs, block)
+
+        return Tools(self.scorer(record.targets, adapter, images, autocast), replay, again, twin)
 
     def explained(
         self, images: Tensor, explainer: Explainer, target: Target, adapter: ModelAdapter
@@ -81,16 +92,17 @@ class Runner:
                 return self._forward(self._model, laid_out(images, adapter))
 
         each = adapter.probe.largest + images[0].numel() * images.element_size()
-        return Scorer(run, targets, self._block or self._fitting(each, images.device))
+        block = self._block or self._fitting(4 * each, images.device)  # a layer's input, output and workspace
+        return Scorer(run, targets, block)
 
     def _fitting(self, each: int, device: torch.device) -> int:
-        """How many items of so many bytes the memory budget holds, each as a layer's input, output and workspace."""
+        """How many items of so many bytes the memory budget holds."""
         memory = self._memory
         if memory is None:
             memory = 64 * 2**20
             if device.type == "cuda":
                 memory = torch.cuda.get_device_properties(device).total_memory // 8
-        return max(1, memory // (4 * each))
+        return max(1, memory // each)
 
 
 def laid_out(maps: Tensor, adapter: ModelAdapter) -> Tensor:
