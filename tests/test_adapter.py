@@ -205,7 +205,9 @@ def test_a_model_without_places_says_so() -> None:
 
 
 def test_a_plugins_adapter_comes_first(images: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
-    from xai_core.registry import Entry, Plugin, registry
+    from xai_core.installed import Plugin
+    from xai_core.plugins import Entry
+    from xai_core.registry import registry
 
     class EarlierLayer(xai.ModelAdapter):
         @classmethod

@@ -42,7 +42,8 @@ from xai_core.errors import (
     OptionError,
     UnknownMetricError,
 )
-from xai_core.registry import Entry, registry
+from xai_core.plugins import Entry
+from xai_core.registry import registry
 
 TWO = ["deletion:steps=4", "insertion:steps=4"]
 

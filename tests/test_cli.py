@@ -24,7 +24,9 @@ from xai_core.cli import app
 from xai_core.errors import XAIError
 from xai_core.explainer import MADE_OF
 from xai_core.images import open_image
-from xai_core.registry import Entry, Plugin, registry
+from xai_core.installed import Plugin
+from xai_core.plugins import Entry
+from xai_core.registry import registry
 from xai_core.report.rows import Row
 
 CLASSES = ("Tabby", "tiger cat", "crane", "Crane", "espresso")
@@ -413,6 +415,16 @@ def test_list_shows_the_plugins_that_failed(kind: Sequence[str], monkeypatch: py
     assert "lost-plugin 0.3" in run.out
     assert "No module named 'lost'" in " ".join(run.out.split())
     assert run.out.count("lost-plugin") == 1
+
+
+def test_list_shows_the_plugins_that_the_environment_leaves_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XAI_PLUGINS", "xai-cam")
+    monkeypatch.setattr(registry(), "left_out", [Plugin("lost", "lost_module", "lost-plugin", "0.3")])
+    run = Run("list", "plugins")
+    assert run.code == 0
+    loaded, left_out = run.out.split("Plugins left out")
+    assert "lost" not in loaded
+    assert "lost-plugin 0.3 XAI_PLUGINS=xai-cam" in " ".join(left_out.split())
 
 
 def test_version_is_shown() -> None:

@@ -12,7 +12,7 @@ PLUGINS = sorted((ROOT / "plugins").glob("*/xai_*"))
 
 # Each layer may import itself and what is before it. `errors` and `spec` are below all.
 LAYERS = [
-    {"cost", "errors", "files", "spec", "images", "features", "graph"},
+    {"cost", "errors", "files", "spec", "images", "features", "graph", "live"},
     {"target", "saliency", "outputs", "gates", "plan", "modes"},
     {"contrast", "region", "similarity"},
     {
@@ -33,7 +33,7 @@ LAYERS = [
     },
     {"attention_record", "checks", "keys", "pairs", "runner", "truth"},
     {"hookspecs"},
-    {"registry"},
+    {"installed", "plugins", "registry"},
     {"engine"},
     {"benchmark"},
     {"report"},

@@ -10,16 +10,28 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import types
 import zipfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import fresh
 import pytest
+from torch import Tensor
 
 import xai_core as xai
-from xai_core.errors import OptionError, SpecError, UnknownExplainerError, UnknownMetricError, UnknownModelError
-from xai_core.registry import registry
+from conftest import SmallCNN, three_images
+from xai_core.errors import (
+    OptionError,
+    PluginError,
+    SpecError,
+    UnknownExplainerError,
+    UnknownMetricError,
+    UnknownModelError,
+)
+from xai_core.registry import current, looking_in, origin, registry
 
 EXPLAINER = """
     import xai_core as xai
@@ -41,13 +53,14 @@ EXPLAINER = """
 """
 
 
-def wheel(folder: Path, name: str, code: str, version: str = "1.0") -> Path:
+def wheel(folder: Path, name: str, code: str, version: str = "1.0", requires: Sequence[str] = ()) -> Path:
     """Build a wheel of one module with an entry point in the group `xai_core`."""
     module = name.replace("-", "_")
     info = f"{module}-{version}.dist-info"
+    needs = "".join(f"Requires-Dist: {one}\n" for one in requires)
     files = {
         f"{module}.py": textwrap.dedent(code),
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         f"{info}/entry_points.txt": f"[xai_core]\nmine = {module}\n",
     }
@@ -68,27 +81,29 @@ class Environment:
     def __init__(self, folder: Path) -> None:
         self.folder, self.site = folder, folder / "site"
 
-    def install(self, name: str, code: str, version: str = "1.0") -> None:
+    def install(self, name: str, code: str, version: str = "1.0", requires: Sequence[str] = ()) -> None:
         uv = os.environ.get("UV") or shutil.which("uv")
         assert uv, "these tests install wheels with uv"
-        built = wheel(self.folder, name, code, version)
+        built = wheel(self.folder, name, code, version, requires)
         command = [uv, "pip", "install", "--quiet", "--no-deps", "--offline", "--python", sys.executable]
         subprocess.run([*command, "--target", str(self.site), str(built)], check=True)
 
-    def run(self, code: str) -> Any:
-        """Run code that leaves JSON on its last line."""
-        out = fresh.printed("import json\nimport xai_core as xai\n" + textwrap.dedent(code), str(self.site))
+    def run(self, code: str, chosen: str = "") -> Any:
+        """Run code that leaves JSON on its last line, with these plugins chosen by `XAI_PLUGINS`."""
+        given = f"import json, os, sys\nos.environ['XAI_PLUGINS'] = {chosen!r}\nimport xai_core as xai\n"
+        out = fresh.printed(given + textwrap.dedent(code), str(self.site))
         return json.loads(out.splitlines()[-1])
 
-    def error(self) -> str:
-        """The error that looking a name up gives."""
+    def error(self, code: str = "xai.list_explainers()", chosen: str = "") -> str:
+        """The error that some code gives, by default looking a name up."""
         return self.run(
-            """
+            f"""
             try:
-                xai.list_explainers()
+                {code}
             except xai.XAIError as error:
-                print(json.dumps(f"{type(error).__name__}: {error}"))
-            """
+                print(json.dumps(f"{{type(error).__name__}}: {{error}}"))
+            """,
+            chosen,
         )
 
 
@@ -199,3 +214,204 @@ def test_specs_make_objects_with_options() -> None:
         xai.create_explainer("")
     with pytest.raises(OptionError, match="'layer3' in 'grad-cam:layer3' is not an option"):
         xai.create_explainer("grad-cam:layer3")
+
+
+def own(name: str) -> type[xai.Explainer]:
+    """An explainer of that name, as a notebook would define it."""
+
+    class Own(xai.Explainer):
+        def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+            return xai.Capture(activations=(adapter.default_layer,))
+
+        def explain(self, captured: xai.Captured) -> Tensor:
+            return captured.activation().mean(1)
+
+    Own.name = name
+    return Own
+
+
+class Plug:
+    """A plugin that is an object."""
+
+    def __init__(self, *names: str) -> None:
+        self.given = [own(name) for name in names]
+
+    @xai.hookimpl
+    def xai_explainers(self) -> list[type[xai.Explainer]]:
+        return self.given
+
+
+@pytest.mark.parametrize(
+    ("requires", "said"),
+    [
+        (["xai-core>=9"], "needs xai-core>=9, this is 0.1.0; install"),
+        (["XAI_Core<0.1,>=0.0.1"], "needs xai-core<0.1,>=0.0.1, this is 0.1.0; install"),
+        (["xai-core>=9; python_version >= '3'"], "needs xai-core>=9"),
+        (["xai-core>=0.1,<0.2", "torch>=2"], None),
+        (["xai-core>=9; python_version < '3'"], None),
+        (["xai-core>=9; extra == 'new'"], None),
+    ],
+)
+def test_a_plugin_for_another_xai_core_is_not_imported(
+    environment: Environment, requires: list[str], said: str | None
+) -> None:
+    environment.install("their-cam", EXPLAINER.format(name="their-cam", hook="xai_explainers"), "2.3", requires)
+    broken, imported, names = environment.run(
+        """
+        from xai_core.registry import registry
+        broken = [p.broken for p in registry().plugins if p.distribution == "their-cam"]
+        print(json.dumps([broken, "their_cam" in sys.modules, xai.list_explainers()]))
+        """
+    )
+    if said is None:
+        assert broken == [None]
+        assert imported
+        assert "their-cam" in names
+    else:
+        assert broken[0].startswith(said)
+        assert "`pip install --upgrade their-cam xai-core`" in broken[0]
+        assert not imported
+        assert names == xai.list_explainers()
+
+
+@pytest.mark.parametrize(
+    ("chosen", "theirs", "ours"), [("off", False, False), ("My_Cam", True, False), ("xai-cam, my-cam", True, True)]
+)
+def test_only_what_the_environment_chooses_is_imported(
+    environment: Environment, chosen: str, theirs: bool, ours: bool
+) -> None:
+    environment.install("My-Cam", EXPLAINER.format(name="my-cam", hook="xai_explainers"))
+    imported, names, left_out, message = environment.run(
+        """
+        from xai_core.registry import registry
+        names = xai.list_explainers()
+        try:
+            xai.create_explainer("rollout")
+        except xai.XAIError as error:
+            message = str(error)
+        left_out = [plugin.distribution for plugin in registry().left_out]
+        imported = [name in sys.modules for name in ("My_Cam", "xai_cam", "xai_attention")]
+        print(json.dumps([imported, names, left_out, message]))
+        """,
+        chosen,
+    )
+    assert imported == [theirs, ours, False]
+    assert [name in names for name in ("my-cam", "grad-cam", "rollout")] == imported
+    everything = {
+        "My-Cam": theirs,
+        "xai-attention": False,
+        "xai-cam": ours,
+        "xai-faithfulness": False,
+        "xai-zoo": False,
+    }
+    assert {*left_out} >= {name for name, there in everything.items() if not there}
+    assert not {*left_out} & {name for name, there in everything.items() if there}
+    assert f"XAI_PLUGINS={chosen} leaves out: " in message
+
+
+def test_what_the_environment_chooses_must_be_there(environment: Environment) -> None:
+    message = environment.error(chosen="xai-cam,xai-cat")
+    assert message.startswith("PluginError: XAI_PLUGINS=xai-cam,xai-cat names 'xai-cat'")
+    assert "xai-attention, xai-cam, xai-faithfulness" in message
+    message = environment.error("xai.Engine(__import__('torch').nn.Identity(), plugins='xai-zoo')", "xai-cam")
+    assert message.startswith("PluginError: plugins=, of what XAI_PLUGINS=xai-cam chooses, names 'xai-zoo'")
+    assert message.endswith("there are: xai-cam")
+
+
+def test_an_engine_loads_no_plugin_but_its_own(environment: Environment) -> None:
+    """Not even one that would stop all others."""
+    environment.install("their-cam", EXPLAINER.format(name="grad-cam", hook="xai_explainers"), "2.3")
+    keys, imported = environment.run(
+        """
+        import torch
+        from torch.nn import AdaptiveAvgPool2d, Conv2d, Flatten, ReLU, Sequential
+        model = Sequential(Conv2d(3, 4, 3, 2), ReLU(), AdaptiveAvgPool2d(1), Flatten())
+        engine = xai.Engine(model, plugins=["Xai.Cam"])
+        maps = engine.explain(torch.randn(2, 3, 16, 16), "smoothed(grad-cam)")
+        print(json.dumps([list(maps), [name in sys.modules for name in ("xai_cam", "their_cam", "xai_attention")]]))
+        """
+    )
+    assert keys == ["smoothed(grad-cam)"]
+    assert imported == [True, False, False]
+
+
+def test_an_engine_finds_what_its_plugins_give_and_nothing_else() -> None:
+    engine = xai.Engine(SmallCNN().eval(), plugins=["xai-cam", Plug("own-cam")])
+    images = three_images()
+    maps = engine.explain(images, ["grad-cam", "own-cam", "smoothed(own-cam)", own("another")()])
+    assert list(maps) == ["grad-cam", "own-cam", "smoothed(own-cam)", "another"]
+    for name in ("rollout", "smoothed(rollout)"):
+        with pytest.raises(UnknownExplainerError, match=r"engine was restricted .*xai-cam 0\.1\.0.*'rollout'"):
+            engine.explain(images, name)
+    with pytest.raises(UnknownMetricError, match="engine was restricted"):
+        engine.evaluate(images, maps, "deletion")
+    with pytest.raises(UnknownExplainerError, match="no installed plugin gives explainer 'own-cam'"):
+        xai.create_explainer("own-cam")
+    assert list(xai.Engine(SmallCNN().eval()).explain(images, "edges")) == ["edges"]
+    with pytest.raises(UnknownExplainerError, match="some plugins, none, and none of them"):
+        xai.Engine(SmallCNN(), plugins=[]).explain(images, "grad-cam")
+
+
+def test_an_engine_takes_a_module_and_its_adapters() -> None:
+    class Odd(xai.ModelAdapter):
+        kind = "odd"
+
+    module = types.ModuleType("notebook")
+    module.xai_adapters = xai.hookimpl(lambda: [Odd])
+    module.xai_adapters.__name__ = "xai_adapters"
+    assert xai.Engine(SmallCNN(), plugins=module).adapter(three_images()).kind == "odd"
+    assert xai.Engine(SmallCNN()).adapter(three_images()).kind == "convolutional"
+
+
+@pytest.mark.parametrize(
+    ("plugins", "said"),
+    [
+        (["xai-cat"], r"plugins= names 'xai-cat', .* there are: xai-attention, xai-cam"),
+        (own("mine"), "'Own' has no function marked with `xai_core.hookimpl`"),
+        ([Plug("grad-cam"), "xai-cam"], r"two plugins give explainer 'grad-cam': xai-cam 0\.1\.0 .* and given to the"),
+        (Plug("Grad CAM"), "given to the engine .* does not work: .*lower case with hyphens"),
+    ],
+)
+def test_plugins_of_an_engine_that_cannot_be_are_one_error(plugins: Any, said: str) -> None:
+    with pytest.raises(PluginError, match=said):
+        xai.Engine(SmallCNN(), plugins=plugins)
+
+
+def test_a_broken_plugin_that_an_engine_asks_for_is_an_error(environment: Environment) -> None:
+    environment.install("their-cam", "1 / 0", "2.3")
+    message = environment.error("xai.Engine(__import__('torch').nn.Identity(), plugins='their-cam')")
+    assert message == "PluginError: plugin their-cam 2.3 (their_cam) does not work: ZeroDivisionError: division by zero"
+
+
+def test_two_threads_each_look_in_the_plugins_of_their_engine() -> None:
+    engines = [xai.Engine(SmallCNN().eval(), plugins=Plug(name)) for name in ("one-cam", "two-cam")]
+
+    def work(i: int) -> list[str]:
+        found = []
+        for _ in range(20):
+            found += engines[i].explain(three_images(), ["one-cam", "two-cam"][i])
+            with pytest.raises(UnknownExplainerError):
+                engines[i].explain(three_images(), ["two-cam", "one-cam"][i])
+        return found
+
+    with ThreadPoolExecutor(2) as pool:
+        assert [set(found) for found in pool.map(work, range(2))] == [{"one-cam"}, {"two-cam"}]
+    assert current() is registry()
+
+
+def test_where_something_comes_from_is_known_by_its_class() -> None:
+    class Mine(type(xai.create_explainer("grad-cam"))):
+        pass
+
+    assert origin(xai.create_explainer("grad-cam")) == "xai-cam 0.1.0"
+    assert origin(xai.create_metric("deletion:steps=4")) == "xai-faithfulness 0.1.0"
+    assert origin(xai.create_explainer("smoothed(grad-cam)")) == "xai-cam 0.1.0"
+    assert origin(xai.create_explainer("smoothed(rollout)")) == "xai-cam 0.1.0 and xai-attention 0.1.0"
+    assert origin(Mine()) == ""
+    with looking_in(xai.Engine(SmallCNN(), plugins=Plug("own-cam")).plugins):
+        assert origin(xai.create_explainer("own-cam")) == "given to the engine"
+
+
+def test_the_contract_has_a_number() -> None:
+    assert xai.CONTRACT == 1
+    assert type(xai.CONTRACT) is int

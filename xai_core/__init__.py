@@ -10,7 +10,7 @@ from xai_core.engine import Engine
 from xai_core.errors import XAIError
 from xai_core.explainer import Explainer
 from xai_core.gates import Gate, Gated
-from xai_core.hookspecs import hookimpl
+from xai_core.hookspecs import CONTRACT, hookimpl
 from xai_core.metric import Evaluation, Metric, Score
 from xai_core.pairs import as_dataset
 from xai_core.perturb import Baseline, Scorer, baseline_images, ranks, steps_of
@@ -34,6 +34,7 @@ from xai_core.target import Question, TargetLike
 from xai_core.truth import model_mask
 
 __all__ = [
+    "CONTRACT",
     "AttentionLayer",
     "AttentionRecord",
     "Baseline",

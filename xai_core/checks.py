@@ -59,7 +59,7 @@ class Checks:
             if failing:
                 report = failure(failing)
                 if isinstance(report, Warning):
-                    warnings.warn(report, stacklevel=3)
+                    warnings.warn(report, stacklevel=4)  # of the caller of the engine
                 else:
                     raise report
 

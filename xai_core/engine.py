@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -22,7 +21,7 @@ from xai_core.metric import Evaluation, Metric, Score
 from xai_core.modes import Autocast, Forward, autocast_of, scoring, without_autocast
 from xai_core.plan import Plan
 from xai_core.probe import probe
-from xai_core.registry import create_explainer, create_metric, registry
+from xai_core.registry import Plugins, create_explainer, create_metric, current, in_own_plugins, looking_in, restricted
 from xai_core.runner import Runner, laid_out
 from xai_core.saliency import Again, Saliency
 from xai_core.source import LoadedModel
@@ -47,6 +46,16 @@ class Engine:
         tensors are slow to allocate, and an eighth of the device's memory elsewhere.
     block
         How many perturbed images go through the model at once; default: what `memory` allows.
+    plugins
+        Where this engine looks names and adapters up: distributions by name, and modules or objects that carry hooks,
+        such as one written in a notebook. Default: all that are installed. Explainer and metric objects always work.
+
+    Raises
+    ------
+    InputTypeError
+        Where the model is no module.
+    PluginError
+        Where one of the plugins is not installed, is broken, or carries no hooks.
     """
 
     def __init__(
@@ -56,6 +65,7 @@ class Engine:
         forward: Forward | None = None,
         memory: int | None = None,
         block: int | None = None,
+        plugins: Plugins | None = None,
     ) -> None:
         if isinstance(model, LoadedModel):
             model = model.model
@@ -65,9 +75,11 @@ class Engine:
         self._bare = _unwrapped(model)
         self._forward: Forward = forward or (lambda model, images: model(images))
         self._runner = Runner(model, self._bare, self._forward, memory, block)
-        self._of_copy = partial(Engine, forward=forward, memory=memory, block=block)
+        self.plugins = None if plugins is None else restricted(plugins)
+        self._memory, self._block = memory, block
         self._adapters: dict[tuple[int, ...], ModelAdapter] = {}
 
+    @in_own_plugins
     def explain(
         self, images: Float[Tensor, "B C H W"], methods: Methods, target: TargetLike = None, *, costs: bool = False
     ) -> dict[str, Saliency]:
@@ -140,6 +152,7 @@ class Engine:
             maps = {key: replace(saliency, cost=spent[key]) for key, saliency in maps.items()}
         return maps
 
+    @in_own_plugins
     def attention(self, images: Float[Tensor, "B C H W"], rows: Rows = None) -> AttentionRecord:
         """The attention matrices of every layer, from one forward.
 
@@ -168,6 +181,7 @@ class Engine:
         checks.read()
         return record
 
+    @in_own_plugins
     def evaluate(
         self,
         images: Float[Tensor, "B C H W"],
@@ -220,6 +234,7 @@ class Engine:
         checks.read()
         return scores
 
+    @in_own_plugins
     def adapter(self, images: Float[Tensor, "B C H W"]) -> ModelAdapter:
         """The adapter for images of this size, found by one probe of the model and kept."""
         return self._accept(images)[1]
@@ -232,18 +247,24 @@ class Engine:
             checks = Checks()
             check_images(checks, images)
             checks.read()  # what a broken image shows of the model would be remembered
-            plugins = [entry.made_by for entry in registry().entries["adapters"].values()]
+            plugins = [entry.made_by for entry in current().entries["adapters"].values()]
             self._adapters[size] = adapt(self._bare, probe(self._bare, self._forward, images), plugins)
         adapter = self._adapters[size]
         return laid_out(images, adapter), adapter
+
+    def _of_copy(self, model: nn.Module) -> "Engine":
+        """An engine like this one for a copy of the model."""
+        engine = Engine(model, forward=self._forward, memory=self._memory, block=self._block)
+        engine.plugins = self.plugins
+        return engine
 
     def _again(self, explainer: Explainer, autocast: Autocast) -> Again:
         """What explains other images by the same method: without checks, for metrics that do it many times."""
 
         def again(images: Tensor, target: Target, model: nn.Module | None) -> Saliency:
             engine = self if model is None else self._of_copy(model)
-            images, adapter = engine._accept(images)
-            with autocast():
+            with looking_in(self.plugins), autocast():
+                images, adapter = engine._accept(images)
                 given = engine._runner.explained(images, explainer, target, adapter)
             return Saliency.of(given, len(images), _size(images), target, explainer.name, again)
 

@@ -17,6 +17,13 @@ from xai_core.explainer import Explainer
 from xai_core.metric import Metric
 from xai_core.source import DatasetSource, ModelSource
 
+CONTRACT = 1
+"""The version of the contract between plugins and xai-core: the hooks, and what their classes promise and are given.
+
+It grows where a plugin has to be changed to go on working. A plugin says with which releases of xai-core it works by
+its own requirements, such as `xai-core>=0.1,<0.2`, and is not loaded with others.
+"""
+
 hookspec = pluggy.HookspecMarker("xai_core")
 hookimpl = pluggy.HookimplMarker("xai_core")
 

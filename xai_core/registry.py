@@ -1,136 +1,119 @@
-"""Finds plugins through entry points, keeps broken ones with their reason, and looks names up."""
+"""Looks names up in the plugins: all that are installed, or those that an engine was restricted to."""
 
 import functools
 import inspect
-import re
-from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-import pluggy
-
-from xai_core import hookspecs
-from xai_core.adapter import ModelAdapter
-from xai_core.errors import (
-    OptionError,
-    PluginError,
-    UnknownDatasetError,
-    UnknownExplainerError,
-    UnknownMetricError,
-    UnknownModelError,
-    XAIError,
-)
-from xai_core.explainer import MADE_OF, Explainer
+from xai_core.errors import OptionError, PluginError
+from xai_core.explainer import MADE_OF, Described, Explainer
+from xai_core.installed import VARIABLE, chosen_by_environment, installed, of_distributions, of_environment
 from xai_core.metric import Metric
+from xai_core.plugins import Loader, Registry
 from xai_core.source import Dataset, DatasetSource, LoadedModel, ModelSource
-from xai_core.spec import Spec, parse, suggest
+from xai_core.spec import Spec, parse
 
-GROUP = "xai_core"
-_KINDS: dict[str, tuple[str, type]] = {
-    "explainers": ("xai_explainers", Explainer),
-    "metrics": ("xai_metrics", Metric),
-    "adapters": ("xai_adapters", ModelAdapter),
-    "models": ("xai_models", ModelSource),
-    "datasets": ("xai_datasets", DatasetSource),
-}
-_UNKNOWN: dict[str, type[XAIError]] = {
-    "explainers": UnknownExplainerError,
-    "metrics": UnknownMetricError,
-    "models": UnknownModelError,
-    "datasets": UnknownDatasetError,
-}
-_NAME = re.compile(r"[a-z0-9][a-z0-9+.]*(-[a-z0-9+.]+)*")
+P = ParamSpec("P")
+R = TypeVar("R")
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Plugin:
-    """An installed plugin: its entry point, its distribution, and why it does not work, if it does not."""
-
-    entry_point: str
-    module: str
-    distribution: str
-    version: str
-    broken: str | None = None
-
-
-@dataclass(frozen=True)
-class Entry:
-    """Something that a plugin gives: its name, its class, and the plugin."""
-
-    name: str
-    made_by: type[Any]
-    plugin: Plugin
-
-    @property
-    def summary(self) -> str:
-        """The first line of its docstring."""
-        return (inspect.getdoc(self.made_by) or "").partition("\n")[0]
-
-
-@dataclass
-class Registry:
-    """All that the installed plugins give, by kind and name."""
-
-    plugins: list[Plugin] = field(default_factory=list)
-    entries: dict[str, dict[str, Entry]] = field(default_factory=lambda: {kind: {} for kind in _KINDS})
-
-    def find(self, kind: str, name: str) -> Entry:
-        """Look a name up.
-
-        Raises
-        ------
-        UnknownExplainerError, UnknownMetricError, UnknownModelError, UnknownDatasetError
-            Where no plugin gives it; the message suggests close names and mentions broken plugins.
-        """
-        try:
-            return self.entries[kind][name]
-        except KeyError:
-            broken = [f"{p.distribution} ({p.broken})" for p in self.plugins if p.broken]
-            also = f" Plugins that failed to load: {'; '.join(broken)}." if broken else ""
-            raise _UNKNOWN[kind](
-                f"no installed plugin gives {kind.removesuffix('s')} {name!r}; {suggest(name, self.entries[kind])}"
-                f" `xai list {kind}` shows all.{also}"
-            ) from None
+H = TypeVar("H", bound="HasPlugins")
+Plugins = str | object | Iterable[str | object]
+"""Distributions by name, and modules or objects with hooks."""
+_chosen: ContextVar[Registry | None] = ContextVar("chosen", default=None)
 
 
 @functools.cache
 def registry() -> Registry:
-    """Load every plugin, once.
+    """Load every plugin that `XAI_PLUGINS` chooses, once.
 
     Raises
     ------
     PluginError
-        Where two plugins give one name, or a plugin implements a hook that does not exist. A plugin that
-        fails to import is kept with its reason, and everything else works.
+        Where two plugins give one name, a plugin implements a hook that does not exist, or `XAI_PLUGINS` names none
+        that is installed. A plugin that fails to import is kept with its reason, and everything else works.
     """
-    manager = pluggy.PluginManager(GROUP)
-    manager.add_hookspecs(hookspecs)
-    found = Registry()
-    points = {(point.name, point.value): point for point in entry_points(group=GROUP)}
-    for point in sorted(points.values(), key=lambda p: (_distribution(p), p.name)):
-        plugin = Plugin(point.name, point.value, *_distribution(point))
-        try:
-            module = point.load()
-        except (Exception, SystemExit) as error:
-            found.plugins.append(_broken(plugin, error))
-            continue
-        name = f"{plugin.distribution}:{point.name}"
-        try:
-            manager.register(module, name)
-        except (pluggy.PluginValidationError, ValueError) as error:
-            raise PluginError(f"plugin {_named(plugin)} cannot be registered: {error}") from error
-        _refuse_unknown_hooks(manager, name, plugin)
-        try:
-            given = {kind: _given(manager, module, kind) for kind in _KINDS}
-        except Exception as error:
-            found.plugins.append(_broken(plugin, error))
-            continue
-        found.plugins.append(plugin)
-        for kind, classes in given.items():
-            for made_by in classes:
-                _add(found.entries[kind], Entry(_name_of(made_by), made_by, plugin), kind)
-    return found
+    loader, there = Loader(), installed()
+    chosen = of_environment(there)
+    loader.load(chosen)
+    loader.registry.left_out = [one.plugin for one in there if one not in chosen]
+    return loader.registry
+
+
+def restricted(plugins: Plugins) -> Registry:
+    """Load some plugins only, for an engine: distributions by name, of those that `XAI_PLUGINS` chooses, and objects.
+
+    Raises
+    ------
+    PluginError
+        Where a name is not installed or its plugin is broken, an object carries no hooks, or as for `registry`.
+    """
+    given = [plugins] if isinstance(plugins, str) or not isinstance(plugins, Iterable) else [*plugins]
+    loader, said = Loader(), "plugins="
+    if chosen_by_environment():
+        said = f"plugins=, of what {VARIABLE}={chosen_by_environment()} chooses,"
+    loader.registry.of_engine = True
+    loader.load(of_distributions(of_environment(installed()), [one for one in given if isinstance(one, str)], said))
+    for plugin in loader.registry.plugins:
+        if plugin.broken:
+            raise PluginError(f"plugin {plugin} does not work: {plugin.broken}")
+    for one in given:
+        if not isinstance(one, str):
+            loader.take(one)
+    return loader.registry
+
+
+def current() -> Registry:
+    """Where names are looked up: in all plugins, or in those of the engine that is at work in this thread."""
+    return _chosen.get() or registry()
+
+
+@contextmanager
+def looking_in(chosen: Registry | None) -> Iterator[None]:
+    """Look names up in these plugins, in this thread; in all that are installed if None."""
+    token = _chosen.set(chosen)
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
+
+
+class HasPlugins(Protocol):
+    """What looks names up in plugins of its own; in all that are installed if None."""
+
+    plugins: Registry | None
+
+
+def in_own_plugins(method: Callable[Concatenate[H, P], R]) -> Callable[Concatenate[H, P], R]:
+    """Let a method look names up in the plugins of its object."""
+
+    @functools.wraps(method)
+    def call(self: H, /, *args: P.args, **options: P.kwargs) -> R:
+        with looking_in(self.plugins):
+            return method(self, *args, **options)
+
+    return call
+
+
+def origin(made: Described) -> str:
+    """The distribution and version that an explainer or metric comes from, `their-cam 2.3`, by its class.
+
+    Empty for a class of the user's own. One that is made of others comes from where they come from, too.
+    """
+    found = [entry.plugin.release for entry in map(current().entry_of, _whole(made, [])) if entry is not None]
+    return " and ".join(dict.fromkeys(found))
+
+
+def _whole(made: Described, seen: list[Described]) -> list[Described]:
+    """An explainer or metric, and what it is made of."""
+    if made not in seen:
+        seen.append(made)
+        for value in vars(made).values():
+            for one in value if isinstance(value, list | tuple) else [value]:
+                if isinstance(one, Described):
+                    _whole(one, seen)
+    return seen
 
 
 def create_explainer(name: str, **options: Any) -> Explainer:
@@ -146,41 +129,41 @@ def create_metric(name: str, **options: Any) -> Metric:
 def load_model(spec: str, **options: Any) -> LoadedModel:
     """Load a model, `timm:vit_small_patch16_224` or `torchvision:resnet50,weights=FILE`."""
     parsed = parse(spec)
-    source: ModelSource = registry().find("models", parsed.head).made_by()
+    source: ModelSource = current().find("models", parsed.head).made_by()
     return _call(source.load, parsed, parsed.name, **{**parsed.options, **options})
 
 
 def load_dataset(spec: str, **options: Any) -> Dataset:
     """Open a data set, `photos` or `folder:PATH`."""
     parsed = parse(spec)
-    source: DatasetSource = registry().find("datasets", parsed.head).made_by()
+    source: DatasetSource = current().find("datasets", parsed.head).made_by()
     return _call(source.load, parsed, parsed.name, **{**parsed.options, **options})
 
 
 def list_explainers() -> list[str]:
     """The names of all installed explainers."""
-    return sorted(registry().entries["explainers"])
+    return sorted(current().entries["explainers"])
 
 
 def list_metrics() -> list[str]:
     """The names of all installed metrics."""
-    return sorted(registry().entries["metrics"])
+    return sorted(current().entries["metrics"])
 
 
 def list_models() -> list[str]:
     """The specs of all models that the installed sources give."""
-    sources: dict[str, ModelSource] = {n: entry.made_by() for n, entry in registry().entries["models"].items()}
+    sources: dict[str, ModelSource] = {n: entry.made_by() for n, entry in current().entries["models"].items()}
     return sorted(f"{n}:{model}" if model else n for n, source in sources.items() for model in source.names() or [""])
 
 
 def list_datasets() -> list[str]:
     """The names of all installed data sources."""
-    return sorted(registry().entries["datasets"])
+    return sorted(current().entries["datasets"])
 
 
 def _create(spec: str, kind: str, base: type[T], options: dict[str, Any]) -> T:
     parsed = parse(spec)
-    made_by = registry().find(kind, parsed.head).made_by
+    made_by = current().find(kind, parsed.head).made_by
     if parsed.name:
         raise OptionError(f"{parsed.name!r} in {spec!r} is not an option; expected `{parsed.head}:option=value`")
     made = _call(made_by, parsed, **{**_made_of(made_by, parsed), **parsed.options, **options})
@@ -209,52 +192,3 @@ def _call(function: Any, spec: Spec, *args: Any, **options: Any) -> Any:
         taken = [p.name for p in list(signature.parameters.values())[len(args) :]]
         raise OptionError(f"{spec.head}: {error}; it takes {', '.join(taken) or 'no options'}") from None
     return function(*args, **options)
-
-
-def _given(manager: pluggy.PluginManager, module: Any, kind: str) -> list[type[Any]]:
-    hook, base = _KINDS[kind]
-    others = [plugin for plugin in manager.get_plugins() if plugin is not module]
-    classes = [made_by for answer in manager.subset_hook_caller(hook, others)() for made_by in answer]
-    for made_by in classes:
-        if not (isinstance(made_by, type) and issubclass(made_by, base)):
-            raise PluginError(f"{hook} must return subclasses of {base.__name__}, it gave {made_by!r}")
-        if kind != "adapters" and not _NAME.fullmatch(getattr(made_by, "name", "")):
-            raise PluginError(f"{made_by.__name__}.name must be lower case with hyphens, like `grad-cam`")
-    return classes
-
-
-def _add(entries: dict[str, Entry], entry: Entry, kind: str) -> None:
-    if entry.name in entries:
-        other = entries[entry.name].plugin
-        raise PluginError(
-            f"two plugins give {kind.removesuffix('s')} {entry.name!r}: {_named(other)} and {_named(entry.plugin)}; "
-            "uninstall one of them"
-        )
-    entries[entry.name] = entry
-
-
-def _refuse_unknown_hooks(manager: pluggy.PluginManager, name: str, plugin: Plugin) -> None:
-    known = [hook for hook, _ in _KINDS.values()]
-    for caller in manager.get_hookcallers(manager.get_plugin(name)) or []:
-        if not caller.has_spec():
-            raise PluginError(
-                f"plugin {_named(plugin)} implements {caller.name!r}, which is not an extension point; "
-                f"{suggest(caller.name, known)}"
-            )
-
-
-def _name_of(made_by: type[Any]) -> str:
-    return getattr(made_by, "name", "") or f"{made_by.__module__}.{made_by.__qualname__}"
-
-
-def _distribution(point: EntryPoint) -> tuple[str, str]:
-    return (point.dist.name, point.dist.version) if point.dist else ("unknown distribution", "?")
-
-
-def _broken(plugin: Plugin, error: BaseException) -> Plugin:
-    reason = f"{type(error).__name__}: {error}"
-    return Plugin(plugin.entry_point, plugin.module, plugin.distribution, plugin.version, reason)
-
-
-def _named(plugin: Plugin) -> str:
-    return f"{plugin.distribution} {plugin.version} ({plugin.module})"

@@ -9,7 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from xai_core.cli.console import console, say, table
-from xai_core.registry import Entry, Plugin, registry
+from xai_core.installed import VARIABLE, Plugin, chosen_by_environment
+from xai_core.plugins import Entry
+from xai_core.registry import registry
 from xai_core.source import ModelSource
 
 
@@ -37,9 +39,12 @@ def listing(
             say(spec)
         return
     tables = [_table(wanted) for wanted in (Kind if kind is None else [kind])]
-    broken = [plugin for plugin in registry().plugins if plugin.broken]
+    broken = [(plugin, plugin.broken) for plugin in registry().plugins if plugin.broken]
+    left_out = [(plugin, f"{VARIABLE}={chosen_by_environment()}") for plugin in registry().left_out]
     if broken:
-        tables.append(_broken(broken))
+        tables.append(_absent("Plugins that failed to load", broken))
+    if left_out:
+        tables.append(_absent("Plugins left out", left_out))
     for place, shown in enumerate(tables):
         console().print(*[""] * bool(place), shown, sep="\n")
 
@@ -54,7 +59,7 @@ def _table(kind: Kind) -> Table:
 def _entries(kind: Kind, entries: Iterable[Entry]) -> Table:
     made = table("Name", "From", "Summary", title=kind.capitalize())
     for entry in sorted(entries, key=lambda entry: entry.name):
-        made.add_row(*map(Text, (entry.name, _distribution(entry.plugin), entry.summary)))
+        made.add_row(*map(Text, (entry.name, entry.plugin.release, entry.summary)))
     return made
 
 
@@ -64,9 +69,7 @@ def _models(entries: Iterable[Entry]) -> Table:
     for entry in sorted(entries, key=lambda entry: entry.name):
         specs = _specs(entry)
         example = "" if specs == [entry.name] else f"\nsuch as {min(specs, key=len)}"
-        made.add_row(
-            Text(entry.name), f"{len(specs)}", Text(_distribution(entry.plugin)), Text(f"{entry.summary}{example}")
-        )
+        made.add_row(Text(entry.name), f"{len(specs)}", Text(entry.plugin.release), Text(f"{entry.summary}{example}"))
     return made
 
 
@@ -76,21 +79,17 @@ def _plugins(plugins: Iterable[Plugin]) -> Table:
         given = [
             name for found in registry().entries.values() for name, entry in found.items() if entry.plugin == plugin
         ]
-        made.add_row(*map(Text, (plugin.entry_point, _distribution(plugin), ", ".join(given))))
+        made.add_row(*map(Text, (plugin.entry_point, plugin.release, ", ".join(given))))
     return made
 
 
-def _broken(plugins: Iterable[Plugin]) -> Table:
-    made = table("Plugin", "From", "Reason", title="Plugins that failed to load")
-    for plugin in plugins:
-        made.add_row(*map(Text, (plugin.entry_point, _distribution(plugin))), Text(plugin.broken or "", "red"))
+def _absent(title: str, reasons: Iterable[tuple[Plugin, str]]) -> Table:
+    made = table("Plugin", "From", "Reason", title=title)
+    for plugin, reason in reasons:
+        made.add_row(*map(Text, (plugin.entry_point, plugin.release)), Text(reason, "red"))
     return made
 
 
 def _specs(entry: Entry) -> list[str]:
     source: ModelSource = entry.made_by()
     return [f"{entry.name}:{model}" for model in source.names()] or [entry.name]
-
-
-def _distribution(plugin: Plugin) -> str:
-    return f"{plugin.distribution} {plugin.version}"
