@@ -35,7 +35,7 @@ LAYERS = [
     {"hookspecs"},
     {"installed", "plugins", "registry"},
     {"engine"},
-    {"benchmark"},
+    {"benchmark", "testing"},
     {"report"},
     {"cli"},
 ]

@@ -1,6 +1,7 @@
 """How a model is run, and left as it was: evaluation mode, eager, hooks of one thread, settings of the process."""
 
 import contextlib
+import contextvars
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -78,12 +79,13 @@ class _ForTheProcess:
 
     def __init__(self, enter: Callable[[], contextlib.AbstractContextManager[Any]]) -> None:
         self._enter, self._holders, self._entered = enter, 0, contextlib.ExitStack()
+        self._context = contextvars.copy_context()  # which a setting in a context variable is made and restored in
 
     @contextlib.contextmanager
     def __call__(self) -> Iterator[None]:
         with _lock:
             if not self._holders:
-                self._entered.enter_context(self._enter())
+                self._context.run(self._entered.enter_context, self._enter())
             self._holders += 1
         try:
             yield
@@ -91,7 +93,7 @@ class _ForTheProcess:
             with _lock:
                 self._holders -= 1
                 if not self._holders:
-                    self._entered.close()
+                    self._context.run(self._entered.close)
 
 
 _force_eager = _ForTheProcess(lambda: torch.compiler.set_stance("force_eager"))

@@ -37,7 +37,7 @@ _UNKNOWN: dict[str, type[XAIError]] = {
     "models": UnknownModelError,
     "datasets": UnknownDatasetError,
 }
-_NAME = re.compile(r"[a-z0-9][a-z0-9+.]*(-[a-z0-9+.]+)*")
+NAME = re.compile(r"[a-z0-9][a-z0-9+.]*(-[a-z0-9+.]+)*")
 GIVEN = "given to the engine"
 """The distribution of a plugin that is an object, which nobody installed."""
 
@@ -191,7 +191,7 @@ class Loader:
             for made_by in given[kind]:
                 if not (isinstance(made_by, type) and issubclass(made_by, base)):
                     raise PluginError(f"{hook} must return subclasses of {base.__name__}, it gave {made_by!r}")
-                if kind != "adapters" and not _NAME.fullmatch(getattr(made_by, "name", "")):
+                if kind != "adapters" and not NAME.fullmatch(getattr(made_by, "name", "")):
                     raise PluginError(f"{made_by.__name__}.name must be lower case with hyphens, like `grad-cam`")
         return given
 

@@ -1,5 +1,8 @@
 """XGrad-CAM."""
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from jaxtyping import Float
 from torch import Tensor
 
@@ -22,6 +25,9 @@ class XGradCAM(CAM):
     """
 
     name = "xgrad-cam"
+    expected_failures: ClassVar[Mapping[str, str]] = {
+        "half_precision_is_alike": "it divides by the sum of a channel, which is about zero for normalised tokens",
+    }
 
     def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K h w"]:
         """Weigh each channel by its gradient, averaged by share of the activation."""

@@ -1,5 +1,6 @@
 """Parameter randomisation, a sanity check."""
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
@@ -47,6 +48,10 @@ class ParameterRandomisation(xai.Metric):
 
     name = "parameter-randomisation"
     higher_is_better: ClassVar[bool] = False
+    expected_failures: ClassVar[Mapping[str, str]] = {
+        "better_maps_score_better": "it compares a map with those of changed models, not with the truth",
+        "ends_of_a_curve_are_those_of_every_map": "its curve is over layers, not over pixels",
+    }
 
     def __init__(self, order: str = "cascading", similarity: str = "ssim", layers: int = 8, seed: int = 0) -> None:
         self.order = one_of("order", order, "cascading", "independent")

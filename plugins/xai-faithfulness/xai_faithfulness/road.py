@@ -1,6 +1,6 @@
 """ROAD, remove and debias."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -69,6 +69,9 @@ class ROAD(xai.Metric):
 
     name = "road"
     higher_is_better: ClassVar[bool] = True
+    expected_failures: ClassVar[Mapping[str, str]] = {
+        "reads_nothing_on_the_host": "the solver asks, some steps late, whether all images have converged",
+    }
 
     def __init__(
         self,

@@ -1,0 +1,69 @@
+"""Sees what moves values from the device to the host, on the CPU too, where that costs nothing."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+_OPERATIONS = frozenset(
+    {"_local_scalar_dense", "is_nonzero", "equal", "nonzero", "masked_select", "unique", "_unique2", "unique_dim"}
+)
+"""Operations that need a value, or whose result has a shape that depends on values."""
+_METHODS = frozenset({"tolist", "numpy", "cpu", "__array__"})
+"""Methods that copy to the host without an operation that could be seen, where the tensor is there already."""
+
+
+@contextlib.contextmanager
+def host_reads() -> Iterator[list[str]]:
+    """Collect, as `file:line: operation`, what is read on the host other than by the engine itself."""
+    reads: list[str] = []
+    with _Methods(reads), _Operations(reads):
+        yield reads
+
+
+class _Methods(TorchFunctionMode):
+    def __init__(self, reads: list[str]) -> None:
+        super().__init__()
+        self._reads = reads
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = getattr(func, "__name__", "")
+        if name in _METHODS and args and isinstance(args[0], Tensor):
+            _note(self._reads, name)
+        return func(*args, **(kwargs or {}))
+
+
+class _Operations(TorchDispatchMode):
+    def __init__(self, reads: list[str]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._reads = reads
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.__name__.partition(".")[0]
+        copied = name == "_to_copy" and (kwargs or {}).get("device") == torch.device("cpu")
+        chosen = name == "index" and any(_is_mask(index) for index in _indices(args))
+        if name in _OPERATIONS or copied or chosen:
+            _note(self._reads, name.strip("_"))
+        return func(*args, **(kwargs or {}))
+
+
+def _indices(args: Any) -> Any:
+    return args[1] if len(args) > 1 and isinstance(args[1], list | tuple) else ()
+
+
+def _is_mask(index: Any) -> bool:
+    return isinstance(index, Tensor) and index.dtype in (torch.bool, torch.uint8)
+
+
+def _note(reads: list[str], name: str) -> None:
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("torch", "jaxtyping"):
+        frame = frame.f_back
+    if frame is not None and not frame.f_globals.get("__name__", "").startswith("xai_core."):
+        reads.append(f"{frame.f_code.co_filename.rpartition('/')[2]}:{frame.f_lineno}: {name}")
