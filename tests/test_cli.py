@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 import xai_core as xai
-from conftest import SmallCNN, fused_vit, settled, suitable
+from conftest import FEWER, SmallCNN, fused_vit, settled, suitable
 from xai_core.cli import app
 from xai_core.errors import XAIError
 from xai_core.explainer import MADE_OF
@@ -97,11 +97,12 @@ def demo(photos: Path, *args: object, model: str = "tiny:cnn") -> Run:
 
 
 def demonstrated(model: nn.Module) -> list[str]:
-    """The methods that suit a model and are not made of others."""
+    """The methods that suit a model, are not made of others and do not take thousands of forwards."""
     return [
         name
         for name in suitable(xai.Engine(model.eval()), torch.randn(1, 3, 32, 32))
-        if not MADE_OF & set(inspect.signature(type(xai.create_explainer(name))).parameters)
+        if name not in FEWER.values()
+        and not MADE_OF & set(inspect.signature(type(xai.create_explainer(name))).parameters)
     ]
 
 

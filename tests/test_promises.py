@@ -95,6 +95,7 @@ def test_in_place_activations(model: nn.Module, images: Tensor, expected: Maps) 
 # What half precision does to a method by its own formula, whatever the engine does.
 SENSITIVE = {
     "ablation-cam": "takes small differences of scores that were rounded to eight bits",
+    "occlusion": "takes small differences of scores that were rounded to eight bits",
     "fem": "a threshold decides which places count, and one of sixteen places that crosses it moves the map",
     "xgrad-cam": "divides by the sum of a channel, which is about zero for normalised tokens",
 }

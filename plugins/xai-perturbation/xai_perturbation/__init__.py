@@ -1,0 +1,13 @@
+"""Explainers that hide parts of the image and look at the score."""
+
+import xai_core as xai
+from xai_perturbation.occlusion import Occlusion
+from xai_perturbation.rise import RISE
+
+__all__ = ["RISE", "Occlusion"]
+
+
+@xai.hookimpl
+def xai_explainers() -> list[type[xai.Explainer]]:
+    """Give the explainers of this plugin."""
+    return [RISE, Occlusion]
