@@ -84,6 +84,11 @@ def test_frozen_model(model: nn.Module, images: Tensor, in_double: Maps) -> None
     assert trace(frozen)["requires_grad"] == before["requires_grad"]
 
 
+# The conformance kit holds the following for other networks, method by method.
+ALONE = pytest.mark.parametrize("family", ["torchvision vit"], indirect=True)
+
+
+@ALONE
 def test_in_place_activations(model: nn.Module, images: Tensor, expected: Maps) -> None:
     not_in_place = copy.deepcopy(model)
     for module in not_in_place.modules():
@@ -101,6 +106,7 @@ SENSITIVE = {
 }
 
 
+@ALONE
 def test_bfloat16(model: nn.Module, images: Tensor, in_half: Maps) -> None:
     [target] = {saliency.target for saliency in in_half.values()}
     whole = explain_all(model, images, target=target.ids)
@@ -268,6 +274,7 @@ def test_two_threads_on_one_model(model: nn.Module, images: Tensor, monkeypatch:
             assert_same(given, expected[i])
 
 
+@ALONE
 def test_a_batch_is_its_single_images(model: nn.Module, images: Tensor, expected: Maps) -> None:
     for i in range(len(images)):
         for name, saliency in explain_all(model, images[i : i + 1]).items():

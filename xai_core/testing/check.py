@@ -74,9 +74,16 @@ def checks_of(
             raise OptionError(f"expected_failures of {subject}: there is no check {name!r}; {suggest(name, known)}")
         if not isinstance(reason, str) or not reason.strip():
             raise OptionError(f"expected_failures of {subject}: say why {name!r} cannot pass")
-    for promise in promises:
-        said = " ".join((promise.__doc__ or "").split())
-        yield Check(subject, promise.__name__, said, partial(promise, case), expected_failures.get(promise.__name__))
+    return (
+        Check(
+            subject,
+            promise.__name__,
+            " ".join((promise.__doc__ or "").split()),
+            partial(promise, case),
+            expected_failures.get(promise.__name__),
+        )
+        for promise in promises
+    )
 
 
 def require(kept: bool, reason: str) -> None:

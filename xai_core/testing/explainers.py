@@ -21,7 +21,7 @@ from xai_core.errors import DegenerateMapWarning, NotCapturedError, UnsuitableEr
 from xai_core.explainer import Explainer
 from xai_core.plan import Capture
 from xai_core.registry import create_explainer
-from xai_core.saliency import Relevance, Saliency, relevance
+from xai_core.saliency import Relevance, Saliency
 from xai_core.testing.check import Check, checks_of, require
 from xai_core.testing.described import require_docstring, require_name, require_spec
 from xai_core.testing.host_reads import host_reads
@@ -383,11 +383,11 @@ class Keeping(Wrapped):
 
     def __init__(self, explainer: Explainer) -> None:
         super().__init__(explainer)
-        self.made: list[Tensor] = []
+        self.made: list[Any] = []
 
     def explain(self, captured: Captured) -> Tensor | Relevance:
         given = super().explain(captured)
-        self.made.append(relevance(given))
+        self.made.append(given.map if isinstance(given, Relevance) else given)
         return given
 
 

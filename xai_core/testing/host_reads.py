@@ -63,7 +63,11 @@ def _is_mask(index: Any) -> bool:
 
 def _note(reads: list[str], name: str) -> None:
     frame: FrameType | None = sys._getframe(2)
-    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("torch", "jaxtyping"):
+    while frame is not None and (_module(frame) == __name__ or _module(frame).partition(".")[0] == "torch"):
         frame = frame.f_back
-    if frame is not None and not frame.f_globals.get("__name__", "").startswith("xai_core."):
+    if frame is not None and not _module(frame).startswith("xai_core."):
         reads.append(f"{frame.f_code.co_filename.rpartition('/')[2]}:{frame.f_lineno}: {name}")
+
+
+def _module(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", ""))

@@ -50,11 +50,10 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def random_state() -> dict[str, Any]:
-    """The state of every generator of random numbers that the process shares."""
+    """The states of the generators that tensors and arrays are drawn from in the whole process."""
     states = {
         "torch": torch.get_rng_state().tolist(),
         "numpy": [part.tolist() if isinstance(part, np.ndarray) else part for part in np.random.get_state()],
-        "random": random.getstate(),
     }
     if torch.cuda.is_available():
         states["torch.cuda"] = [state.tolist() for state in torch.cuda.get_rng_state_all()]
@@ -62,7 +61,7 @@ def random_state() -> dict[str, Any]:
 
 
 def stir(seed: int) -> None:
-    """Seed all of them otherwise."""
+    """Seed them otherwise, and Python's own, which type checkers draw from."""
     torch.manual_seed(seed)
     np.random.seed(seed)
     random.seed(seed)

@@ -27,6 +27,12 @@ class AblationCAM(CAM):
     name = "ablation-cam"
     gradients: ClassVar[bool] = False
 
+    def forwards(self, adapter: xai.ModelAdapter) -> int:
+        """One for each channel, but for the last features, after which little is left to run."""
+        last = adapter.probe.last
+        earlier = [layer for layer in self.layers(adapter) if last is None or layer != last.layer]
+        return 1 + sum(adapter.features(layer).channels for layer in earlier)
+
     def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K h w"]:
         """Weigh each channel by what its ablation takes from the score."""
         activation = captured.activation(layer)
