@@ -1,11 +1,18 @@
 """What the site's build does to a page: links that leave this folder, which the site has not, become their text."""
 
+import posixpath
 import re
 from typing import Any
 
-OUTSIDE = re.compile(r"\[([^\]]+)\]\(\.\./(?:xai_core|plugins|tests|benchmarks|README)[^)]*\)")
+LINK = re.compile(r"\[([^\]]+)\]\((\.\./[^)]*)\)")
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Keep the text of links to files of the repository."""
-    return OUTSIDE.sub(r"\1", markdown)
+    folder = posixpath.dirname(page.file.src_uri)
+
+    def kept(link: re.Match[str]) -> str:
+        leaves = posixpath.normpath(posixpath.join(folder, link[2])).startswith("../")
+        return link[1] if leaves else link[0]
+
+    return LINK.sub(kept, markdown)

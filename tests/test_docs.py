@@ -1,6 +1,5 @@
-"""The documentation speaks of what is installed: pages, links, pictures, options and examples."""
+"""The documentation speaks of what is installed: pages, links, pictures, options and commands."""
 
-import ast
 import inspect
 import itertools
 import re
@@ -10,10 +9,13 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+import typer
 
 import xai_core as xai
+from xai_core import cli
 from xai_core.registry import registry
 from xai_core.spec import parse, split, write_value
+from xai_zoo import cli as zoo_cli
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -26,6 +28,7 @@ METRIC_HEADINGS = ["Definition", "When it misleads", "Options", "Use", "Source",
 HEADINGS = ["Equation", "When it misleads", "Options", "Use", "Source", "In other libraries"]
 # No trained model with class attention comes with the packages.
 UNSEEN = {"class-attention"}
+APPS = {"xai": cli.app, "xai-zoo": zoo_cli.app}
 
 
 def text(page: str) -> str:
@@ -98,27 +101,7 @@ def test_pictures_are_there_and_small() -> None:
     assert made["gallery.png"] < 600_000
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_python_compiles_and_names_what_is_installed(page: str) -> None:
-    for block in blocks(page, "python"):
-        for call in (node for node in ast.walk(ast.parse(block)) if isinstance(node, ast.Call)):
-            check(call)
-        compile(block, page, "exec")
-
-
-def check(call: ast.Call) -> None:
-    """Make the methods and metrics that a call names by literal specs."""
-    called = call.func.attr if isinstance(call.func, ast.Attribute) else ""
-    position = {"explain": 1, "evaluate": 2, "create_explainer": 0, "create_metric": 0}.get(called)
-    if position is None or len(call.args) <= position:
-        return
-    for node in ast.walk(call.args[position]):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            create = xai.create_explainer if called in ("explain", "create_explainer") else xai.create_metric
-            create(node.value)
-
-
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [*PAGES, "../README.md"])
 def test_commands_name_what_is_installed(page: str) -> None:
     for words in commands(page):
         options = dict(itertools.pairwise(words))
@@ -126,6 +109,21 @@ def test_commands_name_what_is_installed(page: str) -> None:
             xai.create_explainer(spec)
         if "--model" in options:
             assert parse(options["--model"]).head in registry().entries["models"]
+
+
+@pytest.mark.parametrize("page", [*PAGES, "../README.md"])
+def test_commands_and_their_options_exist(page: str) -> None:
+    for words in commands(page):
+        words = words[2:] if words[:2] == ["uv", "run"] else words
+        if not words or words[0] not in APPS:
+            continue
+        command = typer.main.get_command(APPS[words[0]])
+        for word in words[1:]:
+            if word in getattr(command, "commands", {}):
+                command = command.commands[word]
+        assert not hasattr(command, "commands"), f"{page}: {shlex.join(words)} names no command"
+        known = {option for parameter in command.params for option in parameter.opts + parameter.secondary_opts}
+        assert {word for word in words if word.startswith("-")} <= known, f"{page}: {shlex.join(words)}"
 
 
 def commands(page: str) -> Iterator[list[str]]:

@@ -1,0 +1,111 @@
+"""The contract with plugins is the one on its page: no name, signature or default changes unnoticed."""
+
+import ast
+import inspect
+import re
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import xai_core as xai
+from xai_core import errors, hookspecs, testing
+from xai_core.features import Features
+from xai_core.target import Target
+from xai_core.twin import Twin
+
+PAGE = (Path(__file__).parent.parent / "docs" / "plugins" / "contract.md").read_text()
+HOOKS = [hook for hook in vars(hookspecs).values() if hasattr(hook, "xai_core_spec")]
+EXPLAINERS = [xai.Explainer, xai.Capture, xai.Captured, xai.Relevance]
+PARTS = [xai.AttentionLayer, xai.Gate, xai.Gated, xai.Scorer, Twin, Target, xai.Question]
+METRICS = [xai.Metric, xai.Evaluation, xai.Score, xai.Saliency]
+ADAPTERS = [xai.ModelAdapter, xai.Probe, Features]
+SOURCES = [xai.ModelSource, xai.LoadedModel, xai.DatasetSource, xai.Dataset, xai.Sample]
+HELP = [xai.create_explainer, xai.create_metric, xai.baseline_images, xai.ranks, xai.steps_of]
+HELP += [xai.relevance, xai.resize, xai.normalise]
+KIT = [getattr(testing, name) for name in testing.__all__]
+ERRORS = [one for one in vars(errors).values() if isinstance(one, type)]
+SURFACE: dict[str, list[Any]] = {
+    "Hooks": HOOKS,
+    "Explainers": EXPLAINERS,
+    "What explainers are given": PARTS,
+    "Metrics": METRICS,
+    "Adapters": ADAPTERS,
+    "Sources": SOURCES,
+    "Functions": HELP,
+    "The conformance kit": KIT,
+    "Errors": ERRORS,
+}
+TYPES = {"Baseline", "Layer", "TargetLike"}
+"""Names for unions of types."""
+CALLED = {"__call__", "__getitem__", "__len__"}
+FOR_USERS = {
+    *("AttentionRecord", "Contrast", "Engine", "Region", "Run", "Similarity"),
+    *("as_dataset", "benchmark", "model_mask"),
+    *("list_datasets", "list_explainers", "list_metrics", "list_models", "load_dataset", "load_model"),
+}
+"""Public names that plugins have no need of; they are promised to users, by the version of xai-core."""
+
+
+def surface(thing: Any) -> str:
+    """A class with its public attributes and signatures, or a function's signature, as they are written."""
+    if not inspect.isclass(thing):
+        return signature(tree(thing))
+    if issubclass(thing, BaseException):
+        return f"{thing.__name__}({', '.join(base.__name__ for base in thing.__bases__)})"
+    return "\n".join([f"class {thing.__name__}", *(f"    {member}" for member in members(thing))])
+
+
+def members(made_by: type) -> list[str]:
+    """The public ones, those of bases first; what a subclass declares again counts."""
+    found: dict[str, str] = {}
+    for one in reversed([base for base in made_by.__mro__ if base.__module__.startswith("xai_core.")]):
+        attributes = re.search(r"\nAttributes\n-+\n(.*)", inspect.getdoc(one) or "", re.DOTALL)
+        found |= {name: name for name in re.findall(r"^(\w+)$", attributes[1], re.MULTILINE)} if attributes else {}
+        found |= dict(declared(tree(one)))
+    return [said for name, said in found.items() if not name.startswith("_") or name in CALLED]
+
+
+def declared(class_: Any) -> Iterator[tuple[str, str]]:
+    for node in class_.body:
+        match node:
+            case ast.AnnAssign():
+                yield ast.unparse(node.target), ast.unparse(node)
+            case ast.Assign(targets=[ast.Name() as name]):
+                yield name.id, ast.unparse(node)
+            case ast.FunctionDef():
+                yield node.name, signature(node)
+
+
+def signature(function: Any) -> str:
+    said = f"{function.name}({ast.unparse(function.args)})"
+    if "property" in map(ast.unparse, function.decorator_list):
+        said = function.name
+    return f"{said} -> {ast.unparse(function.returns)}" if function.returns else said
+
+
+def tree(thing: Any) -> Any:
+    return ast.parse(textwrap.dedent(inspect.getsource(thing))).body[0]
+
+
+@pytest.mark.parametrize("heading", SURFACE)
+def test_the_page_says_what_plugins_are_given(heading: str) -> None:
+    [documented] = re.findall(rf"^### {heading}\n.*?^```text\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+    blank = "\n\n" if any(map(inspect.isclass, SURFACE[heading])) and heading != "Errors" else "\n"
+    now = blank.join(map(surface, SURFACE[heading])) + "\n"
+    assert documented == now, (
+        "what plugins are given has changed. Must one that works be changed? Then raise CONTRACT, and say so in the"
+        f" changelog. In either case, write this below `### {heading}` in docs/plugins/contract.md:\n\n{now}"
+    )
+
+
+def test_the_page_is_of_this_contract() -> None:
+    assert f"`xai_core.CONTRACT` is {xai.CONTRACT}." in PAGE
+    assert re.findall(r"^\| (\d+) \|", PAGE, re.MULTILINE) == [str(i) for i in range(1, xai.CONTRACT + 1)]
+
+
+def test_every_public_name_is_for_plugins_or_for_users() -> None:
+    for_plugins = {one.__name__ for things in SURFACE.values() for one in things}
+    assert {*xai.__all__} - for_plugins - FOR_USERS - TYPES == {"CONTRACT", "hookimpl"}
