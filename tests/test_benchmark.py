@@ -361,9 +361,13 @@ def test_a_method_that_fails_costs_its_own_rows(tmp_path: Path) -> None:
     assert 0 < len(bright) < 10
     for (image, method, _), row in rows.items():
         failed = method == "breaking" and image in bright
-        assert row["error"] == ("RuntimeError: too bright to explain" if failed else None)
+        assert row["error"] == (
+            "RuntimeError: too bright to explain (raised by explainer 'breaking')" if failed else None
+        )
         assert (row["score"] is None) == failed
-    assert summarise(mixed).errors == {"RuntimeError: too bright to explain": 2 * len(bright)}
+    assert summarise(mixed).errors == {
+        "RuntimeError: too bright to explain (raised by explainer 'breaking')": 2 * len(bright)
+    }
     [deletion, _] = summarise(mixed).comparisons
     assert deletion.images == 10 - len(bright)
     assert {one.method: one.failed for one in deletion.standings}["breaking"] == len(bright)
@@ -692,7 +696,7 @@ def test_all_leaves_out_what_cannot_be_made_or_asked(monkeypatch: pytest.MonkeyP
     [subject] = manifest.subjects
     assert {"grad-cam", "score-cam"} <= {*subject.methods}
     assert "missing a required argument: 'how'" in subject.left_out["fussy"]
-    assert subject.left_out["faulty"] == "KeyError: 'layer9'"
+    assert subject.left_out["faulty"] == f"KeyError: 'layer9' (raised by explainer 'faulty' of {plugin.release})"
     assert "missing a required argument: 'how'" in manifest.left_out["unmade"]
     assert "unmade" not in prepared(metrics=("all",), methods=("grad-cam",), without=("unmade",)).left_out
     with pytest.raises(EmptyBatchError, match="none of the first 2 images goes through counted: NonFiniteInputError"):
@@ -783,7 +787,7 @@ def test_parts_with_errors_are_done_again_where_asked(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(Breaking, "explain", some)
     failed = run(tmp_path / "run", methods=Breaking(), metrics=Brightness())
-    assert summarise(failed).errors == {"RuntimeError: not now": 1}
+    assert summarise(failed).errors == {"RuntimeError: not now (raised by explainer 'breaking')": 1}
     busy = False
     model, missing = Counted(), []
     assert summarise(run(tmp_path / "run", methods=Breaking(), metrics=Brightness())).errors

@@ -12,7 +12,7 @@ PLUGINS = sorted((ROOT / "plugins").glob("*/xai_*"))
 
 # Each layer may import itself and what is before it. `errors` and `spec` are below all.
 LAYERS = [
-    {"cost", "errors", "files", "spec", "images", "features", "graph", "live"},
+    {"cost", "errors", "files", "spec", "images", "features", "graph", "limits", "live"},
     {"target", "saliency", "outputs", "gates", "plan", "modes"},
     {"contrast", "region", "similarity"},
     {
@@ -31,9 +31,10 @@ LAYERS = [
         "source",
         "twin",
     },
-    {"attention_record", "checks", "keys", "pairs", "runner", "truth"},
+    {"blame"},
+    {"attention_record", "checks", "guard", "keys", "pairs", "runner", "traces", "truth"},
     {"hookspecs"},
-    {"installed", "plugins", "registry"},
+    {"adapters", "installed", "plugins", "registry"},
     {"engine"},
     {"benchmark", "testing"},
     {"report"},

@@ -2,13 +2,15 @@
 
 import itertools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from xai_core.adapter import ModelAdapter
+from xai_core.blame import Call
 from xai_core.capture import Record
 from xai_core.errors import (
     DegenerateMapWarning,
@@ -25,6 +27,7 @@ from xai_core.errors import (
 )
 from xai_core.metric import Score
 from xai_core.outputs import first_tensor
+from xai_core.plan import Capture, Plan
 from xai_core.saliency import Saliency
 from xai_core.target import Target
 
@@ -123,6 +126,16 @@ def check_masks(checks: Checks, masks: object, images: Tensor) -> Bool[Tensor, "
     return masks
 
 
+def check_needs(needs: object, call: Call, adapter: ModelAdapter) -> Capture:
+    """Require that an explainer asks for something, at layers that there are."""
+    if not isinstance(needs, Capture):
+        raise InputTypeError(
+            f"the `needs` of {call.named} must return xai_core.Capture; it gave {type(needs).__name__}"
+        )
+    Plan.of([needs], adapter.layer_name)
+    return needs
+
+
 def check_pass(checks: Checks, record: Record) -> None:
     """Require finite images, a finite output, and targets that are classes of the model."""
     check_images(checks, record.images)
@@ -150,22 +163,25 @@ def check_target(checks: Checks, target: Target) -> None:
         checks.add(target.valid, lambda bad: TargetError(f"the targets of images {bad} are {target.reason}"))
 
 
-def check_map(checks: Checks, saliency: Saliency, key: str) -> None:
+def check_map(checks: Checks, saliency: Saliency, call: Call) -> None:
     """Require a finite map, and warn of a constant one."""
     checks.add(
         finite(saliency.raw),
-        lambda bad: NonFiniteMapError(f"{key} gave NaN or infinity for images {bad} of the batch"),
+        lambda bad: call.blame(NonFiniteMapError(f"{call.named} gave NaN or infinity for images {bad} of the batch")),
     )
     checks.add(
         ~saliency.degenerate,
         lambda bad: DegenerateMapWarning(
-            f"{key} found no evidence in images {bad} of the batch: the map is constant, its values are zero"
+            f"{call.key} found no evidence in images {bad} of the batch: the map is constant, its values are zero"
         ),
     )
 
 
-def check_score(checks: Checks, score: Score, name: str, batch: int) -> None:
+def check_score(checks: Checks, score: object, call: Call, batch: int) -> None:
     """Require one finite number per image, and of a curve one at each fraction."""
+    name = call.named
+    if not isinstance(score, Score) or not isinstance(score.values, Tensor):
+        raise MapShapeError(f"{name} must return a Score of one number per image; it gave {type(score).__name__}")
     if score.values.shape != (batch,):
         raise MapShapeError(f"{name} must be one number per image, [{batch}]; it gave {list(score.values.shape)}")
     if score.curve is not None or score.fractions is not None:
@@ -176,5 +192,27 @@ def check_score(checks: Checks, score: Score, name: str, batch: int) -> None:
             )
     checks.add(
         finite(score.values),
-        lambda bad: NonFiniteOutputError(f"{name} is NaN or infinite for images {bad} of the batch"),
+        lambda bad: call.blame(NonFiniteOutputError(f"{name} is NaN or infinite for images {bad} of the batch")),
     )
+
+
+def accept_maps(
+    maps: Mapping[str, Saliency | Tensor], images: Tensor, predicted: Callable[[], Target]
+) -> dict[str, Saliency]:
+    """Take maps as saliency that covers the images; tensors of a user's own are for the predicted class.
+
+    Raises
+    ------
+    MapShapeError
+        Where they do not.
+    """
+    batch, size = len(images), (images.shape[-2], images.shape[-1])
+    made = {}
+    for key, given in maps.items():
+        if isinstance(given, Tensor):
+            given = Saliency.of(given.to(images.device), batch, size, predicted(), key)
+        if not isinstance(given, Saliency) or given.each[0].values.shape != (batch, *size):
+            shown = list(given.values.shape) if isinstance(given, Saliency) else type(given).__name__
+            raise MapShapeError(f"map {key!r} must cover the images, {[batch, *size]}; got {shown}")
+        made[key] = given
+    return made

@@ -8,24 +8,38 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from xai_core.adapter import ModelAdapter, adapt
+from xai_core.adapter import ModelAdapter
+from xai_core.adapters import Adapters
 from xai_core.attention_record import AttentionRecord, Rows, record_attention
+from xai_core.blame import Call
 from xai_core.capture import capture
 from xai_core.captured import Captured
-from xai_core.checks import Checks, accept, check_images, check_map, check_masks, check_output, check_pass, check_score
+from xai_core.checks import (
+    Checks,
+    accept,
+    accept_maps,
+    check_images,
+    check_map,
+    check_masks,
+    check_needs,
+    check_output,
+    check_pass,
+    check_score,
+)
 from xai_core.cost import PASS, Meter
-from xai_core.errors import InputTypeError, MapShapeError
+from xai_core.errors import InputTypeError
 from xai_core.explainer import Explainer
+from xai_core.guard import Guard
 from xai_core.keys import by_key
 from xai_core.metric import Evaluation, Metric, Score
-from xai_core.modes import Autocast, Forward, autocast_of, scoring, without_autocast
-from xai_core.plan import Plan
-from xai_core.probe import probe
-from xai_core.registry import Plugins, create_explainer, create_metric, current, in_own_plugins, looking_in, restricted
+from xai_core.modes import Autocast, Forward, autocast_of, scoring, unwrapped, without_autocast
+from xai_core.plan import Capture, Plan
+from xai_core.registry import Plugins, create_explainer, create_metric, in_own_plugins, looking_in, origin, restricted
 from xai_core.runner import Runner, laid_out
 from xai_core.saliency import Again, Saliency
 from xai_core.source import LoadedModel
 from xai_core.target import Target, TargetLike, targets_of
+from xai_core.traces import Watch
 
 Methods = str | Explainer | Iterable[str | Explainer]
 Metrics = str | Metric | Iterable[str | Metric]
@@ -49,11 +63,11 @@ class Engine:
     plugins
         Where this engine looks names and adapters up: distributions by name, and modules or objects that carry hooks,
         such as one written in a notebook. Default: all that are installed. Explainer and metric objects always work.
+    time_limit
+        Seconds for each image that one method, or one metric on one method's maps, may take; default: no limit.
 
     Raises
     ------
-    InputTypeError
-        Where the model is no module.
     PluginError
         Where one of the plugins is not installed, is broken, or carries no hooks.
     """
@@ -66,18 +80,20 @@ class Engine:
         memory: int | None = None,
         block: int | None = None,
         plugins: Plugins | None = None,
+        time_limit: float | None = None,
     ) -> None:
         if isinstance(model, LoadedModel):
             model = model.model
         if not isinstance(model, nn.Module):
             raise InputTypeError(f"expected a torch.nn.Module or a LoadedModel, got {type(model).__name__}")
         self.model = model
-        self._bare = _unwrapped(model)
+        self._bare = unwrapped(model)
         self._forward: Forward = forward or (lambda model, images: model(images))
         self._runner = Runner(model, self._bare, self._forward, memory, block)
         self.plugins = None if plugins is None else restricted(plugins)
-        self._memory, self._block = memory, block
-        self._adapters: dict[tuple[int, ...], ModelAdapter] = {}
+        self._memory, self._block, self._time_limit = memory, block, time_limit
+        self._watch = Watch.of(self._bare)
+        self._adapters = Adapters(self._bare, self._forward, self._watch)
 
     @in_own_plugins
     def explain(
@@ -108,44 +124,45 @@ class Engine:
         Raises
         ------
         XAIError
-            One clear error, see `xai_core.errors`. Errors of the model, a target or a plugin pass as they are.
+            One clear error, see `xai_core.errors`. Errors of the model, a target or a plugin pass as they are; a note
+            names the plugin.
         """
         explainers = by_key(methods, Explainer, create_explainer)
         images, adapter = self._accept(images)
-        needs = {key: explainer.needs(adapter) for key, explainer in explainers.items()}
-        targets: list[Target] = []
-        several = False
+        calls = {key: Call("explainer", key, explainer, origin(explainer)) for key, explainer in explainers.items()}
+        targets, several = list[Target](), False
 
         def bind(output: Any) -> list[Target]:
             nonlocal targets, several
             targets, several = targets_of(target, output, adapter.scores, len(images))
             return targets
 
-        meter = Meter(images.device, costs)
+        meter, checks, guard = Meter(images.device, costs), Checks(), self._guard(images)
+        autocast = autocast_of(images.device)
+        needs, maps = dict[str, Capture](), dict[str, Saliency]()
+        for key, explainer in explainers.items():
+            with guard.around(calls[key]):
+                needs[key] = check_needs(explainer.needs(adapter), calls[key], adapter)
+        plan = Plan.of([*needs.values()], adapter.layer_name)
         with meter.span(PASS):
-            record = capture(self._bare, self._forward, images, Plan.of([*needs.values()], adapter.layer_name), bind)
-        checks = Checks()
+            record = capture(self._bare, self._forward, images, plan, bind)
         check_pass(checks, record)
         if images.device.type == "cpu":
             checks.read()  # costs nothing here, and saves the perturbations of a broken input
-
         tools = self._runner.tools(record, adapter)
-        autocast = autocast_of(images.device)
-        maps = {}
-        with torch.no_grad(), without_autocast(images.device):
-            for key, explainer in explainers.items():
-                again = self._again(explainer, autocast)
-                made: list[Saliency] = []
-                with meter.span(key):
-                    for i, one in enumerate(targets):
-                        if i and not explainer.targeted:
-                            made.append(replace(made[0], target=one))
-                            continue
-                        given = explainer.explain(Captured(record, needs[key], adapter, tools, i))
-                        made.append(Saliency.of(given, len(images), _size(images), one, key, again))
-                for saliency in made:
-                    check_map(checks, saliency, key)
-                maps[key] = Saliency.of_targets(made) if several else made[0]
+        for key, explainer in explainers.items():
+            again, named = self._again(calls[key], autocast), calls[key].named
+            made: list[Saliency] = []
+            with torch.no_grad(), without_autocast(images.device), meter.span(key), guard.around(calls[key]):
+                for i, one in enumerate(targets):
+                    if i and not explainer.targeted:
+                        made.append(replace(made[0], target=one))
+                        continue
+                    given = explainer.explain(Captured(record, needs[key], adapter, tools, i))
+                    made.append(Saliency.of(given, len(images), _size(images), one, named, again))
+            for saliency in made:
+                check_map(checks, saliency, calls[key])
+            maps[key] = Saliency.of_targets(made) if several else made[0]
         checks.read()
         if costs:
             spent = {key: meter.cost(explainer.forwards(adapter), PASS, key) for key, explainer in explainers.items()}
@@ -212,9 +229,9 @@ class Engine:
         checks = Checks()
         check_images(checks, images)
         masks = None if masks is None else check_masks(checks, masks, images)
-        saliencies = self._as_saliency(images, maps, adapter)
+        saliencies = accept_maps(maps, images, lambda: self._predicted(images, adapter))
         evaluations: dict[Target, Evaluation] = {}
-        autocast = autocast_of(images.device)
+        autocast, guard = autocast_of(images.device), self._guard(images)
         scores: dict[str, dict[str, Score]] = {}
         with torch.no_grad(), without_autocast(images.device):
             for key, saliency in saliencies.items():
@@ -226,8 +243,10 @@ class Engine:
                         scorer = self._runner.scorer([target], adapter, images, autocast)
                         evaluations[target] = Evaluation(images, scorer, self._bare, masks)
                     for name, metric in made.items():
-                        score = metric.evaluate(evaluations[target], one)
-                        check_score(checks, score, f"{name} of {key}", len(images))
+                        call = Call("metric", name, metric, origin(metric), key)
+                        with guard.around(call):
+                            score = metric.evaluate(evaluations[target], one)
+                            check_score(checks, score, call, len(images))
                         each[name].append(score)
                 several = not isinstance(saliency.target, Target)
                 scores[key] = {name: Score.of_targets(of) if several else of[0] for name, of in each.items()}
@@ -242,14 +261,7 @@ class Engine:
     def _accept(self, images: Tensor) -> tuple[Tensor, ModelAdapter]:
         """The images as the model takes them best, and the adapter for their size."""
         images = accept(images, self._bare)
-        size = tuple(images.shape[1:])
-        if size not in self._adapters:
-            checks = Checks()
-            check_images(checks, images)
-            checks.read()  # what a broken image shows of the model would be remembered
-            plugins = [entry.made_by for entry in current().entries["adapters"].values()]
-            self._adapters[size] = adapt(self._bare, probe(self._bare, self._forward, images), plugins)
-        adapter = self._adapters[size]
+        adapter = self._adapters.of(images)
         return laid_out(images, adapter), adapter
 
     def _of_copy(self, model: nn.Module) -> "Engine":
@@ -258,47 +270,30 @@ class Engine:
         engine.plugins = self.plugins
         return engine
 
-    def _again(self, explainer: Explainer, autocast: Autocast) -> Again:
+    def _predicted(self, images: Tensor, adapter: ModelAdapter) -> Target:
+        with scoring(self.model):
+            output = self._forward(self.model, images)
+        return targets_of(None, output, adapter.scores, len(images))[0][0]
+
+    def _guard(self, images: Tensor) -> Guard:
+        return Guard(self._watch, None if self._time_limit is None else self._time_limit * len(images))
+
+    def _again(self, call: Call, autocast: Autocast) -> Again:
         """What explains other images by the same method: without checks, for metrics that do it many times."""
 
         def again(images: Tensor, target: Target, model: nn.Module | None) -> Saliency:
             engine = self if model is None else self._of_copy(model)
+            assert isinstance(call.made, Explainer)
             with looking_in(self.plugins), autocast():
                 images, adapter = engine._accept(images)
-                given = engine._runner.explained(images, explainer, target, adapter)
-            return Saliency.of(given, len(images), _size(images), target, explainer.name, again)
+                try:
+                    given = engine._runner.explained(images, call.made, target, adapter)
+                    return Saliency.of(given, len(images), _size(images), target, call.named, again)
+                except Exception as error:
+                    call.blame(error)
+                    raise
 
         return again
-
-    def _as_saliency(
-        self, images: Tensor, maps: Mapping[str, Saliency | Tensor], adapter: ModelAdapter
-    ) -> dict[str, Saliency]:
-        shape = (len(images), *_size(images))
-        predicted: Target | None = None
-        made = {}
-        for key, given in maps.items():
-            if isinstance(given, Tensor):
-                if predicted is None:
-                    with scoring(self.model):
-                        output = self._forward(self.model, images)
-                    [predicted], _ = targets_of(None, output, adapter.scores, len(images))
-                given = Saliency.of(given.to(images.device), len(images), _size(images), predicted, key)
-            if not isinstance(given, Saliency) or given.each[0].values.shape != shape:
-                shown = list(given.values.shape) if isinstance(given, Saliency) else type(given).__name__
-                raise MapShapeError(f"map {key!r} must cover the images, {list(shape)}; got {shown}")
-            made[key] = given
-        return made
-
-
-def _unwrapped(model: nn.Module) -> nn.Module:
-    """The module inside `torch.compile` and data-parallel wrappers."""
-    while True:
-        if "_orig_mod" in model._modules:
-            model = model.get_submodule("_orig_mod")
-        elif isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
-            model = model.module
-        else:
-            return model
 
 
 def _size(images: Tensor) -> tuple[int, int]:

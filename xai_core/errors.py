@@ -121,5 +121,13 @@ class PluginError(XAIError):
     """A plugin breaks the rules: a duplicate name, or a hook that does not exist."""
 
 
+class TraceError(PluginError):
+    """A plugin's explainer or metric changed the model. What can be put back was put back."""
+
+
+class TimeLimitError(XAIError, TimeoutError):
+    """A plugin's explainer or metric took longer than it may."""
+
+
 class DegenerateMapWarning(UserWarning):
     """A map is constant: the method found no evidence, and its values are all zero."""

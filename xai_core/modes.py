@@ -4,13 +4,15 @@ import contextlib
 import contextvars
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from xai_core.limits import Uninterrupted
 
 Forward = Callable[[nn.Module, Tensor], Any]
 """How a model is called."""
@@ -41,17 +43,28 @@ def listening(
 
     `before` hooks are called with (module, args, kwargs), `after` hooks with (module, args, output).
     """
-    owner = threading.get_ident()
-
-    def mine(hook: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda *args: hook(*args) if threading.get_ident() == owner else None
-
-    with contextlib.ExitStack() as placed:
-        for module, hook in (before or {}).items():
-            placed.callback(module.register_forward_pre_hook(mine(hook), with_kwargs=True).remove)
-        for module, hook in (after or {}).items():
-            placed.callback(module.register_forward_hook(mine(hook)).remove)
+    handles = []
+    try:
+        with lock:
+            for module, hook in (before or {}).items():
+                handles.append(module.register_forward_pre_hook(OwnHook(hook), with_kwargs=True))
+            for module, hook in (after or {}).items():
+                handles.append(module.register_forward_hook(OwnHook(hook)))
         yield
+    finally:
+        with lock:
+            for handle in handles:
+                handle.remove()
+
+
+class OwnHook:
+    """A hook that the engine placed, which answers to the thread that placed it."""
+
+    def __init__(self, hook: Callable[..., Any]) -> None:
+        self._hook, self._owner = hook, threading.get_ident()
+
+    def __call__(self, *args: Any) -> Any:
+        return self._hook(*args) if threading.get_ident() == self._owner else None
 
 
 def substituting(
@@ -70,7 +83,8 @@ def substituting(
     return listening(before={layer: before})
 
 
-_lock = threading.Lock()
+lock = Uninterrupted()
+"""Held while hooks or modes of a model change."""
 _set_to_evaluation: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
 
 
@@ -83,14 +97,14 @@ class _ForTheProcess:
 
     @contextlib.contextmanager
     def __call__(self) -> Iterator[None]:
-        with _lock:
+        with lock:
             if not self._holders:
                 self._context.run(self._entered.enter_context, self._enter())
             self._holders += 1
         try:
             yield
         finally:
-            with _lock:
+            with lock:
                 self._holders -= 1
                 if not self._holders:
                     self._context.run(self._entered.close)
@@ -103,7 +117,7 @@ unfused_attention = _ForTheProcess(lambda: sdpa_kernel(SDPBackend.MATH))  # fuse
 @contextlib.contextmanager
 def _evaluating(model: nn.Module) -> Iterator[None]:
     """Clear `training` flags while any thread needs them cleared; the last one out restores them."""
-    with _lock:
+    with lock:
         modules = [module for module in model.modules() if module.training or module in _set_to_evaluation]
         for module in modules:
             _set_to_evaluation[module] = _set_to_evaluation.get(module, 0) + 1
@@ -111,12 +125,35 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
-        with _lock:
+        with lock:
             for module in modules:
                 _set_to_evaluation[module] -= 1
                 if not _set_to_evaluation[module]:
                     del _set_to_evaluation[module]
                     module.training = True
+
+
+def resting_modes(modules: Iterable[nn.Module]) -> list[bool]:
+    """Whether modules are in training mode where no pass is running; `lock` is held."""
+    held = {id(module) for module in _set_to_evaluation}
+    return [module.training or id(module) in held for module in modules]
+
+
+def rest_in(module: nn.Module, training: bool) -> None:
+    """Put a module in the mode that it rests in; `lock` is held."""
+    if module not in _set_to_evaluation:
+        module.training = training
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The module inside `torch.compile` and data-parallel wrappers."""
+    while True:
+        if "_orig_mod" in model._modules:
+            model = model.get_submodule("_orig_mod")
+        elif isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            model = model.module
+        else:
+            return model
 
 
 @contextlib.contextmanager

@@ -47,7 +47,7 @@ class Manifest:
         Their specs in order, each with whether higher is better.
     left_out
         The metrics that `all` would have, and that are not for this data, with the reason.
-    protocol, target, seed, precision, batch, shard, maps
+    protocol, target, seed, precision, batch, shard, maps, time_limit
         See `Settings`.
     device
         The kind of device, `cpu` or `cuda`.
@@ -73,6 +73,7 @@ class Manifest:
     device: str
     versions: Mapping[str, str]
     code: Mapping[str, str]
+    time_limit: float
 
     def json(self) -> str:
         """Write it, the same for the same content."""

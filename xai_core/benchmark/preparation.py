@@ -12,10 +12,13 @@ from xai_core.benchmark.code import code_hash
 from xai_core.benchmark.manifest import Manifest, Subject, content_hash, versions, weights_hash
 from xai_core.benchmark.reader import in_one_line
 from xai_core.benchmark.settings import ALL, FLOORS, Settings
+from xai_core.blame import Call, is_lasting
 from xai_core.engine import Engine
 from xai_core.errors import EmptyBatchError, OptionError, UnsuitableError, XAIError
 from xai_core.explainer import MADE_OF, Described, Explainer
+from xai_core.guard import Guard
 from xai_core.metric import Metric
+from xai_core.modes import unwrapped
 from xai_core.pairs import as_dataset
 from xai_core.registry import (
     create_explainer,
@@ -24,10 +27,12 @@ from xai_core.registry import (
     list_metrics,
     load_dataset,
     load_model,
+    origin,
     registry,
 )
 from xai_core.source import Dataset, LoadedModel, Sample
 from xai_core.spec import parse, suggest
+from xai_core.traces import Watch
 
 TRIED = 64
 """With how many images, from the first, it is tried what suits a model before none of them is said to go through it."""
@@ -114,6 +119,7 @@ def prepare(settings: Settings, device: torch.device, here: torch.device, worker
         maps=settings.maps,
         device=device.type,
         versions=versions(),
+        time_limit=settings.time_limit,
         code={one.spec: code_hash(one) for one in (*settings.methods, *settings.metrics) if not isinstance(one, str)},
     )
     return Given(manifest, models, data, methods, metrics, device, torch.get_num_threads(), workers)
@@ -137,8 +143,9 @@ def _subject(
     """What a model is, and the methods that explain it; a model that is loaded here is let go."""
     loaded = load(model, device)
     spec = model if isinstance(model, str) else loaded.spec or type(loaded.model).__name__
+    weights = weights_hash(loaded.model)
     explainers, left_out = _methods(settings, spec, loaded, data, images, device)
-    return Subject(spec, weights_hash(loaded.model), tuple(explainers), left_out), explainers
+    return Subject(spec, weights, tuple(explainers), left_out), explainers
 
 
 def _methods(
@@ -151,6 +158,7 @@ def _methods(
         if given != ALL:
             _add(made, given, _seeded(given, create_explainer, settings.seed) if isinstance(given, str) else given)
             continue
+        guard = Guard(Watch.of(unwrapped(loaded.model)), settings.time_limit)
         adapter = _adapter(model, loaded, data, images, device)
         for name in list_explainers():
             if name in settings.without or name in FLOORS:
@@ -158,8 +166,11 @@ def _methods(
             try:
                 one = _seeded(name, create_explainer, settings.seed)
                 _require_whole(one)
-                one.needs(adapter)
+                with guard.around(Call("explainer", name, one, origin(one))):
+                    one.needs(adapter)
             except Exception as error:
+                if is_lasting(error):
+                    raise
                 left_out[name] = _reason(error)
             else:
                 made.setdefault(one.spec, one)

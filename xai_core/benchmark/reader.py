@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from threading import Lock
@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from xai_core.blame import said
 from xai_core.errors import InputTypeError, NonFiniteInputError
 from xai_core.pairs import Pairs
 from xai_core.source import Dataset, LoadedModel
@@ -55,6 +56,10 @@ class Reader:
         self.start(indices)
         return [self._ahead.pop(index).result() for index in indices]
 
+    def wait(self) -> None:
+        """Wait for what was started."""
+        wait(self._ahead.values())
+
     def close(self) -> None:
         """Stop reading."""
         self._threads.shutdown(cancel_futures=True)
@@ -80,8 +85,8 @@ class Reader:
 
 
 def in_one_line(error: BaseException) -> str:
-    """An error as a row holds it: its kind and its message."""
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    """An error as a row holds it: its kind, its message and its notes."""
+    return " ".join(f"{type(error).__name__}: {said(error)}".split())
 
 
 def _id(data: Dataset, index: int) -> str:

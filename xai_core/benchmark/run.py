@@ -58,7 +58,7 @@ def benchmark(
         Told of each part.
     settings
         Further fields of `Settings`: `protocol`, `limit`, `target`, `floors`, `seed`, `precision`, `batch`, `shard`,
-        `maps`, `without`, `device`.
+        `maps`, `time_limit`, `without`, `device`.
 
     Returns
     -------

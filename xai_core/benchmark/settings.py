@@ -21,6 +21,7 @@ FLOORS = ("random", "center", "edges")
 """Methods that see nothing of the model: what any other is compared with."""
 PRECISIONS = ("fp32", "bf16", "fp16")
 TARGETS = ("predicted", "label")
+TIME_LIMIT = 1800.0
 LISTS: dict[str, tuple[type, ...]] = {
     "models": (str, LoadedModel),
     "methods": (str, Explainer),
@@ -64,6 +65,8 @@ class Settings:
         How many images go through a pass, and how many are written together.
     maps
         Whether the maps are written too.
+    time_limit
+        Seconds for each image that one method, or one metric on one method's maps, may take before it is interrupted.
     device
         Such as `cpu` or `cuda`; a GPU where there is one if None.
     """
@@ -82,6 +85,7 @@ class Settings:
     batch: int = 8
     shard: int = 16
     maps: bool = False
+    time_limit: float = TIME_LIMIT
     device: str | None = None
 
     def __post_init__(self) -> None:
@@ -107,6 +111,10 @@ class Settings:
                 continue
             if not isinstance(number, int) or isinstance(number, bool) or number < least:
                 raise OptionError(f"{name}={number!r} is out of range; expected a whole number from {least} up")
+        limit = self.time_limit
+        if not isinstance(limit, int | float) or isinstance(limit, bool) or not 0 < limit < float("inf"):
+            raise OptionError(f"time_limit={limit!r} is out of range; expected seconds, more than 0")
+        object.__setattr__(self, "time_limit", float(limit))  # so that 60 and 60.0 are one run
         for name in ("floors", "maps"):
             if not isinstance(getattr(self, name), bool):
                 raise OptionError(f"{name}={getattr(self, name)!r} is neither true nor false")

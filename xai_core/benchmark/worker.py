@@ -1,37 +1,33 @@
-"""Explains and scores the images of a shard; what fails costs its own rows."""
+"""Explains and scores the images of a shard; what fails, loops or leaks costs its own rows."""
 
 import contextlib
 import gc
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from typing import Any
 
-import numpy as np
 import torch
 
-from xai_core.benchmark.manifest import weights_hash
+from xai_core.benchmark.aside import Aside
+from xai_core.benchmark.failures import failure, whatever_the_image
+from xai_core.benchmark.found import Found
+from xai_core.benchmark.leaks import Growth, leaking
 from xai_core.benchmark.preparation import Given
-from xai_core.benchmark.reader import Item, Reader, in_one_line
-from xai_core.benchmark.rows import Curve, Row, encode_curves, encode_maps, encode_rows
+from xai_core.benchmark.reader import Item, Reader
 from xai_core.benchmark.store import Part, Shard
+from xai_core.benchmark.weights import Weights
+from xai_core.blame import Call, blamed, is_lasting
 from xai_core.engine import Engine
-from xai_core.errors import CheckpointError, DegenerateMapWarning, DeviceError
+from xai_core.errors import DegenerateMapWarning, TimeLimitError
+from xai_core.explainer import Described
+from xai_core.guard import Guard
 from xai_core.metric import Score
-from xai_core.perturb import out_of_memory
+from xai_core.modes import unwrapped
+from xai_core.registry import origin
 from xai_core.saliency import Saliency
-from xai_core.target import Target
-
-
-@dataclass
-class _Found:
-    """What a shard came to, by image, method and metric."""
-
-    rows: dict[tuple[int, str, str], Row] = field(default_factory=dict)
-    curves: dict[tuple[int, str, str], Curve] = field(default_factory=dict)
-    maps: dict[tuple[int, str], np.ndarray[Any, Any]] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+from xai_core.traces import Watch
 
 
 class Worker:
@@ -42,6 +38,7 @@ class Worker:
         self._given, self._manifest = given, given.manifest
         self._batch = given.manifest.batch
         self._subject: int | None = None
+        self._aside, self._growth = Aside(), Growth(given.device)
 
     def start(self, shard: Shard) -> None:
         """Read ahead the images of the shard that comes next, where it is for the model at hand."""
@@ -52,7 +49,7 @@ class Worker:
         """Explain and score a shard's images by every method and metric, while those of the following one are read."""
         self._hold(shard.subject)
         self._batch = self._manifest.batch
-        found = _Found()
+        found = Found(self._manifest, self._spec)
         items = self._reader.take(range(shard.start, shard.stop))
         if following is not None:
             self.start(following)
@@ -61,19 +58,25 @@ class Worker:
         for item in items:
             error = item.error or self._without_label(item)
             if error:
-                self._fail(found, [item], methods, metrics, error)
+                found.fail([item], methods, metrics, error)
             else:
                 known.append(item)
         for batch in self._batches(known):
-            self._measure(found, batch, self._suited(found, batch, methods, metrics), metrics)
-        return self._part(shard, items, found)
+            left = self._aside.left(methods)
+            for method in methods:
+                if method not in left:
+                    found.fail(batch, [method], metrics, self._aside.why(method) or "")
+            self._measure(found, batch, self._suited(found, batch, left, metrics), metrics)
+        if known and self._growth.exceeded():
+            self._find_leaks(found, known, methods, metrics)
+        return found.part(shard, items, self._methods, metrics)
 
     def close(self) -> None:
         """Let go of the model, and stop reading."""
         if self._subject is not None:
             self._subject = None
             self._reader.close()
-            del self._loaded, self._engine, self._reader
+            del self._loaded, self._engine, self._reader, self._weights
             gc.collect()  # maps hold the engine in a circle
 
     def _hold(self, subject: int) -> None:
@@ -82,15 +85,13 @@ class Worker:
         self.close()
         self._spec, self._methods = self._manifest.subjects[subject].model, self._given.methods[subject]
         loaded = self._given.load(subject)
-        if weights_hash(loaded.model) != self._manifest.subjects[subject].weights:
-            raise CheckpointError(
-                f"{self._spec} was loaded again with other weights than the run's: they are random at each load; give"
-                " weights=, a seed or a file, or a LoadedModel"
-            )
+        self._weights = Weights(loaded.model, self._spec, self._manifest.subjects[subject].weights)
         self._loaded = loaded
-        self._engine = Engine(self._loaded)
+        self._engine = Engine(self._loaded, time_limit=self._manifest.time_limit)
         self._reader = Reader(self._given.data, self._loaded, self._given.workers)
         self._subject = subject
+        self._aside.next_model()
+        self._growth.start()
 
     def _without_label(self, item: Item) -> str | None:
         missing = self._manifest.target == "label" and item.label is None
@@ -109,9 +110,7 @@ class Worker:
                 batch, left = left[: self._batch], left[self._batch :]
                 yield batch
 
-    def _suited(
-        self, found: _Found, items: Sequence[Item], methods: Sequence[str], metrics: Sequence[str]
-    ) -> list[str]:
+    def _suited(self, found: Found, items: Sequence[Item], methods: Sequence[str], metrics: Sequence[str]) -> list[str]:
         """The methods that are defined for the model, which share a pass; of the others, rows that say why not."""
         assert items[0].image is not None
         try:
@@ -120,40 +119,53 @@ class Worker:
         except Exception:
             return [*methods]  # it is the model or the image that fails, as each method will
         suited = []
+        guard = Guard(Watch.of(unwrapped(self._loaded.model)), self._manifest.time_limit)
         for method in methods:
+            explainer = self._methods[method]
             try:
-                self._methods[method].needs(adapter)
+                with guard.around(Call("explainer", method, explainer, origin(explainer))):
+                    explainer.needs(adapter)
             except Exception as error:
-                self._fail(found, items, [method], metrics, _failure(error)[0])
+                self._failure(error)
+                self._give_up(found, items, method, metrics, error)
             else:
                 suited.append(method)
         return suited
 
-    def _measure(self, found: _Found, items: Sequence[Item], methods: Sequence[str], metrics: Sequence[str]) -> None:
-        """Explain and score; where that fails, try with half the methods or by image until it is known what fails."""
+    def _measure(self, found: Found, items: Sequence[Item], methods: Sequence[str], metrics: Sequence[str]) -> None:
+        """Explain and score; where that fails, go on without the method that did, and try that one by image.
+
+        Where it is not known which did, try with half the methods.
+        """
         if not methods:
             return
         try:
             maps = self._explain(items, methods)
-        except Exception as error:
-            failure, full = _failure(error)
+        except Exception as raised:
+            error, full = raised, self._failure(raised)[1]
         else:
-            self._keep_maps(found, items, maps)
+            found.keep_maps(items, maps)
             self._score(found, items, maps, metrics)
             return
+        call = blamed(error)
+        failed = [method for method in methods if call and self._methods[method] is call.made]
+        rest = [method for method in methods if method not in failed]
         if full and len(items) > 1:
             self._measure_fewer(found, items, methods, metrics)
+        elif failed and whatever_the_image(error):
+            self._give_up(found, items, failed[0], metrics, error)
+            self._measure(found, items, rest, metrics)
         elif len(methods) > 1:
-            for some in _halves(methods):
+            for some in (failed, rest) if failed else _halves(methods):
                 self._measure(found, items, some, metrics)
         elif len(items) > 1:
             for item in items:
                 self._measure(found, [item], methods, metrics)
         else:
-            self._fail(found, items, methods, metrics, failure)
+            self._give_up(found, items, methods[0], metrics, error)
 
     def _measure_fewer(
-        self, found: _Found, items: Sequence[Item], methods: Sequence[str], metrics: Sequence[str]
+        self, found: Found, items: Sequence[Item], methods: Sequence[str], metrics: Sequence[str]
     ) -> None:
         """Go on with half as many images at once, to the end of the shard."""
         half = len(items) // 2
@@ -164,27 +176,47 @@ class Worker:
             some, left = left[: self._batch], left[self._batch :]
             self._measure(found, some, methods, metrics)
 
-    def _score(
-        self, found: _Found, items: Sequence[Item], maps: Mapping[str, Saliency], metrics: Sequence[str]
-    ) -> None:
+    def _score(self, found: Found, items: Sequence[Item], maps: Mapping[str, Saliency], metrics: Sequence[str]) -> None:
         """Score maps; where that fails, try with half the metrics, half the methods and by image."""
         if items[0].mask is None:
             unknown = [metric for metric in metrics if self._given.metrics[metric].needs_truth]
             for item in items:
-                self._fail(found, [item], [*maps], unknown, item.no_mask)
+                found.fail([item], [*maps], unknown, item.no_mask)
             metrics = [metric for metric in metrics if metric not in unknown]
+        open_to: dict[tuple[str, ...], list[str]] = {}
+        for method in maps:
+            left = tuple(metric for metric in metrics if self._aside.why(method, metric) is None)
+            for metric in metrics:
+                if metric not in left:
+                    found.fail(items, [method], [metric], self._aside.why(method, metric) or "")
+            open_to.setdefault(left, []).append(method)
+        for left, named in open_to.items():
+            if left:
+                self._score_all(found, items, {method: maps[method] for method in named}, left)
+
+    def _score_all(
+        self, found: Found, items: Sequence[Item], maps: Mapping[str, Saliency], metrics: Sequence[str]
+    ) -> None:
+        """Score maps by all these metrics; where one fails, it alone, and then by method and by image."""
         try:
             scores = self._evaluate(items, maps, metrics)
-        except Exception as error:
-            failure, full = _failure(error)
+        except Exception as raised:
+            error, full = raised, self._failure(raised)[1]
         else:
             for (method, saliency), scored in zip(maps.items(), scores, strict=True):
-                self._keep(found, items, method, saliency, dict(zip(metrics, scored, strict=True)))
+                found.keep(items, method, saliency, dict(zip(metrics, scored, strict=True)))
             return
+        call = blamed(error)
+        failed = [metric for metric in metrics if call and self._given.metrics[metric] is call.made]
+        rest = [metric for metric in metrics if metric not in failed]
         if full and len(items) > 1:
             self._measure_fewer(found, items, [*maps], metrics)
+        elif failed and call and whatever_the_image(error):
+            self._give_up(found, items, call.maps, failed, error)
+            self._score(found, items, maps, rest)
+            self._score(found, items, {name: one for name, one in maps.items() if name != call.maps}, failed)
         elif len(metrics) > 1:
-            for some in _halves(metrics):
+            for some in (rest, failed) if failed else _halves(metrics):
                 self._score(found, items, maps, some)
         elif len(maps) > 1:
             for named in _halves([*maps]):
@@ -193,7 +225,50 @@ class Worker:
             for item in items:
                 self._measure(found, [item], [*maps], metrics)
         else:
-            self._fail(found, items, [*maps], metrics, failure)
+            self._give_up(found, items, next(iter(maps)), metrics, error)
+
+    def _give_up(
+        self, found: Found, items: Sequence[Item], method: str, metrics: Sequence[str], error: Exception
+    ) -> None:
+        """Keep why there is no number, and set aside what was too slow."""
+        said, call = failure(error)[0], blamed(error)
+        found.fail(items, [method], metrics, said)
+        if isinstance(error, TimeLimitError):
+            if call and call.kind == "metric":
+                self._aside.set_for_model(method, metrics[0], said)
+                if self._aside.times(metrics[0]) > 1:  # with one, it may be that method
+                    self._aside.set_for_model("", metrics[0], said)
+            else:
+                self._aside.set_for_model(method, "", said)
+
+    def _failure(self, error: Exception) -> tuple[str, bool]:
+        """What failed, in one line, and whether it was for want of memory; weights that were changed are put back."""
+        said, full = failure(error)
+        if is_lasting(error):
+            self._weights.put_back(said)
+        return said, full
+
+    def _find_leaks(self, found: Found, items: Sequence[Item], methods: Sequence[str], metrics: Sequence[str]) -> None:
+        """Set aside, for the run, what keeps tensors for each image."""
+        self._reader.wait()
+        some = [items[number % len(items)] for number in range(3)]
+        left = self._aside.left(methods)
+        explain = {method: [partial(self._explain, [item], [method]) for item in some] for method in left}
+        leaks: list[tuple[str, str, Described, int]]
+        leaks = [("explainer", name, self._methods[name], kept) for name, kept in leaking(explain).items()]
+        left = [name for name in left if name not in [leak[1] for leak in leaks]]
+        if left:
+            maps = [self._explain([item], left[:1]) for item in some]
+            pairs = [*zip(some, maps, strict=True)]
+            score = {
+                metric: [partial(self._evaluate, [item], one, [metric]) for item, one in pairs] for metric in metrics
+            }
+            leaks += [("metric", name, self._given.metrics[name], kept) for name, kept in leaking(score).items()]
+        for kind, name, made, kept in leaks:
+            why = f"{Call(kind, name, made, origin(made)).named} keeps {kept / 2**20:.1f} MiB for each image, for good"
+            self._aside.set_for_run("" if kind == "metric" else name, name if kind == "metric" else "", why)
+            found.notes.append(f"set aside: {why}")
+        self._growth.start(1 if leaks else 2)
 
     def _explain(self, items: Sequence[Item], methods: Sequence[str]) -> dict[str, Saliency]:
         images = torch.stack([item.image for item in items if item.image is not None])
@@ -218,83 +293,6 @@ class Worker:
         precision = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self._manifest.precision)
         return torch.autocast(self._given.device.type, precision) if precision else contextlib.nullcontext()
 
-    def _row(self, item: Item, method: str, metric: str, **known: Any) -> Row:
-        return Row(self._spec, self._manifest.data, item.index, item.id, item.label, method, metric, **known)
-
-    def _fail(
-        self, found: _Found, items: Sequence[Item], methods: Sequence[str], metrics: Sequence[str], error: str
-    ) -> None:
-        for item in items:
-            for method in methods:
-                for metric in metrics:
-                    found.rows[item.index, method, metric] = self._row(item, method, metric, error=error)
-
-    def _keep(
-        self, found: _Found, items: Sequence[Item], method: str, saliency: Saliency, scores: Mapping[str, Score]
-    ) -> None:
-        assert isinstance(saliency.target, Target)
-        assert saliency.cost
-        ids, flat = saliency.target.ids, saliency.degenerate.tolist()
-        targets = [None] * len(items) if ids is None else ids.tolist()
-        cost = {
-            "forwards": saliency.cost.forwards,
-            "seconds": saliency.cost.seconds / len(items),
-            "memory": saliency.cost.memory,
-        }
-        for metric, score in scores.items():
-            curves = None if score.curve is None else score.curve.tolist()
-            fractions = None if score.fractions is None else score.fractions.tolist()
-            for place, (item, value) in enumerate(zip(items, score.values.tolist(), strict=True)):
-                key = item.index, method, metric
-                found.rows[key] = self._row(
-                    item, method, metric, target=targets[place], score=value, flat=flat[place], **cost
-                )
-                if curves and fractions:
-                    found.curves[key] = Curve(self._spec, item.index, item.id, method, metric, fractions, curves[place])
-
-    def _keep_maps(self, found: _Found, items: Sequence[Item], maps: Mapping[str, Saliency]) -> None:
-        if self._manifest.maps:
-            for method, saliency in maps.items():
-                for item, values in zip(items, saliency.values.half().cpu().numpy(), strict=True):
-                    found.maps[item.index, method] = values
-
-    def _part(self, shard: Shard, items: Sequence[Item], found: _Found) -> Part:
-        order = [
-            (item.index, method, metric) for item in items for method in self._methods for metric in self._given.metrics
-        ]
-        rows = [found.rows[key] for key in order]
-        curves = [found.curves[key] for key in order if key in found.curves]
-        notes = tuple(dict.fromkeys(found.notes))
-        maps = {
-            f"{item.index}:{method}": found.maps[item.index, method]
-            for item in items
-            for method in self._methods
-            if (item.index, method) in found.maps
-        }
-        return Part(
-            shard,
-            encode_rows(rows, notes),
-            encode_curves(curves) if curves else None,
-            encode_maps(maps) if maps else None,
-            sum(row.error is not None for row in rows),
-            notes,
-        )
-
 
 def _halves(names: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
     return names[: len(names) // 2], names[len(names) // 2 :]
-
-
-def _failure(error: Exception) -> tuple[str, bool]:
-    """What failed, in one line, and whether it was for want of memory.
-
-    Raises
-    ------
-    DeviceError
-        Where the device itself failed, so that nothing further can be computed in this process.
-    """
-    said, full = in_one_line(error), out_of_memory(error)
-    lost = isinstance(error, getattr(torch, "AcceleratorError", ())) or str(error).startswith("CUDA error")
-    if lost and not full:
-        raise DeviceError(f"the device failed, and the run with it ({said}); the same command goes on") from error
-    return said, full

@@ -60,6 +60,9 @@ def benchmark_command(
     batch: Annotated[int | None, typer.Option(metavar="N", help="Images in a pass.  [default: 8]")] = None,
     shard: Annotated[int | None, typer.Option(metavar="N", help="Images written together.  [default: 16]")] = None,
     maps: Annotated[bool | None, typer.Option("--maps/--no-maps", help="Write the maps too.")] = None,
+    time_limit: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="For each image, of a method or a metric.  [default: 1800]")
+    ] = None,
     engine: Annotated[EngineName | None, typer.Option(help="Where the work is done.  [default: local]")] = None,
     address: Annotated[str | None, typer.Option(metavar="HOST", help="Of a Ray cluster.  [default: a new one]")] = None,
     workers: Annotated[int | None, typer.Option(metavar="N", help="Threads that read, or Ray's actors.")] = None,
@@ -85,6 +88,7 @@ def benchmark_command(
         "batch": batch,
         "shard": shard,
         "maps": maps,
+        "time_limit": time_limit,
         "device": device,
         "out": out,
         "engine": engine and engine.value,

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from xai_core.blame import said
 from xai_core.cli.console import complain
 from xai_core.errors import XAIError
 
@@ -19,7 +20,7 @@ class Commands(TyperGroup):
         except XAIError as error:
             if ctx.params["debug"]:
                 raise
-            complain(f"error: {error}")
+            complain(f"error: {said(error)}")
             raise typer.Exit(2) from None
 
 

@@ -1,0 +1,28 @@
+"""What an error means for a run: what a row says, and whether another try is worth its time."""
+
+import torch
+
+from xai_core.benchmark.reader import in_one_line
+from xai_core.blame import is_lasting
+from xai_core.errors import DeviceError, TimeLimitError, TraceError
+from xai_core.perturb import out_of_memory
+
+
+def failure(error: Exception) -> tuple[str, bool]:
+    """What failed, in one line, and whether it was for want of memory.
+
+    Raises
+    ------
+    DeviceError
+        Where the device itself failed, so that nothing further can be computed in this process.
+    """
+    said, full = in_one_line(error), out_of_memory(error)
+    lost = isinstance(error, getattr(torch, "AcceleratorError", ())) or str(error).startswith("CUDA error")
+    if lost and not full:
+        raise DeviceError(f"the device failed, and the run with it ({said}); the same command goes on") from error
+    return said, full
+
+
+def whatever_the_image(error: Exception) -> bool:
+    """Whether trying again with single images would only fail again."""
+    return isinstance(error, TimeLimitError | TraceError) or is_lasting(error)
