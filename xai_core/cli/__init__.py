@@ -1,10 +1,11 @@
-"""The command line: `xai demo`, `xai explain`, `xai benchmark`, `xai report`, `xai list`."""
+"""The command line: `xai demo`, `xai explain`, `xai benchmark`, `xai report`, `xai list`, `xai plugin`."""
 
 from xai_core.cli.benchmark import benchmark_command
 from xai_core.cli.commands import command_line
 from xai_core.cli.demo import demo
 from xai_core.cli.explain import explain
 from xai_core.cli.listing import listing
+from xai_core.cli.plugin import plugin
 from xai_core.cli.report import report
 
 app = command_line("xai-core", "Explain PyTorch vision models: saliency maps, and how faithful they are.")
@@ -13,6 +14,7 @@ app.command()(explain)
 app.command("benchmark")(benchmark_command)
 app.command()(report)
 app.command("list")(listing)
+app.add_typer(plugin, name="plugin")
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from xai_core.hookspecs import hookimpl
 from xai_core.outputs import first_tensor
 from xai_core.probe import Probe, probe
 from xai_core.testing.check import Check, checks_of, require
-from xai_core.testing.described import require_docstring
+from xai_core.testing.described import declared, require_docstring
 from xai_core.testing.metrics import GradientTimesImage
 from xai_core.testing.networks import more_networks, networks, pictures
 from xai_core.testing.trace import difference, trace
@@ -39,10 +39,11 @@ def check_adapter(
     images
         [B,C,H,W] as that model takes them, B of at least two; default: random ones of [2,3,32,32].
     expected_failures
-        Names of checks that it cannot pass, each with the reason.
+        Names of checks that it cannot pass, each with the reason; with those that its class declares in an attribute
+        `expected_failures`.
     """
     case = AdapterCase(adapter, model, pictures() if images is None else images)
-    return checks_of(adapter.__name__, case, PROMISES, expected_failures or {})
+    return checks_of(adapter.__name__, case, PROMISES, declared(adapter, expected_failures))
 
 
 @dataclass

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from xai_core.source import Dataset, DatasetSource, Sample
 from xai_core.testing.check import Check, checks_of, require
-from xai_core.testing.described import require_docstring, require_name
+from xai_core.testing.described import declared, require_docstring, require_name
 
 LOOKED_AT = 50
 """How many samples are looked at."""
@@ -34,13 +34,14 @@ def check_dataset(
     where
         What the source is asked to open: a folder, a file, a name, or nothing.
     expected_failures
-        Names of checks that it cannot pass, each with the reason.
+        Names of checks that it cannot pass, each with the reason; with those that its class declares in an attribute
+        `expected_failures`.
     options
         Options of `load`.
     """
     data = data() if isinstance(data, type) else data
     called = data.name if isinstance(data, DatasetSource) else type(data).__name__
-    return checks_of(called, DatasetCase(data, where, options), PROMISES, expected_failures or {})
+    return checks_of(called, DatasetCase(data, where, options), PROMISES, declared(data, expected_failures))
 
 
 @dataclass

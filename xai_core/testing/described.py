@@ -1,6 +1,7 @@
 """What is promised of everything that is made from a name and options."""
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 from xai_core.errors import XAIError
@@ -8,6 +9,11 @@ from xai_core.explainer import Described
 from xai_core.plugins import NAME
 from xai_core.spec import parse
 from xai_core.testing.check import require
+
+
+def declared(made: object, more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The failures that a class declares in `expected_failures`, which not every base has, and more."""
+    return {**getattr(made, "expected_failures", {}), **(more or {})}
 
 
 def require_name(named: Any) -> None:

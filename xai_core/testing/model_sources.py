@@ -15,7 +15,7 @@ from xai_core.errors import DegenerateMapWarning, UnknownModelError
 from xai_core.outputs import scores_of
 from xai_core.source import LoadedModel, ModelSource
 from xai_core.testing.check import Check, checks_of, require
-from xai_core.testing.described import require_docstring, require_name
+from xai_core.testing.described import declared, require_docstring, require_name
 from xai_core.testing.metrics import GradientTimesImage
 
 
@@ -34,13 +34,14 @@ def check_model_source(
     model
         The model to load; default: the first of its `names()`, or none.
     expected_failures
-        Names of checks that it cannot pass, each with the reason.
+        Names of checks that it cannot pass, each with the reason; with those that its class declares in an attribute
+        `expected_failures`.
     options
         Options of `load`.
     """
     made = source() if isinstance(source, type) else source
     case = ModelSourceCase(made, model or next(iter(made.names()), None), options)
-    return checks_of(made.name, case, PROMISES, expected_failures or {})
+    return checks_of(made.name, case, PROMISES, declared(made, expected_failures))
 
 
 @dataclass

@@ -42,6 +42,7 @@ class FrozenResNetSource(xai.ModelSource):
     """
 
     name = "frozen-resnet"
+    tried_with = "frozen-resnet:weights=none"
 
     def load(  # type: ignore[override] # the registry refuses other options
         self,

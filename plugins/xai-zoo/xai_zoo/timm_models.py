@@ -26,6 +26,7 @@ class TimmModels(xai.ModelSource):
     """
 
     name = "timm"
+    tried_with = "timm:vit_tiny_patch16_224,pretrained=false"
 
     def names(self) -> Sequence[str]:
         import timm

@@ -31,6 +31,7 @@ class TorchvisionModels(xai.ModelSource):
     """
 
     name = "torchvision"
+    tried_with = "torchvision:resnet18,weights=none"
 
     def names(self) -> Sequence[str]:
         return _torchvision().list_models(module=_torchvision())

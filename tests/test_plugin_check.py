@@ -1,0 +1,235 @@
+"""`xai plugin check`, on a module that gives one of each kind, and on what is no plugin."""
+
+import re
+import sys
+import types
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from test_cli import Run, refused
+from torch import Tensor, nn
+
+import xai_core as xai
+from xai_core.errors import UnknownDatasetError, UnknownModelError
+from xai_core.installed import Plugin
+from xai_core.registry import registry
+from xai_core.testing.networks import convolutional_network
+
+
+class OwnCAM(xai.Explainer):
+    """Gradient times activation."""
+
+    name = "own-cam"
+
+    def __init__(self, layer: str | None = None) -> None:
+        self.layer = layer
+
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+        return xai.Capture(activations=(self.layer or adapter.default_layer,), gradients=True)
+
+    def explain(self, captured: xai.Captured) -> Tensor:
+        return (captured.gradient() * captured.activation()).sum(1)
+
+
+class Waiting(xai.Metric):
+    """The mean of the map, read on the host, and with a sign that is wrong."""
+
+    name = "waiting"
+    higher_is_better = True
+    expected_failures: ClassVar[Mapping[str, str]] = {"better_maps_score_better": "it is wrong on purpose"}
+
+    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
+        return xai.Score(torch.tensor(saliency.values.mean((1, 2)).tolist()), True)
+
+
+class Calm(Waiting):
+    """The mean of the map."""
+
+    name = "calm"
+    higher_is_better = False
+    expected_failures: ClassVar[Mapping[str, str]] = {}
+
+    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
+        return xai.Score(saliency.values.mean((1, 2)), False)
+
+
+class Needy(xai.Metric):
+    """A metric that cannot be made by its name alone."""
+
+    name = "needy"
+    higher_is_better = True
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+
+    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
+        raise AssertionError
+
+
+class Net(nn.Sequential):
+    """A model that `NetAdapter` is for."""
+
+
+class NetAdapter(xai.ModelAdapter):
+    """For `Net`."""
+
+    @classmethod
+    def suits(cls, model: nn.Module, probe: xai.Probe) -> bool:
+        return isinstance(model, Net)
+
+
+class Nets(xai.ModelSource):
+    """Small models: `nets:one`, `nets:other`."""
+
+    name = "nets"
+
+    def names(self) -> Sequence[str]:
+        return ("one", "other")
+
+    def load(self, name: str | None, **options: Any) -> xai.LoadedModel:
+        if name not in self.names():
+            raise UnknownModelError(f"nets has no model {name!r}")
+        model = convolutional_network()
+        return xai.LoadedModel((Net(model) if name == "one" else model).eval(), preprocess)
+
+
+def preprocess(image: Any) -> Tensor:
+    if not isinstance(image, Tensor):
+        pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
+        image = pixels.view(image.height, image.width, 3).permute(2, 0, 1) / 255
+    return nn.functional.interpolate(image[None], (32, 32), mode="bilinear")[0]
+
+
+class Somewhere(xai.DatasetSource):
+    """Samples of a place: `somewhere:PLACE`."""
+
+    name = "somewhere"
+
+    def load(self, name: str | None, **options: Any) -> xai.Dataset:
+        if name is None:
+            raise UnknownDatasetError("no place is given; expected `somewhere:PLACE`")
+        return xai.as_dataset([(torch.rand(3, 4, 4, generator=torch.Generator().manual_seed(0)), 1)])
+
+
+def module(monkeypatch: pytest.MonkeyPatch, **given: Sequence[type[Any]]) -> str:
+    """A module that gives classes, as if it were a file."""
+    made = types.ModuleType("own_plugin")
+
+    def hook(name: str, classes: Sequence[type[Any]]) -> Any:
+        def give() -> Sequence[type[Any]]:
+            return classes
+
+        give.__name__ = f"xai_{name}"
+        return xai.hookimpl(give)
+
+    for name, classes in given.items():
+        setattr(made, f"xai_{name}", hook(name, classes))
+    monkeypatch.setitem(sys.modules, "own_plugin", made)
+    return "own_plugin"
+
+
+@pytest.fixture(autouse=True)
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+def test_what_is_broken_is_said_whole_in_eighty_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = module(monkeypatch, metrics=[Waiting, Calm, Needy], datasets=[Somewhere])
+    run = Run("plugin", "check", name)
+    assert run.code == 1, run.err
+    assert max(map(len, run.out.splitlines())) <= 80
+    said = " ".join(run.out.split())
+    assert re.search(r"metric waiting 15 17 1 ", said)
+    assert re.search(r"metric calm 17 17 ", said)
+    assert "waiting: reads_nothing_on_the_host No value leaves the device" in said
+    assert "`evaluate` waits for the device: test_plugin_check.py:" in said
+    assert "waiting: better_maps_score_better" in said
+    assert "it is wrong on purpose" in said
+    assert "needy it needs file: give `--only 'needy:option=value'`" in said
+    assert "somewhere give `--data somewhere:...`, or `tried_with` in the class; without, it says: no place" in said
+    assert run.out.splitlines()[-1] == "34 checks: 32 kept, 1 broken, 1 excused; 2 things not tried"
+    assert run.err == ""
+
+
+def test_what_is_kept_ends_well_and_every_check_can_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = module(monkeypatch, metrics=[Waiting, Calm], datasets=[Somewhere])
+    run = Run("plugin", "check", name, "--only", "calm", "--only", "somewhere", "--data", "somewhere:here", "--all")
+    assert run.code == 0, run.out
+    assert run.out.splitlines()[-1] == "27 checks: 27 kept"
+    assert re.search(r"^calm +reads_nothing_on_the_host +kept *$", run.out, re.MULTILINE)
+    assert "waiting" not in run.out
+
+
+def test_explainers_and_adapters_are_tried_on_the_models_that_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = module(monkeypatch, explainers=[OwnCAM], adapters=[NetAdapter], models=[Nets])
+    run = Run("plugin", "check", name, "--only", "own-cam:layer=last", "--model", "nets:other")
+    assert run.code == 0, run.out
+    assert run.out.splitlines()[-1] == "17 checks: 17 kept"
+    run = Run("plugin", "check", name, "--only", "NetAdapter", "--model", "nets:one")
+    assert run.code == 0, run.out
+    assert run.out.splitlines()[-1] == "9 checks: 9 kept"
+    run = Run("plugin", "check", name, "--only", "NetAdapter", "--model", "nets:other")
+    assert run.code == 1
+    said = " ".join(run.out.split())
+    assert "NetAdapter it suits none of nets:other: give a model that it is for, `--model SPEC`" in said
+    assert run.out.splitlines()[-1] == "0 checks: nothing was tried"
+
+
+def test_a_class_may_say_what_it_is_tried_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Told(NetAdapter):
+        """For `Net`."""
+
+        tried_with = "nets:one"
+        expected_failures: ClassVar[Mapping[str, str]] = {"says_what_it_is": "it does say"}
+
+    run = Run("plugin", "check", module(monkeypatch, adapters=[Told], models=[Nets]))
+    said = " ".join(run.out.split())
+    assert re.search(r"adapter Told 8 9 ", said)
+    assert re.search(r"model nets 9 9 ", said)
+    assert "Told: says_what_it_is" in said
+    assert "it passes: take it off `expected_failures`" in said
+    assert run.code == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (("xai-cat",), ("'xai-cat' is neither an installed distribution nor a module", "xai-attention, xai-cam")),
+        (("pytest",), ("'pytest' has no function marked with `xai_core.hookimpl`",)),
+        (("pytest-xdist",), ("has no entry point in the group `xai_core`", "xai-cam")),
+        (("xai-cam", "--only", "grad-cat"), ("--only grad-cat", "did you mean 'grad-cam'")),
+        (("xai-cam", "--data", "photos"), ("--data photos: this plugin gives no data source 'photos'",)),
+        (("xai-cam", "--model", "no-such"), ("no installed plugin gives model 'no-such'",)),
+        (("xai-cam", "--only", "grad-cam:depth=3"), ("it takes layer",)),
+        (("xai-cam", "--only", "cam", "--model", "cifar-vit"), ("explainers are tried on images of 32x32 and 32x64",)),
+    ],
+)
+def test_what_cannot_be_checked_is_one_line(given: Sequence[str], words: Sequence[str]) -> None:
+    refused(Run("plugin", "check", *given), *words)
+
+
+def test_a_folder_is_no_plugin(tmp_path: Any) -> None:
+    refused(Run("plugin", "check", tmp_path), "it is a folder or a file: install it")
+
+
+def test_a_plugin_that_is_broken_or_left_out_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = Plugin("mine", "mine", "my-cam", "1.2", "ZeroDivisionError: division by zero")
+    monkeypatch.setattr(registry(), "plugins", [*registry().plugins, broken])
+    refused(Run("plugin", "check", "My_Cam"), "plugin my-cam 1.2 (mine) does not work: ZeroDivisionError")
+    monkeypatch.setattr(registry(), "left_out", [Plugin("mine", "mine", "your-cam", "1.2")])
+    monkeypatch.setenv("XAI_PLUGINS", "xai-cam")
+    refused(Run("plugin", "check", "your-cam"), "XAI_PLUGINS=xai-cam leaves 'your-cam' out")
+
+
+def test_a_module_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    (tmp_path / "failing_plugin.py").write_text("import no_such_module")
+    monkeypatch.syspath_prepend(tmp_path)
+    refused(Run("plugin", "check", "failing_plugin"), "module failing_plugin does not work", "'no_such_module'")
+
+
+def test_an_expected_failure_of_no_check_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Calm, "expected_failures", {"reads_nothing": "why"})
+    name = module(monkeypatch, metrics=[Calm])
+    refused(Run("plugin", "check", name), "there is no check 'reads_nothing'", "reads_nothing_on_the_host")

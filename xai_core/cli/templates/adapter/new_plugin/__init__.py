@@ -1,0 +1,19 @@
+"""NewPlugin for xai-core."""
+
+import xai_core as xai
+from new_plugin.adapter import NewPluginAdapter
+from new_plugin.source import NewPluginModel
+
+__all__ = ["NewPluginAdapter", "NewPluginModel"]
+
+
+@xai.hookimpl
+def xai_adapters() -> list[type[xai.ModelAdapter]]:
+    """Give the adapters of this plugin."""
+    return [NewPluginAdapter]
+
+
+@xai.hookimpl
+def xai_models() -> list[type[xai.ModelSource]]:
+    """Give the model that the adapter is tried on."""
+    return [NewPluginModel]

@@ -1,0 +1,12 @@
+"""NewPlugin for xai-core."""
+
+import xai_core as xai
+from new_plugin.explainer import NewPlugin
+
+__all__ = ["NewPlugin"]
+
+
+@xai.hookimpl
+def xai_explainers() -> list[type[xai.Explainer]]:
+    """Give the explainers of this plugin."""
+    return [NewPlugin]

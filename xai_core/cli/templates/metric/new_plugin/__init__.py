@@ -1,0 +1,12 @@
+"""NewPlugin for xai-core."""
+
+import xai_core as xai
+from new_plugin.metric import NewPlugin
+
+__all__ = ["NewPlugin"]
+
+
+@xai.hookimpl
+def xai_metrics() -> list[type[xai.Metric]]:
+    """Give the metrics of this plugin."""
+    return [NewPlugin]

@@ -1,0 +1,12 @@
+"""NewPlugin for xai-core."""
+
+import xai_core as xai
+from new_plugin.source import NewPluginModels
+
+__all__ = ["NewPluginModels"]
+
+
+@xai.hookimpl
+def xai_models() -> list[type[xai.ModelSource]]:
+    """Give the model sources of this plugin."""
+    return [NewPluginModels]
