@@ -46,6 +46,7 @@ class Twin(nn.Module):
         self.model = modules_of(model).eval()
         self.block = block
         self._forward, self._target, self._runs = forward, target, runs
+        self._taps: dict[str, nn.Module] = {}
 
     def forward(self, images: Float[Tensor, "N C H W"], of: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
         """Score images, each for the target of the image of the batch that it is of; float32 or better."""
@@ -58,6 +59,8 @@ class Twin(nn.Module):
 
         Hooks on it see one tensor, whatever the layer gives, and the model may write to what they hand on.
         """
+        if name in self._taps:
+            return self._taps[name]
         tap, calls = nn.Identity(), itertools.count(1)
 
         def through(module: nn.Module, args: Any, output: Any) -> Any:
@@ -69,6 +72,7 @@ class Twin(nn.Module):
             return with_first_tensor(output, tap(tensor).clone())
 
         self.model.get_submodule(name).register_forward_hook(through)
+        self._taps[name] = tap
         return tap
 
 

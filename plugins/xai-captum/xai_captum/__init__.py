@@ -1,0 +1,61 @@
+"""captum's attributions as explainers of xai-core."""
+
+import xai_core as xai
+from xai_captum.deconvolution import Deconvolution
+from xai_captum.deep_lift import DeepLift
+from xai_captum.feature_ablation import FeatureAblation
+from xai_captum.gradient_shap import GradientShap
+from xai_captum.guided_backprop import GuidedBackprop
+from xai_captum.guided_grad_cam import GuidedGradCAM
+from xai_captum.input_x_gradient import InputXGradient
+from xai_captum.integrated_gradients import IntegratedGradients
+from xai_captum.kernel_shap import KernelShap
+from xai_captum.layer_conductance import LayerConductance
+from xai_captum.layer_integrated_gradients import LayerIntegratedGradients
+from xai_captum.lrp import LRP
+from xai_captum.occlusion import Occlusion
+from xai_captum.saliency import Saliency
+from xai_captum.shapley_value_sampling import ShapleyValueSampling
+from xai_captum.smooth_grad import SmoothGrad
+
+__all__ = [
+    "LRP",
+    "Deconvolution",
+    "DeepLift",
+    "FeatureAblation",
+    "GradientShap",
+    "GuidedBackprop",
+    "GuidedGradCAM",
+    "InputXGradient",
+    "IntegratedGradients",
+    "KernelShap",
+    "LayerConductance",
+    "LayerIntegratedGradients",
+    "Occlusion",
+    "Saliency",
+    "ShapleyValueSampling",
+    "SmoothGrad",
+]
+
+
+@xai.hookimpl
+def xai_explainers() -> list[type[xai.Explainer]]:
+    """Give the explainers of this plugin."""
+    return [
+        Deconvolution,
+        DeepLift,
+        FeatureAblation,
+        GradientShap,
+        GuidedBackprop,
+        GuidedGradCAM,
+        InputXGradient,
+        IntegratedGradients,
+        KernelShap,
+        LRP,
+        LayerConductance,
+        LayerIntegratedGradients,
+        Occlusion,
+        Saliency,
+        ShapleyValueSampling,
+        SmoothGrad,
+    ]

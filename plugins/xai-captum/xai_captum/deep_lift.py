@@ -1,0 +1,71 @@
+"""DeepLIFT."""
+
+from jaxtyping import Float
+from torch import Tensor
+
+import xai_core as xai
+from xai_captum.attribution import Differentiated, Part
+from xai_captum.modules import named, ran
+from xai_core.errors import OptionError, UnsuitableError
+from xai_core.twin import Twin
+
+
+class DeepLift(Differentiated):
+    """DeepLIFT, by the rescale rule: how the difference from a baseline is passed on through each activation.
+
+    At an activation the multiplier is the difference of its output over that of its input (eq. 12), in the place of
+    the gradient; everything else passes its gradient. In a network of linear maps and such activations the attribution
+    adds up to y(x) - y(x').
+
+    Source: Shrikumar, Greenside and Kundaje, "Learning Important Features Through Propagating Activation Differences",
+    ICML 2017.
+
+    Parameters
+    ----------
+    eps
+        Input differences below it have their gradient instead.
+    baselines
+        What to compare with: `zero`, `mean`, `blur`, `noise`, or a tensor, see `xai_core.baseline_images`.
+    channels
+        How channels are reduced: see `xai_captum.channels.over_channels`.
+    """
+
+    name = "deep-lift"
+    at_least = 2  # the image and its baseline go through the model together
+
+    def __init__(self, eps: float = 1e-10, baselines: xai.Baseline = "zero", channels: str = "positive") -> None:
+        super().__init__(channels)
+        if eps <= 0:
+            raise OptionError(f"eps must be greater than 0, got {eps}")
+        self.eps = eps
+        self.baselines = baselines
+
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+        """Nothing of the pass, as long as captum has a rule for the model's activations, and each runs once."""
+        from captum.attr._core.deep_lift import SUPPORTED_NON_LINEAR
+
+        ruled = {name: module for name, module in ran(adapter).items() if type(module) in SUPPORTED_NON_LINEAR}
+        if not ruled:
+            raise UnsuitableError(
+                "deep-lift has rules for nn.ReLU, ELU, LeakyReLU, Sigmoid, Tanh, Softplus, Softmax and MaxPool, and "
+                "this model has none, so that it would be the gradient times the difference; use integrated-gradients"
+            )
+        again = [module for name, module in ruled.items() if adapter.probe.runs[name] > 1]
+        if again:
+            raise UnsuitableError(
+                f"deep-lift needs a module for each activation, and this model runs the same {named(again)} several "
+                "times; use integrated-gradients"
+            )
+        return xai.Capture()
+
+    def forwards(self, adapter: xai.ModelAdapter) -> int:
+        """One for the image, one for its baseline, and the pass."""
+        return 3
+
+    def attribute(self, model: Twin, part: Part, adapter: xai.ModelAdapter) -> Float[Tensor, "N C H W"]:
+        """Compare images with their baselines."""
+        from captum import attr
+
+        return attr.DeepLift(model, eps=self.eps).attribute(
+            part.images, part.baselines, additional_forward_args=(part.of,)
+        )

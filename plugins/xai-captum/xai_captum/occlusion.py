@@ -1,0 +1,73 @@
+"""Occlusion, as captum does it."""
+
+import math
+
+from jaxtyping import Float
+from torch import Tensor
+
+import xai_core as xai
+from xai_captum.attribution import Part, Perturbed, Scored, positive
+from xai_core.errors import OptionError
+
+SHARE = 8
+"""The side of the window as a share of the image's shorter side, where none is given."""
+
+
+class Occlusion(Perturbed):
+    """Occlusion: how much the score falls when a window shows its baseline, averaged over the windows on a pixel.
+
+    Source: Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014, section 4.2.
+
+    Parameters
+    ----------
+    sliding_window_shapes
+        The side of the window, over all channels, in pixels; default: an eighth of the image's shorter side.
+    strides
+        By how many pixels it moves, at most its side; default: half its side.
+    baselines
+        What the window shows: `zero`, `mean`, `blur`, `noise`, or a tensor, see `xai_core.baseline_images`.
+    channels
+        How channels are reduced; a pixel has the same number in all of them.
+    """
+
+    name = "captum-occlusion"
+
+    def __init__(
+        self,
+        sliding_window_shapes: int | None = None,
+        strides: int | None = None,
+        baselines: xai.Baseline = "zero",
+        channels: str = "positive",
+    ) -> None:
+        super().__init__(channels)
+        positive(sliding_window_shapes=sliding_window_shapes, strides=strides)
+        if sliding_window_shapes and strides and strides > sliding_window_shapes:
+            raise OptionError(f"strides must be at most the window's side, {sliding_window_shapes}; got {strides}")
+        self.sliding_window_shapes = sliding_window_shapes
+        self.strides = strides
+        self.baselines = baselines
+
+    def window(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The side and the stride of the window over an image of (H, W), which it does not leave."""
+        side = min(self.sliding_window_shapes or max(1, min(size) // SHARE), min(size))
+        return side, min(self.strides or max(1, side // 2), side)
+
+    def forwards(self, adapter: xai.ModelAdapter) -> int:
+        """One for each place of the window, one for the image, and the pass."""
+        side, stride = self.window(adapter.probe.size)
+        return 2 + math.prod(1 + math.ceil((length - side) / stride) for length in adapter.probe.size)
+
+    def attribute(self, model: Scored, part: Part, adapter: xai.ModelAdapter) -> Float[Tensor, "N C H W"]:
+        """Move the window over the images."""
+        from captum import attr
+
+        images = part.images.detach()
+        side, stride = self.window((images.shape[-2], images.shape[-1]))
+        return attr.Occlusion(model).attribute(
+            images,
+            (images.shape[1], side, side),
+            (images.shape[1], stride, stride),
+            part.baselines,
+            additional_forward_args=(part.of,),
+            perturbations_per_eval=max(1, model.block // len(images)),
+        )

@@ -1,0 +1,67 @@
+"""What methods that mask square patches share."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+import xai_core as xai
+from xai_captum.attribution import Part, Perturbed, Scored, positive
+
+SHARE = 7
+"""Into how many patches the shorter side is divided, where no size is given."""
+
+
+class Patches(Perturbed):
+    """An attribution to square patches, each of which shows the image or its baseline.
+
+    The patches begin at the upper left corner; those at the other ends may be smaller.
+
+    Parameters
+    ----------
+    patch
+        The side of a patch, in pixels; default: a seventh of the image's shorter side.
+    baselines
+        What a patch shows instead: `zero`, `mean`, `blur`, `noise`, or a tensor, see `xai_core.baseline_images`.
+    channels
+        How channels are reduced; a patch has the same number in all of them.
+    """
+
+    def __init__(self, patch: int | None = None, baselines: xai.Baseline = "zero", channels: str = "positive") -> None:
+        super().__init__(channels)
+        positive(patch=patch)
+        self.patch = patch
+        self.baselines = baselines
+
+    def count(self, adapter: xai.ModelAdapter) -> int:
+        """How many patches there are."""
+        side = self.side(adapter.probe.size)
+        return math.prod(math.ceil(length / side) for length in adapter.probe.size)
+
+    def side(self, size: tuple[int, int]) -> int:
+        """The side of a patch of an image of (H, W)."""
+        return self.patch or max(1, min(size) // SHARE)
+
+    def ablated(
+        self, method: Callable[[Any], Any], model: Scored, part: Part, **options: Any
+    ) -> Float[Tensor, "N C H W"]:
+        """Let a method of captum's mask the patches, as many images at once as a block holds."""
+        height, width = part.images.shape[-2:]
+        attribution: Tensor = method(model).attribute(
+            part.images.detach(),
+            part.baselines,
+            additional_forward_args=(part.of,),
+            feature_mask=patches((height, width), self.side((height, width))).to(part.images.device),
+            perturbations_per_eval=max(1, model.block // len(part.images)),
+            **options,
+        )
+        return attribution
+
+
+def patches(size: tuple[int, int], side: int) -> Int[Tensor, "1 1 H W"]:
+    """The number of each pixel's patch, row by row."""
+    rows, columns = (torch.arange(length) // side for length in size)
+    return (rows[:, None] * (columns[-1] + 1) + columns)[None, None]

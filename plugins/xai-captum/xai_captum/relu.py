@@ -1,0 +1,34 @@
+"""What methods that change the gradient of ReLU share."""
+
+from torch import nn
+
+import xai_core as xai
+from xai_captum.attribution import Differentiated
+from xai_captum.modules import ran
+from xai_core.errors import UnsuitableError
+
+
+class ChangedReLU(Differentiated):
+    """A gradient at the image that goes through ReLU in a way of its own.
+
+    Parameters
+    ----------
+    channels
+        How channels are reduced: see `xai_captum.channels.over_channels`.
+    """
+
+    def __init__(self, channels: str = "abs") -> None:
+        super().__init__(channels)
+
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+        """Nothing of the pass, as long as captum has a ReLU to change."""
+        if not any(isinstance(module, nn.ReLU) for module in ran(adapter).values()):
+            raise UnsuitableError(
+                f"{self.name} changes the gradient of ReLU modules (nn.ReLU), and this model has none, so that it "
+                "would be the plain gradient; use saliency or smooth-grad"
+            )
+        return xai.Capture()
+
+    def forwards(self, adapter: xai.ModelAdapter) -> int:
+        """One, and the pass."""
+        return 2
