@@ -175,7 +175,18 @@ def images() -> Tensor:
     return three_images()
 
 
-FEWER = {"rise": "rise:masks=64"}
+FEWER = {
+    "captum-occlusion": "captum-occlusion:sliding_window_shapes=8,strides=8",
+    "feature-ablation": "feature-ablation:patch=8",
+    "gradient-shap": "gradient-shap:n_samples=4",
+    "integrated-gradients": "integrated-gradients:n_steps=4",
+    "kernel-shap": "kernel-shap:n_samples=24,patch=16",
+    "layer-conductance": "layer-conductance:n_steps=4",
+    "layer-integrated-gradients": "layer-integrated-gradients:n_steps=4",
+    "rise": "rise:masks=64",
+    "shapley-value-sampling": "shapley-value-sampling:n_samples=1,patch=8",
+    "smooth-grad": "smooth-grad:nt_samples=4",
+}
 """Explainers that take thousands of forwards unless told, each as a spec that takes fewer and does the same."""
 
 

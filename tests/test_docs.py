@@ -26,8 +26,8 @@ METRIC_PAGES = sorted(path.stem for path in METRICS.glob("*.md") if path.stem !=
 METHOD_PAGES = sorted(path.stem for path in METHODS.glob("*.md") if path.stem != "index")
 METRIC_HEADINGS = ["Definition", "When it misleads", "Options", "Use", "Source", "In other libraries"]
 HEADINGS = ["Equation", "When it misleads", "Options", "Use", "Source", "In other libraries"]
-# No trained model with class attention comes with the packages.
-UNSEEN = {"class-attention"}
+# No trained model with class attention comes with the packages, nor one without residual connections.
+UNSEEN = {"class-attention", "lrp"}
 APPS = {"xai": cli.app, "xai-zoo": zoo_cli.app}
 
 

@@ -97,10 +97,15 @@ def test_in_place_activations(model: nn.Module, images: Tensor, expected: Maps) 
     assert_same(expected, explain_all(not_in_place, images), atol=0)
 
 
+DIFFERENCES = "takes small differences of scores that were rounded to eight bits"
 # What half precision does to a method by its own formula, whatever the engine does.
 SENSITIVE = {
-    "ablation-cam": "takes small differences of scores that were rounded to eight bits",
-    "occlusion": "takes small differences of scores that were rounded to eight bits",
+    "ablation-cam": DIFFERENCES,
+    "captum-occlusion": DIFFERENCES,
+    "feature-ablation": DIFFERENCES,
+    "kernel-shap": DIFFERENCES,
+    "shapley-value-sampling": DIFFERENCES,
+    "occlusion": DIFFERENCES,
     "fem": "a threshold decides which places count, and one of sixteen places that crosses it moves the map",
     "xgrad-cam": "divides by the sum of a channel, which is about zero for normalised tokens",
 }
@@ -112,7 +117,7 @@ def test_bfloat16(model: nn.Module, images: Tensor, in_half: Maps) -> None:
     whole = explain_all(model, images, target=target.ids)
     for name, saliency in in_half.items():
         assert saliency.values.dtype == torch.float32
-        if name in SENSITIVE:
+        if name.partition(":")[0] in SENSITIVE:
             continue
         both = torch.stack([saliency.values.flatten(1), whole[name].values.flatten(1)], 1)
         assert min(pair.corrcoef()[0, 1] for pair in both) > 0.95, name
@@ -155,13 +160,14 @@ def compiled_inside(model: nn.Module, images: Tensor) -> xai.Engine:
 
 @pytest.mark.parametrize("compiled", [compiled_before, compiled_after, compiled_inside])
 def test_compiled(
-    model: nn.Module, images: Tensor, compiled: Callable[[nn.Module, Tensor], xai.Engine], expected: Maps
+    model: nn.Module, images: Tensor, compiled: Callable[[nn.Module, Tensor], xai.Engine], in_double: Maps
 ) -> None:
     torch.compiler.reset()
-    engine = compiled(copy.deepcopy(model), images)
-    assert_same(engine.explain(images, suitable(engine, images)), expected)
+    images = images.double()  # compiled code rounds otherwise, which some methods amplify
+    engine = compiled(copy.deepcopy(model).double(), images)
+    assert_same(engine.explain(images, suitable(engine, images)), in_double)
     with torch.no_grad():
-        torch.testing.assert_close(engine.model(images), model(images))
+        torch.testing.assert_close(engine.model(images), copy.deepcopy(model).double()(images))
 
 
 def test_a_compiled_model_still_runs_compiled_afterwards(model: nn.Module, images: Tensor) -> None:

@@ -63,6 +63,8 @@ class Attribution(xai.Explainer, Generic[M]):
 
     at_least: ClassVar[int] = 1
     """How many variants of an image captum puts through the model together, whatever the memory."""
+    alone: ClassVar[bool] = False
+    """Whether captum is given one image at a time, so that its scores are the same bits whatever the batch."""
     baselines: xai.Baseline = "zero"
     seed: int | None = None
     """Seed of what captum draws, where it draws: the same for every image, each of which it is then given alone."""
@@ -80,7 +82,8 @@ class Attribution(xai.Explainer, Generic[M]):
             images = wide(captured.images).clone()  # no inference tensor
             of = torch.arange(len(images), device=images.device)
             model = self.model(captured)
-            size = max(1, model.block // self.at_least) if self.seed is None else 1
+            alone = self.alone or self.seed is not None
+            size = 1 if alone else max(1, model.block // self.at_least)
             baselines = xai.baseline_images(self.baselines, images)
             made = []
             for start in range(0, len(images), size):
@@ -137,7 +140,12 @@ class Scored:
 
 
 class Perturbed(Attribution[Scored]):
-    """An attribution for which captum needs nothing but scores of masked images: any model will do."""
+    """An attribution for which captum needs nothing but scores of masked images: any model will do.
+
+    Of these it takes small differences. Blocks are filled by the variants of one image.
+    """
+
+    alone = True
 
     def model(self, captured: xai.Captured) -> Scored:
         """Score by the engine, in its blocks, compiled where the model is."""

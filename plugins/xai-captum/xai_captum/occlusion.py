@@ -57,8 +57,8 @@ class Occlusion(Perturbed):
         side, stride = self.window(adapter.probe.size)
         return 2 + math.prod(1 + math.ceil((length - side) / stride) for length in adapter.probe.size)
 
-    def attribute(self, model: Scored, part: Part, adapter: xai.ModelAdapter) -> Float[Tensor, "N C H W"]:
-        """Move the window over the images."""
+    def attribute(self, model: Scored, part: Part, adapter: xai.ModelAdapter) -> Float[Tensor, "1 C H W"]:
+        """Move the window over an image."""
         from captum import attr
 
         images = part.images.detach()
@@ -69,5 +69,5 @@ class Occlusion(Perturbed):
             (images.shape[1], stride, stride),
             part.baselines,
             additional_forward_args=(part.of,),
-            perturbations_per_eval=max(1, model.block // len(images)),
+            perturbations_per_eval=model.block,
         )

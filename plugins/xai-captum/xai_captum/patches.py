@@ -47,15 +47,15 @@ class Patches(Perturbed):
 
     def ablated(
         self, method: Callable[[Any], Any], model: Scored, part: Part, **options: Any
-    ) -> Float[Tensor, "N C H W"]:
-        """Let a method of captum's mask the patches, as many images at once as a block holds."""
+    ) -> Float[Tensor, "1 C H W"]:
+        """Let a method of captum's mask the patches of an image, as many at once as a block holds."""
         height, width = part.images.shape[-2:]
         attribution: Tensor = method(model).attribute(
             part.images.detach(),
             part.baselines,
             additional_forward_args=(part.of,),
             feature_mask=patches((height, width), self.side((height, width))).to(part.images.device),
-            perturbations_per_eval=max(1, model.block // len(part.images)),
+            perturbations_per_eval=model.block,
             **options,
         )
         return attribution
