@@ -48,8 +48,7 @@ class LRP(Differentiated):
         unknown = [module for module in leaves.values() if type(module) not in (*ruled, *passed, *RESHAPES)]
         if unknown:
             raise UnsuitableError(
-                f"captum has no rule of lrp for {named(unknown)}, which this model has; use "
-                "integrated-gradients"
+                f"captum has no rule of lrp for {named(unknown)}, which this model has; use integrated-gradients"
             )
         again = [module for name, module in leaves.items() if type(module) in ruled and adapter.probe.runs[name] > 1]
         if again:
