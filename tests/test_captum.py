@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import xai_core as xai
-from conftest import given_to, settled, torchvision_vit, trace
+from conftest import Plain, given_to, settled, torchvision_vit, trace
 from references import relative
 from xai_core.errors import LayerError, NotConnectedError, OptionError, UnsuitableError
 
@@ -25,21 +25,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:\\s*Setting .* hooks:UserWarning"),
     pytest.mark.filterwarnings("ignore::xai_core.errors.DegenerateMapWarning"),
 ]
-
-
-class Plain(nn.Module):
-    """Every activation a module of its own, no sum and no product: every method suits it."""
-
-    def __init__(self, classes: int = 5) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(inplace=True))
-        self.last = nn.Sequential(nn.Conv2d(8, 12, 3, 2, 1), nn.ReLU(inplace=True), nn.MaxPool2d(2))
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.flat = nn.Flatten()
-        self.head = nn.Linear(12, classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.flat(self.pool(self.last(self.stem(x)))))
 
 
 @pytest.fixture

@@ -8,9 +8,10 @@ import jaxtyping
 import pytest
 from PIL import Image
 from test_annotated_data import coco, instance, voc
+from torch import nn
 
 import xai_core as xai
-from conftest import FEWER
+from conftest import FEWER, Plain, settled
 from xai_core.registry import registry
 from xai_core.testing import (
     Check,
@@ -37,6 +38,8 @@ METRICS = {
     "sensitivity-n": "sensitivity-n:samples=8",
     "srg": "srg:steps=6",
 }
+# Those that suit few models, and not the kit's.
+SUITED: dict[str, dict[str, nn.Module]] = {"lrp": {"a network without residual connections": settled(Plain())}}
 MODELS: dict[str, tuple[str | None, dict[str, Any]]] = {
     "cifar-vit": (None, {}),
     "efficientnet-lite0": (None, {}),
@@ -56,7 +59,7 @@ def types_are_checked_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def of_every_explainer() -> Iterator[Check]:
     for name in xai.list_explainers():
-        yield from check_explainer(FEWER.get(name, name))
+        yield from check_explainer(FEWER.get(name, name), SUITED.get(name))
 
 
 def of_every_metric() -> Iterator[Check]:

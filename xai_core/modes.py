@@ -88,7 +88,7 @@ lock = Uninterrupted()
 _set_to_evaluation: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
 
 
-class ForTheProcess:
+class _ForTheProcess:
     """A setting that belongs to the whole process: the first thread in makes it, the last one out restores it."""
 
     def __init__(self, enter: Callable[[], contextlib.AbstractContextManager[Any]]) -> None:
@@ -110,8 +110,8 @@ class ForTheProcess:
                     self._context.run(self._entered.close)
 
 
-_force_eager = ForTheProcess(lambda: torch.compiler.set_stance("force_eager"))
-unfused_attention = ForTheProcess(lambda: sdpa_kernel(SDPBackend.MATH))  # fused kernels have no second derivative
+_force_eager = _ForTheProcess(lambda: torch.compiler.set_stance("force_eager"))
+unfused_attention = _ForTheProcess(lambda: sdpa_kernel(SDPBackend.MATH))  # fused kernels have no second derivative
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from torch import Tensor
 
 import xai_core as xai
 from xai_captum.channels import checked, over_channels
-from xai_captum.process import quietly, seeded
+from xai_captum.process import seeded
 from xai_core.errors import NotConnectedError, OptionError
 from xai_core.target import wide
 from xai_core.twin import Twin
@@ -78,7 +78,7 @@ class Attribution(xai.Explainer, Generic[M]):
 
     def explain(self, captured: xai.Captured) -> Float[Tensor, "B h w"]:
         """Attribute part by part, and reduce channels."""
-        with torch.inference_mode(False), quietly():
+        with torch.inference_mode(False):
             images = wide(captured.images).clone()  # no inference tensor
             of = torch.arange(len(images), device=images.device)
             model = self.model(captured)

@@ -22,4 +22,4 @@ class Deconvolution(ChangedReLU):
         """Go back from the score to the image."""
         from captum import attr
 
-        return attr.Deconvolution(model).attribute(part.images, additional_forward_args=(part.of,))
+        return self.changed(attr.Deconvolution(model), part)

@@ -6,6 +6,7 @@ from torch import Tensor
 import xai_core as xai
 from xai_captum.attribution import Differentiated, Part
 from xai_captum.modules import named, ran
+from xai_captum.process import unwarned
 from xai_core.errors import OptionError, UnsuitableError
 from xai_core.twin import Twin
 
@@ -66,6 +67,6 @@ class DeepLift(Differentiated):
         """Compare images with their baselines."""
         from captum import attr
 
-        return attr.DeepLift(model, eps=self.eps).attribute(
-            part.images, part.baselines, additional_forward_args=(part.of,)
-        )
+        method = attr.DeepLift(model, eps=self.eps)
+        attribute = unwarned(attr.DeepLift.attribute)
+        return attribute(method, part.images, part.baselines, additional_forward_args=(part.of,))

@@ -22,4 +22,4 @@ class GuidedBackprop(ChangedReLU):
         """Go back from the score to the image."""
         from captum import attr
 
-        return attr.GuidedBackprop(model).attribute(part.images, additional_forward_args=(part.of,))
+        return self.changed(attr.GuidedBackprop(model), part)

@@ -59,9 +59,12 @@ class GuidedGradCAM(ChangedReLU):
         return 3
 
     def attribute(self, model: Twin, part: Part, adapter: xai.ModelAdapter) -> Float[Tensor, "N C H W"]:
-        """Multiply the two."""
+        """Multiply the two, as captum's `GuidedGradCam` does."""
         from captum import attr
 
-        return attr.GuidedGradCam(model, model.layer(self.chosen(adapter))).attribute(
-            part.images, additional_forward_args=(part.of,), interpolate_mode=self.interpolate_mode
+        cam = attr.LayerGradCam(model, model.layer(self.chosen(adapter))).attribute(
+            part.images, additional_forward_args=(part.of,), relu_attributions=True
         )
+        size = (part.images.shape[-2], part.images.shape[-1])
+        resized = attr.LayerAttribution.interpolate(cam, size, interpolate_mode=self.interpolate_mode)
+        return self.changed(attr.GuidedBackprop(model), part) * resized

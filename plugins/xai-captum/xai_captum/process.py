@@ -1,28 +1,13 @@
-"""What captum does to the whole process, undone: its warnings, and draws from generators that all code shares."""
+"""What captum does to the whole process, kept from it: its warnings, and draws from generators that all code shares."""
 
 import contextlib
 import threading
-import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import FunctionType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
-
-from xai_core.modes import ForTheProcess
-
-WARNINGS = ("Setting backward hooks on ReLU", "Setting forward, backward hooks and attributes on non-linear")
-
-
-@contextlib.contextmanager
-def _filtered() -> Iterator[None]:
-    with warnings.catch_warnings():
-        for message in WARNINGS:
-            warnings.filterwarnings("ignore", rf"\s*{message}")
-        yield
-
-
-quietly = ForTheProcess(_filtered)
-"""Without captum's warnings that it places hooks, which are on modules of our own."""
 
 _drawing = threading.RLock()
 
@@ -43,3 +28,13 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
             for generator, state in zip(generators, before, strict=True):
                 generator.set_state(state)
             np.random.set_state(of_numpy)
+
+
+def unwarned(attribute: Any) -> Callable[..., Any]:
+    """Copy a method of captum's that warns at every call that it places hooks, which are on modules of our own.
+
+    The copy has a `warnings` that says nothing. The filters are the process's, and no thread's to change.
+    """
+    method = attribute.__wrapped__
+    silent = {**method.__globals__, "warnings": SimpleNamespace(warn=lambda *_, **__: None)}
+    return FunctionType(method.__code__, silent, method.__name__, method.__defaults__, method.__closure__)

@@ -1,10 +1,14 @@
 """What methods that change the gradient of ReLU share."""
 
-from torch import nn
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor, nn
 
 import xai_core as xai
-from xai_captum.attribution import Differentiated
+from xai_captum.attribution import Differentiated, Part
 from xai_captum.modules import ran
+from xai_captum.process import unwarned
 from xai_core.errors import UnsuitableError
 
 
@@ -28,6 +32,13 @@ class ChangedReLU(Differentiated):
                 "would be the plain gradient; use saliency or smooth-grad"
             )
         return xai.Capture()
+
+    def changed(self, method: Any, part: Part) -> Float[Tensor, "N C H W"]:
+        """Go back from the score to the image, as captum's method does."""
+        from captum.attr._core.guided_backprop_deconvnet import ModifiedReluGradientAttribution
+
+        attribute = unwarned(ModifiedReluGradientAttribution.attribute)
+        return attribute(method, part.images, additional_forward_args=(part.of,))
 
     def forwards(self, adapter: xai.ModelAdapter) -> int:
         """One, and the pass."""
