@@ -144,7 +144,7 @@ class _State:
     def _read(self) -> tuple[list[Any], ...]:
         own = [vars(module) for module in self.modules.values()]
         return (
-            [one["training"] for one in own],
+            [module.training for module in self.modules.values()],  # a compiled part has no flag of its own
             [one.get("forward") for one in own],
             [tensor._version for tensor in self._tensors],
             [tensor.data_ptr() for tensor in self._tensors],
