@@ -14,7 +14,7 @@ from vit_pytorch import ViT
 
 import xai_core as xai
 from conftest import SmallCNN, captured_by, fused_vit, settled
-from xai_core.errors import LayerError
+from xai_core.errors import LayerError, PluginWarning
 from xai_core.features import token_grid
 
 SMALL_VIT = {
@@ -222,6 +222,22 @@ def test_a_plugins_adapter_comes_first(images: Tensor, monkeypatch: pytest.Monke
     monkeypatch.setitem(registry().entries["adapters"], "earlier", entry)
     assert xai.Engine(settled(SmallCNN())).adapter(images).default_layer == "stem"
     assert xai.Engine(settled(fused_vit())).adapter(images).default_layer == "blocks.2.norm1"
+
+
+def test_a_plugins_adapter_that_fails_is_passed_over(images: Tensor) -> None:
+    class Failing(xai.ModelAdapter):
+        @classmethod
+        def suits(cls, model: nn.Module, probe: xai.Probe) -> bool:
+            raise RuntimeError("no idea")
+
+    class Plugin:
+        @xai.hookimpl
+        def xai_adapters(self) -> list[type[xai.ModelAdapter]]:
+            return [Failing]
+
+    engine = xai.Engine(settled(SmallCNN()), plugins=[Plugin()])
+    with pytest.warns(PluginWarning, match="Failing of given to the engine failed.*RuntimeError: no idea"):
+        assert engine.adapter(images).default_layer == "last"
 
 
 def test_what_is_learnt_of_one_size_is_not_used_for_another() -> None:

@@ -533,6 +533,12 @@ def test_the_manifest_says_what_the_numbers_depend_on(tmp_path: Path) -> None:
     assert len(found.manifest.hash) == 64
 
 
+def test_a_manifest_of_before_there_was_a_time_limit_is_read(tmp_path: Path) -> None:
+    written = run(tmp_path / "run").manifest
+    said = {name: value for name, value in json.loads(written.json()).items() if name != "time_limit"}
+    assert Manifest.of_json(json.dumps(said)) == written
+
+
 @pytest.mark.parametrize(
     ("given", "error", "said"),
     [

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 import xai_core as xai
 from conftest import FEWER, SmallCNN, fused_vit, settled, suitable
 from xai_core.cli import app
-from xai_core.errors import XAIError
+from xai_core.errors import PluginWarning, XAIError
 from xai_core.explainer import MADE_OF
 from xai_core.images import open_image
 from xai_core.installed import Plugin
@@ -404,6 +404,28 @@ def test_list_names_the_models_of_a_source() -> None:
     assert Run("list", "models", "--source", "efficientnet-lite0").out.split() == ["efficientnet-lite0"]
     refused(Run("list", "models", "--source", "tinny"), "did you mean 'tiny'")
     assert Run("list", "metrics", "--source", "tiny").code == 2
+
+
+def test_list_shows_a_source_that_cannot_say_its_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failing(xai.ModelSource):
+        """Fails."""
+
+        name = "failing"
+
+        def names(self) -> Sequence[str]:
+            raise RuntimeError("no idea")
+
+        def load(self, name: str | None, **options: Any) -> xai.LoadedModel:
+            raise NotImplementedError
+
+    entry = Entry("failing", Failing, Plugin("a", "b", "their-models", "0.3"))
+    monkeypatch.setitem(registry().entries["models"], "failing", entry)
+    run = Run("list", "models")
+    assert run.code == 0
+    assert "RuntimeError: no idea" in " ".join(run.out.split())
+    assert "efficientnet-lite0" in run.out
+    with pytest.warns(PluginWarning, match="model source failing of their-models 0.3 failed"):
+        assert "efficientnet-lite0" in xai.list_models()
 
 
 @pytest.mark.parametrize("kind", [(), ("metrics",), ("plugins",)])

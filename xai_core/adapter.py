@@ -1,7 +1,6 @@
 """Adapters: what the engine must know of a model, found out by looking at one forward."""
 
 import difflib
-from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import torch
@@ -257,10 +256,7 @@ class TokenAdapter(ModelAdapter):
         return slice(0, 1) if last.prefix and readout.reads[0] else slice(last.prefix, last.tokens)
 
 
-def adapt(model: nn.Module, probe: Probe, plugins: Iterable[type[ModelAdapter]] = ()) -> ModelAdapter:
-    """Choose the first adapter that suits the model: plugins' first, then tokens, feature maps, anything."""
-    candidates: list[type[ModelAdapter]] = [*plugins, TokenAdapter, ConvolutionalAdapter]
-    for adapter in candidates:
-        if adapter.suits(model, probe):
-            return adapter(model, probe)
-    return ModelAdapter(model, probe)
+def adapt(model: nn.Module, probe: Probe) -> ModelAdapter:
+    """Choose the first built-in adapter that suits the model: tokens, feature maps, anything."""
+    candidates: list[type[ModelAdapter]] = [TokenAdapter, ConvolutionalAdapter, ModelAdapter]
+    return next(adapter(model, probe) for adapter in candidates if adapter.suits(model, probe))

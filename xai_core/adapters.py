@@ -1,11 +1,14 @@
 """Adapters found: one for images of each size, by one probe of the model."""
 
+import warnings
+
 from torch import Tensor, nn
 
 from xai_core.adapter import ModelAdapter, adapt
 from xai_core.checks import Checks, check_images
+from xai_core.errors import PluginWarning
 from xai_core.modes import Forward
-from xai_core.probe import probe
+from xai_core.probe import Probe, probe
 from xai_core.registry import current
 from xai_core.traces import Watch
 
@@ -26,6 +29,17 @@ class Adapters:
             checks.read()  # what a broken image shows of the model would be remembered
             with self._watch.learning():
                 seen = probe(self._model, self._forward, images)
-            plugins = current().entries["adapters"].values()
-            self._found[size] = adapt(self._model, seen, [entry.made_by for entry in plugins])
+            self._found[size] = self._of_plugins(seen) or adapt(self._model, seen)
         return self._found[size]
+
+    def _of_plugins(self, seen: Probe) -> ModelAdapter | None:
+        """The first adapter of a plugin that suits the model; one that fails is passed over."""
+        for entry in current().entries["adapters"].values():
+            made_by: type[ModelAdapter] = entry.made_by
+            try:
+                if made_by.suits(self._model, seen):
+                    return made_by(self._model, seen)
+            except Exception as error:
+                said = f"adapter {entry.name} of {entry.plugin.release} failed, and was passed over"
+                warnings.warn(PluginWarning(f"{said}: {type(error).__name__}: {error}"), stacklevel=2)
+        return None

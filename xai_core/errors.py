@@ -129,5 +129,9 @@ class TimeLimitError(XAIError, TimeoutError):
     """A plugin's explainer or metric took longer than it may."""
 
 
+class PluginWarning(UserWarning):
+    """A plugin failed where the work can go on without it."""
+
+
 class DegenerateMapWarning(UserWarning):
     """A map is constant: the method found no evidence, and its values are all zero."""

@@ -10,7 +10,7 @@ def live_bytes() -> int:
     """The bytes of all tensors that Python holds on the CPU, each storage counted once, and all allocated on GPUs.
 
     On the CPU, what only a graph of gradients holds is not seen. It looks at every object that Python knows, about
-    0.1 s for a million. What is held in circles counts until `gc.collect()`.
+    half a second for a million. What is held in circles counts until `gc.collect()`.
     """
     storages: dict[int, int] = {}
     for one in gc.get_objects():

@@ -2,16 +2,17 @@
 
 import functools
 import inspect
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from xai_core.errors import OptionError, PluginError
+from xai_core.errors import OptionError, PluginError, PluginWarning
 from xai_core.explainer import MADE_OF, Described, Explainer
 from xai_core.installed import VARIABLE, chosen_by_environment, installed, of_distributions, of_environment
 from xai_core.metric import Metric
-from xai_core.plugins import Loader, Registry
+from xai_core.plugins import Entry, Loader, Registry
 from xai_core.source import Dataset, DatasetSource, LoadedModel, ModelSource
 from xai_core.spec import Spec, parse
 
@@ -151,9 +152,21 @@ def list_metrics() -> list[str]:
 
 
 def list_models() -> list[str]:
-    """The specs of all models that the installed sources give."""
-    sources: dict[str, ModelSource] = {n: entry.made_by() for n, entry in current().entries["models"].items()}
-    return sorted(f"{n}:{model}" if model else n for n, source in sources.items() for model in source.names() or [""])
+    """The specs of all models that the installed sources give; a source that fails to say is passed over."""
+    specs = []
+    for entry in current().entries["models"].values():
+        try:
+            specs += specs_of(entry)
+        except Exception as error:
+            said = f"model source {entry.name} of {entry.plugin.release} failed, and was passed over"
+            warnings.warn(PluginWarning(f"{said}: {type(error).__name__}: {error}"), stacklevel=2)
+    return sorted(specs)
+
+
+def specs_of(entry: Entry) -> list[str]:
+    """The specs of the models that a source gives."""
+    source: ModelSource = entry.made_by()
+    return [f"{entry.name}:{model}" for model in source.names()] or [entry.name]
 
 
 def list_datasets() -> list[str]:

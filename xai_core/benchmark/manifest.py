@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from xai_core.benchmark.settings import TIME_LIMIT
 from xai_core.pairs import Pairs
 from xai_core.registry import registry
 from xai_core.source import Dataset, Sample
@@ -73,7 +74,7 @@ class Manifest:
     device: str
     versions: Mapping[str, str]
     code: Mapping[str, str]
-    time_limit: float
+    time_limit: float = TIME_LIMIT
 
     def json(self) -> str:
         """Write it, the same for the same content."""

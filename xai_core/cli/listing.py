@@ -11,8 +11,7 @@ from rich.text import Text
 from xai_core.cli.console import console, say, table
 from xai_core.installed import VARIABLE, Plugin, chosen_by_environment
 from xai_core.plugins import Entry
-from xai_core.registry import registry
-from xai_core.source import ModelSource
+from xai_core.registry import registry, specs_of
 
 
 class Kind(StrEnum):
@@ -35,7 +34,7 @@ def listing(
     if source is not None:
         if kind not in (None, Kind.models):
             raise typer.BadParameter("goes with `xai list models` only", param_hint="--source")
-        for spec in _specs(registry().find("models", source)):
+        for spec in specs_of(registry().find("models", source)):
             say(spec)
         return
     tables = [_table(wanted) for wanted in (Kind if kind is None else [kind])]
@@ -67,7 +66,12 @@ def _models(entries: Iterable[Entry]) -> Table:
     caption = "`xai list models --source NAME` lists the models of a source."
     made = table("Source", "Models", "From", "Summary", right={"Models"}, title="Models", caption=caption)
     for entry in sorted(entries, key=lambda entry: entry.name):
-        specs = _specs(entry)
+        try:
+            specs = specs_of(entry)
+        except Exception as error:
+            reason = Text(f"{type(error).__name__}: {error}", "red")
+            made.add_row(Text(entry.name), "", Text(entry.plugin.release), reason)
+            continue
         example = "" if specs == [entry.name] else f"\nsuch as {min(specs, key=len)}"
         made.add_row(Text(entry.name), f"{len(specs)}", Text(entry.plugin.release), Text(f"{entry.summary}{example}"))
     return made
@@ -88,8 +92,3 @@ def _absent(title: str, reasons: Iterable[tuple[Plugin, str]]) -> Table:
     for plugin, reason in reasons:
         made.add_row(*map(Text, (plugin.entry_point, plugin.release)), Text(reason, "red"))
     return made
-
-
-def _specs(entry: Entry) -> list[str]:
-    source: ModelSource = entry.made_by()
-    return [f"{entry.name}:{model}" for model in source.names()] or [entry.name]
