@@ -103,10 +103,12 @@ def test_pictures_are_there_and_small() -> None:
 
 @pytest.mark.parametrize("page", [*PAGES, "../README.md"])
 def test_commands_name_what_is_installed(page: str) -> None:
+    made_there = re.findall(r'^    name = "(.*)"$', text(page), re.MULTILINE)
     for words in commands(page):
         options = dict(itertools.pairwise(words))
         for spec in split(options.get("--method", "")):
-            xai.create_explainer(spec)
+            if parse(spec).head not in made_there:
+                xai.create_explainer(spec)
         if "--model" in options:
             assert parse(options["--model"]).head in registry().entries["models"]
 

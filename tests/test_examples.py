@@ -1,5 +1,6 @@
 """The Python examples of the documentation run, on small stand-ins for what is the reader's own."""
 
+import functools
 import itertools
 import re
 from collections.abc import Callable
@@ -15,7 +16,9 @@ from conftest import settled
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
-EXAMPLE = re.compile(r"^(?:<!-- not run: (?P<reason>.*) -->\n)?```python\n(?P<code>.*?)^```", re.DOTALL | re.MULTILINE)
+EXAMPLE = re.compile(
+    r"^(?:<!-- not run: (?P<reason>[^\n]*) -->\n)?```python\n(?P<code>.*?)^```", re.DOTALL | re.MULTILINE
+)
 
 
 class Network(nn.Module):
@@ -73,8 +76,8 @@ OWN: dict[str, Callable[[], Any]] = {
 """What pages speak of as the reader's own, besides `images`."""
 SIZES = {"docs/metrics/faithfulness-correlation.md": 112, "docs/metrics/sensitivity-n.md": 80}
 """Pages whose images have more than 32 rows and columns."""
-
-
+ELSEWHERE = {"docs/plugins/tutorial.md": "test_tutorial.py"}
+"""Pages whose examples need more than names, and the tests that run them."""
 SLOW = {"README.md": pytest.mark.slow}
 
 
@@ -82,25 +85,28 @@ def to_run(page: str) -> list[re.Match[str]]:
     return [example for example in EXAMPLE.finditer((ROOT / page).read_text()) if not example["reason"]]
 
 
+RUN = [page for page in PAGES if to_run(page) and page not in ELSEWHERE]
+
+
+@functools.cache
+def load_random(spec: str, load: Callable[..., xai.LoadedModel] = xai.load_model) -> xai.LoadedModel:
+    instead: dict[str, dict[str, Any]] = {
+        "timm": {"pretrained": False, "img_size": 32},
+        "torchvision": {"weights": None},
+    }
+    return load(spec, **instead.get(spec.partition(":")[0], {}))
+
+
 @pytest.fixture
 def reader(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What names an example is run with, in a folder of its own; no weights are downloaded, and ViTs are small."""
     monkeypatch.chdir(tmp_path)
-    load = xai.load_model
-
-    def load_random(spec: str, **options: Any) -> xai.LoadedModel:
-        instead: dict[str, dict[str, Any]] = {
-            "timm": {"pretrained": False, "img_size": 32},
-            "torchvision": {"weights": None},
-        }
-        return load(spec, **{**instead.get(spec.partition(":")[0], {}), **options})
-
     monkeypatch.setattr(xai, "load_model", load_random)
     size = SIZES.get(page, 32)
     return {"images": torch.randn(3, 3, size, size), **{name: make() for name, make in OWN.items()}}
 
 
-@pytest.mark.parametrize("page", [pytest.param(page, marks=SLOW.get(page, ())) for page in PAGES if to_run(page)])
+@pytest.mark.parametrize("page", [pytest.param(page, marks=SLOW.get(page, ())) for page in RUN])
 @pytest.mark.filterwarnings("ignore::xai_core.errors.DegenerateMapWarning")
 def test_the_examples_of_a_page_run_one_after_the_other(page: str, reader: dict[str, Any]) -> None:
     for example in to_run(page):
@@ -116,3 +122,12 @@ def test_an_example_that_is_not_run_has_its_reason(page: str) -> None:
         assert text[mark.end() :].startswith("\n```python\n"), f"{page}: {mark[0]} stands right before an example"
     for example in EXAMPLE.finditer(text):
         compile(example["code"], page, "exec")
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in ELSEWHERE])
+def test_no_python_is_overlooked(page: str) -> None:
+    text = (ROOT / page).read_text()
+    fences = re.findall(r"^[ >]*(?:```|~~~) *\{?\.?py.*$", text, re.MULTILINE | re.IGNORECASE)
+    assert len(fences) == len(EXAMPLE.findall(text)), (
+        f"{page}: write ```python, at the beginning of a line, not {fences}"
+    )
