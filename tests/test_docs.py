@@ -20,7 +20,7 @@ from xai_zoo import cli as zoo_cli
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 METHODS = DOCS / "methods"
-PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
+PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md") if "example-plugin" not in path.parts)
 METRICS = DOCS / "metrics"
 METRIC_PAGES = sorted(path.stem for path in METRICS.glob("*.md") if path.stem != "index")
 METHOD_PAGES = sorted(path.stem for path in METHODS.glob("*.md") if path.stem != "index")
