@@ -99,7 +99,7 @@ def new(
         files.write(path, text.encode())
     where = shlex.quote(str(folder))
     installer = "python -m pip" if importlib.util.find_spec("pip") else "uv pip"
-    say(f"{counted(len(made), 'file')} in {folder}: {PURPOSES[kind].lower()} that works as it is. Next:")
+    say(f"{counted(len(made), 'file')} in {folder}, with an example that works as it is. Next:")
     say(f"  {installer} install --editable {where} pytest\n  python -m pytest {where}\n  xai plugin check {name}")
 
 
