@@ -42,7 +42,7 @@ class FrozenResNetSource(xai.ModelSource):
     """
 
     name = "frozen-resnet"
-    tried_with = "frozen-resnet:weights=none"
+    tried_with = "frozen-resnet:trunk=none"
 
     def load(  # type: ignore[override] # the registry refuses other options
         self,
