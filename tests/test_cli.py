@@ -193,7 +193,7 @@ def test_demo_shows_several_models_each_in_a_folder(photos: Path, monkeypatch: p
 
 
 def test_demo_leaves_out_what_takes_too_long(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("xai_core.cli.demonstration.MOST_FORWARDS", 100)
+    monkeypatch.setattr("xai_core.cli.demonstration.MOST_PIXELS", 100 * 32 * 32)
     run = demo(photos, "--limit", 1)
     assert "ss-cam: left out: takes 121 forwards a photo" in run.err
     assert not Path("xai-demo/cat.ss-cam.png").exists()

@@ -22,8 +22,8 @@ from xai_core.source import Sample
 
 STEPS = 10
 """Of each curve: enough for a look, where the RISE protocol has 224."""
-MOST_FORWARDS = 1000
-"""Of a method, for one image: what takes more is left for `xai explain`."""
+MOST_PIXELS = 500_000
+"""Of a method, through the model for one image: ten forwards of 224x224. What takes more is left for `xai explain`."""
 
 
 class Demonstration:
@@ -100,7 +100,7 @@ class Demonstration:
         explainer.needs(adapter)
         forwards = explainer.forwards(adapter)
         if MADE_OF.isdisjoint(inspect.signature(type(explainer)).parameters):
-            if forwards <= MOST_FORWARDS:
+            if forwards * images[0, 0].numel() <= MOST_PIXELS:
                 return explainer
             raise UnsuitableError(f"takes {forwards} forwards a photo; try `xai explain --method {method}`")
         raise UnsuitableError(f"made of other methods; try `xai explain --method '{explainer.spec}'`")
