@@ -8,11 +8,14 @@ import jaxtyping
 import pytest
 from PIL import Image
 from test_annotated_data import coco, instance, voc
+from test_stored_data import hf, imagenet
+from test_zoo import cifar10
 from torch import nn
 
 import xai_core as xai
 from conftest import FEWER, Plain, settled
 from xai_core.registry import registry
+from xai_core.spec import parse
 from xai_core.testing import (
     Check,
     check_dataset,
@@ -22,7 +25,7 @@ from xai_core.testing import (
     parametrize_with_checks,
 )
 
-__all__ = ["coco", "voc"]
+__all__ = ["cifar10", "coco", "hf", "imagenet", "voc"]
 
 # Few steps, samples or parts, which the promises do not depend on.
 METRICS = {
@@ -42,13 +45,16 @@ METRICS = {
 SUITED: dict[str, dict[str, nn.Module]] = {"lrp": {"a network without residual connections": settled(Plain())}}
 MODELS: dict[str, tuple[str | None, dict[str, Any]]] = {
     "cifar-vit": (None, {}),
+    "dino": ("vits8", {}),
     "efficientnet-lite0": (None, {}),
+    "frozen-resnet": (None, {"depth": 18, "trunk": None}),
     "resnet-bam": (None, {"depth": 18}),
     "resnet-cbam": (None, {"depth": 18}),
     "shapes-cbam": (None, {}),
     "shapes-vit": (None, {}),
     "timm": ("mobilevitv2_050", {"pretrained": False}),
     "torchvision": ("squeezenet1_1", {"weights": None}),
+    "unet": (None, {}),
 }
 
 
@@ -68,6 +74,7 @@ def of_every_metric() -> Iterator[Check]:
 
 
 def of_model_sources() -> Iterator[Check]:
+    assert {*MODELS} == {*registry().entries["models"]}
     for name, (model, options) in MODELS.items():
         yield from check_model_source(registry().find("models", name).made_by, model, **options)
 
@@ -87,26 +94,30 @@ def test_model_sources(check: Check) -> None:
     check()
 
 
-@pytest.fixture
-def where(tmp_path: Path, voc: Path, coco: Callable[..., str]) -> dict[str, Callable[[], str | None]]:
-    """What each source of data is asked to open."""
+def folder(path: Path) -> str:
+    """Two images in one folder per class, and the spec of it."""
     for place, name in enumerate(("cat", "dog")):
-        (tmp_path / "folder" / name).mkdir(parents=True)
-        Image.new("RGB", (30 + place, 20), (200, 10, 90 * place)).save(tmp_path / "folder" / name / f"{name}.png")
-    return {
-        "coco": lambda: coco(instance(139, 1, [[2, 3, 9, 3, 9, 7, 2, 7]], [2, 3, 7, 4])).partition(":")[2],
-        "folder": lambda: f"{tmp_path / 'folder'}",
-        "photos": lambda: None,
-        "shapes": lambda: None,
-        "shapes-shortcut": lambda: None,
-        "voc": lambda: f"{voc}",
-    }
+        (path / name).mkdir(parents=True)
+        Image.new("RGB", (30 + place, 20), (200, 10, 90 * place)).save(path / name / f"{name}.png")
+    return f"folder:{path}"
 
 
-@pytest.mark.parametrize("name", ["coco", "folder", "photos", "shapes", "shapes-shortcut", "voc"])
-def test_datasets(name: str, where: dict[str, Callable[[], str | None]]) -> None:
-    opened = where[name]()
-    data = xai.load_dataset(name if opened is None else f"{name}:{opened}")
-    for check in (*check_dataset(registry().find("datasets", name).made_by), *check_dataset(data)):
-        if check.name == "has_a_name" or check.subject != name:
-            check()
+DATA: dict[str, Callable[[Callable[[str], Any]], str]] = {
+    "cifar10": lambda fixture: f"cifar10:{fixture('cifar10')}",
+    "coco": lambda fixture: fixture("coco")(instance(139, 1, [[2, 3, 9, 3, 9, 7, 2, 7]], [2, 3, 7, 4])),
+    "folder": lambda fixture: folder(fixture("tmp_path")),
+    "hf": lambda fixture: f"hf:{fixture('hf')}/two,split=test",
+    "imagenet": lambda fixture: f"imagenet:{fixture('imagenet')}",
+    "photos": lambda fixture: "photos",
+    "shapes": lambda fixture: "shapes",
+    "shapes-shortcut": lambda fixture: "shapes-shortcut",
+    "voc": lambda fixture: f"voc:{fixture('voc')}",
+}
+
+
+@pytest.mark.parametrize("name", xai.list_datasets())
+def test_datasets(name: str, request: pytest.FixtureRequest) -> None:
+    spec = DATA[name](request.getfixturevalue)
+    parsed = parse(spec)
+    for check in check_dataset(registry().find("datasets", parsed.head).made_by, parsed.name, **parsed.options):
+        check()

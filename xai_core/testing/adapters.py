@@ -17,7 +17,7 @@ from xai_core.outputs import first_tensor
 from xai_core.probe import Probe, probe
 from xai_core.testing.check import Check, checks_of, require
 from xai_core.testing.described import declared, require_docstring
-from xai_core.testing.metrics import GradientTimesImage
+from xai_core.testing.metric_case import GradientTimesImage
 from xai_core.testing.networks import more_networks, networks, pictures
 from xai_core.testing.trace import difference, trace
 

@@ -1,35 +1,36 @@
 """The promises of explainers."""
 
 import contextlib
-import copy
-import math
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from xai_core.adapter import ModelAdapter
-from xai_core.captured import Captured
 from xai_core.engine import Engine
 from xai_core.errors import DegenerateMapWarning, NotCapturedError, UnsuitableError
 from xai_core.explainer import Explainer
 from xai_core.plan import Capture
 from xai_core.registry import create_explainer
-from xai_core.saliency import Relevance, Saliency
 from xai_core.testing.check import Check, checks_of, require
 from xai_core.testing.described import require_docstring, require_name, require_spec
-from xai_core.testing.host_reads import host_reads
-from xai_core.testing.networks import WIDE, convolutional_network, more_networks, networks, pictures
+from xai_core.testing.explainer_case import (
+    ROUNDING,
+    DeliberateError,
+    ExplainerCase,
+    Failing,
+    Keeping,
+    Watched,
+    apart,
+    require_same,
+)
+from xai_core.testing.networks import WIDE, convolutional_network, pictures
 from xai_core.testing.trace import difference, live_bytes_of, random_state, stir, trace
 
-ROUNDING = 1e-5
-"""How far values in [0,1] may be apart that are the same but for rounding; compared where models are in float64."""
 ALIKE = 0.9
 """The least correlation of a map in half precision with that in single precision."""
 
@@ -62,49 +63,6 @@ def _made(explainer: str | Explainer | type[Explainer]) -> Explainer:
     return explainer() if isinstance(explainer, type) else explainer
 
 
-@dataclass
-class ExplainerCase:
-    """An explainer, and the models that it is tried on."""
-
-    explainer: Explainer
-    given: dict[str, nn.Module] | None = None
-    _kept: dict[Any, Any] = field(default_factory=dict)
-
-    @cached_property
-    def models(self) -> dict[str, nn.Module]:
-        """Those of the models that the explainer suits."""
-        if self.given is not None:
-            return self._suited(self.given)
-        return self._suited(networks()) or self._suited(more_networks())
-
-    def each(self) -> Iterator[tuple[str, nn.Module]]:
-        """A copy of each model that it suits, with what it is called."""
-        require_models(self)
-        for called, model in self.models.items():
-            yield called, copy.deepcopy(model)
-
-    def _suited(self, models: dict[str, nn.Module]) -> dict[str, nn.Module]:
-        suited = {}
-        for called, model in models.items():
-            with contextlib.suppress(UnsuitableError):
-                self.explainer.needs(Engine(model).adapter(pictures()))
-                suited[called] = model
-        return suited
-
-    def explain(self, model: nn.Module, images: Tensor, target: Any = 1, **options: Any) -> Saliency:
-        """Its maps, whatever they are: flat ones are not warned of here."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DegenerateMapWarning)
-            [saliency] = Engine(model, **options).explain(images, [self.explainer], target).values()
-        return saliency
-
-    def expected(self, called: str) -> Saliency:
-        """What it gives for a model in float64, made once."""
-        if called not in self._kept:
-            self._kept[called] = self.explain(copy.deepcopy(self.models[called]).double(), pictures().double())
-        return self._kept[called]
-
-
 def has_a_name(case: ExplainerCase) -> None:
     """The name is lower case with hyphens, and the docstring's first line says what it is."""
     require_name(case.explainer)
@@ -118,21 +76,12 @@ def its_spec_makes_it_again(case: ExplainerCase) -> None:
 
 def suits_a_model(case: ExplainerCase) -> None:
     """Needs gives a Capture for some model, and raises UnsuitableError for those that the method is not defined for."""
-    require_models(case)
+    case.require_models()
     for called, model in case.models.items():
         given = case.explainer.needs(Engine(model).adapter(pictures()))
         require(
             isinstance(given, Capture), f"`needs` must return xai_core.Capture(...); for {called} it gave {given!r}"
         )
-
-
-def require_models(case: ExplainerCase) -> None:
-    """Require a model to try it on."""
-    require(
-        bool(case.models),
-        "`needs` raises UnsuitableError for every model that it was tried on; give one that it suits, as "
-        "`models={name: model}` or `xai plugin check --model SPEC`",
-    )
 
 
 def gives_a_map_for_each_image(case: ExplainerCase) -> None:
@@ -171,7 +120,7 @@ def the_target_decides(case: ExplainerCase) -> None:
     differs = 0.0
     for called, model in case.each():
         other = case.explain(model.double(), pictures().double(), target=3)
-        differs = max(differs, _apart(other.values, case.expected(called).values))
+        differs = max(differs, apart(other.values, case.expected(called).values))
     if case.explainer.targeted:
         require(
             differs > ROUNDING,
@@ -193,7 +142,7 @@ def the_same_call_gives_the_same_map(case: ExplainerCase) -> None:
         moved = [name for name, state in random_state().items() if state != before[name]]
         require(
             torch.equal(first.raw, second.raw),
-            f"for {called}, two calls differ by {_apart(first.values, second.values):.1g}; draw from a torch.Generator "
+            f"for {called}, two calls differ by {apart(first.values, second.values):.1g}; draw from a torch.Generator "
             "with a seed that is an option",
         )
         require(
@@ -213,8 +162,8 @@ def leaves_the_model_alone(case: ExplainerCase) -> None:
         left = difference(before, trace(model))
         require(not left, f"for {called}, it changed {left}")
         for call in (1, 2, 3):
-            handle = list(model.modules())[-1].register_forward_hook(_Failing(call))
-            with contextlib.suppress(_DeliberateError):
+            handle = list(model.modules())[-1].register_forward_hook(Failing(call))
+            with contextlib.suppress(DeliberateError):
                 case.explain(model, pictures())
             handle.remove()
             left = difference(before, trace(model))
@@ -354,80 +303,3 @@ PROMISES: tuple[Callable[[ExplainerCase], None], ...] = (
     threads_do_not_meet,
     says_what_it_costs,
 )
-
-
-class Wrapped(Explainer):
-    """An explainer round another, which looks on."""
-
-    def __init__(self, explainer: Explainer) -> None:
-        self.inner = explainer
-        self.name = explainer.name  # type: ignore[misc]
-        self.targeted = explainer.targeted  # type: ignore[misc]
-
-    @property
-    def spec(self) -> str:
-        return self.inner.spec
-
-    def needs(self, adapter: ModelAdapter) -> Capture:
-        return self.inner.needs(adapter)
-
-    def forwards(self, adapter: ModelAdapter) -> int:
-        return self.inner.forwards(adapter)
-
-    def explain(self, captured: Captured) -> Tensor | Relevance:
-        return self.inner.explain(captured)
-
-
-class Keeping(Wrapped):
-    """Keeps what is given."""
-
-    def __init__(self, explainer: Explainer) -> None:
-        super().__init__(explainer)
-        self.made: list[Any] = []
-
-    def explain(self, captured: Captured) -> Tensor | Relevance:
-        given = super().explain(captured)
-        self.made.append(given.map if isinstance(given, Relevance) else given)
-        return given
-
-
-class Watched(Wrapped):
-    """Notes what is read on the host."""
-
-    def __init__(self, explainer: Explainer) -> None:
-        super().__init__(explainer)
-        self.reads: list[str] = []
-
-    def explain(self, captured: Captured) -> Tensor | Relevance:
-        with host_reads() as reads:
-            given = super().explain(captured)
-        self.reads += reads
-        return given
-
-
-class _DeliberateError(Exception):
-    pass
-
-
-class _Failing:
-    """A hook that raises at its n-th call."""
-
-    def __init__(self, call: int) -> None:
-        self.left = call
-
-    def __call__(self, *_: Any) -> None:
-        self.left -= 1
-        if not self.left:
-            raise _DeliberateError
-
-
-def require_same(given: Tensor, expected: Tensor, what: str) -> None:
-    """Require values in [0,1] that are the same but for rounding."""
-    apart = _apart(given, expected)
-    require(apart <= ROUNDING, f"{what}: maps differ by {apart:.2g} of their range")
-
-
-def _apart(one: Tensor, other: Tensor) -> float:
-    if one.shape != other.shape:
-        return math.inf
-    return (one - other).abs().amax().item()

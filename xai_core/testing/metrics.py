@@ -1,27 +1,18 @@
 """The promises of metrics."""
 
 import copy
-import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from xai_core.adapter import ModelAdapter
-from xai_core.captured import Captured
 from xai_core.engine import Engine
-from xai_core.errors import DegenerateMapWarning, NoTruthError
-from xai_core.explainer import Explainer
-from xai_core.metric import Evaluation, Metric, Score
-from xai_core.plan import Capture
+from xai_core.errors import NoTruthError
+from xai_core.metric import Metric
 from xai_core.registry import create_metric
-from xai_core.saliency import Saliency
 from xai_core.testing.check import Check, checks_of, require
 from xai_core.testing.described import require_docstring, require_name, require_spec
-from xai_core.testing.host_reads import host_reads
+from xai_core.testing.metric_case import MetricCase, Watched, remade, truth
 from xai_core.testing.networks import SIZE, WIDE, convolutional_network, linear_network, pictures
 from xai_core.testing.trace import difference, live_bytes_of, random_state, stir, trace
 
@@ -49,58 +40,6 @@ def _made(metric: str | Metric | type[Metric]) -> Metric:
     if isinstance(metric, str):
         return create_metric(metric)
     return metric() if isinstance(metric, type) else metric
-
-
-class GradientTimesImage(Explainer):
-    """The gradient at the images times the images, by magnitude, summed over channels: maps to be scored."""
-
-    name = "gradient-times-image"
-
-    def needs(self, adapter: ModelAdapter) -> Capture:
-        return Capture(image_gradient=True)
-
-    def explain(self, captured: Captured) -> Float[Tensor, "B H W"]:
-        return (captured.image_gradient * captured.images).abs().sum(1)
-
-
-@dataclass
-class MetricCase:
-    """A metric, and what it scores."""
-
-    metric: Metric
-
-    def maps(self, model: nn.Module, images: Tensor, target: Any = 1) -> Saliency:
-        """Maps that can be made again, for one class."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DegenerateMapWarning)
-            [saliency] = Engine(model).explain(images, GradientTimesImage(), target).values()
-        return saliency
-
-    def score(
-        self, model: nn.Module, images: Tensor, saliency: Saliency, metric: Metric | None = None, **options: Any
-    ) -> Score:
-        """The scores of maps, against a truth in the middle where the metric asks for one."""
-        masks = truth(images) if self.metric.needs_truth else None
-        [[score]] = [
-            one.values()
-            for one in Engine(model, **options).evaluate(images, {"m": saliency}, metric or self.metric, masks).values()
-        ]
-        return score
-
-
-def truth(images: Tensor) -> Bool[Tensor, "B H W"]:
-    """Masks of another box for each image."""
-    masks = torch.zeros(len(images), *images.shape[-2:], dtype=torch.bool)
-    for place, mask in enumerate(masks):
-        mask[8 + place : 20, 6 : 22 + place] = True
-    return masks
-
-
-def remade(saliency: Saliency, raw: Tensor, places: slice = slice(None)) -> Saliency:
-    """The same maps with other relevance."""
-    size = (saliency.values.shape[-2], saliency.values.shape[-1])
-    assert not isinstance(saliency.target, tuple)
-    return Saliency.of(raw[places], len(raw[places]), size, saliency.target, "map", saliency.again)
 
 
 def has_a_name(case: MetricCase) -> None:
@@ -333,33 +272,6 @@ PROMISES: tuple[Callable[[MetricCase], None], ...] = (
     asks_for_the_truth_where_it_says_so,
     keeps_nothing,
 )
-
-
-class Watched(Metric):
-    """A metric round another, which notes what that reads on the host, and what it writes to."""
-
-    higher_is_better: ClassVar[bool]
-
-    def __init__(self, metric: Metric) -> None:
-        self.inner = metric
-        self.name = metric.name  # type: ignore[misc]
-        self.higher_is_better = metric.higher_is_better  # type: ignore[misc]
-        self.needs_truth = metric.needs_truth  # type: ignore[misc]
-        self.reads: list[str] = []
-        self.written: list[str] = []
-
-    @property
-    def spec(self) -> str:
-        return self.inner.spec
-
-    def evaluate(self, evaluation: Evaluation, saliency: Saliency) -> Score:
-        given = {"images": evaluation.images, "values": saliency.values, "raw relevance": saliency.raw}
-        before = {name: tensor.clone() for name, tensor in given.items()}
-        with host_reads() as reads:
-            score = self.inner.evaluate(evaluation, saliency)
-        self.reads += reads
-        self.written += [name for name, tensor in given.items() if not torch.equal(tensor, before[name])]
-        return score
 
 
 def require_same(given: Tensor, expected: Tensor, what: str) -> None:

@@ -16,7 +16,7 @@ from xai_core.outputs import scores_of
 from xai_core.source import LoadedModel, ModelSource
 from xai_core.testing.check import Check, checks_of, require
 from xai_core.testing.described import declared, require_docstring, require_name
-from xai_core.testing.metrics import GradientTimesImage
+from xai_core.testing.metric_case import GradientTimesImage
 
 
 def check_model_source(
