@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 import xai_core as xai
-from conftest import FEWER, SmallCNN, fused_vit, settled, suitable
+from conftest import SmallCNN, fused_vit, settled, suitable
 from xai_core.cli import app
+from xai_core.cli.demonstration import MOST_PIXELS
 from xai_core.errors import PluginWarning, XAIError
 from xai_core.explainer import MADE_OF
 from xai_core.images import open_image
@@ -28,6 +29,7 @@ from xai_core.installed import Plugin
 from xai_core.plugins import Entry
 from xai_core.registry import registry
 from xai_core.report.rows import Row
+from xai_core.spec import parse
 
 CLASSES = ("Tabby", "tiger cat", "crane", "Crane", "espresso")
 TEST = Plugin("test", "test_cli", "the-tests", "1.2")
@@ -97,12 +99,14 @@ def demo(photos: Path, *args: object, model: str = "tiny:cnn") -> Run:
 
 
 def demonstrated(model: nn.Module) -> list[str]:
-    """The methods that suit a model, are not made of others and do not take thousands of forwards."""
+    """The methods that suit a model, are not made of others and do not take too many forwards of 32x32 pixels."""
+    engine, images = xai.Engine(model.eval()), torch.randn(1, 3, 32, 32)
+    names = [parse(spec).head for spec in suitable(engine, images)]
     return [
         name
-        for name in suitable(xai.Engine(model.eval()), torch.randn(1, 3, 32, 32))
-        if name not in FEWER.values()
-        and not MADE_OF & set(inspect.signature(type(xai.create_explainer(name))).parameters)
+        for name, made in ((name, xai.create_explainer(name)) for name in names)
+        if not MADE_OF & set(inspect.signature(type(made)).parameters)
+        and made.forwards(engine.adapter(images)) * 32 * 32 <= MOST_PIXELS
     ]
 
 

@@ -207,10 +207,12 @@ def accept_maps(
         Where they do not.
     """
     batch, size = len(images), (images.shape[-2], images.shape[-1])
+    target = predicted() if any(isinstance(given, Tensor) for given in maps.values()) else None
     made = {}
     for key, given in maps.items():
         if isinstance(given, Tensor):
-            given = Saliency.of(given.to(images.device), batch, size, predicted(), key)
+            assert target is not None
+            given = Saliency.of(given.to(images.device), batch, size, target, key)
         if not isinstance(given, Saliency) or given.each[0].values.shape != (batch, *size):
             shown = list(given.values.shape) if isinstance(given, Saliency) else type(given).__name__
             raise MapShapeError(f"map {key!r} must cover the images, {[batch, *size]}; got {shown}")
