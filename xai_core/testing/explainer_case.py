@@ -17,6 +17,7 @@ from xai_core.engine import Engine
 from xai_core.errors import DegenerateMapWarning, UnsuitableError
 from xai_core.explainer import Explainer
 from xai_core.plan import Capture
+from xai_core.registry import create_explainer
 from xai_core.saliency import Relevance, Saliency
 from xai_core.testing.check import require
 from xai_core.testing.host_reads import host_reads
@@ -153,3 +154,10 @@ def apart(one: Tensor, other: Tensor) -> float:
     if one.shape != other.shape:
         return math.inf
     return (one - other).abs().amax().item()
+
+
+def made_of(explainer: str | Explainer | type[Explainer]) -> Explainer:
+    """The explainer that is named, given, or made by a class without options."""
+    if isinstance(explainer, str):
+        return create_explainer(explainer)
+    return explainer() if isinstance(explainer, type) else explainer

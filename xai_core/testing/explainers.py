@@ -15,7 +15,6 @@ from xai_core.engine import Engine
 from xai_core.errors import DegenerateMapWarning, NotCapturedError, UnsuitableError
 from xai_core.explainer import Explainer
 from xai_core.plan import Capture
-from xai_core.registry import create_explainer
 from xai_core.testing.check import Check, checks_of, require
 from xai_core.testing.described import require_docstring, require_name, require_spec
 from xai_core.testing.explainer_case import (
@@ -26,6 +25,7 @@ from xai_core.testing.explainer_case import (
     Keeping,
     Watched,
     apart,
+    made_of,
     require_same,
 )
 from xai_core.testing.networks import WIDE, convolutional_network, pictures
@@ -52,15 +52,9 @@ def check_explainer(
     expected_failures
         Names of checks that it cannot pass, each with the reason; with those that its class declares.
     """
-    made = _made(explainer)
+    made = made_of(explainer)
     case = ExplainerCase(made, dict(models) if models is not None else None)
     return checks_of(made.spec, case, PROMISES, {**made.expected_failures, **(expected_failures or {})})
-
-
-def _made(explainer: str | Explainer | type[Explainer]) -> Explainer:
-    if isinstance(explainer, str):
-        return create_explainer(explainer)
-    return explainer() if isinstance(explainer, type) else explainer
 
 
 def has_a_name(case: ExplainerCase) -> None:
