@@ -70,15 +70,26 @@ def _flow_count(adapter: xai.ModelAdapter) -> int:
 
 
 def _flows(capacities: NDArray[np.floating], read: range) -> NDArray[np.float64]:
-    """The maximum flow [N] from each token to those that are read, their mean, for capacities [L,N,N]."""
+    """The maximum flow [N] from each token to those that are read, their mean, for capacities [L,N,N].
+
+    A flow has the edges from its own token, those between, and those to the one that is read; the others of the first
+    and the last layer, which carry none of it, are left out.
+    """
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import maximum_flow
 
     depth, tokens, _ = capacities.shape
+    if depth == 1:
+        return capacities[0, read].mean(0, dtype=np.float64)
     edges = np.rint(UNIT * capacities.swapaxes(1, 2)).astype(np.int32)
-    ends = np.broadcast_to(tokens * np.arange(1, depth + 1)[:, None, None] + np.arange(tokens), edges.shape)
-    starts = np.append(np.arange(0, edges.size, tokens), np.full(tokens + 1, edges.size))
-    graph = csr_array((edges.ravel(), ends.ravel(), starts), shape=2 * (tokens * (depth + 1),))
-    after = depth * tokens
-    flows = [[maximum_flow(graph, token, after + one).flow_value for one in read] for token in range(tokens)]
-    return np.mean(flows, 1) / UNIT
+    between, source, sink = edges[1:-1].ravel(), 0, 1 + tokens * (depth - 1)
+    nodes = np.arange(1, sink, dtype=np.int32).reshape(depth - 1, tokens)
+    ends = np.concatenate([nodes[0], np.repeat(nodes[1:], tokens, 0).ravel(), np.full(tokens, sink, np.int32)])
+    starts = np.cumsum([0] + (1 + tokens * (depth - 2)) * [tokens] + tokens * [1] + [0], dtype=np.int32)
+
+    def flow(token: int, one: int) -> int:
+        capacity = np.concatenate([edges[0, token], between, edges[-1, :, one]])
+        graph = csr_array((capacity, ends, starts), shape=(sink + 1, sink + 1))
+        return int(maximum_flow(graph, source, sink).flow_value)
+
+    return np.mean([[flow(token, one) for one in read] for token in range(tokens)], 1) / UNIT
