@@ -205,15 +205,11 @@ FEWER = {
 """Explainers that take thousands of forwards unless told, each as a spec that takes fewer and does the same."""
 
 
-SEES_LATER = {"lrp"}
-"""Explainers that see in a forward of their own only whether they suit a model."""
-
-
 def suitable(engine: xai.Engine, images: Tensor) -> list[str]:
     """The specs of all installed explainers that suit the model."""
     adapter = engine.adapter(images)
     specs = []
-    for name in [name for name in xai.list_explainers() if name not in SEES_LATER]:
+    for name in xai.list_explainers():
         spec = FEWER.get(name, name)
         try:
             xai.create_explainer(spec).needs(adapter)

@@ -223,7 +223,7 @@ def test_floors_are_there_unless_told(tmp_path: Path) -> None:
 
 def test_all_is_what_suits_and_the_rest_is_left_out_with_its_reason(tmp_path: Path) -> None:
     found = run(
-        tmp_path / "run", Speckles(2), methods="all", without=["ss-cam", "is-cam", "rise", "lrp"], metrics=Brightness()
+        tmp_path / "run", Speckles(2), methods="all", without=["ss-cam", "is-cam", "rise"], metrics=Brightness()
     )
     [subject] = found.manifest.subjects
     assert {"grad-cam", "score-cam"} <= {*subject.methods}

@@ -343,9 +343,15 @@ def test_a_reused_activation_is_an_error_of_deep_lift(images: Tensor) -> None:
         explained(settled(Reused()), images, "deep-lift")
 
 
-def test_a_sum_outside_of_modules_is_an_error_of_lrp(images: Tensor) -> None:
+def test_a_sum_outside_of_modules_is_an_error_of_lrp_before_the_pass(images: Tensor) -> None:
+    adapter = xai.Engine(settled(Residual())).adapter(images)
     with pytest.raises(UnsuitableError, match=r"outside of modules \(AddBackward0\).*Addition_Module"):
-        explained(settled(Residual()), images, "lrp")
+        xai.create_explainer("lrp").needs(adapter)
+
+
+def test_a_target_of_several_outputs_is_an_error_of_lrp(images: Tensor) -> None:
+    with pytest.raises(UnsuitableError, match="this target puts several together"):
+        xai.Engine(settled(Plain())).explain(images, "lrp", target=xai.Contrast(0, 1))
 
 
 def test_captums_own_addition_is_none(images: Tensor) -> None:

@@ -17,6 +17,11 @@ def ways(output: Node, source: Node) -> Mapping[Node, bool]:
     return passed
 
 
+def joins(passed: Mapping[Node, bool]) -> tuple[str, ...]:
+    """The operations, of those on the way, that put together several tensors made from the source."""
+    return tuple(node.name() for node in passed if sum(before in passed for before, _ in node.next_functions) > 1)
+
+
 def _reaching(output: Node, source: Node) -> list[Node]:
     """The nodes that lead from `output` back to `source`, each after all those before it in the forward."""
     reaches: dict[Node, bool] = {source: True}

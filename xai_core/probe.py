@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from xai_core.attention import AttentionReader
 from xai_core.features import Features, Size
 from xai_core.gates import Gate, GateFinder
+from xai_core.graph import joins
 from xai_core.modes import Forward, explaining, listening
 from xai_core.module_calls import ModuleCalls, Readout
 from xai_core.outputs import scores_of
@@ -47,6 +48,9 @@ class Probe:
         The number of bytes of every layer's output for one image, by name, in the order in which the calls ended.
     runs
         How often each layer ran, by name.
+    joins
+        The operations between the image and the scores that put together several tensors made from the image, such as
+        the additions of residual connections, the last first.
     blocks
         The tokens that each attention's own block gives, in order of execution: of the largest module around it and no
         other attention that all ways from the image to the scores lead through, or where there is none, what the last
@@ -66,6 +70,7 @@ class Probe:
     channels_last: bool
     sizes: Mapping[str, int]
     runs: Mapping[str, int]
+    joins: tuple[str, ...]
     class_attention: bool
     gates: tuple[Gate, ...]
     blocks: tuple[Features, ...]
@@ -124,6 +129,7 @@ def _look(model: nn.Module, forward: Forward, image: Tensor) -> Probe:
             channels_last=last is not None and last.layout == "NCHW" and not image.is_contiguous(),
             sizes=calls.sizes,
             runs=calls.runs,
+            joins=joins(passed),
             class_attention=calls.class_attention,
             gates=tuple(finder.gates),
             blocks=calls.blocks(passed),

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 import xai_core as xai
 from xai_captum.attribution import Differentiated, Part
-from xai_captum.modules import joins, named, ran
+from xai_captum.modules import named, ran
 from xai_core.errors import OptionError, UnsuitableError
+from xai_core.graph import joins, ways
 from xai_core.twin import Twin
 
 RESHAPES = (nn.Flatten, nn.Identity, nn.Unflatten)
@@ -42,7 +43,9 @@ class LRP(Differentiated):
         self.epsilon = epsilon
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
-        """Nothing of the pass, as long as captum has a rule for every module, and each runs once."""
+        """Nothing of the pass, as long as captum has a rule for all that happens in the model, and each runs once."""
+        from captum.attr._utils.custom_modules import Addition_Module
+
         ruled, passed = rules()
         leaves = {name: module for name, module in ran(adapter).items() if not list(module.children())}
         unknown = [module for module in leaves.values() if type(module) not in (*ruled, *passed, *RESHAPES)]
@@ -56,6 +59,14 @@ class LRP(Differentiated):
                 f"lrp needs each layer to run once, and this model runs the same {named(again)} several times; use "
                 "integrated-gradients"
             )
+        additions = sum(adapter.probe.runs[name] for name, one in leaves.items() if type(one) is Addition_Module)
+        if len(adapter.probe.joins) > additions:
+            operations = ", ".join(sorted({*adapter.probe.joins}))
+            raise UnsuitableError(
+                f"this model puts features together outside of modules ({operations}), as residual connections do, "
+                "which captum's lrp would count twice; use deep-lift or integrated-gradients, or put captum's "
+                "Addition_Module in the place of each addition"
+            )
         return xai.Capture()
 
     def forwards(self, adapter: xai.ModelAdapter) -> int:
@@ -68,21 +79,20 @@ class LRP(Differentiated):
         Raises
         ------
         UnsuitableError
-            Where features are added or multiplied outside of modules, which captum does not see.
+            Where the target puts several outputs together, of which captum would hand back each as if it were all.
         """
         from captum import attr
-        from captum.attr._utils.custom_modules import Addition_Module
         from captum.attr._utils.lrp_rules import EpsilonRule
 
         with torch.enable_grad():
             image = part.images[:1].clone()
-            found = joins(model(image, part.of[:1]), image)
-        additions = sum(adapter.probe.runs[name] for name, one in ran(adapter).items() if type(one) is Addition_Module)
-        if len(found) > additions:
+            score = model(image, part.of[:1])
+        assert score.grad_fn is not None
+        assert image.grad_fn is not None
+        if len(joins(ways(score.grad_fn, image.grad_fn))) > len(adapter.probe.joins):
             raise UnsuitableError(
-                f"this model puts features together outside of modules ({', '.join(sorted(set(found)))}), as residual "
-                "connections do, which captum's lrp would count twice; use deep-lift or integrated-gradients, or put "
-                "captum's Addition_Module in the place of each addition"
+                "lrp hands back one output of the model, and this target puts several together; explain each by "
+                "itself, or use integrated-gradients"
             )
         for module in model.modules():
             vars(module).pop("rule", None)
