@@ -143,6 +143,23 @@ def test_more_saliency_changes_the_photo_more() -> None:
     assert (np.diff(change) > 0).all()
 
 
+def test_one_pixel_above_all_others_does_not_hide_them() -> None:
+    saliency = torch.full((20, 20), 0.01)
+    saliency[:10] = 0.2
+    saliency[0, 0] = 1
+    coloured = np.asarray(pictures.overlay(GREY.resize((20, 20)), saliency), dtype=float)
+    change = np.abs(coloured - 120).sum(-1)
+    assert (change[:10] == change[0, 0]).all()
+    assert (change[10:] < change[0, 0] / 4).all()
+
+
+def test_what_is_next_to_nothing_is_not_coloured() -> None:
+    saliency = torch.full((20, 20), 1e-6)
+    saliency[0, 0] = 1
+    coloured = np.asarray(pictures.overlay(GREY.resize((20, 20)), saliency), dtype=float)
+    assert (np.abs(coloured - 120).sum(-1) > 0).sum() == 1
+
+
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_what_the_model_sees_is_shown(channels: int) -> None:
     image = torch.linspace(-2, 2, channels * 48).view(channels, 6, 8)

@@ -40,8 +40,9 @@ def explain(
 ) -> None:
     """Explain images: write an overlay and the map for each method.
 
-    The map is a NumPy file, [H,W] float32 in [0,1], at the size that the model sees. Where a method has parts, such as
-    heads of attention, they are shown side by side in a `.parts.png`.
+    The map is a NumPy file, [H,W] float32 in [0,1], at the size that the model sees. In the overlay its highest
+    hundredth has the full colour. Where a method has parts, such as heads of attention, they are shown side by side in
+    a `.parts.png`.
     """
     methods = _methods(method, layer)
     slugs = files.distinct(methods)

@@ -16,7 +16,10 @@ from xai_core.source import LoadedModel
 COLOURS = "inferno"
 """Black through red to yellow: its lightness rises evenly, so that more saliency never looks like less."""
 OPACITY = 0.85
-"""How opaque the most salient place is; the least salient is clear."""
+"""How opaque the most salient places are; the least salient is clear."""
+FULL, LEAST = 0.99, 0.05
+"""The quantile of a map from which on its colour is full, and the least value that it may have. In fine maps a few
+pixels are far above all others, which nobody would see; but what is next to nothing stays so."""
 
 
 def seen(loaded: LoadedModel, image: Float[Tensor, "C H W"]) -> Image.Image:
@@ -34,8 +37,12 @@ def picture(image: Float[Tensor, "C H W"]) -> Image.Image:
 
 
 def overlay(photo: Image.Image, saliency: Float[Tensor, "H W"]) -> Image.Image:
-    """Colour a photo by saliency in [0,1]; the more salient a place, the more its colour covers the photo."""
+    """Colour a photo by saliency in [0,1]; the more salient a place, the more its colour covers the photo.
+
+    The most salient hundredth of the places has the full colour.
+    """
     values = saliency.detach().float().cpu().numpy()
+    values = np.minimum(values / max(np.quantile(values, FULL), LEAST), 1)
     colours = matplotlib.colormaps[COLOURS](values)[..., :3]
     cover = OPACITY * values[..., None]
     mixed = (1 - cover) * np.asarray(photo.convert("RGB"), dtype=np.float64) / 255 + cover * colours
