@@ -40,6 +40,7 @@ from xai_core.errors import (
     FileError,
     ImageFileError,
     OptionError,
+    OutOfMemoryWarning,
     UnknownMetricError,
 )
 from xai_core.plugins import Entry
@@ -97,7 +98,7 @@ class Brightness(xai.Metric):
     """The map's mean; it needs no forward."""
 
     name = "brightness"
-    higher_is_better: ClassVar[bool] = True
+    higher_is_better = True
 
     def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
         return xai.Score(saliency.values.mean((1, 2)), True)
@@ -451,7 +452,10 @@ def test_out_of_memory_halves_the_batch_goes_on_and_says_so(tmp_path: Path) -> N
     found = run(tmp_path / "run", model=model)
     rows = by_key(found.rows())
     assert all(row["score"] == pytest.approx(whole[key]["score"], abs=1e-6) for key, row in rows.items())
-    assert found.notes() == ["out of memory: counted goes on with 2 images at once, not 4"]
+    perturbed = [
+        f"out of memory: perturbed images are scored {some}" for some in ("3 at once, not 6", "1 at once, not 3")
+    ]
+    assert found.notes() == ["out of memory: counted goes on with 2 images at once, not 4", *perturbed]
     assert summarise(found).notes == found.notes()
 
 
@@ -523,7 +527,9 @@ def test_the_manifest_says_what_the_numbers_depend_on(tmp_path: Path) -> None:
     found = run(tmp_path / "run")
     said = json.loads((tmp_path / "run" / "manifest.json").read_text())
     assert said["subjects"][0]["weights"] == weights_hash(Counted())
-    assert {"xai-core", "torch", "torchvision", "timm", "Pillow", "xai-cam", "xai-faithfulness"} <= {*said["versions"]}
+    computes = {"xai-core", "torch", "torchvision", "timm", "pillow", "numpy", "scipy", "xai-cam", "xai-faithfulness"}
+    assert computes | {"captum", "scikit-image"} <= {*said["versions"]}  # which plugins require
+    assert not {"rich", "typer", "pytest"} & {*said["versions"]}
     assert said["metrics"] == [
         {"metric": "deletion:steps=4", "higher_is_better": False},
         {"metric": "insertion:steps=4", "higher_is_better": True},
@@ -594,6 +600,12 @@ def prepared(data: xai.Dataset | None = None, **options: Any) -> Manifest:
     """What a run would be of, without the run."""
     given = {"models": (loaded(),), "data": data or Speckles(2), "metrics": (Brightness(),), **options}
     return prepare(Settings(**given), torch.device("cpu"), torch.device("cpu")).manifest
+
+
+@pytest.mark.parametrize(("order", "higher"), [("combined", True), ("lerf", True), ("morf", False)])
+def test_an_option_may_decide_the_direction(order: str, higher: bool) -> None:
+    spec = f"road:order={order},percentages=50"
+    assert prepared(metrics=(spec,)).metrics == {spec: higher}
 
 
 def test_names_that_are_given_twice_are_one() -> None:
@@ -748,9 +760,60 @@ def test_out_of_memory_while_scoring_halves_too(tmp_path: Path) -> None:
 def test_perturbed_images_are_fewer_where_the_cpu_has_no_memory() -> None:
     model = Crowded(most=6, error=RuntimeError("DefaultCPUAllocator: can't allocate memory"))
     engine, images = xai.Engine(model), torch.stack([Speckles()[index].image for index in range(4)])
-    scores = engine.evaluate(images, engine.explain(images, "grad-cam"), TWO)["grad-cam"]
+    maps = engine.explain(images, "grad-cam")
+    with pytest.warns(OutOfMemoryWarning, match=r"perturbed images are scored \d+ at once, not \d+"):
+        scores = engine.evaluate(images, maps, TWO)["grad-cam"]
     assert scores[TWO[0]].curve is not None
     assert max(model.forwards) <= 6
+
+
+def test_fewer_perturbed_images_are_said_of_each_shard_that_had_them(tmp_path: Path) -> None:
+    model = Crowded(most=5)
+    found = run(tmp_path / "run", model=model, batch=2, shard=2)
+    assert not summarise(found).errors
+    assert found.notes() == ["out of memory: perturbed images are scored 3 at once, not 6"]
+    model.most = 1000
+    assert run(tmp_path / "roomy", model=model, batch=2, shard=2).notes() == []
+
+
+class Holding(Brightness):
+    """Runs out of memory above one image, and sees what earlier attempts hold."""
+
+    name = "holding"
+    held: ClassVar[list[weakref.ref[Any]]] = []
+    alive: ClassVar[list[int]] = []
+
+    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
+        large = np.zeros(10)  # in this frame, as a block of perturbed images is
+        self.alive.append(sum(one() is not None for one in self.held))
+        self.held.append(weakref.ref(large))
+        if len(saliency.values) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory") from ValueError("of many")
+        return super().evaluate(evaluation, saliency)
+
+
+class Clutching(Breaking):
+    """The same of an explainer."""
+
+    name = "clutching"
+
+    def explain(self, captured: xai.Captured) -> Tensor:
+        large = np.zeros(10)
+        Holding.alive.append(sum(one() is not None for one in Holding.held))
+        Holding.held.append(weakref.ref(large))
+        if len(captured.images) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return captured.activation().mean(1)
+
+
+@pytest.mark.parametrize("given", [{"metrics": Holding()}, {"metrics": Brightness(), "methods": Clutching()}])
+def test_another_try_has_the_memory_of_the_one_before(tmp_path: Path, given: Mapping[str, Any]) -> None:
+    Holding.held.clear()
+    Holding.alive.clear()
+    found = run(tmp_path / "run", Speckles(4), batch=4, **given)
+    assert not summarise(found).errors
+    assert len(Holding.alive) > 4
+    assert {*Holding.alive} == {0}
 
 
 def test_a_method_that_does_not_suit_leaves_the_pass_to_the_others(tmp_path: Path) -> None:

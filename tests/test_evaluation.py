@@ -1,7 +1,6 @@
 """What metrics are given: the truth, the model, and maps that can be made again for other images or another model."""
 
 import copy
-from typing import ClassVar
 
 import pytest
 import torch
@@ -16,7 +15,7 @@ class Asking(xai.Metric):
     """Keeps the evaluation and the maps that it is given."""
 
     name = "asking"
-    higher_is_better: ClassVar[bool] = True
+    higher_is_better = True
 
     def __init__(self) -> None:
         self.given: list[tuple[xai.Evaluation, xai.Saliency]] = []

@@ -3,7 +3,7 @@
 import functools
 import random
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -211,7 +211,7 @@ class GoodMetric(xai.Metric):
     """What is left of the score where the map is highest: half of the pixels."""
 
     name = "good"
-    higher_is_better: ClassVar[bool] = True
+    higher_is_better = True
 
     def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
         values = saliency.values

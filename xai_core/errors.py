@@ -135,3 +135,7 @@ class PluginWarning(UserWarning):
 
 class DegenerateMapWarning(UserWarning):
     """A map is constant: the method found no evidence, and its values are all zero."""
+
+
+class OutOfMemoryWarning(UserWarning):
+    """The device has no memory for a block of perturbed images; smaller ones are scored instead."""

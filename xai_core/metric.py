@@ -95,10 +95,12 @@ class Evaluation:
 class Metric(Described, ABC):
     """A measure of how well a map explains a model. Subclasses set `name` and `higher_is_better`.
 
+    Where an option decides the direction, `__init__` sets `higher_is_better` on the object.
+
     A metric that reads `Evaluation.masks` sets `needs_truth`, so that it is asked only where the truth is known.
     """
 
-    higher_is_better: ClassVar[bool]
+    higher_is_better: bool
     needs_truth: ClassVar[bool] = False
 
     @abstractmethod

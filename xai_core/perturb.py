@@ -2,6 +2,7 @@
 
 import copy
 import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from xai_core.errors import InputShapeError, OptionError
+from xai_core.errors import InputShapeError, OptionError, OutOfMemoryWarning
 from xai_core.target import Target, wide
 
 Baseline = str | Tensor
@@ -37,8 +38,8 @@ class Scorer:
     targets
         The batch's targets.
     block
-        How many images go through the model at once. Where the device runs out of memory it is halved,
-        down to one, and stays so.
+        How many images go through the model at once. Where the device runs out of memory it is half of what was
+        tried, down to one, stays so, and an `OutOfMemoryWarning` says it.
     """
 
     def __init__(self, run: Callable[[Tensor, Tensor], Any], targets: Sequence[Target], block: int) -> None:
@@ -104,9 +105,12 @@ class Scorer:
             try:
                 output = self._run(images[part], of[part])
             except (RuntimeError, MemoryError) as error:
-                if self.block == 1 or not out_of_memory(error):
+                tried = len(images[part])
+                if tried == 1 or not out_of_memory(error):
                     raise
-                self._limit[0] //= 2
+                self._limit[0] = tried // 2
+                said = f"out of memory: perturbed images are scored {tried // 2} at once, not {tried}"
+                warnings.warn(said, OutOfMemoryWarning, stacklevel=3)
                 continue
             scores.append(torch.stack([wide(target.score(output, of[part], kind)).detach() for target in targets]))
             start = part.stop

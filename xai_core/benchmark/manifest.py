@@ -5,12 +5,14 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 from torch import nn
 
 from xai_core.benchmark.settings import TIME_LIMIT
@@ -142,10 +144,22 @@ def content_hash(data: Dataset, images: int, readable: Sample) -> str:
 
 
 def versions() -> dict[str, str]:
-    """The versions of what computes: xai-core, its plugins, PyTorch, and what models and images come from."""
-    names = {"xai-core", "torch", "torchvision", "timm", "Pillow"}
+    """The versions of what computes: xai-core, its plugins with what those alone require, such as captum, PyTorch, and
+    what models and images come from.
+    """
+    names = {"xai-core", "numpy", "pillow", "scipy", "timm", "torch", "torchvision"}
+    plugins = {plugin.distribution for plugin in registry().plugins if not plugin.broken}
+    required = {name for plugin in plugins for name in _required(plugin)} - _required("xai-core")
     found = {}
-    for name in sorted(names | {plugin.distribution for plugin in registry().plugins if not plugin.broken}):
+    for name in sorted(names | plugins | required):
         with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
+
+
+def _required(distribution: str) -> set[str]:
+    """The distributions that a distribution requires here, extras aside."""
+    with contextlib.suppress(PackageNotFoundError, InvalidRequirement):
+        asked = [Requirement(text) for text in requires(distribution) or ()]
+        return {canonicalize_name(one.name) for one in asked if not one.marker or one.marker.evaluate({"extra": ""})}
+    return set()

@@ -28,7 +28,10 @@ class Protocol:
 PROTOCOLS = {
     "rise": Protocol(("deletion", "insertion"), "predicted", "Petsiuk et al., BMVC 2018, section 4.2, and its code"),
     "score-cam": Protocol(
-        ("average-drop:mute=0.5", "average-increase:mute=0.5", "deletion:steps=100", "insertion:steps=100"),
+        (
+            *("average-drop:mute=0.5", "average-increase:mute=0.5"),
+            *("deletion:steps=100", "insertion:steps=100,baseline=zero"),
+        ),
         "predicted",
         "Wang et al., CVPR Workshops 2020, sections 4.2 and 4.3",
     ),

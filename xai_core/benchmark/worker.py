@@ -2,7 +2,6 @@
 
 import contextlib
 import gc
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby
@@ -13,6 +12,7 @@ import torch
 from xai_core.benchmark.aside import Aside
 from xai_core.benchmark.failures import failure, whatever_the_image
 from xai_core.benchmark.found import Found
+from xai_core.benchmark.heard import heard
 from xai_core.benchmark.leaks import Growth, leaking
 from xai_core.benchmark.preparation import Given
 from xai_core.benchmark.reader import Item, Reader
@@ -20,7 +20,7 @@ from xai_core.benchmark.store import Part, Shard
 from xai_core.benchmark.weights import Weights
 from xai_core.blame import Call, blamed, is_lasting
 from xai_core.engine import Engine
-from xai_core.errors import DegenerateMapWarning, TimeLimitError
+from xai_core.errors import TimeLimitError
 from xai_core.explainer import Described
 from xai_core.guard import Guard
 from xai_core.metric import Score
@@ -39,6 +39,7 @@ class Worker:
         self._batch = given.manifest.batch
         self._subject: int | None = None
         self._aside, self._growth = Aside(), Growth(given.device)
+        self._notes: dict[str, None] = {}
 
     def start(self, shard: Shard) -> None:
         """Read ahead the images of the shard that comes next, where it is for the model at hand."""
@@ -69,6 +70,8 @@ class Worker:
             self._measure(found, batch, self._suited(found, batch, left, metrics), metrics)
         if known and self._growth.exceeded():
             self._find_leaks(found, known, methods, metrics)
+        found.notes += self._notes
+        self._notes.clear()
         return found.part(shard, items, self._methods, metrics)
 
     def close(self) -> None:
@@ -273,8 +276,7 @@ class Worker:
     def _explain(self, items: Sequence[Item], methods: Sequence[str]) -> dict[str, Saliency]:
         images = torch.stack([item.image for item in items if item.image is not None])
         targets = [item.label for item in items if item.label is not None] if self._manifest.target == "label" else None
-        with self._precision(), warnings.catch_warnings():
-            warnings.simplefilter("ignore", DegenerateMapWarning)
+        with self._precision(), heard(self._notes):
             explainers = [self._methods[method] for method in methods]
             maps = self._engine.explain(images, explainers, targets, costs=True)
         return dict(zip(methods, maps.values(), strict=True))
@@ -284,8 +286,7 @@ class Worker:
     ) -> list[list[Score]]:
         images = torch.stack([item.image for item in items if item.image is not None])
         masks = None if items[0].mask is None else torch.stack([item.mask for item in items if item.mask is not None])
-        with self._precision(), warnings.catch_warnings():
-            warnings.simplefilter("ignore", DegenerateMapWarning)
+        with self._precision(), heard(self._notes):
             scores = self._engine.evaluate(images, maps, [self._given.metrics[name] for name in metrics], masks)
         return [[*scored.values()] for scored in scores.values()]
 

@@ -2,7 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -74,12 +74,10 @@ def remade(saliency: Saliency, raw: Tensor, places: slice = slice(None)) -> Sali
 class Watched(Metric):
     """A metric round another, which notes what that reads on the host, and what it writes to."""
 
-    higher_is_better: ClassVar[bool]
-
     def __init__(self, metric: Metric) -> None:
         self.inner = metric
         self.name = metric.name  # type: ignore[misc]
-        self.higher_is_better = metric.higher_is_better  # type: ignore[misc]
+        self.higher_is_better = metric.higher_is_better
         self.needs_truth = metric.needs_truth  # type: ignore[misc]
         self.reads: list[str] = []
         self.written: list[str] = []

@@ -1,7 +1,5 @@
 """ADCC, average drop - coherency - complexity."""
 
-from typing import ClassVar
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -33,7 +31,7 @@ class ADCC(xai.Metric):
     """
 
     name = "adcc"
-    higher_is_better: ClassVar[bool] = True
+    higher_is_better = True
 
     def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
         """Combine the three, computed once for those who ask for them alone."""

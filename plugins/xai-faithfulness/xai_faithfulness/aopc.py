@@ -1,7 +1,5 @@
 """AOPC, the area over the perturbation curve."""
 
-from typing import ClassVar
-
 import xai_core as xai
 from xai_faithfulness.pixel_flipping import PixelFlipping
 
@@ -22,7 +20,7 @@ class AOPC(PixelFlipping):
     """
 
     name = "aopc"
-    higher_is_better: ClassVar[bool] = True
+    higher_is_better = True
 
     def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
         """Take the mean of what was lost."""

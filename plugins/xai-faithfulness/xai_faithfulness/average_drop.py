@@ -1,7 +1,5 @@
 """Average drop."""
 
-from typing import ClassVar
-
 import xai_core as xai
 from xai_faithfulness.masked import Masking, drop
 
@@ -18,7 +16,7 @@ class AverageDrop(Masking):
     """
 
     name = "average-drop"
-    higher_is_better: ClassVar[bool] = False
+    higher_is_better = False
 
     def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
         """Compare the two probabilities."""

@@ -1,7 +1,5 @@
 """Average increase."""
 
-from typing import ClassVar
-
 import xai_core as xai
 from xai_faithfulness.masked import PROBABILITY, Masking, masked_score
 from xai_faithfulness.mixing import whole_score
@@ -18,7 +16,7 @@ class AverageIncrease(Masking):
     """
 
     name = "average-increase"
-    higher_is_better: ClassVar[bool] = True
+    higher_is_better = True
 
     def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
         """Compare the two probabilities."""

@@ -1,7 +1,5 @@
 """Coherency."""
 
-from typing import ClassVar
-
 from jaxtyping import Float
 from torch import Tensor
 
@@ -38,7 +36,7 @@ class Coherency(xai.Metric):
     """
 
     name = "coherency"
-    higher_is_better: ClassVar[bool] = True
+    higher_is_better = True
 
     def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
         """Explain the masked image and compare."""

@@ -1,7 +1,5 @@
 """Complexity."""
 
-from typing import ClassVar
-
 from jaxtyping import Float
 from torch import Tensor
 
@@ -24,7 +22,7 @@ class Complexity(xai.Metric):
     """
 
     name = "complexity"
-    higher_is_better: ClassVar[bool] = False
+    higher_is_better = False
 
     def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
         """Take the mean."""

@@ -17,6 +17,6 @@ class Deletion(Walk):
     """
 
     name = "deletion"
-    higher_is_better: ClassVar[bool] = False
+    higher_is_better = False
     inserts: ClassVar[bool] = False
     protocol_baseline: ClassVar[xai.Baseline] = "zero"

@@ -1,7 +1,5 @@
 """Faithfulness correlation."""
 
-from typing import ClassVar
-
 import xai_core as xai
 from xai_faithfulness.removal import SubsetCorrelation
 
@@ -18,7 +16,7 @@ class FaithfulnessCorrelation(SubsetCorrelation):
     """
 
     name = "faithfulness-correlation"
-    higher_is_better: ClassVar[bool] = True
+    higher_is_better = True
 
     def __init__(
         self,

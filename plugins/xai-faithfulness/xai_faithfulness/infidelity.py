@@ -43,7 +43,7 @@ class Infidelity(xai.Metric):
     """
 
     name = "infidelity"
-    higher_is_better: ClassVar[bool] = False
+    higher_is_better = False
     expected_failures: ClassVar[Mapping[str, str]] = {
         "better_maps_score_better": "a map is scaled by the best factor, so that its reverse does as well",
     }

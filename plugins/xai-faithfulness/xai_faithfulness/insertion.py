@@ -17,6 +17,6 @@ class Insertion(Walk):
     """
 
     name = "insertion"
-    higher_is_better: ClassVar[bool] = True
+    higher_is_better = True
     inserts: ClassVar[bool] = True
     protocol_baseline: ClassVar[xai.Baseline] = "blur"

@@ -49,7 +49,7 @@ class IROF(xai.Metric):
     """
 
     name = "irof"
-    higher_is_better: ClassVar[bool] = True
+    higher_is_better = True
     expected_failures: ClassVar[Mapping[str, str]] = {
         "reads_nothing_on_the_host": "SLIC's superpixels are scikit-image's, which computes on the host",
     }

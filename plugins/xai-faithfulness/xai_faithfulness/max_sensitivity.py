@@ -38,7 +38,7 @@ class MaxSensitivity(xai.Metric):
     """
 
     name = "max-sensitivity"
-    higher_is_better: ClassVar[bool] = False
+    higher_is_better = False
     expected_failures: ClassVar[Mapping[str, str]] = {
         "the_scale_of_the_map_does_not_matter": "the maps of an image's neighbours are made again, on their own scale",
         "better_maps_score_better": "it compares a map with those of an image's neighbours, not with the truth",

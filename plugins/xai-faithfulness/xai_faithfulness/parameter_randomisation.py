@@ -47,7 +47,7 @@ class ParameterRandomisation(xai.Metric):
     """
 
     name = "parameter-randomisation"
-    higher_is_better: ClassVar[bool] = False
+    higher_is_better = False
     expected_failures: ClassVar[Mapping[str, str]] = {
         "better_maps_score_better": "it compares a map with those of changed models, not with the truth",
         "ends_of_a_curve_are_those_of_every_map": "its curve is over layers, not over pixels",

@@ -31,7 +31,7 @@ class PixelFlipping(Walk):
     """
 
     name = "pixel-flipping"
-    higher_is_better: ClassVar[bool] = False
+    higher_is_better = False
     protocol_baseline: ClassVar[xai.Baseline] = "noise"
 
     def __init__(

@@ -68,7 +68,6 @@ class ROAD(xai.Metric):
     """
 
     name = "road"
-    higher_is_better: ClassVar[bool] = True
     expected_failures: ClassVar[Mapping[str, str]] = {
         "reads_nothing_on_the_host": "the solver asks, some steps late, whether all images have converged",
     }
@@ -82,6 +81,7 @@ class ROAD(xai.Metric):
         seed: int = 0,
     ) -> None:
         self.order = one_of("order", order, "combined", "morf", "lerf")
+        self.higher_is_better = order != "morf"
         self.percentages = percentages
         self.score = one_of("score", score, "probability", "logit")
         self.ties = one_of("ties", ties, "stable", "random")
@@ -96,7 +96,7 @@ class ROAD(xai.Metric):
         else:
             curve = self._curve(evaluation, saliency, self.order)
         fractions = torch.tensor(self._shares, dtype=curve.dtype).to(curve.device, non_blocking=True)
-        return xai.Score(curve.mean(1), self.order != "morf", curve, fractions)
+        return xai.Score(curve.mean(1), self.higher_is_better, curve, fractions)
 
     def _curve(self, evaluation: xai.Evaluation, saliency: xai.Saliency, order: str) -> Float[Tensor, "B P"]:
         images, seed = evaluation.images, self.seed

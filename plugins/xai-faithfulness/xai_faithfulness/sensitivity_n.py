@@ -1,7 +1,6 @@
 """Sensitivity-n."""
 
 import math
-from typing import ClassVar
 
 from xai_faithfulness.removal import SubsetCorrelation
 
@@ -22,7 +21,7 @@ class SensitivityN(SubsetCorrelation):
     """
 
     name = "sensitivity-n"
-    higher_is_better: ClassVar[bool] = True
+    higher_is_better = True
 
     def sizes(self, grid: tuple[int, int]) -> list[int]:
         """From one to most of the regions, in equal ratios."""

@@ -20,7 +20,7 @@ class SRG(Walk):
     """
 
     name = "srg"
-    higher_is_better: ClassVar[bool] = True
+    higher_is_better = True
     protocol_baseline: ClassVar[xai.Baseline] = "zero"
 
     def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:

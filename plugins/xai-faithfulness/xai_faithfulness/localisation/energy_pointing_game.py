@@ -17,7 +17,7 @@ class EnergyPointingGame(xai.Metric):
     """
 
     name = "energy-pointing-game"
-    higher_is_better: ClassVar[bool] = True
+    higher_is_better = True
     needs_truth: ClassVar[bool] = True
 
     def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:

@@ -40,7 +40,7 @@ class IoU(xai.Metric):
     """
 
     name = "iou"
-    higher_is_better: ClassVar[bool] = True
+    higher_is_better = True
     needs_truth: ClassVar[bool] = True
 
     def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:

@@ -52,7 +52,7 @@ class PointingGame(xai.Metric):
     """
 
     name = "pointing-game"
-    higher_is_better: ClassVar[bool] = True
+    higher_is_better = True
     needs_truth: ClassVar[bool] = True
 
     def __init__(self, tolerance: float = 0) -> None:

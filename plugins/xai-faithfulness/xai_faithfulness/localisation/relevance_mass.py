@@ -17,7 +17,7 @@ class RelevanceMass(xai.Metric):
     """
 
     name = "relevance-mass"
-    higher_is_better: ClassVar[bool] = True
+    higher_is_better = True
     needs_truth: ClassVar[bool] = True
 
     def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:

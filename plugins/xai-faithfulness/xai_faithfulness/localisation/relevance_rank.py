@@ -37,7 +37,7 @@ class RelevanceRank(xai.Metric):
     """
 
     name = "relevance-rank"
-    higher_is_better: ClassVar[bool] = True
+    higher_is_better = True
     needs_truth: ClassVar[bool] = True
 
     def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
