@@ -1,10 +1,11 @@
-"""Kills a benchmark at random moments until it is through: `python killed.py FOLDER TIMES`; prints how often it was.
+"""Kills a benchmark at random moments, and lets it end: `python killed.py FOLDER TIMES`; prints how often.
 
 Each attempt is a process of its own, forked so that PyTorch is loaded once, and ended by SIGKILL.
 """
 
 import os
 import random
+import shutil
 import signal
 import sys
 import time
@@ -54,9 +55,13 @@ def main(folder: str, times: int) -> None:
     start = time.monotonic()
     work(out.with_name("undisturbed"))
     whole = time.monotonic() - start
-    killed = 0
-    while killed < times and not attempt(out, random.uniform(0, 0.2) * whole):
-        killed += 1
+    killed, most = 0, 0.2
+    while killed < times:
+        if not attempt(out, random.uniform(0, most) * whole):
+            killed += 1
+        else:  # through too soon: begin again, and go more slowly
+            shutil.rmtree(out)
+            killed, most = 0, most / 2
     while not attempt(out, 60):
         pass
     print(f"{whole:.2f} s undisturbed; killed", killed)

@@ -19,7 +19,9 @@ from xai_core.benchmark.rows import Row, encode_rows
 from xai_core.benchmark.store import Part
 from xai_core.benchmark.summary import in_words, summarise
 from xai_core.cli import app
+from xai_core.cli.benchmark import Watch
 from xai_core.cli.console import Rate, progress, sheet_table
+from xai_core.report.critical_difference import _groups as groups
 from xai_core.report.critical_difference import critical_difference_picture
 from xai_core.report.sheets import Sheet, latex, markdown
 from xai_core.report.summary_sheets import summary_sheets
@@ -229,6 +231,14 @@ def test_the_picture_has_room_for_long_names(tmp_path: Path) -> None:
     assert max(runs) > 850
 
 
+def test_bars_join_what_the_critical_difference_does_not_tell_apart() -> None:
+    """The longest runs of mean ranks that are closer than it, none inside another; a method by itself has no bar."""
+    assert groups([1.0, 1.5, 2.1, 3.5, 4.4, 6.0], 1.0) == [(0, 1), (1, 2), (3, 4)]
+    assert groups([1.0, 1.2, 1.4, 3.0], 0.5) == [(0, 2)]
+    assert groups([1.0, 2.0, 3.0], 1.0) == []
+    assert groups([2.0, 2.0, 2.0], 0.1) == [(0, 2)]
+
+
 def test_summaries_are_the_same_again(flaky: Run) -> None:
     assert reported(flaky, "--format", "json") == reported(flaky, "--format", "json")
     assert summary_sheets(summarise(flaky), pairs=True) == summary_sheets(summarise(flaky), pairs=True)
@@ -244,3 +254,19 @@ def test_slow_work_has_a_rate_and_a_time_left() -> None:
         bars.advance(task, 16)
     assert Rate().render(bars.tasks[0]).plain == "24.0/min"
     assert bars.tasks[0].time_remaining == 200
+
+
+def test_each_model_has_a_bar_of_its_images(tmp_path: Path) -> None:
+    run = written(tmp_path / "run", np.ones((10, 2)), ["a", "b"], models=2)
+    for shard in run.shards[1:3]:  # of the first model
+        (run.path / "rows" / f"{shard.name}.parquet").unlink()
+    bars = progress(rate=True)
+    watch = Watch(bars)
+    watch(run, None)
+    assert [(bar.description, bar.completed, bar.total) for bar in bars.tasks] == [
+        ("model-0", 4, 10),
+        ("model-1", 10, 10),
+    ]
+    for shard in run.missing:
+        watch(run, Part(shard, b""))
+    assert [bar.completed for bar in bars.tasks] == [10, 10]
