@@ -1,7 +1,7 @@
-"""Benchmarks on a Ray cluster of this machine, and what is killed there: `python on_ray.py FOLDER KILLS`; prints JSON.
+"""Benchmarks on Ray on this machine, and what is killed there: `python on_ray.py FOLDER KILLS`; prints JSON.
 
-A run of the same settings as one in this process: its own process is killed so many times, and one of its actors when
-it is resumed; it begins and ends undisturbed.
+A run of the same settings as one in this process: on a cluster that is there its own process is killed so many times,
+and then it is resumed on a cluster that it starts itself, where one of its actors is killed.
 """
 
 import json
@@ -120,10 +120,10 @@ def main() -> None:
     while killed < kills and not attempt(out / "killed", address, random.uniform(0, 0.5)):
         killed += 1
     assert parts(out / "killed") < PARTS
-    killer = Killer(cluster.pid)
-    resumed = work(out / "killed", engine="ray", workers=2, address=address, progress=killer)
-    whole = same(resumed, local) and resumed.manifest.hash == local.manifest.hash
     cluster.communicate("\n")
+    killer = Killer(os.getpid())
+    resumed = work(out / "killed", engine="ray", workers=2, progress=killer)
+    whole = same(resumed, local) and resumed.manifest.hash == local.manifest.hash
     print(json.dumps({"same": whole, "kills": killed, "killed actors": killer.killed}))
 
 
