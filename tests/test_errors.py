@@ -1,6 +1,7 @@
 """Bad input gets one clear error of its own type, which says what was expected and what to do."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,10 @@ IMAGES = torch.randn(2, 3, 32, 32)
 
 def explain(images: Any = IMAGES, method: Any = "grad-cam", **options: Any) -> Any:
     return xai.Engine(settled(SmallCNN())).explain(images, method, **options)
+
+
+def evaluate(given: Any, metric: str, **options: Any) -> Any:
+    return xai.Engine(settled(SmallCNN())).evaluate(IMAGES, {"good": IMAGES[:, 0], "m": given}, metric, **options)
 
 
 def with_nan(value: float = torch.nan) -> Tensor:
@@ -99,6 +104,20 @@ CASES: dict[str, tuple[Callable[[], Any], type[xai.XAIError], str]] = {
     ),
     "map that is no tensor": (lambda: explain(method=Returns(None)), errors.MapShapeError, "NoneType"),
     "map of nan": (lambda: explain(method=Returns(with_nan()[:, 2])), errors.NonFiniteMapError, r"returns.*\[1\]"),
+    "map of nan, scored": (
+        lambda: evaluate(with_nan()[:, 2], "deletion"), errors.NonFiniteMapError, r"map 'm' holds NaN.*\[1\]",
+    ),
+    "infinite map, scored": (
+        lambda: evaluate(with_nan(-torch.inf)[:, 2], "complexity"), errors.NonFiniteMapError, r"map 'm'.*\[1\]",
+    ),
+    "saliency of nan, scored": (
+        lambda: evaluate(replace(explain()["grad-cam"], values=with_nan()[:, 2]), "iou", masks=IMAGES[:, 0] > 0),
+        errors.NonFiniteMapError, r"map 'm'.*\[1\]",
+    ),
+    "map of nan of several targets, scored": (
+        lambda: evaluate(replace(explain(target=[[0, 1]] * 2)["grad-cam"], values=with_nan()[:, 1:]), "complexity"),
+        errors.NonFiniteMapError, r"map 'm'.*\[1\]",
+    ),
     "nothing declared": (lambda: explain(method=Reads()), errors.NotCapturedError, "none declared"),
 }  # fmt: skip
 

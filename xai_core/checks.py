@@ -197,9 +197,9 @@ def check_score(checks: Checks, score: object, call: Call, batch: int) -> None:
 
 
 def accept_maps(
-    maps: Mapping[str, Saliency | Tensor], images: Tensor, predicted: Callable[[], Target]
+    checks: Checks, maps: Mapping[str, Saliency | Tensor], images: Tensor, predicted: Callable[[], Target]
 ) -> dict[str, Saliency]:
-    """Take maps as saliency that covers the images; tensors of a user's own are for the predicted class.
+    """Take maps as finite saliency that covers the images; tensors of a user's own are for the predicted class.
 
     Raises
     ------
@@ -216,5 +216,14 @@ def accept_maps(
         if not isinstance(given, Saliency) or given.each[0].values.shape != (batch, *size):
             shown = list(given.values.shape) if isinstance(given, Saliency) else type(given).__name__
             raise MapShapeError(f"map {key!r} must cover the images, {[batch, *size]}; got {shown}")
+        check_given(checks, given, key)
         made[key] = given
     return made
+
+
+def check_given(checks: Checks, saliency: Saliency, key: str) -> None:
+    """Require a user's map without NaN or infinity."""
+    checks.add(
+        finite(saliency.raw) & finite(saliency.values),
+        lambda bad: NonFiniteMapError(f"map {key!r} holds NaN or infinity for images {bad} of the batch"),
+    )

@@ -229,7 +229,7 @@ class Engine:
         checks = Checks()
         check_images(checks, images)
         masks = None if masks is None else check_masks(checks, masks, images)
-        saliencies = accept_maps(maps, images, lambda: self._predicted(images, adapter))
+        saliencies = accept_maps(checks, maps, images, lambda: self._predicted(images, adapter))
         evaluations: dict[Target, Evaluation] = {}
         autocast, guard = autocast_of(images.device), self._guard(images)
         scores: dict[str, dict[str, Score]] = {}

@@ -34,7 +34,7 @@ class NonFiniteOutputError(XAIError, ValueError):
 
 
 class NonFiniteMapError(XAIError, ValueError):
-    """An explainer gave NaN or infinity."""
+    """A map holds NaN or infinity."""
 
 
 class MapShapeError(XAIError, ValueError):
