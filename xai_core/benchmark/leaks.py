@@ -1,9 +1,9 @@
 """Finds out which plugin keeps tensors, where live tensors hold more and more from shard to shard."""
 
-import contextlib
 import gc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
+from typing import TypeVar
 
 import torch
 
@@ -13,6 +13,7 @@ SHARDS = 3
 """Over how many shards live tensors must grow, each time, before anything is suspected."""
 LEAST = 4096
 """Bytes kept for each image that are taken for a leak."""
+T = TypeVar("T")
 
 
 class Growth:
@@ -40,18 +41,33 @@ class Growth:
         return rising and held - self._held[0] > self._budget
 
 
-def leaking(calls: Mapping[str, Sequence[Callable[[], object]]]) -> dict[str, int]:
+def leaking(
+    calls: Mapping[str, Sequence[Callable[[], object]]], failed: Callable[[Exception], object]
+) -> dict[str, int]:
     """Of some names' calls, each for another image, how many bytes each keeps for good; without those that keep none.
 
-    The first call is left out, which may fill caches, and what raises keeps nothing that is known.
+    The first call is left out, which may fill caches, and what raises keeps nothing that is known; `failed` is told.
     """
     kept = {}
     for name, alike in calls.items():
         held = []
-        with contextlib.suppress(Exception):
+        try:
             for call in alike:
                 call()
                 gc.collect()
                 held.append(live_bytes())
+        except Exception as error:
+            failed(error)
+        else:
             kept[name] = min(later - earlier for earlier, later in pairwise(held))
     return {name: size for name, size in kept.items() if size >= LEAST}
+
+
+def first_given(calls: Iterable[Sequence[Callable[[], T]]], failed: Callable[[Exception], object]) -> list[T]:
+    """What the first calls give of which none raises, or nothing; `failed` is told of those before."""
+    for alike in calls:
+        try:
+            return [call() for call in alike]
+        except Exception as error:
+            failed(error)
+    return []

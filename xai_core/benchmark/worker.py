@@ -13,7 +13,7 @@ from xai_core.benchmark.aside import Aside
 from xai_core.benchmark.failures import failure, whatever_the_image
 from xai_core.benchmark.found import Found
 from xai_core.benchmark.heard import heard
-from xai_core.benchmark.leaks import Growth, leaking
+from xai_core.benchmark.leaks import Growth, first_given, leaking
 from xai_core.benchmark.preparation import Given
 from xai_core.benchmark.reader import Item, Reader
 from xai_core.benchmark.store import Part, Shard
@@ -255,18 +255,18 @@ class Worker:
         """Set aside, for the run, what keeps tensors for each image."""
         self._reader.wait()
         some = [items[number % len(items)] for number in range(3)]
-        left = self._aside.left(methods)
-        explain = {method: [partial(self._explain, [item], [method]) for item in some] for method in left}
+        explain = {
+            name: [partial(self._explain, [item], [name]) for item in some] for name in self._aside.left(methods)
+        }
+        keeping = leaking(explain, self._failure)
         leaks: list[tuple[str, str, Described, int]]
-        leaks = [("explainer", name, self._methods[name], kept) for name, kept in leaking(explain).items()]
-        left = [name for name in left if name not in [leak[1] for leak in leaks]]
-        if left:
-            maps = [self._explain([item], left[:1]) for item in some]
+        leaks = [("explainer", name, self._methods[name], kept) for name, kept in keeping.items()]
+        maps = first_given((calls for name, calls in explain.items() if name not in keeping), self._failure)
+        if maps:
             pairs = [*zip(some, maps, strict=True)]
-            score = {
-                metric: [partial(self._evaluate, [item], one, [metric]) for item, one in pairs] for metric in metrics
-            }
-            leaks += [("metric", name, self._given.metrics[name], kept) for name, kept in leaking(score).items()]
+            score = {name: [partial(self._evaluate, [item], one, [name]) for item, one in pairs] for name in metrics}
+            keeping = leaking(score, self._failure)
+            leaks += [("metric", name, self._given.metrics[name], kept) for name, kept in keeping.items()]
         for kind, name, made, kept in leaks:
             why = f"{Call(kind, name, made, origin(made)).named} keeps {kept / 2**20:.1f} MiB for each image, for good"
             self._aside.set_for_run("" if kind == "metric" else name, name if kind == "metric" else "", why)
