@@ -1,6 +1,10 @@
 """Parameter randomisation against scikit-image, SciPy and copies that are changed by hand; what it leaves alone."""
 
 import copy
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +15,7 @@ from torch import Tensor, nn
 import xai_core as xai
 from conftest import SmallCNN, fused_vit, settled
 from xai_core.errors import LayerError, OptionError, UnsuitableError
+from xai_faithfulness.drawing import OwnGenerator
 from xai_faithfulness.map_similarity import map_similarity, mean_ranks
 from xai_faithfulness.randomised import modules_from_the_top, randomised, redraw
 
@@ -173,6 +178,136 @@ def test_parameters_without_a_reset_are_drawn_by_their_own_mean_and_deviation() 
     assert model.many.mean().item() == pytest.approx(3, abs=0.02)
     assert model.many.std().item() == pytest.approx(0.5, rel=0.02)
     assert model.equal.std().item() == pytest.approx(1e-3, rel=0.1)
+
+
+class Gated(nn.Linear):
+    """A parameter that the `reset_parameters` it inherits does not know, and one of another kind."""
+
+    def __init__(self) -> None:
+        super().__init__(4, 4)
+        self.gate = nn.Parameter(3 + 0.5 * torch.randn(100, 100))
+        self.empty = nn.Parameter(torch.empty(0))
+
+
+def test_parameters_that_an_inherited_reset_does_not_know_are_drawn_too() -> None:
+    model = Gated()
+    before = copy.deepcopy(model.state_dict())
+    redraw(model, 1)
+    assert all((tensor != before[name]).all() for name, tensor in model.state_dict().items())
+    assert model.gate.mean().item() == pytest.approx(3, abs=0.02)
+    assert model.weight.abs().max() <= 0.5  # as `nn.Linear` starts
+
+
+def test_parameters_of_integers_are_an_error() -> None:
+    model = Gated()
+    model.gate = nn.Parameter(torch.arange(3), requires_grad=False)
+    with pytest.raises(UnsuitableError, match=r"'gate' of Gated holds torch\.int64"):
+        redraw(model, 0)
+
+
+class Resetting(nn.Module):
+    """Resets a module in it along with its own parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.rand(4))
+        self.inner = nn.Linear(4, 4)
+
+    def reset_parameters(self) -> None:
+        nn.init.uniform_(self.gain)
+        self.inner.reset_parameters()
+
+
+def test_a_reset_of_modules_inside_another_is_theirs_alone() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), Resetting(), nn.Linear(4, 4))
+    names = modules_from_the_top(model)
+    assert names == ["2", "1.inner", "1", "0"]
+    alone = [copy.deepcopy(changed.state_dict()) for changed in randomised(model, range(4), cascading=False)]
+    *_, together = randomised(model, range(4), cascading=True)
+    for name, tensor in together.state_dict().items():
+        owner = names.index(name.rpartition(".")[0])
+        for place, changed in enumerate(alone):
+            assert torch.equal(changed[name], tensor if place == owner else model.state_dict()[name]), (name, place)
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated:FutureWarning")
+@pytest.mark.parametrize("norm", [nn.utils.weight_norm, nn.utils.parametrizations.weight_norm])
+def test_weights_that_are_made_of_others(images: Tensor, norm: Any) -> None:
+    model = settled(SmallCNN())
+    norm(model.head)
+    model(images)  # old-style weights are not leaves of a graph now
+    before = copy.deepcopy(model.state_dict())
+    assert scored(xai.Engine(model), images, "hires-cam", "layers=3").values.isfinite().all()
+    torch.testing.assert_close(model.state_dict(), before, atol=0, rtol=0)
+    *_, last = randomised(model, [len(modules_from_the_top(model)) - 1], cascading=True)
+    assert not torch.allclose(last(images), model(images), rtol=0.1)
+    assert all((tensor != before[f"head.{name}"]).all() for name, tensor in last.head.state_dict().items())
+
+
+class Drawn(nn.Module):
+    """Draws in each of the ways that torch has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in WAYS:
+            self.register_parameter(name, nn.Parameter(torch.zeros(64)))
+
+    def reset_parameters(self) -> None:
+        for name, way in WAYS.items():
+            self.get_parameter(name).data.copy_(way(torch.empty(64)))
+
+
+WAYS: dict[str, Callable[[Tensor], Tensor]] = {
+    "normal": lambda like: torch.normal(like.zero_(), 1.0),
+    "trunc_normal": nn.init.trunc_normal_,
+    "orthogonal": lambda like: nn.init.orthogonal_(like.view(8, 8)).flatten(),
+    "randn": lambda like: torch.randn(64),
+    "rand_like": torch.rand_like,
+    "randint": lambda like: torch.randint(1, 9999, (64,)),
+    "randint_like": lambda like: torch.randint_like(like, 9999),
+    "randperm": lambda like: torch.randperm(64),
+    "bernoulli": lambda like: torch.bernoulli(like.fill_(0.5)),
+    "multinomial": lambda like: torch.multinomial(like.fill_(1), 64),
+    "exponential": lambda like: like.exponential_(),
+    "sampled": lambda like: torch.distributions.Gamma(1.0, 1.0).sample((64,)),
+}
+
+
+def test_whatever_is_drawn_leaves_torchs_generator_alone_and_does_not_see_it() -> None:
+    first, second = Drawn(), Drawn()
+    state = torch.get_rng_state()
+    redraw(first, 5)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.rand(3)
+    redraw(second, 5)
+    for name, parameter in first.named_parameters():
+        assert parameter.std() > 0, name
+        assert torch.equal(parameter, second.get_parameter(name)), name
+
+
+def test_what_takes_no_generator_is_an_error() -> None:
+    with pytest.raises(UnsuitableError, match=r"dropout.*, which takes no generator"), OwnGenerator(0):
+        torch.native_dropout(torch.ones(3), 0.5, True)
+
+
+def test_two_threads_and_whoever_draws_beside_them(cnn: nn.Module, images: Tensor) -> None:
+    """One model, one engine each; and a third thread that draws from torch's generator."""
+    expected = scored(xai.Engine(cnn), images, "hires-cam").values
+    busy = Event()
+
+    def draw() -> None:
+        while not busy.is_set():
+            torch.rand(3)
+
+    def evaluate(_: int) -> list[Tensor]:
+        return [scored(xai.Engine(cnn), images, "hires-cam").values for _ in range(4)]
+
+    with ThreadPoolExecutor(3) as threads:
+        drawing = threads.submit(draw)
+        given = [one for many in threads.map(evaluate, range(2)) for one in many]
+        busy.set()
+        drawing.result()
+    assert all(torch.equal(one, expected) for one in given)
 
 
 def test_the_seed_decides(cnn: nn.Module, images: Tensor) -> None:

@@ -2,7 +2,7 @@
 
 import copy
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -76,8 +76,10 @@ class Twin(nn.Module):
         return tap
 
 
-def modules_of(model: nn.Module) -> nn.Module:
+def modules_of(model: nn.Module, held: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> nn.Module:
     """A copy of a tree of modules that holds the same tensors and, in dictionaries of its own, the same hooks.
+
+    Where not the same, it holds what `held` makes of each.
 
     Raises
     ------
@@ -90,7 +92,8 @@ def modules_of(model: nn.Module) -> nn.Module:
             if "hooks" in name:
                 kept[id(value)] = copy.copy(value)  # at once, as other threads may be placing theirs
             else:
-                kept |= {id(leaf): leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)}
+                tensors = (leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor))
+                kept |= {id(tensor): held(tensor) for tensor in tensors if id(tensor) not in kept}
     try:
         return copy.deepcopy(model, kept)
     except (TypeError, RuntimeError, AttributeError) as error:

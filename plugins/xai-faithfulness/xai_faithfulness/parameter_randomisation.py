@@ -41,7 +41,8 @@ class ParameterRandomisation(xai.Metric):
     Raises
     ------
     UnsuitableError
-        For maps of your own, since the method that made them is not known, and for a model without parameters.
+        For maps of your own, since the method that made them is not known, and for a model without parameters or with
+        some that are not of floating-point numbers.
     LayerError
         For an explainer whose layer was given as a module, which a copy of the model does not have: give its name.
     """
