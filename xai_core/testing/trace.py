@@ -69,8 +69,7 @@ def stir(seed: int) -> None:
 
 def live_bytes_of(call: Callable[[], object]) -> int:
     """The bytes of the tensors that a call leaves behind, once what it gave is gone."""
-    gc.collect()
-    gc.freeze()  # what is there already is not looked at
+    gc.freeze()  # what is there already, garbage too, is not looked at, which would take most of the time
     try:
         before = live_bytes()
         call()
