@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import xai_core as xai
-from conftest import Plain, given_to, settled, torchvision_vit, trace
+from conftest import Linear, Plain, given_to, settled, torchvision_vit, trace
 from references import relative
 from xai_core.errors import LayerError, NotConnectedError, OptionError, UnsuitableError
 
@@ -88,10 +88,16 @@ def by_hand(model: nn.Module, images: Tensor, name: str, layer: str = "last") ->
     return method.attribute(given, target=CLASSES[: len(images)], **options).detach()
 
 
+def over_channels(attribution: Tensor, name: str) -> Tensor:
+    """Their sum; captum gives a patch, and a window, over all channels the same number in each."""
+    return attribution[:, 0] if name in MASKING else attribution.sum(1)
+
+
 def signed(method: str) -> str:
     return f"{method}{',' if ':' in method else ':'}channels=sum"
 
 
+MASKING = {"captum-occlusion", "feature-ablation", "kernel-shap", "shapley-value-sampling"}
 DRAWN = {"smooth-grad", "gradient-shap", "kernel-shap", "shapley-value-sampling"}
 GIVEN = sorted({*METHODS} - DRAWN - {"lrp"})
 
@@ -100,7 +106,7 @@ GIVEN = sorted({*METHODS} - DRAWN - {"lrp"})
 @pytest.mark.parametrize("size", [(32, 32), (24, 40)], ids=["square", "oblong"])
 def test_a_map_is_captums_on_the_plain_model(plain: nn.Module, name: str, size: tuple[int, int]) -> None:
     images = torch.randn(3, 3, *size)
-    expected = by_hand(copy.deepcopy(plain), images, name).sum(1)
+    expected = over_channels(by_hand(copy.deepcopy(plain), images, name), name)
     method = signed(quick(name))
     if name.startswith(("layer-", "guided-grad")):
         method += ",layer=last"
@@ -117,7 +123,7 @@ def test_a_vision_transformers_map_is_captums(name: str, images: Tensor) -> None
     if name.startswith("layer-"):
         attribution = attribution[:, 1:].mT.unflatten(2, (4, 4))
     method = signed(quick(name)) + (f",layer={layer}" if name.startswith("layer-") else "")
-    assert relative(explained(model, images, method), attribution.sum(1)) < 1e-3
+    assert relative(explained(model, images, method), over_channels(attribution, name)) < 1e-3
 
 
 class Flat(nn.Module):
@@ -175,7 +181,7 @@ def test_what_is_drawn_is_captums_for_each_image_after_the_same_seed(
     assert torch.equal(torch.get_rng_state(), state)
     assert all(np.array_equal(one, other) for one, other in zip(np.random.get_state(), of_numpy, strict=True))
     each = [drawn(name, plain, images[i : i + 1], CLASSES[i : i + 1]) for i in range(3)]
-    assert relative(ours, torch.cat(each).detach().sum(1)) < 1e-3
+    assert relative(ours, over_channels(torch.cat(each).detach(), name)) < 1e-3
     assert not torch.allclose(ours, explained(plain, images, signed(quick(name)) + ",seed=8"))
 
 
@@ -276,7 +282,62 @@ def test_shares_add_up_to_the_difference_from_the_baseline(plain: nn.Module, ima
         total = explained(plain, images, method + ",channels=sum").sum((1, 2))
         torch.testing.assert_close(total, difference, atol=2e-2, rtol=2e-2)
     total = explained(plain, images, "shapley-value-sampling:patch=8,n_samples=2,channels=sum").sum((1, 2))
-    torch.testing.assert_close(total / (3 * 64), difference, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(total / 64, difference, atol=1e-4, rtol=1e-4)
+
+
+EXACT = {
+    "feature-ablation": "patch=8",
+    "shapley-value-sampling": "patch=8,n_samples=1",
+    "kernel-shap": "patch=8,n_samples=60",
+    "captum-occlusion": "sliding_window_shapes=8,strides=8",
+}
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_a_patch_has_what_it_adds_to_a_linear_model_however_channels_are_reduced(images: Tensor, name: str) -> None:
+    model = Linear((32, 32), classes=5)
+    added = (images * model.weight[CLASSES]).detach()
+    added = nn.functional.avg_pool2d(added.sum(1, keepdim=True), 8)[:, 0] * 64  # of each patch
+    for how in ("sum", "positive", "abs", "max", "norm"):
+        expected = {"sum": added, "positive": added.relu()}.get(how, added.abs())
+        ours = explained(model, images, f"{name}:{EXACT[name]},channels={how}")
+        torch.testing.assert_close(ours[:, ::8, ::8], expected, atol=1e-2, rtol=1e-3)
+        assert torch.equal(ours, ours[:, ::8, ::8].repeat_interleave(8, 1).repeat_interleave(8, 2))
+
+
+SUMS = ["gausslegendre", "riemann_left", "riemann_middle", "riemann_right", "riemann_trapezoid"]
+
+
+@pytest.mark.parametrize("steps", [2, 7])
+@pytest.mark.parametrize("how", SUMS)
+def test_every_sum_of_a_linear_model_is_complete(images: Tensor, how: str, steps: int) -> None:
+    model = Linear((32, 32), classes=5)
+    added = (images * model.weight[CLASSES]).sum(1).detach()
+    for name, layer in (("integrated-gradients", ""), ("layer-integrated-gradients", ",layer=seen")):
+        ours = explained(model, images, f"{name}:method={how},n_steps={steps},channels=sum{layer}")
+        torch.testing.assert_close(ours, added, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("steps", [4, 50])
+@pytest.mark.parametrize("how", SUMS)
+def test_conductance_lacks_what_is_beyond_the_first_and_the_last_place(images: Tensor, how: str, steps: int) -> None:
+    model = Linear((32, 32), classes=5)
+    added = (images * model.weight[CLASSES]).sum(1).detach()
+    ends = np.polynomial.legendre.leggauss(steps + 1)[0] / 2
+    reached = {"gausslegendre": ends[-1] - ends[0], "riemann_trapezoid": 1}.get(how, steps / (steps + 1))
+    ours = explained(model, images, f"layer-conductance:method={how},n_steps={steps},channels=sum,layer=seen")
+    torch.testing.assert_close(ours, float(reached) * added, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("how", SUMS[1:])
+def test_one_step_is_too_few_for_a_sum_of_rectangles(how: str) -> None:
+    with pytest.raises(OptionError, match=f"n_steps must be at least 2 for {how}, got 1"):
+        xai.create_explainer(f"integrated-gradients:n_steps=1,method={how}")
+
+
+def test_one_patch_is_too_few_for_kernel_shap(images: Tensor) -> None:
+    with pytest.raises(OptionError, match="at least two patches, and patch=32 makes one of an image of 32x32"):
+        explained(settled(Plain()), images, "kernel-shap:patch=32")
 
 
 @pytest.mark.parametrize("name", ["integrated-gradients", "deep-lift", "feature-ablation", "kernel-shap"])
@@ -402,5 +463,5 @@ def test_a_graph_that_is_cut_is_an_error(images: Tensor) -> None:
     ],
 )
 def test_options_that_make_no_sense_are_errors(method: str) -> None:
-    with pytest.raises(OptionError):
+    with pytest.raises(OptionError, match="must be"):
         xai.create_explainer(method)

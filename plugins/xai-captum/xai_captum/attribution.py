@@ -12,7 +12,7 @@ from torch import Tensor
 import xai_core as xai
 from xai_captum.channels import checked, over_channels
 from xai_captum.process import seeded
-from xai_core.errors import NotConnectedError, OptionError
+from xai_core.errors import NotConnectedError
 from xai_core.target import wide
 from xai_core.twin import Twin
 
@@ -150,16 +150,3 @@ class Perturbed(Attribution[Scored]):
     def model(self, captured: xai.Captured) -> Scored:
         """Score by the engine, in its blocks, compiled where the model is."""
         return Scored(captured.score, captured.images.dtype)
-
-
-def positive(**numbers: int | None) -> None:
-    """Refuse numbers below one.
-
-    Raises
-    ------
-    OptionError
-        Where one is.
-    """
-    for name, number in numbers.items():
-        if number is not None and number < 1:
-            raise OptionError(f"{name} must be at least 1, got {number}")

@@ -6,8 +6,9 @@ from torch import Tensor
 import xai_core as xai
 from xai_captum.attribution import Differentiated, Part
 from xai_captum.modules import named, ran
+from xai_captum.options import number
 from xai_captum.process import unwarned
-from xai_core.errors import OptionError, UnsuitableError
+from xai_core.errors import UnsuitableError
 from xai_core.twin import Twin
 
 
@@ -36,9 +37,7 @@ class DeepLift(Differentiated):
 
     def __init__(self, eps: float = 1e-10, baselines: xai.Baseline = "zero", channels: str = "positive") -> None:
         super().__init__(channels)
-        if eps <= 0:
-            raise OptionError(f"eps must be greater than 0, got {eps}")
-        self.eps = eps
+        self.eps = number("eps", eps, above=0)
         self.baselines = baselines
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:

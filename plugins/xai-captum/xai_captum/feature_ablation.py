@@ -21,7 +21,7 @@ class FeatureAblation(Patches):
         """One for each patch, one for the image, and the pass."""
         return 2 + self.count(adapter)
 
-    def attribute(self, model: Scored, part: Part, adapter: xai.ModelAdapter) -> Float[Tensor, "1 C H W"]:
+    def attribute(self, model: Scored, part: Part, adapter: xai.ModelAdapter) -> Float[Tensor, "1 1 H W"]:
         """Take one patch away after the other."""
         from captum import attr
 

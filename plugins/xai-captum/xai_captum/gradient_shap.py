@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_captum.attribution import Differentiated, Part, positive
-from xai_core.errors import OptionError
+from xai_captum.attribution import Differentiated, Part
+from xai_captum.options import number, positive, seed_of
 from xai_core.twin import Twin
 
 
@@ -50,12 +50,10 @@ class GradientShap(Differentiated):
     ) -> None:
         super().__init__(channels)
         positive(n_samples=n_samples)
-        if stdevs < 0:
-            raise OptionError(f"stdevs must not be negative, got {stdevs}")
         self.n_samples = n_samples
-        self.stdevs = stdevs
+        self.stdevs = number("stdevs", stdevs, least=0)
         self.baselines = baselines
-        self.seed = seed
+        self.seed = seed_of(seed)
 
     def forwards(self, adapter: xai.ModelAdapter) -> int:
         """One for each random place, and the pass."""

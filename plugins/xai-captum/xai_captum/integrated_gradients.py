@@ -23,7 +23,7 @@ class IntegratedGradients(Path):
         """Integrate in blocks of steps."""
         from captum import attr
 
-        return attr.IntegratedGradients(model).attribute(
+        return self.whole * attr.IntegratedGradients(model).attribute(
             part.images,
             part.baselines,
             additional_forward_args=(part.of,),

@@ -4,8 +4,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_captum.attribution import Part, Scored, positive
+from xai_captum.attribution import Part, Scored
+from xai_captum.options import positive, seed_of
 from xai_captum.patches import Patches
+from xai_core.errors import OptionError
 
 
 class KernelShap(Patches):
@@ -39,13 +41,22 @@ class KernelShap(Patches):
         super().__init__(patch, baselines, channels)
         positive(n_samples=n_samples)
         self.n_samples = n_samples
-        self.seed = seed
+        self.seed = seed_of(seed)
+
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+        """Nothing of the pass, as long as there are sets of patches between none and all."""
+        if self.count(adapter) == 1:
+            raise OptionError(
+                f"kernel-shap needs at least two patches, and patch={self.patch} makes one of an image of "
+                f"{adapter.probe.size[0]}x{adapter.probe.size[1]}"
+            )
+        return super().needs(adapter)
 
     def forwards(self, adapter: xai.ModelAdapter) -> int:
         """One for each set, and the pass."""
         return 1 + self.n_samples
 
-    def attribute(self, model: Scored, part: Part, adapter: xai.ModelAdapter) -> Float[Tensor, "1 C H W"]:
+    def attribute(self, model: Scored, part: Part, adapter: xai.ModelAdapter) -> Float[Tensor, "1 1 H W"]:
         """Fit the linear model of one image."""
         from captum import attr
 

@@ -44,4 +44,4 @@ class LayerIntegratedGradients(AtLayer):
             method=self.method,
             internal_batch_size=model.block,
         )
-        return adapter.spatial(attribution, name)
+        return adapter.spatial(self.whole * attribution, name)

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 import xai_core as xai
 from xai_captum.attribution import Differentiated, Part
 from xai_captum.modules import named, ran
-from xai_core.errors import OptionError, UnsuitableError
+from xai_captum.options import number
+from xai_core.errors import UnsuitableError
 from xai_core.graph import joins, ways
 from xai_core.twin import Twin
 
@@ -38,9 +39,7 @@ class LRP(Differentiated):
 
     def __init__(self, epsilon: float = 1e-9, channels: str = "positive") -> None:
         super().__init__(channels)
-        if epsilon <= 0:
-            raise OptionError(f"epsilon must be greater than 0, got {epsilon}")
-        self.epsilon = epsilon
+        self.epsilon = number("epsilon", epsilon, above=0)
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
         """Nothing of the pass, as long as captum has a rule for all that happens in the model, and each runs once."""

@@ -6,7 +6,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_captum.attribution import Part, Perturbed, Scored, positive
+from xai_captum.attribution import Part, Perturbed, Scored
+from xai_captum.options import positive
 from xai_core.errors import OptionError
 
 SHARE = 8
@@ -27,7 +28,8 @@ class Occlusion(Perturbed):
     baselines
         What the window shows: `zero`, `mean`, `blur`, `noise`, or a tensor, see `xai_core.baseline_images`.
     channels
-        How channels are reduced; a pixel has the same number in all of them.
+        What is made of the number of each pixel, which is of all channels together: `sum` leaves its sign, `positive`
+        what is for the target, and `abs`, `max` and `norm` its magnitude.
     """
 
     name = "captum-occlusion"
@@ -57,13 +59,13 @@ class Occlusion(Perturbed):
         side, stride = self.window(adapter.probe.size)
         return 2 + math.prod(1 + math.ceil((length - side) / stride) for length in adapter.probe.size)
 
-    def attribute(self, model: Scored, part: Part, adapter: xai.ModelAdapter) -> Float[Tensor, "1 C H W"]:
-        """Move the window over an image."""
+    def attribute(self, model: Scored, part: Part, adapter: xai.ModelAdapter) -> Float[Tensor, "1 1 H W"]:
+        """Move the window over an image; captum gives the same number for each channel."""
         from captum import attr
 
         images = part.images.detach()
         side, stride = self.window((images.shape[-2], images.shape[-1]))
-        return attr.Occlusion(model).attribute(
+        attribution: Tensor = attr.Occlusion(model).attribute(
             images,
             (images.shape[1], side, side),
             (images.shape[1], stride, stride),
@@ -71,3 +73,4 @@ class Occlusion(Perturbed):
             additional_forward_args=(part.of,),
             perturbations_per_eval=model.block,
         )
+        return attribution[:, :1]

@@ -9,7 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 import xai_core as xai
-from xai_captum.attribution import Part, Perturbed, Scored, positive
+from xai_captum.attribution import Part, Perturbed, Scored
+from xai_captum.options import positive
 
 SHARE = 7
 """Into how many patches the shorter side is divided, where no size is given."""
@@ -27,7 +28,8 @@ class Patches(Perturbed):
     baselines
         What a patch shows instead: `zero`, `mean`, `blur`, `noise`, or a tensor, see `xai_core.baseline_images`.
     channels
-        How channels are reduced; a patch has the same number in all of them.
+        What is made of the number of each patch, which is of all channels together: `sum` leaves its sign, `positive`
+        what is for the target, and `abs`, `max` and `norm` its magnitude.
     """
 
     expected_failures: ClassVar[Mapping[str, str]] = {
@@ -51,8 +53,11 @@ class Patches(Perturbed):
 
     def ablated(
         self, method: Callable[[Any], Any], model: Scored, part: Part, **options: Any
-    ) -> Float[Tensor, "1 C H W"]:
-        """Let a method of captum's mask the patches of an image, as many at once as a block holds."""
+    ) -> Float[Tensor, "1 1 H W"]:
+        """Let a method of captum's mask the patches of an image, as many at once as a block holds.
+
+        It gives a patch the same number in each channel, which is that of all channels together.
+        """
         height, width = part.images.shape[-2:]
         attribution: Tensor = method(model).attribute(
             part.images.detach(),
@@ -62,7 +67,7 @@ class Patches(Perturbed):
             perturbations_per_eval=model.block,
             **options,
         )
-        return attribution
+        return attribution[:, :1]
 
 
 def patches(size: tuple[int, int], side: int) -> Int[Tensor, "1 1 H W"]:

@@ -4,7 +4,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_captum.attribution import Part, Scored, positive
+from xai_captum.attribution import Part, Scored
+from xai_captum.options import positive, seed_of
 from xai_captum.patches import Patches
 
 
@@ -39,13 +40,13 @@ class ShapleyValueSampling(Patches):
         super().__init__(patch, baselines, channels)
         positive(n_samples=n_samples)
         self.n_samples = n_samples
-        self.seed = seed
+        self.seed = seed_of(seed)
 
     def forwards(self, adapter: xai.ModelAdapter) -> int:
         """One for each patch of each order, one for the baseline, and the pass."""
         return 2 + self.n_samples * self.count(adapter)
 
-    def attribute(self, model: Scored, part: Part, adapter: xai.ModelAdapter) -> Float[Tensor, "1 C H W"]:
+    def attribute(self, model: Scored, part: Part, adapter: xai.ModelAdapter) -> Float[Tensor, "1 1 H W"]:
         """Add patches in random orders."""
         from captum import attr
 

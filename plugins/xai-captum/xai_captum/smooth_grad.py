@@ -4,7 +4,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_captum.attribution import Differentiated, Part, positive
+from xai_captum.attribution import Differentiated, Part
+from xai_captum.options import number, positive, seed_of
 from xai_core.errors import OptionError
 from xai_core.twin import Twin
 
@@ -14,7 +15,8 @@ KINDS = ("smoothgrad", "smoothgrad_sq", "vargrad")
 class SmoothGrad(Differentiated):
     """SmoothGrad: the magnitude of the gradient, averaged over noise on the image.
 
-    1/n sum_i |dy/dx(x + N(0, s^2))| (eq. 2); `smoothgrad_sq` averages squares, and `vargrad` takes the variance.
+    1/n sum_i |dy/dx(x + N(0, s^2))| (eq. 2); `smoothgrad_sq` averages squares, and `vargrad` takes the
+    variance; all are of magnitudes.
 
     Source: Smilkov et al., "SmoothGrad: removing noise by adding noise", 2017.
 
@@ -44,14 +46,12 @@ class SmoothGrad(Differentiated):
     ) -> None:
         super().__init__(channels)
         positive(nt_samples=nt_samples)
-        if stdevs < 0:
-            raise OptionError(f"stdevs must not be negative, got {stdevs}")
         if nt_type not in KINDS:
             raise OptionError(f"nt_type must be one of {', '.join(KINDS)}, not {nt_type!r}")
         self.nt_samples = nt_samples
-        self.stdevs = stdevs
+        self.stdevs = number("stdevs", stdevs, least=0)
         self.nt_type = nt_type
-        self.seed = seed
+        self.seed = seed_of(seed)
 
     def forwards(self, adapter: xai.ModelAdapter) -> int:
         """One for each noise, and the pass."""
