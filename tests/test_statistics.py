@@ -140,6 +140,21 @@ def test_what_is_more_than_rounding_counts() -> None:
     assert all(pair.supported for pair in compared(table).pairs)
 
 
+def test_one_score_beyond_all_others_hides_no_difference() -> None:
+    table = np.random.default_rng(0).normal(size=(100, 3)) + np.array([0, 0.5, 1])
+    expected = compared(table)
+    table[0, 0] = -1e9
+    found = compared(table)
+    assert [one.rank for one in found.standings] == [1, 2, 3]
+    assert [pair.supported for pair in found.pairs] == [True, True, True]
+    assert found.mean_ranks == pytest.approx(expected.mean_ranks, abs=0.02)
+
+
+def test_ranks_that_balance_are_zero_without_a_sign() -> None:
+    [pair] = compared(np.ones((4, 2)), higher_is_better=False).pairs
+    assert math.copysign(1, pair.ranks) == 1
+
+
 def test_ties_chain_through_neighbours() -> None:
     table = np.array([[0.0, 3.0, 0.6, 1.2], [2.0, 1.0, 4.0, 3.0]])
     np.testing.assert_array_equal(statistics.tied(table, 0.7), [[0, 3, 0, 0], [2, 1, 4, 3]])
@@ -161,6 +176,14 @@ def test_wilcoxon_of_all_same_signs_is_the_exact_one() -> None:
     assert statistics.wilcoxon(differences) == pytest.approx(2 / 2**10)
     assert statistics.wilcoxon(-differences) == pytest.approx(2 / 2**10)
     assert statistics.wilcoxon(np.zeros(5)) == 1
+
+
+@pytest.mark.parametrize("zeros", [0, 6, 11, 60])
+@pytest.mark.parametrize("others", [[1.0] * 4, [0.1, 0.2, 0.3, 0.4], [-1.0]])
+def test_wilcoxon_of_few_differences_among_zeros_is_the_exact_one(zeros: int, others: list[float]) -> None:
+    """All of one sign: two of the 2^n ways to give n signs are as far from balance."""
+    differences = np.array([*others, *[0.0] * zeros])
+    assert statistics.wilcoxon(differences) == 2 / 2 ** len(others)
 
 
 def test_the_critical_difference_is_that_of_demsars_table_5() -> None:

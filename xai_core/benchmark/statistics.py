@@ -13,7 +13,7 @@ from xai_core.benchmark.bootstrap import Values, resampled_means
 LEVEL = 0.05
 """Of a difference that is called supported; intervals hold 1 - LEVEL."""
 ROUNDING = 1e-6
-"""Differences up to this share of the scores' mean size are none."""
+"""Differences up to this share of the scores' median size are none; the mean may be that of one beyond all others."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,8 @@ def _compared(scores: Scores, methods: Sequence[str], table: Values, means: Valu
     from scipy import stats
 
     direction = 1 if scores.higher_is_better else -1
-    nothing = ROUNDING * float(np.abs(table).mean())
+    sizes = np.abs(table[table != 0])
+    nothing = ROUNDING * float(np.median(sizes)) if len(sizes) else 0.0
     settled = tied(table, nothing)
     ranks = stats.rankdata(-direction * tied(table.mean(0)[None], nothing)[0])
     order = np.argsort(ranks, kind="stable")
@@ -233,9 +234,8 @@ def pairs(methods: Sequence[str], table: Values, means: Values, direction: int, 
     for i, j in itertools.combinations(range(len(methods)), 2):
         differences = table[:, i] - table[:, j]
         difference = estimate(float(differences.mean()), means[:, i] - means[:, j], nothing)
-        found.append(
-            (methods[i], methods[j], difference, direction * rank_biserial(differences), wilcoxon(differences))
-        )
+        ranks = rank_biserial(direction * differences)
+        found.append((methods[i], methods[j], difference, ranks, wilcoxon(differences)))
     corrected = holm([p for *_, p in found])
     return [Pair(*one[:4], p) for one, p in zip(found, corrected, strict=True)]
 
@@ -250,10 +250,11 @@ def rank_biserial(differences: Values) -> float:
 
 
 def wilcoxon(differences: Values) -> float:
-    """The two-sided p value of the signed-rank test, zeros left out; 1 where nothing differs."""
+    """The two-sided p value of the signed-rank test, zeros left out first, as by Wilcoxon; 1 where nothing differs."""
     from scipy import stats
 
-    return float(stats.wilcoxon(differences).pvalue) if differences.any() else 1.0
+    differences = differences[differences != 0]
+    return float(stats.wilcoxon(differences).pvalue) if len(differences) else 1.0
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
