@@ -3,13 +3,16 @@
 import contextlib
 import ctypes
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from types import FrameType
 
 AGAIN = 0.5
 """Seconds after which what went on regardless, such as in a bare `except:`, is interrupted again."""
+SOON = 0.001
+"""Seconds after which it is tried again where an interruption would be lost, see `_between`."""
 
 
 class Interrupted(BaseException):
@@ -47,6 +50,7 @@ def limited(seconds: float | None, error: Callable[[], Exception]) -> Iterator[N
     if seconds is None:
         yield
         return
+    seconds = min(seconds, threading.TIMEOUT_MAX)
     alarm = _Signal(seconds) if _signals() else _Thread(seconds)
     try:
         try:
@@ -65,6 +69,17 @@ def _signals() -> bool:
     """Whether this thread gets signals, and the handler there can be put back."""
     main = threading.current_thread() is threading.main_thread()
     return main and hasattr(signal, "setitimer") and signal.getsignal(signal.SIGALRM) is not None
+
+
+def _between(frame: FrameType | None) -> bool:
+    """Whether a thread is on its way into a `with` or out of it, where nothing would turn an interruption into an error
+    or put the timer back.
+    """
+    files = []
+    while frame is not None:
+        files.append(frame.f_code.co_filename)
+        frame = frame.f_back
+    return __file__ in files or files[:1] == [contextlib.__file__]
 
 
 class _Signal:
@@ -86,10 +101,14 @@ class _Signal:
             left = self._left - (time.monotonic() - self._begun)
             signal.setitimer(signal.ITIMER_REAL, max(left, 1e-6), self._interval)
 
-    def _ring(self, *_: Any) -> None:
-        if not self._ended and threading.get_ident() not in Uninterrupted.holders:
-            self.rang = True
-            raise Interrupted
+    def _ring(self, _: int, frame: FrameType | None) -> None:
+        if self._ended or threading.get_ident() in Uninterrupted.holders:
+            return
+        if _between(frame):
+            signal.setitimer(signal.ITIMER_REAL, SOON, AGAIN)
+            return
+        self.rang = True
+        raise Interrupted
 
 
 class _Thread:
@@ -111,10 +130,11 @@ class _Thread:
     def _wait(self, seconds: float) -> None:
         while not self._ended.wait(seconds):
             with self._lock:
-                if not self._ended.is_set() and self._of not in Uninterrupted.holders:
+                between = _between(sys._current_frames().get(self._of))
+                if not (between or self._ended.is_set() or self._of in Uninterrupted.holders):
                     self.rang = True
                     _put(self._of, Interrupted)
-            seconds = AGAIN
+            seconds = SOON if between else AGAIN
 
 
 def _put(thread: int, exception: type[BaseException] | None) -> None:
