@@ -1,5 +1,7 @@
 """IROF against a loop over scikit-image's superpixels in float64, and against what it must give."""
 
+from operator import itemgetter
+
 import numpy as np
 import pytest
 import skimage.segmentation
@@ -8,7 +10,7 @@ from torch import Tensor, nn
 
 import xai_core as xai
 from conftest import Constant, Linear, SmallCNN, maps_for, settled
-from xai_core.errors import OptionError
+from xai_core.errors import NonFiniteInputError, OptionError
 
 
 @pytest.fixture
@@ -89,6 +91,30 @@ def test_an_image_of_one_colour_and_one_with_nothing_to_lose(cnn: nn.Module) -> 
     engine = xai.Engine(Constant((32, 32)))
     maps = maps_for(lambda output: output[:, 0] * 0, engine, images, m=torch.rand(2, 32, 32))
     assert torch.equal(engine.evaluate(images, maps, "irof")["m"]["irof"].values, torch.zeros(2))
+
+
+def test_images_that_are_not_finite_are_refused_as_everywhere(cnn: nn.Module, images: Tensor) -> None:
+    images[1, 0, 0, 0] = torch.nan
+    with pytest.raises(NonFiniteInputError, match=r"images \[1\] of the batch hold NaN"):
+        xai.Engine(cnn).evaluate(images, {"m": torch.rand(3, 32, 32)}, "irof")
+
+
+def test_closed_form_on_a_linear_target(pictures: Tensor) -> None:
+    """Each superpixel that takes the mean colour takes its share of the score, whatever the others do."""
+    images = pictures - pictures.mean((2, 3), keepdim=True)
+    weight = images / images.square().sum((1, 2, 3), keepdim=True)  # of the image itself, whose score is 1
+    model = Linear((32, 32))
+    model.weight.data[:] = weight
+    engine, saliency = xai.Engine(model), torch.rand(4, 32, 32)
+    for i, image in enumerate(images):
+        labels = superpixels(image, 100)
+        numbers = sorted(np.unique(labels), key=lambda number: -saliency[i].double().numpy()[labels == number].mean())
+        added = (image * weight[i]).sum(0).double().numpy()
+        lost = np.cumsum([0, *(added[labels == number].sum() for number in numbers)])
+        expected = np.trapezoid(lost, dx=1 / len(numbers))
+        maps = maps_for(itemgetter((slice(None), i)), engine, image[None], m=saliency[i : i + 1])
+        given = engine.evaluate(image[None], maps, "irof")["m"]["irof"].values
+        assert given.item() == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("options", [{"segments": 0}, {"ties": "first"}])

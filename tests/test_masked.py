@@ -107,5 +107,5 @@ def test_an_image_with_nothing_to_lose_drops_by_nothing(score: float) -> None:
 @pytest.mark.parametrize("mute", [-0.1, 1, 2])
 @pytest.mark.parametrize("name", BOTH)
 def test_a_share_that_is_none(name: str, mute: float) -> None:
-    with pytest.raises(OptionError, match=r"must be in \[0, 1\)"):
+    with pytest.raises(OptionError, match=r"mute must be a number in \[0, 1\)"):
         xai.create_metric(name, mute=mute)

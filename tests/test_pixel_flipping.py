@@ -11,6 +11,7 @@ from torch import Tensor, nn
 import xai_core as xai
 from conftest import Linear, SmallCNN, given_to, maps_for, settled
 from xai_core.errors import OptionError
+from xai_faithfulness.regions import region_means
 
 
 @pytest.fixture
@@ -103,6 +104,45 @@ def test_the_best_and_the_worst_order_on_a_linear_model(ties: str) -> None:
         best, random, worst = (direction * scores[key][name].values for key in maps)
         assert (best > random).all()
         assert (random > worst).all()
+
+
+@pytest.mark.parametrize(("size", "side"), [((8, 8), 2), ((8, 12), 5)])
+def test_closed_form_on_a_linear_model(size: tuple[int, int], side: int) -> None:
+    """Each square takes what its pixels add to the logit, whatever the others do."""
+    model, images, saliency = Linear(size), torch.randn(3, 3, *size), torch.rand(3, *size)
+    engine = xai.Engine(model)
+    maps = maps_for(2, engine, images, m=saliency)
+    options: dict[str, Any] = {"region": side, "baseline": "zero", "score": "logit"}
+    metrics = [xai.create_metric(name, **options) for name in ("pixel-flipping", "aopc")]
+    flipping, aopc = engine.evaluate(images, maps, metrics)["m"].values()
+    added = (images * model.weight[2]).sum(1).detach().double()
+    for i in range(3):
+        squares = [
+            (slice(top, top + side), slice(left, left + side))
+            for top in range(0, size[0], side)
+            for left in range(0, size[1], side)
+        ]
+        squares.sort(key=lambda square, i=i: -saliency[i][square].double().mean().item())
+        lost = torch.tensor([0.0, *(added[i][square].sum().item() for square in squares)]).double().cumsum(0)
+        expected = added[i].sum() - torch.trapezoid(lost) / len(squares)
+        torch.testing.assert_close(flipping.values[i].double(), expected, atol=1e-4, rtol=0)
+        torch.testing.assert_close(aopc.values[i].double(), lost.mean(), atol=1e-4, rtol=0)
+
+
+def test_squares_of_the_same_values_are_equal_and_go_by_index() -> None:
+    """In whatever order the values are; and so is a plateau in squares of any size."""
+    values = torch.rand(81)
+    shuffled = torch.stack([values[torch.randperm(81)] for _ in range(12)]).view(3, 4, 9, 9)
+    maps = {"shuffled": shuffled.transpose(1, 2).reshape(1, 27, 36), "plateau": torch.full((1, 32, 40), 0.3)}
+    for name, one in maps.items():
+        means = region_means(one, 9)
+        assert (means == means.flatten()[0]).all(), name
+        assert xai.ranks(means).flatten().tolist() == list(range(means.numel())), name
+
+
+def test_more_steps_than_squares(images: Tensor) -> None:
+    with pytest.raises(OptionError, match="between 1 and the number of pixels, or of squares, 16; got 17"):
+        xai.Engine(SmallCNN()).evaluate(images, {"m": images[:, 0]}, "pixel-flipping:region=8,steps=17")
 
 
 def test_squares_that_make_no_sense(images: Tensor) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import xai_core as xai
 from conftest import Linear, SmallCNN, given_to, maps_for, settled
+from references import resized
 from xai_core.errors import OptionError
 
 BOTH = ["sensitivity-n", "faithfulness-correlation"]
@@ -50,7 +51,7 @@ def test_equal_the_correlation_of_scipy(
     torch.testing.assert_close(perturbed, expected, atol=1e-6, rtol=0)
     assert len({tuple(one.flatten().tolist()) for one in removed[0]}) == 30
     double = cnn.double()
-    saliency = maps["grad-cam"]
+    relevance = resized(maps["grad-cam"].raw, (32, 32)).double().numpy()
     for i, target in enumerate([1, 2, 4]):
         sums, losses = [], []
         for without, gone in zip(perturbed[i].double(), removed[i].numpy(), strict=True):
@@ -58,8 +59,7 @@ def test_equal_the_correlation_of_scipy(
             squares = [(slice(r, r + region), slice(c, c + region)) for r, c in corners]
             assert len(corners) == 20
             assert sum(gone[square].size for square in squares) == gone.sum()
-            values_ = saliency.values[i].double().numpy()
-            sums.append(sum(values_[square].mean() for square in squares))
+            sums.append(sum(relevance[i][square].sum() for square in squares))
             with torch.no_grad():
                 whole, left = (double(one[None])[0] for one in (images[i].double(), without))
             if kind == "probability":
@@ -83,7 +83,7 @@ def test_sensitivity_n_is_the_mean_over_sizes(cnn: nn.Module, images: Tensor) ->
 
 
 @pytest.mark.parametrize("name", BOTH)
-@pytest.mark.parametrize("region", [1, 2])
+@pytest.mark.parametrize("region", [1, 2, 3, 5])  # the last two do not divide the sides
 def test_the_contributions_of_a_linear_model_are_perfect(name: str, region: int) -> None:
     size = (8, 12)
     model, images = Linear(size), torch.randn(4, 3, *size)
@@ -94,6 +94,19 @@ def test_the_contributions_of_a_linear_model_are_perfect(name: str, region: int)
     scores = engine.evaluate(images, maps, xai.create_metric(name, region=region, baseline=baseline))
     for key, expected in {"best": 1, "worst": -1, "flat": 0}.items():
         torch.testing.assert_close(scores[key][name].values, torch.full((4,), float(expected)), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-12, 1e30])
+@pytest.mark.parametrize("name", BOTH)
+def test_losses_and_relevance_of_any_size(name: str, scale: float) -> None:
+    size = (8, 12)
+    model, images = Linear(size), torch.randn(4, 3, *size)
+    contribution = (images * model.weight[2]).sum(1).detach()
+    model.weight.data *= scale
+    engine = xai.Engine(model)
+    maps = maps_for(2, engine, images, same=contribution, small=contribution * 1e-30, large=contribution * 1e30)
+    for one in engine.evaluate(images, maps, xai.create_metric(name, region=3, baseline="zero")).values():
+        torch.testing.assert_close(one[name].values, torch.ones(4), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("name", [*BOTH, "infidelity"])

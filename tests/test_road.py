@@ -285,7 +285,7 @@ def test_one_synchronisation_on_cuda(model: nn.Module, images: Tensor) -> None:
     torch.testing.assert_close(on_cuda.cpu(), on_cpu, atol=1e-3, rtol=0)
 
 
-@pytest.mark.parametrize("percentages", [0, 100.5, "20+x", "", (), (10, -1), "many"])
+@pytest.mark.parametrize("percentages", [0, 100.5, "20+x", "", (), (10, -1), "many", "20+40+20"])
 def test_percentages_that_are_none(percentages: Any) -> None:
     with pytest.raises(OptionError, match="percentages must be numbers above 0 up to 100"):
         xai.create_metric("road", percentages=percentages)

@@ -39,7 +39,9 @@ def test_infidelity_equals_captums(cnn: nn.Module, images: Tensor, normalise: bo
     assert (removed.sum((1, 2)) == 81).all()
     assert ((removed.any(1).sum(1) == 9) & (removed.any(2).sum(1) == 9)).all()
     assert torch.equal(removed[:25], removed[25:50])
-    relevance = resized(maps["hires-cam"].raw, (32, 32)).double()
+    raw = maps["hires-cam"].raw.double()
+    relevance = resized(raw, (32, 32)) / 16  # 16 pixels to a place
+    torch.testing.assert_close(relevance.sum((1, 2)), raw.sum((1, 2)))
     expected = infidelity(
         cnn.double(),
         lambda _: (removed[:, None].expand_as(perturbed).double(), perturbed.double()),
@@ -72,6 +74,16 @@ def test_infidelity_on_a_linear_model(normalise: str) -> None:
         torch.testing.assert_close(values["twice"], values["zero"])  # off by the whole loss, above instead of below
         torch.testing.assert_close(values["worst"], 4 * values["zero"])
     assert (values["random"] > 0.1 * values["zero"]).all()
+
+
+def test_infidelity_of_contributions_on_a_grid_is_zero() -> None:
+    """Squares of 8 pixels have what the places of a layer under them have, where the map is even around them."""
+    model, images = Linear((32, 32)), torch.ones(2, 3, 32, 32)
+    model.weight.data[:] = 1
+    engine = xai.Engine(model)
+    [maps] = [maps_for(1, engine, images, grid=torch.full((2, 8, 8), 3 * 16.0) + 1e-3 * torch.randn(2, 8, 8))]
+    values = engine.evaluate(images, maps, "infidelity:region=8,normalise=false")["grid"]
+    assert (values["infidelity:region=8,normalise=false"].values < 1e-2).all()  # of a loss of 192, squared
 
 
 @pytest.mark.parametrize("scale", [1e-25, 1e25])
@@ -133,7 +145,8 @@ def test_max_sensitivity_is_a_share_of_the_map(cnn: nn.Module, images: Tensor) -
         ].values
 
     one = score(images)
-    torch.testing.assert_close(score(images, factor=1000), one)
+    for factor in (1e-30, 1000, 1e30):
+        torch.testing.assert_close(score(images, factor=factor), one)
     assert torch.equal(score(images, follows=False), torch.zeros(3))
     assert torch.equal(score(images, factor=0), torch.zeros(3))
     dark = torch.zeros_like(images)

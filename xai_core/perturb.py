@@ -234,5 +234,5 @@ def steps_of(size: tuple[int, int], steps: int | None) -> list[int]:
     if steps is None:
         return [*range(0, pixels, size[1]), pixels]
     if not 1 <= steps <= pixels:
-        raise OptionError(f"steps must be between 1 and the number of pixels, {pixels}; got {steps}")
+        raise OptionError(f"steps must be between 1 and the number of pixels, or of squares, {pixels}; got {steps}")
     return [round(i * pixels / steps) for i in range(steps + 1)]

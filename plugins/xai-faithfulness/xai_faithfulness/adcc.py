@@ -19,7 +19,8 @@ class ADCC(xai.Metric):
     """ADCC: one number for coherency, complexity and average drop, none of which can be won alone.
 
     3 / (1 / coherency + 1 / (1 - complexity) + 1 / (1 - drop)), with the drop relative and of softmax probabilities:
-    the harmonic mean, in [0, 1], and 0 where one of the three is 0. Higher is better.
+    the harmonic mean, in [0, 1], and 0 where one of the three is 0. Higher is better. As for average drop, the target's
+    score of the image must be positive; where it is not, the drop counts as 0, whatever the map.
 
     Source: Poppi et al., "Revisiting The Evaluation of Class Activation Mapping for Explainability: A Novel Metric and
     Experimental Analysis", CVPR workshops 2021, section 3.

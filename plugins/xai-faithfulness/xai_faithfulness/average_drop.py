@@ -11,6 +11,9 @@ class AverageDrop(Masking):
     a share in [0, 1] of each image, where the paper gives the mean over images in per cent. Lower is better. A model
     that is constant gives 0, and so does an image whose Y is 0, since it has nothing to lose.
 
+    A share needs a positive Y. Where the target is a callable or a question, Y and O are what it gives: an image whose
+    Y is not positive gets 0, the best, whatever the map, and one whose O is negative may get more than 1.
+
     Source: Chattopadhay et al., "Grad-CAM++: Generalized Gradient-based Visual Explanations for Deep Convolutional
     Networks", WACV 2018, section 4.1; `mute=0.5` as in Wang et al., "Score-CAM", CVPR workshops 2020, section 4.2.
     """

@@ -9,7 +9,7 @@ from torch import Tensor
 
 import xai_core as xai
 from xai_faithfulness.mixing import blank_of, blank_score, mixed_scores, whole_score
-from xai_faithfulness.options import at_least, one_of
+from xai_faithfulness.options import at_least, one_of, seed_of
 from xai_faithfulness.ranking import ranks_of
 from xai_faithfulness.regions import grid_of
 
@@ -85,7 +85,7 @@ class Walk(xai.Metric):
         self.baseline = baseline
         self.score = one_of("score", score, "probability", "logit")
         self.ties = one_of("ties", ties, "stable", "random")
-        self.seed = seed
+        self.seed = seed_of(seed)
 
     def counts(self, size: tuple[int, int]) -> list[int]:
         """How many of the regions of a map of this size are replaced at each point."""

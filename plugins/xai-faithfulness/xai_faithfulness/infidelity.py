@@ -1,15 +1,16 @@
 """Infidelity."""
 
+import math
 from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_faithfulness.options import at_least, one_of
+from xai_faithfulness.correlation import direction
+from xai_faithfulness.options import at_least, flag, one_of, seed_of
 from xai_faithfulness.regions import fitting
 from xai_faithfulness.removal import losses
 
@@ -18,10 +19,11 @@ class Infidelity(xai.Metric):
     """Infidelity: the squared error of relevance as a forecast of what the score loses without a square of the image.
 
     The mean over random squares I of (I . R - (f(x) - f(x without I)))^2, with I . R the sum of the relevance in the
-    square. R is the signed relevance as the method gave it, resized to the image, since the sum depends on where zero
-    is. Its unit is the method's own; with `normalise` it is first multiplied by the factor that makes the error least,
-    which may be negative. Lower is better, in the unit of the score squared; 0 for the exact contributions of a linear
-    model, and for a constant model where normalised. Where the relevance is zero, the mean of the squared losses.
+    square. R is the signed relevance as the method gave it, since the sum depends on where zero is, resized to the
+    image such that its own sum stays what it is. Its unit is the method's own; with `normalise` it is first multiplied
+    by the factor that makes the error least, which may be negative. Lower is better, in the unit of the score squared;
+    0 for the exact contributions of a linear model, and for a constant model where normalised. Where the relevance is
+    zero, the mean of the squared losses.
 
     Source: Yeh et al., "On the (In)fidelity and Sensitivity of Explanations", NeurIPS 2019, definition 2.1, with its
     square removal.
@@ -61,8 +63,8 @@ class Infidelity(xai.Metric):
         self.samples = at_least(1, "samples", samples)
         self.baseline = baseline
         self.score = one_of("score", score, "logit", "probability")
-        self.normalise = normalise
-        self.seed = seed
+        self.normalise = flag("normalise", normalise)
+        self.seed = seed_of(seed)
 
     def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
         """Compare sums of relevance with losses."""
@@ -72,11 +74,16 @@ class Infidelity(xai.Metric):
             key, lambda: squares(self.region, size, self.samples, self.seed).to(evaluation.images.device)
         )
         lost = losses(evaluation, removed, self.baseline, self.score, self.seed, key)
-        relevance = xai.resize(saliency.raw, size).flatten(1)
+        relevance = spread(saliency.raw, size).flatten(1)
         forecast = relevance @ removed.flatten(1).to(relevance.dtype).T
         if self.normalise:
             forecast = fitted(forecast, lost)
         return xai.Score((forecast - lost).square().mean(1), self.higher_is_better)
+
+
+def spread(maps: Float[Tensor, "B h w"], size: tuple[int, int]) -> Float[Tensor, "B H W"]:
+    """Resize maps such that they add up to what they did: a pixel has its share of what its place has."""
+    return xai.resize(maps, size) * (math.prod(maps.shape[1:]) / math.prod(size))
 
 
 def squares(side: int, size: tuple[int, int], samples: int, seed: int) -> Bool[Tensor, "N H W"]:
@@ -101,6 +108,5 @@ def squares(side: int, size: tuple[int, int], samples: int, seed: int) -> Bool[T
 
 def fitted(forecast: Float[Tensor, "B N"], truth: Float[Tensor, "B N"]) -> Float[Tensor, "B N"]:
     """Each forecast times the factor that brings it closest to the truth: the truth's projection on it."""
-    largest = forecast.abs().amax(1, keepdim=True)
-    direction = F.normalize(forecast / largest.where(largest > 0, 1), dim=1)
-    return (direction * truth).sum(1, keepdim=True) * direction
+    way = direction(forecast)
+    return (way * truth).sum(1, keepdim=True) * way

@@ -10,7 +10,7 @@ from torch import Tensor
 import xai_core as xai
 from xai_faithfulness.curves import curve
 from xai_faithfulness.mixing import blank_of, blank_score, whole_score
-from xai_faithfulness.options import at_least, one_of
+from xai_faithfulness.options import at_least, one_of, seed_of
 
 PROBABILITY = "probability"
 
@@ -29,7 +29,9 @@ class IROF(xai.Metric):
     Superpixels are ranked by the mean of the map over them, most salient first. The value is the area over the curve
     of F(x_l) / F(x_0), l = 0 ... L, by the trapezoid rule, the start included, divided by the number L of the image's
     superpixels: the share of the probability that is lost, on the mean along the way. Higher is better; a constant
-    model gives 0, and so does an image whose probability is 0, which has nothing to lose.
+    model gives 0, and so does an image whose probability is 0, which has nothing to lose. Where the target is a
+    callable or a question, F is what it gives and must be positive: an image whose F(x_0) is not gets 0, whatever the
+    map.
 
     The superpixels are SLIC's, by scikit-image with its compactness of 10 and no smoothing, of the images as the model
     takes them. That runs on the host, image by image, once for a batch and all maps of it.
@@ -60,7 +62,7 @@ class IROF(xai.Metric):
         self.segments = at_least(1, "segments", segments)
         self.baseline = baseline
         self.ties = one_of("ties", ties, "stable", "random")
-        self.seed = seed
+        self.seed = seed_of(seed)
 
     def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
         """Remove superpixels in the order of their saliency, and integrate what is lost."""
@@ -84,7 +86,7 @@ def superpixels(images: Float[Tensor, "B C H W"], segments: int) -> Superpixels:
     """SLIC superpixels of each image, made on the host."""
     from skimage.segmentation import slic
 
-    host = images.float().permute(0, 2, 3, 1).cpu().numpy()
+    host = images.float().nan_to_num().permute(0, 2, 3, 1).cpu().numpy()  # the engine refuses NaN when it reads
     labels = torch.stack([torch.from_numpy(slic(image, segments, start_label=0)) for image in host])
     counts = labels.amax((1, 2)) + 1
     return Superpixels(labels.to(images.device), counts.to(images.device), int(counts.max()))

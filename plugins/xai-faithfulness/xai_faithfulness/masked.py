@@ -4,8 +4,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_core.errors import OptionError
 from xai_faithfulness.mixing import whole_score
+from xai_faithfulness.options import number
 
 PROBABILITY = "probability"
 
@@ -48,6 +48,4 @@ class Masking(xai.Metric):
     """
 
     def __init__(self, mute: float = 0) -> None:
-        if not 0 <= mute < 1:
-            raise OptionError(f"mute is the share of pixels that are muted and must be in [0, 1), got {mute}")
-        self.mute = mute
+        self.mute = number("mute", mute, lambda mute: 0 <= mute < 1, "in [0, 1), the share of pixels that are muted")

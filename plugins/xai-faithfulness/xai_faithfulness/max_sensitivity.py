@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 import xai_core as xai
-from xai_core.errors import OptionError
-from xai_faithfulness.options import at_least
+from xai_faithfulness.options import at_least, number, seed_of
 
 
 class MaxSensitivity(xai.Metric):
@@ -45,21 +44,21 @@ class MaxSensitivity(xai.Metric):
     }
 
     def __init__(self, radius: float = 0.02, samples: int = 10, seed: int = 0) -> None:
-        if not 0 < radius < math.inf:
-            raise OptionError(f"radius must be a number above 0, got {radius}")
-        self.radius = radius
+        self.radius = number("radius", radius, lambda radius: 0 < radius < math.inf, "above 0")
         self.samples = at_least(1, "samples", samples)
-        self.seed = seed
+        self.seed = seed_of(seed)
 
     def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
         """Explain images beside those of the batch, and keep the largest change."""
         images, generator = evaluation.images, torch.Generator().manual_seed(self.seed)
+        most = saliency.raw.abs().amax((1, 2), keepdim=True)
+        unit = most.where(most > 0, 1)  # so that no square vanishes or overflows
 
         def change() -> Tensor:
             noise = self.radius * (2 * torch.rand(images.shape[1:], generator=generator) - 1)
             moved = saliency.explain(images + noise.to(images, non_blocking=True))
-            return (moved.raw - saliency.raw).flatten(1).norm(dim=1)
+            return (moved.raw / unit - saliency.raw / unit).flatten(1).norm(dim=1)
 
         largest = torch.stack([change() for _ in range(self.samples)]).amax(0)
-        length = saliency.raw.flatten(1).norm(dim=1)
+        length = (saliency.raw / unit).flatten(1).norm(dim=1)
         return xai.Score(largest / length.where(length > 0, 1), self.higher_is_better)

@@ -1,6 +1,7 @@
 """Checks of options that several metrics share."""
 
-from numbers import Integral
+from collections.abc import Callable
+from numbers import Integral, Real
 from typing import Any
 
 from xai_core.errors import OptionError
@@ -29,4 +30,43 @@ def at_least(least: int, option: str, value: Any) -> int:
     """
     if not isinstance(value, Integral) or value < least:
         raise OptionError(f"{option} must be a whole number of at least {least}, got {value!r}")
+    return int(value)
+
+
+def number(option: str, value: Any, fits: Callable[[Any], bool], said: str) -> float:
+    """The value of an option that is a number that fits, which `said` says in words.
+
+    Raises
+    ------
+    OptionError
+        Where it is no number, or does not fit.
+    """
+    if not isinstance(value, Real) or not fits(value):
+        raise OptionError(f"{option} must be a number {said}, got {value!r}")
+    return value
+
+
+def flag(option: str, value: Any) -> bool:
+    """The value of an option that is true or false.
+
+    Raises
+    ------
+    OptionError
+        Where it is neither.
+    """
+    if not isinstance(value, bool):
+        raise OptionError(f"{option} must be true or false, got {value!r}")
+    return value
+
+
+def seed_of(value: Any) -> int:
+    """The value of a seed: a whole number of 64 bits.
+
+    Raises
+    ------
+    OptionError
+        Where it is not.
+    """
+    if not isinstance(value, Integral) or not -(2**63) <= value < 2**63:
+        raise OptionError(f"seed must be a whole number of 64 bits, got {value!r}")
     return int(value)

@@ -8,7 +8,7 @@ import torch
 import xai_core as xai
 from xai_core.errors import UnsuitableError
 from xai_faithfulness.map_similarity import SIMILARITIES, map_similarity
-from xai_faithfulness.options import at_least, one_of
+from xai_faithfulness.options import at_least, one_of, seed_of
 from xai_faithfulness.randomised import modules_from_the_top, randomised
 
 
@@ -59,7 +59,7 @@ class ParameterRandomisation(xai.Metric):
         self.order = one_of("order", order, "cascading", "independent")
         self.similarity = one_of("similarity", similarity, *SIMILARITIES)
         self.layers = at_least(1, "layers", layers)
-        self.seed = seed
+        self.seed = seed_of(seed)
 
     def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
         """Explain the images by one changed copy of the model after another."""

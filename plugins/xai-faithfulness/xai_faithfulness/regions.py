@@ -29,7 +29,7 @@ def grid_of(size: tuple[int, int], side: int) -> tuple[int, int]:
 
 
 def region_means(maps: Float[Tensor, "B H W"], side: int) -> Float[Tensor, "B h w"]:
-    """The mean of each map over each region.
+    """The mean of each map over each region, in float64: regions of the same values, in whatever order, are equal.
 
     Raises
     ------
@@ -37,7 +37,21 @@ def region_means(maps: Float[Tensor, "B H W"], side: int) -> Float[Tensor, "B h 
         Where a region is larger than the image.
     """
     side = fitting(side, (maps.shape[1], maps.shape[2]))
-    return F.avg_pool2d(maps[:, None], side, ceil_mode=True, count_include_pad=False)[:, 0]
+    if side == 1:
+        return maps
+    return F.avg_pool2d(maps.double()[:, None], side, ceil_mode=True, count_include_pad=False)[:, 0]
+
+
+def region_sums(maps: Float[Tensor, "B H W"], side: int) -> Float[Tensor, "B h w"]:
+    """The sum of each map over each region, in float64.
+
+    Raises
+    ------
+    OptionError
+        Where a region is larger than the image.
+    """
+    side = fitting(side, (maps.shape[1], maps.shape[2]))
+    return F.avg_pool2d(maps.double()[:, None], side, ceil_mode=True, divisor_override=1)[:, 0]
 
 
 def over_pixels(regions: Shaped[Tensor, "B h w"], side: int, size: tuple[int, int]) -> Shaped[Tensor, "B H W"]:

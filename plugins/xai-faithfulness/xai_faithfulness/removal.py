@@ -12,8 +12,8 @@ import xai_core as xai
 from xai_core.errors import OptionError
 from xai_faithfulness.correlation import correlation
 from xai_faithfulness.mixing import blank_of, mixed_scores, whole_score
-from xai_faithfulness.options import at_least, one_of
-from xai_faithfulness.regions import over_pixels, region_means
+from xai_faithfulness.options import at_least, one_of, seed_of
+from xai_faithfulness.regions import over_pixels, region_sums
 
 
 def losses(
@@ -45,8 +45,8 @@ def subsets(count: int, n: int, samples: int, seed: int) -> Bool[Tensor, "N F"]:
 class SubsetCorrelation(xai.Metric):
     """The correlation, over random subsets of n regions, of their relevance with what the score loses without them.
 
-    The relevance of a region is the mean of the map's `values` over it. A correlation over subsets of one size is the
-    same for any a * relevance + b with a > 0, and so for the signed relevance as the method gave it.
+    The relevance of a region is the sum over it of the signed relevance as the method gave it, resized to the image.
+    Where all regions are of one size, as pixels are, the correlation is the same for any a * relevance + b with a > 0.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ class SubsetCorrelation(xai.Metric):
         self.samples = at_least(2, "samples", samples)
         self.baseline = baseline
         self.score = one_of("score", score, "logit", "probability")
-        self.seed = seed
+        self.seed = seed_of(seed)
 
     @abstractmethod
     def sizes(self, grid: tuple[int, int]) -> list[int]:
@@ -86,7 +86,9 @@ class SubsetCorrelation(xai.Metric):
 
     def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
         """Take the mean of the correlations at each size."""
-        relevance = region_means(saliency.values, self.region)
+        size = (evaluation.images.shape[-2], evaluation.images.shape[-1])
+        relevance = region_sums(xai.resize(saliency.raw, size), self.region)
+        relevance = relevance.masked_fill(saliency.degenerate[:, None, None], 0)
         grid = (relevance.shape[-2], relevance.shape[-1])
         sizes = self.sizes(grid) if self.n is None else [self.n]
         if max(sizes) >= math.prod(grid):
@@ -107,4 +109,5 @@ class SubsetCorrelation(xai.Metric):
         drawn = evaluation.once(("subsets", *key), draw)
         lost = losses(evaluation, over_pixels(drawn, self.region, size), self.baseline, self.score, self.seed, key)
         centred = relevance - relevance.mean((1, 2), keepdim=True)  # what all have adds the same to each subset
-        return correlation(centred.flatten(1) @ drawn.flatten(1).to(centred.dtype).T, lost.to(centred.dtype))[0]
+        forecast = centred.flatten(1) @ drawn.flatten(1).to(centred.dtype).T
+        return correlation(forecast, lost.to(centred.dtype))[0].to(lost.dtype)

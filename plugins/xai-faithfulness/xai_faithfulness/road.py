@@ -11,7 +11,7 @@ import xai_core as xai
 from xai_core.errors import OptionError
 from xai_faithfulness.imputation import impute
 from xai_faithfulness.mixing import blank_of
-from xai_faithfulness.options import one_of
+from xai_faithfulness.options import one_of, seed_of
 from xai_faithfulness.ranking import ranks_of
 
 PERCENTAGES = (10, 20, 30, 40, 50, 60, 70, 80, 90)
@@ -85,7 +85,7 @@ class ROAD(xai.Metric):
         self.percentages = percentages
         self.score = one_of("score", score, "probability", "logit")
         self.ties = one_of("ties", ties, "stable", "random")
-        self.seed = seed
+        self.seed = seed_of(seed)
         self._shares = shares(percentages)
 
     def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
@@ -117,13 +117,15 @@ def shares(percentages: float | str | Sequence[float]) -> tuple[float, ...]:
     Raises
     ------
     OptionError
-        Where one is not a number above 0 up to 100.
+        Where one is not a number above 0 up to 100, or is there twice.
     """
     given = percentages.split("+") if isinstance(percentages, str) else percentages
     try:
         numbers = sorted(float(one) for one in ([given] if isinstance(given, float | int) else given))
     except (TypeError, ValueError):
         numbers = []
-    if not numbers or not all(0 < number <= 100 for number in numbers):
-        raise OptionError(f"percentages must be numbers above 0 up to 100, such as 20+40+60; got {percentages!r}")
+    if not numbers or len({*numbers}) < len(numbers) or not all(0 < number <= 100 for number in numbers):
+        raise OptionError(
+            f"percentages must be numbers above 0 up to 100, each once, such as 20+40+60; got {percentages!r}"
+        )
     return tuple(number / 100 for number in numbers)

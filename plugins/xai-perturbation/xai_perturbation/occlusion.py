@@ -9,7 +9,7 @@ from torch import Tensor
 import xai_core as xai
 from xai_core.errors import OptionError
 from xai_perturbation.masked import masked_scores
-from xai_perturbation.options import kind_of_score, whole
+from xai_perturbation.options import kind_of_score, seed_of, whole
 
 SHARE = 5
 """How many patches of the default size lie side by side."""
@@ -57,7 +57,7 @@ class Occlusion(xai.Explainer):
         self.stride = None if stride is None else whole("stride", stride, 1)
         self.baseline = baseline
         self.score = kind_of_score(score)
-        self.seed = seed
+        self.seed = seed_of(seed)
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
         """Nothing but scores."""

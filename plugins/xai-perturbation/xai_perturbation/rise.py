@@ -7,9 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_core.errors import OptionError
 from xai_perturbation.masked import masked_scores
-from xai_perturbation.options import kind_of_score, whole
+from xai_perturbation.options import chance, kind_of_score, seed_of, whole
 
 
 class RISE(xai.Explainer):
@@ -55,14 +54,12 @@ class RISE(xai.Explainer):
         baseline: xai.Baseline = "zero",
         seed: int = 0,
     ) -> None:
-        if not 0 < probability < 1:
-            raise OptionError(f"probability, of a cell to be shown, must be between 0 and 1, got {probability}")
         self.masks = whole("masks", masks, 1)
         self.cells = whole("cells", cells, 2)
-        self.probability = probability
+        self.probability = chance("probability", probability)
         self.score = kind_of_score(score)
         self.baseline = baseline
-        self.seed = seed
+        self.seed = seed_of(seed)
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
         """Nothing but scores."""

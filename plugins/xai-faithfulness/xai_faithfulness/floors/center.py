@@ -1,5 +1,6 @@
 """The centre."""
 
+import math
 from typing import ClassVar
 
 import torch
@@ -7,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_core.errors import OptionError
+from xai_faithfulness.options import number
 
 
 class Center(xai.Explainer):
@@ -25,9 +26,7 @@ class Center(xai.Explainer):
     targeted: ClassVar[bool] = False
 
     def __init__(self, sigma: float = 0.25) -> None:
-        if not sigma > 0:
-            raise OptionError(f"sigma must be positive, got {sigma}")
-        self.sigma = sigma
+        self.sigma = number("sigma", sigma, lambda sigma: 0 < sigma < math.inf, "above 0")
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
         """Nothing."""

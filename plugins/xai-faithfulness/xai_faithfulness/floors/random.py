@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 import xai_core as xai
+from xai_faithfulness.options import seed_of
 
 GOLDEN, FIRST, SECOND = (
     constant - 2**64 for constant in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
@@ -32,7 +33,7 @@ class Random(xai.Explainer):
     targeted: ClassVar[bool] = False
 
     def __init__(self, seed: int = 0) -> None:
-        self.seed = seed
+        self.seed = seed_of(seed)
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
         """Nothing."""

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_core.errors import OptionError
+from xai_faithfulness.options import number
 
 
 def pointing_game(
@@ -56,9 +56,7 @@ class PointingGame(xai.Metric):
     needs_truth: ClassVar[bool] = True
 
     def __init__(self, tolerance: float = 0) -> None:
-        if not 0 <= tolerance < math.inf:
-            raise OptionError(f"tolerance must be a number of pixels, not negative; got {tolerance}")
-        self.tolerance = tolerance
+        self.tolerance = number("tolerance", tolerance, lambda pixels: 0 <= pixels < math.inf, "of pixels, at least 0")
 
     def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
         """Look where the map is largest."""
