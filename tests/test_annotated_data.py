@@ -307,6 +307,8 @@ def test_a_coco_that_is_not_there_is_refused(coco: Callable[..., str], tmp_path:
         xai.load_dataset(f"{spec},crowd=2")
     with pytest.raises(OptionError, match="two folders are given"):
         xai.load_dataset(spec, path=tmp_path)
+    with pytest.raises(OptionError, match=r"annotations=2017 is no path; .* as annotations=\./NAME"):
+        xai.load_dataset(f"coco:{tmp_path},annotations=2017")
     with pytest.raises(FileError, match=r"none is not a folder; expected the one that holds COCO's images"):
         xai.load_dataset(spec.replace("val2017", "none"))
     with pytest.raises(FileError, match=r"none\.json cannot be read.*expected COCO's instances"):

@@ -57,6 +57,11 @@ class MarkedImages:
         """The ids of all samples."""
         return [item.id for item in self.items]
 
+    @property
+    def targets(self) -> Sequence[int]:
+        """The classes of all samples."""
+        return [item.target for item in self.items]
+
     def __len__(self) -> int:
         return len(self.items)
 

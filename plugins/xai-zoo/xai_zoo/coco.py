@@ -15,7 +15,7 @@ import xai_core as xai
 from xai_core.errors import FileError, OptionError
 from xai_zoo import rle
 from xai_zoo.annotated import Marked, MarkedImages, Mask
-from xai_zoo.options import check_flag, given_folder
+from xai_zoo.options import check_flag, given_folder, given_path
 
 _EXPECTED = "expected COCO's instances, a JSON object of images, annotations and categories"
 
@@ -45,7 +45,7 @@ class Coco(xai.DatasetSource):
                 "coco: no annotations are given; expected `coco:IMAGES,annotations=instances_val2017.json`"
             )
         check_flag(self.name, crowd=crowd)
-        file = Path(annotations).expanduser()
+        file = given_path("annotations", annotations)
         if not folder.is_dir():
             raise FileError(f"{folder} is not a folder; expected the one that holds COCO's images, such as `val2017`")
         given = _read(file)

@@ -33,11 +33,11 @@ class Folder(xai.DatasetSource):
             raise FileError(f"{folder} {'is a file' if folder.exists() else 'does not exist'}; {_EXPECTED}")
         _, folders, files = next(os.walk(folder, onerror=_refuse))
         classes = sorted(filter(_visible, folders))
-        flat = [ImageFile(folder / file, file) for file in sorted(files) if _picture(file)]
+        flat = [ImageFile(folder / file, _id(file)) for file in sorted(files) if _picture(file)]
         by_class = [
-            ImageFile(file, file.relative_to(folder).as_posix(), target)
+            ImageFile(file, _id(file.relative_to(folder).as_posix()), target)
             for target, name in enumerate(classes)
-            for file in sorted(_below(folder / name))
+            for file in sorted(_below(folder, name))
         ]
         if flat and by_class:
             raise FileError(f"{folder} holds images ({flat[0].id}) beside folders ({by_class[0].id}); {_EXPECTED}")
@@ -46,10 +46,19 @@ class Folder(xai.DatasetSource):
         return ImageFiles(flat) if flat else ImageFiles(by_class, classes)
 
 
-def _below(folder: Path) -> Iterator[Path]:
-    for parent, folders, files in os.walk(folder, onerror=_refuse, followlinks=True):
-        folders[:] = filter(_visible, folders)
+def _below(folder: Path, name: str) -> Iterator[Path]:
+    """The images of a class; where links lead in circles, each folder is walked through once."""
+    walked = {folder.resolve(), (folder / name).resolve()}
+    for parent, folders, files in os.walk(folder / name, onerror=_refuse, followlinks=True):
+        within = {Path(parent, one).resolve(): one for one in sorted(filter(_visible, folders), reverse=True)}
+        folders[:] = sorted(one for path, one in within.items() if path not in walked)
+        walked |= within.keys()
         yield from (Path(parent, file) for file in files if _picture(file))
+
+
+def _id(file: str) -> str:
+    r"""A file's name as text, no two alike: bytes that are no UTF-8 are written as `\udce9`."""
+    return file.replace("\\", "\\\\").encode(errors="backslashreplace").decode()
 
 
 def _picture(file: str) -> bool:

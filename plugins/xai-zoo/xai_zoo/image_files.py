@@ -30,6 +30,11 @@ class ImageFiles:
         """The ids of all samples."""
         return [file.id for file in self.files]
 
+    @property
+    def targets(self) -> Sequence[int | None]:
+        """The classes of all samples."""
+        return [file.target for file in self.files]
+
     def __len__(self) -> int:
         return len(self.files)
 

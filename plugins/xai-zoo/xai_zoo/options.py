@@ -33,4 +33,11 @@ def given_folder(expected: str, name: str | None, path: str | Path | None) -> Pa
         raise UnknownDatasetError(f"no folder is given; expected `{expected}`")
     if name is not None and path is not None:
         raise OptionError(f"two folders are given, {name} and path={path}; expected one of them")
-    return Path(path or name or "").expanduser()
+    return given_path("path", name if path is None else path)
+
+
+def given_path(option: str, path: object) -> Path:
+    """The path that an option gives, wherever the process goes from here; refuse what a spec has read as a number."""
+    if not isinstance(path, str | Path):
+        raise OptionError(f"{option}={path!r} is no path; expected text, so a name that is a number as {option}=./NAME")
+    return Path(path).expanduser().absolute()

@@ -69,7 +69,7 @@ def _root(folder: Path, year: int) -> Path:
 def _listed(folder: Path, split: str) -> Sequence[str]:
     """The images of a split."""
     try:
-        return (folder / f"{split}.txt").read_text().split()
+        return (folder / f"{split}.txt").read_text(encoding="utf-8").split()
     except OSError as error:
         there = [name for name in SPLITS if (folder / f"{name}.txt").exists()]
         raise FileError(
