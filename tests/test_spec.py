@@ -1,8 +1,11 @@
 """Specs: read, written and split."""
 
 import pytest
+import torch
 
+import xai_core as xai
 from xai_core.errors import SpecError
+from xai_core.explainer import Described
 from xai_core.spec import Spec, parse, split
 
 
@@ -45,3 +48,29 @@ def test_what_cannot_be_read(text: str) -> None:
 )
 def test_split(text: str, expected: list[str]) -> None:
     assert split(text) == expected
+
+
+class Tuned(Described):
+    name = "tuned"
+
+    def __init__(self, sigma: object = 0.25, kind: object = "".join(["so", "ft"]), seed: object = 1000) -> None:
+        self.sigma, self.kind, self.seed = sigma, kind, seed
+
+
+@pytest.mark.parametrize(
+    ("options", "spec"),
+    [
+        ({"sigma": float("0.25"), "kind": "".join(["s", "oft"]), "seed": int("1000")}, "tuned"),
+        ({"sigma": 0.5}, "tuned:sigma=0.5"),
+        ({"seed": True}, "tuned:seed=true"),
+        ({"kind": None}, "tuned:kind=none"),
+        ({"sigma": torch.tensor([0.25])}, "tuned:sigma=tensor([0.2500])"),
+    ],
+)
+def test_an_option_that_is_as_by_default_is_not_said(options: dict[str, object], spec: str) -> None:
+    assert Tuned(**options).spec == spec
+
+
+def test_no_option_of_what_is_installed_is_said_for_its_default() -> None:
+    assert xai.create_explainer("center:sigma=0.25").spec == "center"
+    assert xai.create_metric("deletion:score=probability,ties=stable").spec == "deletion"

@@ -38,11 +38,17 @@ class Described:
         of = next((name for name in MADE_OF if name in given), "")
         made_of = given.pop(of, ())
         made_of = (made_of,) if of == "explainer" else made_of
-        options = {p.name: given[p.name] for p in parameters if p.name != of and given[p.name] is not p.default}
+        options = {p.name: given[p.name] for p in parameters if p.name != of and not _same(given[p.name], p.default)}
         return str(Spec(self.name, None, options, tuple(map(write_value, made_of))))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.spec}>"
+
+
+def _same(option: object, default: object) -> bool:
+    """Whether an option is as it is by default: the same text or number, or the same object."""
+    alike = isinstance(option, str | int | float) and type(option) is type(default)
+    return option is default or (alike and option == default)
 
 
 class Explainer(Described, ABC):
