@@ -137,9 +137,19 @@ def test_reports_in_every_format(ran: tuple[Path, Did], tmp_path: Path) -> None:
     latex = Did("report", out, "--format", "latex").out
     assert latex.count(r"\toprule") == latex.count(r"\end{tabular}") == 3
     assert r"95 \% interval" in latex
-    drawn = Did("report", out, "--pictures", tmp_path / "pictures")
-    assert "2 pictures in" in drawn.out
-    assert open_image(tmp_path / "pictures" / "shapes-cbam.deletion-steps=4.png").width > 500
+    pictures = tmp_path / "pictures"
+    drawn = Did("report", out, "--pictures", pictures, "--format", "json")
+    assert drawn.err == f"2 pictures in {pictures}\n"
+    assert json.loads(drawn.out) == said
+    picture = pictures / "shapes-cbam.deletion-steps=4.png"
+    assert open_image(picture).width > 500
+    picture.write_text("mine")
+    refused = Did("report", out, "--pictures", pictures)
+    assert (refused.code, refused.out) == (2, "")
+    assert "and 1 more would be overwritten; give another --pictures, or --overwrite" in refused.err
+    assert picture.read_text() == "mine"
+    assert Did("report", out, "--pictures", pictures, "--overwrite").code == 0
+    assert open_image(picture).width > 500
 
 
 def test_a_report_of_nothing(tmp_path: Path) -> None:

@@ -90,6 +90,12 @@ def test_names_do_not_clash_and_need_no_quoting() -> None:
     ]
 
 
+def test_names_are_cut_to_what_a_file_system_takes(tmp_path: Path) -> None:
+    name, other = files.distinct(["ü" * 120, "ü" * 121])
+    assert (name, other) == ("ü" * 50, "ü" * 50 + "-2")
+    files.write(tmp_path / f"{'ü' * 50}.{name}.png", b"")
+
+
 def test_rows_survive_a_round_trip(tmp_path: Path) -> None:
     write_csv(tmp_path / "results.csv", rows(Exhibit("m", "d", [result("a,b"), result('"q"\nü')], {})))
     with (tmp_path / "results.csv").open(newline="", encoding="utf-8") as file:

@@ -210,6 +210,16 @@ def test_names_are_what_they_are_in_latex() -> None:
     assert r"{[}a{]}{*} & 5 \% \\" in text  # a row's end takes a bare bracket or star after it as its own
 
 
+def test_names_of_several_lines_are_one_in_tables() -> None:
+    name = "tuned:how=tensor([1.,\r\n2.])"
+    sheet = Sheet(name, ("method", "mean"), [(name, "1")], frozenset(), [f"`{name}` is better"])
+    assert [line[:2] for line in markdown([sheet]).splitlines() if line] == ["##", "| ", "| ", "| ", "`t"]
+    [title, below, *_, row, rule, end] = latex([sheet]).splitlines()
+    assert title == "% tuned:how=tensor([1., 2.])"
+    assert below == "% `tuned:how=tensor([1., 2.])` is better"
+    assert (row, rule, end) == (r"tuned:how=tensor({[}1., 2.{]}) & 1 \\", r"\bottomrule", r"\end{tabular}")
+
+
 @pytest.mark.parametrize("width", [40, 80])
 def test_names_are_whole_in_the_terminal(width: int) -> None:
     text = Console(width=width, file=io.StringIO(), record=True)

@@ -50,9 +50,8 @@ def explain(
     names = files.distinct(pictures.stem(path.name) for path in found)
     namesakes = Counter(path.name for path in found)
     if not overwrite:
-        _refuse_existing(
-            out / f"{name}.{slug}{end}" for name in names for slug in slugs for end in (".png", ".npy", ".parts.png")
-        )
+        written = (out / f"{name}.{slug}{end}" for name in names for slug in slugs for end in _WRITTEN)
+        files.require_unused(written, "--out")
     subject = load(model, device)
     class_id = None if target is None else subject.class_id(target)
     files.make_folder(out)
@@ -111,13 +110,6 @@ def _is_picture(file: Path, folder: Path) -> bool:
 def _methods(given: str, layer: str | None) -> Mapping[str, Explainer]:
     options = {} if layer is None else {"layer": read_value(layer)}
     return {spec: create_explainer(spec, **options) for spec in split(given)}
-
-
-def _refuse_existing(paths: Iterable[Path]) -> None:
-    existing = [path for path in paths if path.exists()]
-    if existing:
-        more = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
-        raise FileError(f"{existing[0]}{more} would be overwritten; give another --out, or --overwrite")
 
 
 def _explain(

@@ -12,7 +12,7 @@ from xai_core import files
 from xai_core.benchmark import Run
 from xai_core.benchmark.statistics import Comparison
 from xai_core.benchmark.summary import Summary, in_words, summarise
-from xai_core.cli.console import console, counted, say, sheet_table
+from xai_core.cli.console import complain, console, counted, sheet_table
 from xai_core.report import sheets
 from xai_core.report.critical_difference import critical_difference_picture
 from xai_core.report.summary_sheets import standings_sheet, summary_sheets
@@ -36,6 +36,7 @@ def report(
     pictures: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder for critical-difference pictures.")
     ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Write over pictures of the same name.")] = False,
 ) -> None:
     """Show a benchmark's means and intervals, ranks, which differences the data supports, and what failed.
 
@@ -43,6 +44,9 @@ def report(
     """
     summary = summarise(Run.read(run))
     tables = summary_sheets(summary, pairs, costs)
+    drawn = {} if pictures is None else _named(summary, pictures)
+    if not overwrite:
+        files.require_unused(drawn, "--pictures")
     match format:
         case Format.table:
             for sheet in tables:
@@ -56,20 +60,18 @@ def report(
         case Format.json:
             typer.echo(_json(summary))
     if pictures is not None:
-        _draw(summary, pictures)
+        files.make_folder(pictures)
+        for path, comparison in drawn.items():
+            files.write(path, critical_difference_picture(comparison))
+        said = f"{counted(len(drawn), 'picture')} in {pictures}"
+        complain(said if drawn else "no picture: there are fewer than three methods, or images", style="none")
 
 
-def _draw(summary: Summary, folder: Path) -> None:
-    files.make_folder(folder)
+def _named(summary: Summary, folder: Path) -> dict[Path, Comparison]:
+    """What is drawn, by file."""
     drawn = [one for one in summary.comparisons if one.critical_difference is not None]
     names = files.distinct(f"{one.model}.{one.metric}" for one in drawn)
-    for comparison, name in zip(drawn, names, strict=True):
-        files.write(folder / f"{name}.png", critical_difference_picture(comparison))
-    say(
-        f"{counted(len(drawn), 'picture')} in {folder}"
-        if drawn
-        else "no picture: there are fewer than three methods, or images"
-    )
+    return {folder / f"{name}.png": one for name, one in zip(names, drawn, strict=True)}
 
 
 def _json(summary: Summary) -> str:

@@ -61,12 +61,12 @@ def _markdown(sheet: Sheet) -> str:
 
 def _literal(text: str) -> str:
     """Text of which Markdown makes nothing else."""
-    return re.sub(r"[\\`*_\[\]<>|~$&]", r"\\\g<0>", text)
+    return re.sub(r"[\\`*_\[\]<>|~$&]", r"\\\g<0>", _line(text))
 
 
 def _said(text: str) -> str:
     """A sentence; what it has between backticks is code."""
-    parts = re.split(r"(`[^`]+`)", text)
+    parts = re.split(r"(`[^`]+`)", _line(text))
     return "".join(part if place % 2 else _literal(part) for place, part in enumerate(parts))
 
 
@@ -84,9 +84,14 @@ def _latex(sheet: Sheet) -> str:
         r"\bottomrule",
         r"\end{tabular}",
     ]
-    said = [f"% {one}" for one in (sheet.title, *sheet.below)]
+    said = [f"% {_line(one)}" for one in (sheet.title, *sheet.below)]
     return "\n".join([*said, *(table if sheet.rows else [])])
 
 
 def _escaped(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in text)
+    return "".join(_LATEX.get(character, character) for character in _line(text))
+
+
+def _line(text: str) -> str:
+    """Text in one line, which tables need."""
+    return " ".join(text.splitlines())
