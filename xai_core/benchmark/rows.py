@@ -2,12 +2,15 @@
 
 import functools
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from xai_core.errors import FileError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -104,20 +107,46 @@ def encode_maps(maps: Mapping[str, np.ndarray[Any, Any]]) -> bytes:
     return buffer.getvalue()
 
 
+@contextmanager
+def reading(file: Path) -> Iterator[None]:
+    """Say of a file of rows that cannot be read inside what it is, and what to do.
+
+    Raises
+    ------
+    FileError
+        Where that is so.
+    """
+    import pyarrow as pa
+
+    try:
+        yield
+    except (OSError, LookupError, TypeError, ValueError, pa.ArrowException) as error:
+        reason = str(error).partition("\n")[0]
+        raise FileError(
+            f"{file} is damaged, or of another version ({reason}); the same benchmark command does its images again"
+        ) from error
+
+
 def read_rows(files: Iterable[Path]) -> "pa.Table":
     """The rows of several files, in that order."""
     import pyarrow as pa
+
+    return pa.concat_tables([_rows_schema().empty_table(), *map(_rows_of, files)])
+
+
+def _rows_of(file: Path) -> "pa.Table":
     import pyarrow.parquet as pq
 
-    schema = _rows_schema()
-    return pa.concat_tables([schema.empty_table(), *(pq.read_table(file).cast(schema) for file in files)])
+    with reading(file):
+        return pq.read_table(file).cast(_rows_schema())
 
 
 def read_notes(file: Path) -> list[str]:
     """What is said of the rows of a file."""
     import pyarrow.parquet as pq
 
-    return pq.read_schema(file).metadata[b"notes"].decode().splitlines()
+    with reading(file):
+        return pq.read_schema(file).metadata[b"notes"].decode().splitlines()
 
 
 def _parquet(records: Iterable[Any], schema: "pa.Schema") -> bytes:

@@ -9,7 +9,7 @@ import torch
 
 from xai_core.benchmark import local, on_ray
 from xai_core.benchmark.preparation import own_device, prepare
-from xai_core.benchmark.settings import LISTS, Settings, several
+from xai_core.benchmark.settings import LISTS, Settings, several, whole
 from xai_core.benchmark.store import Part, Run, opened
 from xai_core.errors import OptionError
 from xai_core.explainer import Explainer
@@ -74,10 +74,10 @@ def benchmark(
         raise OptionError(f"engine={engine!r} is not one of {', '.join(ENGINES)}")
     if address is not None and engine != "ray":
         raise OptionError(f"address={address!r} is of a Ray cluster; give engine='ray' too, or leave it out")
-    if workers is not None and (not isinstance(workers, int) or isinstance(workers, bool) or workers < 1):
-        raise OptionError(f"workers={workers!r} is out of range; expected a whole number from 1 up")
-    if not isinstance(out, str | Path):
+    workers = None if workers is None else whole("workers", workers, 1)
+    if not isinstance(out, str | Path) or not str(out):
         raise OptionError(f"out={out!r} is no path; expected the folder of the run")
+    folder = Path(out).absolute()  # wherever the process goes
     given = {"models": models, "methods": methods, "metrics": metrics, **settings}
     asked = {name: several(value) if name in LISTS else value for name, value in given.items()}
     try:
@@ -92,9 +92,9 @@ def benchmark(
         else:
             device = own_device(made.device)
             ready = prepare(made, device, device, workers or 2)
-        run = stack.enter_context(opened(Path(out), ready.manifest))
+        run = stack.enter_context(opened(folder, ready.manifest))
         if retry_errors:
-            run.forget_errors()
+            run.retry_errors()
         missing = run.missing
         if progress:
             progress(run, None)

@@ -1,10 +1,11 @@
 """What a benchmark is asked for: as arguments, or as a TOML file that says the same."""
 
+import operator
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 from torch import nn
 
@@ -90,8 +91,11 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name, given in (("models", self.models), ("data", self.data)):
-            if given in ((), "", None):
+            if given is None or (isinstance(given, str | tuple) and not given):
                 raise OptionError(f"no {name} to benchmark; give {name}=, such as {_EXAMPLES[name]}")
+        for name, example in (("protocol", "rise"), ("device", "cuda")):
+            if not isinstance(getattr(self, name), str | None):
+                raise OptionError(f"{name}={_short(getattr(self, name))} is no text; expected such as {example!r}")
         for name, kinds in LISTS.items():
             for one in getattr(self, name):
                 if not isinstance(one, kinds):
@@ -107,10 +111,8 @@ class Settings:
                 raise OptionError(f"{name}={getattr(self, name)!r} is not one of {', '.join(allowed)}")
         for name, least in {"limit": 1, "batch": 1, "shard": 1, "seed": 0}.items():
             number = getattr(self, name)
-            if number is None and name == "limit":
-                continue
-            if not isinstance(number, int) or isinstance(number, bool) or number < least:
-                raise OptionError(f"{name}={number!r} is out of range; expected a whole number from {least} up")
+            if number is not None or name != "limit":
+                object.__setattr__(self, name, whole(name, number, least))
         limit = self.time_limit
         if not isinstance(limit, int | float) or isinstance(limit, bool) or not 0 < limit < float("inf"):
             raise OptionError(f"time_limit={limit!r} is out of range; expected seconds, more than 0")
@@ -139,6 +141,20 @@ class Settings:
         return replace(settings, metrics=(*protocol.metrics, *settings.metrics), target=protocol.target)
 
 
+def whole(name: str, given: object, least: int) -> int:
+    """A whole number, NumPy's too, as Python's.
+
+    Raises
+    ------
+    OptionError
+        Where it is something else, or less than it may be.
+    """
+    number = operator.index(given) if isinstance(given, SupportsIndex) and not isinstance(given, bool) else least - 1
+    if number < least:
+        raise OptionError(f"{name}={given!r} is out of range; expected a whole number from {least} up")
+    return number
+
+
 def several(given: Any) -> tuple[Any, ...]:
     """One or several as several; a model that is a sequence of layers is one."""
     alone = isinstance(given, str | LoadedModel | Explainer | Metric | nn.Module) or not isinstance(given, Iterable)
@@ -156,7 +172,7 @@ def read_settings(path: Path) -> dict[str, Any]:
         Where it says what no setting is called.
     """
     try:
-        given = tomllib.loads(path.read_text())
+        given = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise FileError(f"cannot read {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

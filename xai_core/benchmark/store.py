@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,13 +50,20 @@ class Part:
 
 @dataclass(frozen=True)
 class Run:
-    """What a folder holds of a benchmark."""
+    """What a folder holds of a benchmark.
+
+    Attributes
+    ----------
+    again
+        Shards that are finished, and are to be done again.
+    """
 
     path: Path
     manifest: Manifest
+    again: set[Shard] = field(default_factory=set, compare=False)
 
     @classmethod
-    def read(cls, path: Path) -> "Run":
+    def read(cls, path: str | Path) -> "Run":
         """Read the folder of a run, finished or not.
 
         Raises
@@ -64,11 +71,12 @@ class Run:
         FileError
             Where it is none.
         """
+        path = Path(path).absolute()
         try:
-            return cls(path, Manifest.of_json((path / MANIFEST).read_text()))
+            return cls(path, Manifest.of_json((path / MANIFEST).read_text(encoding="utf-8")))
         except OSError as error:
             raise FileError(f"{path} holds no run ({error.strerror}: {MANIFEST}); expected what --out was") from error
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise FileError(f"{path / MANIFEST} is not a manifest of this version ({error})") from error
 
     @property
@@ -89,7 +97,7 @@ class Run:
     @property
     def missing(self) -> list[Shard]:
         """Those that are still to do."""
-        return [shard for shard in self.shards if not self._file(ROWS, shard).exists()]
+        return [shard for shard in self.shards if shard in self.again or not self._file(ROWS, shard).exists()]
 
     def rows(self) -> "pa.Table":
         """All rows that there are, in the order of models, images, methods and metrics."""
@@ -107,12 +115,21 @@ class Run:
             else:
                 files.make_folder(self.path / folder)
                 files.write(self._file(folder, part.shard), content)
+        self.again.discard(part.shard)
 
-    def forget_errors(self) -> None:
-        """Remove the rows of each shard that holds an error, so that it is missing."""
+    def retry_errors(self) -> None:
+        """Have each shard that holds an error done again; what it has is there until then."""
         for shard in self.finished:
             rows = read_rows([self._file(ROWS, shard)])
             if rows["error"].null_count < len(rows):
+                self.again.add(shard)
+
+    def remove_damaged(self) -> None:
+        """Remove rows that cannot be read, so that their shards are missing."""
+        for shard in self.finished:
+            try:
+                read_rows([self._file(ROWS, shard)])
+            except FileError:
                 self._file(ROWS, shard).unlink()
 
     def _file(self, folder: str, shard: Shard) -> Path:
@@ -128,21 +145,38 @@ def opened(path: Path, manifest: Manifest) -> Iterator[Run]:
     FileError
         Where another process holds it, where it is of another manifest, or holds other files.
     """
-    held = [file.name for file in path.iterdir()] if path.is_dir() else []
+    try:
+        held = [file.name for file in path.iterdir()] if path.is_dir() else []
+    except OSError as error:
+        raise FileError(f"cannot read {path}: {error.strerror}; give another --out") from error
     others = sorted(name for name in held if name != LOCK and not _UNFINISHED.fullmatch(name))
     if others and MANIFEST not in others:
         raise FileError(f"{path} holds other files ({others[0]}); give another --out, or an empty folder")
     files.make_folder(path)
+    with _locked(path):
+        run = Run(path, manifest)
+        if (path / MANIFEST).exists():
+            _require_same(Run.read(path).manifest, manifest, path)
+            run.remove_damaged()
+        else:
+            files.write(path / MANIFEST, manifest.json())
+        _clear_unfinished(path)
+        yield run
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    lock = FileLock(path / LOCK, timeout=0)
     try:
-        with FileLock(path / LOCK, timeout=0):
-            if (path / MANIFEST).exists():
-                _require_same(Run.read(path).manifest, manifest, path)
-            else:
-                files.write(path / MANIFEST, manifest.json())
-            _clear_unfinished(path)
-            yield Run(path, manifest)
+        lock.acquire()
     except Timeout:
         raise FileError(f"another process is at work on {path}; wait for it, or give another --out") from None
+    except OSError as error:
+        raise FileError(f"cannot write to {path}: {error.strerror}; give another --out") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _require_same(there: Manifest, given: Manifest, path: Path) -> None:

@@ -3,11 +3,13 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from xai_core.benchmark.bootstrap import Values
+from xai_core.benchmark.rows import reading
 from xai_core.benchmark.statistics import Scores
 from xai_core.benchmark.store import ROWS, Run
 
@@ -39,7 +41,9 @@ def read(run: Run) -> list[Tables]:
     """The tables of each of the run's models, in its order."""
     tables = [_empty(run, subject) for subject in range(len(run.manifest.subjects))]
     for shard in run.finished:
-        _fill(tables[shard.subject], _part(run, shard.name))
+        file = run.path / ROWS / f"{shard.name}.parquet"
+        with reading(file):
+            _fill(tables[shard.subject], _part(file))
     return tables
 
 
@@ -56,11 +60,11 @@ def _empty(run: Run, number: int) -> Tables:
     return Tables(scores, nothing(), nothing(), nothing())
 
 
-def _part(run: Run, name: str) -> "pa.Table":
+def _part(file: Path) -> "pa.Table":
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(run.path / ROWS / f"{name}.parquet", read_dictionary=_NAMES) as file:
-        return file.read([*_NAMES, "index", "score", *_COSTS], use_threads=False)
+    with pq.ParquetFile(file, read_dictionary=_NAMES) as part:
+        return part.read([*_NAMES, "index", "score", *_COSTS], use_threads=False)
 
 
 def _fill(tables: Tables, part: "pa.Table") -> None:

@@ -128,12 +128,12 @@ class Watch:
     def __call__(self, run: Run, part: Part | None) -> None:
         if part is None:
             for number, subject in enumerate(run.manifest.subjects):
-                done = sum(shard.stop - shard.start for shard in run.finished if shard.subject == number)
+                left = sum(shard.stop - shard.start for shard in run.missing if shard.subject == number)
                 self._tasks[number] = self._bars.add_task(
-                    subject.model, total=run.manifest.images, completed=done, start=True
+                    subject.model, total=run.manifest.images, completed=run.manifest.images - left, start=True
                 )
-            if run.finished:
-                say(f"Going on: {len(run.finished)} of {len(run.shards)} parts are in {run.path}.")
+            if done := len(run.shards) - len(run.missing):
+                say(f"Going on: {done} of {len(run.shards)} parts are in {run.path}.")
             return
         self._bars.advance(self._tasks[part.shard.subject], part.shard.stop - part.shard.start)
         for note in part.notes:
