@@ -1,5 +1,6 @@
 """The benchmark: every number is that of the engine, computed once, and what fails costs its own rows."""
 
+import inspect
 import json
 import pickle
 import sys
@@ -38,12 +39,15 @@ from xai_core.errors import (
     EmptyBatchError,
     FileError,
     ImageFileError,
+    InputTypeError,
     OptionError,
     OutOfMemoryWarning,
     UnknownMetricError,
 )
+from xai_core.perturb import BLUR_SIGMA, BLUR_SIZE
 from xai_core.plugins import Entry
 from xai_core.registry import registry
+from xai_faithfulness.road import NOISE
 
 TWO = ["deletion:steps=4", "insertion:steps=4"]
 
@@ -529,13 +533,48 @@ def test_a_protocol_gives_metrics_and_target(tmp_path: Path) -> None:
         run(tmp_path / "other", protocol="rice")
 
 
+def choices(metric: Any, score: xai.Score) -> tuple[str, ...]:
+    """What the table of protocols says of a metric: its options, and what its curve shows of it."""
+    masked = "image times map, normalised"
+    if hasattr(metric, "mute"):
+        muted = f"{metric.mute:g} of the pixels muted" if metric.mute else "none muted"
+        normaliser = "the image's" if metric.name == "average-drop" else "none"
+        return "probability", masked, "-", muted, "-", normaliser, "stable" if metric.mute else "-"
+    if score.curve is None or score.fractions is None:
+        assert not inspect.signature(type(metric)).parameters, f"the table says nothing of the options of {metric.name}"
+        return {
+            "coherency": ("none", masked, "-", "-", "-", "(1 + r) / 2", "-"),
+            "complexity": ("none", "-", "-", "-", "-", "-", "-"),
+            "adcc": ("probability", masked, "-", "-", "-", "harmonic mean", "-"),
+        }[metric.name]
+    means = {"points": score.curve.mean(1), "steps": torch.trapezoid(score.curve) / (score.curve.shape[1] - 1)}
+    apart = {normaliser: (score.values - mean).abs().max() for normaliser, mean in means.items()}
+    normaliser = min(apart, key=lambda name: apart[name])
+    assert apart[normaliser] < 1e-6
+    ends = "both" if (score.fractions[0].item(), score.fractions[-1].item()) == (0, 1) else "none"
+    if hasattr(metric, "percentages"):
+        baseline, blur = f"neighbours, noise {NOISE}", "-"
+        step = f"{'+'.join(map(str, metric.percentages))} %, {metric.order}"
+    else:
+        baseline = metric.baseline or metric.protocol_baseline
+        blur = f"{BLUR_SIZE}x{BLUR_SIZE}, sigma {BLUR_SIGMA:g}" if baseline == "blur" else "-"
+        step = "W pixels" if metric.steps is None else f"1/{metric.steps} of the pixels"
+        assert score.curve.shape[1] - 1 == (metric.steps or 32)
+    return metric.score, f"{baseline}, normalised", blur, step, ends, normaliser, metric.ties
+
+
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_protocols_name_what_is_installed(name: str) -> None:
     page = (Path(__file__).parent.parent / "docs" / "benchmark.md").read_text()
     protocol = PROTOCOLS[name]
-    assert all(xai.create_metric(spec).spec for spec in protocol.metrics)
-    named = ", ".join(f"`{spec}`" for spec in protocol.metrics)
-    assert f"| `{name}` | {named} | {protocol.target} |" in page
+    engine, images = xai.Engine(Counted()), Speckles()[0].image[None]
+    assert isinstance(images, Tensor)
+    metrics = {spec: xai.create_metric(spec) for spec in protocol.metrics}
+    [scores] = engine.evaluate(images, engine.explain(images, ["grad-cam"]), [*metrics.values()]).values()
+    said = [line for line in page.splitlines() if line.startswith(f"| `{name}` |")]
+    for line, (spec, metric), score in zip(said, metrics.items(), scores.values(), strict=True):
+        cells = (f"`{name}`", f"`{spec}`", protocol.target, *choices(metric, score), protocol.source)
+        assert line == f"| {' | '.join(cells)} |"
 
 
 def test_the_manifest_says_what_the_numbers_depend_on(tmp_path: Path) -> None:
@@ -590,6 +629,14 @@ def test_a_manifest_of_before_there_was_a_time_limit_is_read(tmp_path: Path) -> 
         ({"metrics": "all", "without": xai.list_metrics()}, OptionError, "no metric is left"),
         ({"methods": "all", "without": xai.list_explainers(), "floors": True}, OptionError, "no method is left"),
         ({"device": "gpu"}, OptionError, "device='gpu' cannot be used .*; expected such as cpu or cuda"),
+        ({"device": "meta"}, OptionError, "device='meta' cannot be used .*; expected such as cpu or cuda"),
+        ({"device": []}, OptionError, r"device=\[\] is no text; expected such as 'cuda'"),
+        ({"protocol": 3}, OptionError, "protocol=3 is no text; expected such as 'rise'"),
+        ({"protocol": ["rise"]}, OptionError, r"protocol=\['rise'\] is no text"),
+        ({"limit": "3"}, OptionError, "limit='3' is out of range; expected a whole number"),
+        ({"data": []}, EmptyBatchError, "no image"),
+        ({"data": np.zeros((3, 2))}, InputTypeError, "ndarray of float64 .* is not a data set"),
+        ({"out": ""}, OptionError, "out='' is no path"),
         ({"device": "cuda:99"}, OptionError, "device='cuda:99' cannot be used"),
         ({"data": Speckles(0)}, EmptyBatchError, "no image"),
         ({"data": Speckles(2, broken=(0, 1))}, EmptyBatchError, r"speckle-0\.png is truncated"),
@@ -599,8 +646,13 @@ def test_bad_settings_are_one_error_before_anything_is_written(
     tmp_path: Path, given: Mapping[str, Any], error: type[Exception], said: str
 ) -> None:
     with pytest.raises(error, match=said):
-        run(tmp_path / "run", **given)
+        run(**{"out": tmp_path / "run", **given})
     assert not (tmp_path / "run").exists()
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers() -> None:
+    given = {"limit": np.int64(2), "batch": np.int32(4), "seed": np.uint8(1)}
+    assert prepared(Speckles(3), **given) == prepared(Speckles(3), limit=2, batch=4, seed=1)
 
 
 def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
@@ -620,7 +672,7 @@ def prepared(data: xai.Dataset | None = None, **options: Any) -> Manifest:
 @pytest.mark.parametrize(("order", "higher"), [("combined", True), ("lerf", True), ("morf", False)])
 def test_an_option_may_decide_the_direction(order: str, higher: bool) -> None:
     spec = f"road:order={order},percentages=50"
-    assert prepared(metrics=(spec,)).metrics == {spec: higher}
+    assert [*prepared(metrics=(spec,)).metrics.values()] == [higher]
 
 
 def test_names_that_are_given_twice_are_one() -> None:
@@ -862,17 +914,17 @@ def test_a_device_that_fails_ends_the_run_with_the_shard_missing(
 
 
 def test_parts_with_errors_are_done_again_where_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    busy = True
+    free = threading.Event()
 
     def some(self: Breaking, captured: xai.Captured) -> Tensor:
-        if busy and (captured.images == Speckles()[7].image).all((1, 2, 3)).any():
+        if not free.is_set() and (captured.images == Speckles()[7].image).all((1, 2, 3)).any():
             raise RuntimeError("not now")
         return captured.activation().mean(1)
 
     monkeypatch.setattr(Breaking, "explain", some)
     failed = run(tmp_path / "run", methods=Breaking(), metrics=Brightness())
     assert summarise(failed).errors == {"RuntimeError: not now (raised by explainer 'breaking')": 1}
-    busy = False
+    free.set()
     model, missing = Counted(), []
     assert summarise(run(tmp_path / "run", methods=Breaking(), metrics=Brightness())).errors
     again = run(

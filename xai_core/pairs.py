@@ -18,7 +18,7 @@ _PAIRS = "expected a map-style data set of (image, target) pairs, as torchvision
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """A data set of (image, target) pairs as one of samples; an id is the item's place."""
+    """A data set of (image, target) pairs as one of samples; an id is what `ids` says, or the item's place."""
 
     given: Any
 
@@ -29,6 +29,12 @@ class Pairs:
             if (names := getattr(self.given, name, None)) is not None:
                 return list(names)
         return None
+
+    @property
+    def ids(self) -> Sequence[object] | None:
+        """The ids of all items, where the data set says them."""
+        ids = getattr(self.given, "ids", None)
+        return ids if isinstance(ids, Sequence) and not isinstance(ids, str) and len(ids) == len(self) else None
 
     def __len__(self) -> int:
         return len(self.given)
@@ -41,15 +47,15 @@ class Pairs:
         if not isinstance(item, tuple | list) or len(item) != 2:
             raise InputTypeError(f"item {index} is {_kind(item)}; {_PAIRS}")
         image, target = item
-        return Sample(_image(image, index), str(index), _target(target, index))
+        return Sample(_image(image, index), str(self.ids[index] if self.ids else index), _target(target, index))
 
 
 def as_dataset(given: Any) -> Dataset:
     """Take a `torch.utils.data.Dataset`, torchvision's or your own, of (image, target) pairs as a data set of samples.
 
     An image is a PIL image; a tensor [C,H,W] or an array [H,W] or [H,W,C], of 8 bits or in [0,1], with 1 or 3 channels.
-    A target is a class id, or None. Ids are the places, "0", "1", ...; `class_names` is what the data set calls
-    `classes`. Items that are samples already stay as they are. Nothing is read before it is asked for.
+    A target is a class id, or None. Ids are the places, "0", "1", ..., unless the data set has `ids`; `class_names` is
+    what it calls `classes`. Items that are samples already stay as they are. Nothing is read before it is asked for.
 
     Raises
     ------

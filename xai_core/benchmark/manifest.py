@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from itertools import islice
@@ -57,7 +57,7 @@ class Manifest:
     versions
         Of what computes, see `versions`.
     code
-        Of methods and metrics that were given as objects, by spec: their `code_hash`.
+        Of models, methods and metrics that were given as objects, by spec: their `code_hash`.
     """
 
     subjects: tuple[Subject, ...]
@@ -130,16 +130,28 @@ def weights_hash(model: nn.Module) -> str:
     return content.hexdigest()
 
 
-def content_hash(data: Dataset, images: int, readable: Sample) -> str:
-    """Name which images these are: the ids of as many as are asked for, where the data set has `ids`, and so without
-    decoding any; else the id and the pixels of the first that is readable. 64 hexadecimal digits.
+def content_hash(data: Dataset, images: int, readable: Sample, labelled: bool = False) -> str:
+    """Name which images these are, as 64 hexadecimal digits, without decoding any but the one that is readable.
+
+    They are named by the ids of as many as are asked for, where the data set has `ids`, or else by the id and the
+    pixels of the first that is readable; and if they are `labelled`, by what the data set says of labels.
     """
-    ids = getattr(data.given if isinstance(data, Pairs) else data, "ids", None)
+    ids = getattr(data, "ids", None)
     if isinstance(ids, Sequence):
-        return hashlib.sha256(json.dumps([str(one) for one in islice(ids, images)]).encode()).hexdigest()
-    pixels = np.ascontiguousarray(readable.image)
-    content = hashlib.sha256(f"{readable.id} {pixels.dtype} {list(pixels.shape)}\n".encode())
-    content.update(pixels.tobytes())
+        content = hashlib.sha256(json.dumps([str(one) for one in islice(ids, images)]).encode())
+    else:
+        image = readable.image
+        if isinstance(image, torch.Tensor):
+            image = image.detach().cpu()
+            image = image.float() if image.dtype == torch.bfloat16 else image  # which NumPy has not
+        pixels = np.ascontiguousarray(image)
+        content = hashlib.sha256(f"{readable.id} {pixels.dtype} {list(pixels.shape)}\n".encode())
+        content.update(pixels.tobytes())
+    if labelled:
+        names = getattr(data, "class_names", None)
+        labels = getattr(data.given if isinstance(data, Pairs) else data, "targets", None)
+        known = [str(one) for one in islice(labels, images)] if isinstance(labels, Iterable) else None
+        content.update(json.dumps([names and [*map(str, names)], known, readable.target]).encode())
     return content.hexdigest()
 
 

@@ -16,6 +16,7 @@ from xai_core.blame import Call, is_lasting
 from xai_core.engine import Engine
 from xai_core.errors import EmptyBatchError, OptionError, UnsuitableError, XAIError
 from xai_core.explainer import MADE_OF, Described, Explainer
+from xai_core.files import encodable
 from xai_core.guard import Guard
 from xai_core.metric import Metric
 from xai_core.modes import unwrapped
@@ -74,7 +75,7 @@ def own_device(name: str | None) -> torch.device:
     """
     try:
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).item()  # which devices without memory, such as meta, have not
     except (RuntimeError, AssertionError, TypeError) as error:
         reason = str(error).partition("\n")[0]
         raise OptionError(f"device={name!r} cannot be used ({reason}); expected such as cpu or cuda") from None
@@ -105,9 +106,9 @@ def prepare(settings: Settings, device: torch.device, here: torch.device, worker
         methods.append(explainers)
     manifest = Manifest(
         subjects=tuple(subjects),
-        data=settings.data if isinstance(settings.data, str) else type(settings.data).__name__,
+        data=encodable(settings.data) if isinstance(settings.data, str) else type(settings.data).__name__,
         images=images,
-        data_content=content_hash(data, images, first),
+        data_content=content_hash(data, images, first, settings.target == "label"),
         metrics={spec: metric.higher_is_better for spec, metric in metrics.items()},
         left_out=metrics_left_out,
         protocol=settings.protocol,
@@ -120,9 +121,17 @@ def prepare(settings: Settings, device: torch.device, here: torch.device, worker
         device=device.type,
         versions=versions(),
         time_limit=settings.time_limit,
-        code={one.spec: code_hash(one) for one in (*settings.methods, *settings.metrics) if not isinstance(one, str)},
+        code=_code(settings, subjects, models),
     )
     return Given(manifest, models, data, methods, metrics, device, torch.get_num_threads(), workers)
+
+
+def _code(settings: Settings, subjects: Sequence[Subject], models: Sequence[str | LoadedModel]) -> dict[str, str]:
+    """The code of what was given as an object, by its spec."""
+    given: dict[str, Described | LoadedModel]
+    given = {of.model: one for of, one in zip(subjects, models, strict=True) if isinstance(one, LoadedModel)}
+    given |= {one.spec: one for one in (*settings.methods, *settings.metrics) if isinstance(one, Described)}
+    return {spec: code_hash(one) for spec, one in given.items()}
 
 
 def _first(data: Dataset, images: int) -> Sample:

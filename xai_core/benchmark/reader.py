@@ -12,6 +12,7 @@ from torch import Tensor
 
 from xai_core.blame import said
 from xai_core.errors import InputTypeError, NonFiniteInputError
+from xai_core.files import encodable
 from xai_core.pairs import Pairs
 from xai_core.source import Dataset, LoadedModel
 from xai_core.truth import model_mask
@@ -69,7 +70,7 @@ class Reader:
         try:
             with self._alone:
                 sample = self._data[index]
-            name = str(sample.id)
+            name = encodable(str(sample.id))
             label = None if sample.target is None else operator.index(sample.target)
             image = self._loaded.preprocess(sample.image)
             if not isinstance(image, Tensor):
@@ -86,9 +87,9 @@ class Reader:
 
 def in_one_line(error: BaseException) -> str:
     """An error as a row holds it: its kind, its message and its notes."""
-    return " ".join(f"{type(error).__name__}: {said(error)}".split())
+    return encodable(" ".join(f"{type(error).__name__}: {said(error)}".split()))
 
 
 def _id(data: Dataset, index: int) -> str:
     ids = getattr(data, "ids", None)
-    return str(ids[index]) if isinstance(ids, Sequence) and index < len(ids) else str(index)
+    return encodable(str(ids[index])) if isinstance(ids, Sequence) and index < len(ids) else str(index)
