@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import xai_core as xai
 from conftest import Linear, SmallCNN, fused_vit, given_to, settled
-from xai_core.errors import MapShapeError, OptionError, UnknownMetricError
+from xai_core.errors import MapShapeError, OptionError, OutOfMemoryWarning, UnknownMetricError
 
 
 def rise_blur(images: Tensor) -> Tensor:
@@ -228,7 +228,8 @@ def test_out_of_memory_halves_the_block_and_goes_on(scored: nn.Module, images: T
             raise torch.OutOfMemoryError("no room")
 
     handle = scored.register_forward_pre_hook(refuse)
-    given = xai.Engine(scored, block=64).evaluate(images, {"m": images[:, 0]}, "deletion")["m"]["deletion"]
+    with pytest.warns(OutOfMemoryWarning, match="at once"):
+        given = xai.Engine(scored, block=64).evaluate(images, {"m": images[:, 0]}, "deletion")["m"]["deletion"]
     handle.remove()
     torch.testing.assert_close(given.values, expected.values, atol=1e-5, rtol=0)
 
@@ -238,7 +239,7 @@ def test_out_of_memory_halves_the_block_and_goes_on(scored: nn.Module, images: T
     engine = xai.Engine(scored)
     saliency = engine.explain(images, "grad-cam")
     handle = scored.register_forward_pre_hook(refuse_all)
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(torch.OutOfMemoryError), pytest.warns(OutOfMemoryWarning):
         engine.evaluate(images, saliency, "deletion")
     handle.remove()
 

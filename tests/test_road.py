@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import xai_core as xai
 from conftest import SmallCNN, given_to, settled
 from test_capture import HostReads
-from xai_core.errors import OptionError
+from xai_core.errors import NonFiniteOutputError, OptionError
 from xai_faithfulness.imputation import impute
 
 Array = NDArray[np.float64]
@@ -103,7 +103,24 @@ def test_imputation_converges_in_few_steps(monkeypatch: pytest.MonkeyPatch) -> N
     masks = torch.stack([holes(224, 224)[name] for name in ("disc", "all but a disc", "blobs and pixels")])
     assert impute(image.expand(len(masks), -1, -1, -1), masks).isfinite().all()
     monkeypatch.setattr("xai_faithfulness.imputation.MOST_STEPS", 2)
-    assert impute(image[None], masks[:1]).isnan().any()
+    with pytest.raises(NonFiniteOutputError, match="not converged in 2 steps"):
+        impute(image[None], masks[:1])
+
+
+@pytest.mark.parametrize("size", [(3, 300), (1, 900), (700, 4), (32, 1024)], ids=str)
+def test_imputation_of_long_images_converges_in_few_steps_too(
+    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xai_faithfulness.imputation.MOST_STEPS", 48)
+    image, masks = scene(*size), holes(*size)
+    y, x = torch.meshgrid(*(torch.arange(length) for length in size), indexing="ij")
+    masks["all but an end"] = x + y > 0.1 * max(size)
+    for name in ("most at random", "all but a disc", "blobs", "a half", "all but an end"):
+        given = impute(image[None], masks[name][None])[0].double()
+        if masks[name].all():
+            assert not given.any()
+        else:
+            assert (given - solved(image, masks[name])).abs().max() < 3e-4, name
 
 
 def test_imputation_of_one_does_not_see_the_others() -> None:

@@ -7,13 +7,11 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from xai_core.errors import NonFiniteOutputError
+
 TOLERANCE = 1e-6
 """Of the residual, as a share of the right side."""
 MOST_STEPS, CHECK_EVERY = 400, 4
-COARSEST = 3
-"""The shorter side of the coarsest grid, in pixels."""
-ENERGY, AREA = 8 / 9, 4 / 9
-"""Of a bilinear hat on a coarse grid: its x'Ax in the system, whatever its width, and its mean square."""
 
 
 def impute(images: Float[Tensor, "N C H W"], missing: Bool[Tensor, "N H W"]) -> Float[Tensor, "N C H W"]:
@@ -23,29 +21,33 @@ def impute(images: Float[Tensor, "N C H W"], missing: Bool[Tensor, "N H W"]) -> 
     of which no pixel is known nothing can be said: it becomes zero.
 
     Solved by conjugate gradients for all channels and images at once. Plain ones take about as many steps as the
-    largest hole is wide; preconditioned by sums over all grids (`Multilevel`), a few dozen. What has converged stays
-    as it is, so that an image does not depend on the others.
+    largest hole is wide; preconditioned by sums over all grids (`Multilevel`), a few dozen, also where an image is
+    hundreds of times as long as it is wide. What has converged stays as it is, so that an image does not depend on the
+    others.
 
     Source: Rong et al., "A Consistent and Efficient Evaluation Strategy for Attribution Methods", ICML 2022, section
     4.2. The preconditioner: Bramble, Pasciak and Xu, "Parallel Multilevel Preconditioners", Mathematics of Computation
     1990.
-    """
-    size = images.shape[-2:]
-    wide = images if images.dtype == torch.float64 else images.float()
-    levels, padding = grids(*size)
-    values, inside = F.pad(wide, padding), F.pad(torch.ones_like(wide[:1, :1]), padding)
-    gaps = F.pad(missing[:, None].to(wide.dtype), padding)
-    known = inside - gaps
-    mean = dot(values, known) / dot(known, known).clamp(min=1)  # solving for what differs from it loses fewer digits
-    degree = neighbours(inside)
 
-    def system(x: Tensor) -> Tensor:
-        return gaps * (degree * x - neighbours(x))
+    Raises
+    ------
+    NonFiniteOutputError
+        Where it does not converge.
+    """
+    values = images if images.dtype == torch.float64 else images.float()
+    gaps = missing[:, None].to(values.dtype)
+    known = 1 - gaps
+    mean = dot(values, known) / dot(known, known).clamp(min=1)  # solving for what differs from it loses fewer digits
+    rows, columns = (bordered(gaps[:1], dim) for dim in (2, 3))
+    degree = (4 * rows * columns - 1) / 3
+
+    def system(x: Tensor) -> Tensor:  # degree * x - neighbours(x), in differences, which lose fewer digits
+        across = bend(x, 3)
+        return gaps * (-4 / 3) * (rows * across + columns * bend(x, 2) + bend(across, 2))
 
     right = gaps * neighbours(known * (values - mean))
-    filled = conjugate_gradients(system, right, Multilevel(gaps, known, degree, levels))
-    filled = (mean + filled)[..., : size[0], : size[1]].to(images.dtype)
-    return torch.where(missing[:, None], filled, images)
+    filled = conjugate_gradients(system, right, Multilevel(gaps, known, degree))
+    return torch.where(missing[:, None], (mean + filled).to(images.dtype), images)
 
 
 def neighbours(values: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
@@ -64,28 +66,40 @@ def binomial(values: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
     return both / 16
 
 
-def grids(height: int, width: int) -> tuple[int, tuple[int, int, int, int]]:
-    """How often a grid can be halved, and the padding at the right and the bottom that makes all of them even."""
-    levels = 0
-    while min(height, width) >> (levels + 1) >= COARSEST:
-        levels += 1
-    return levels, (0, -width % 2**levels, 0, -height % 2**levels)
+def bordered(like: Float[Tensor, "1 1 H W"], dim: int) -> Float[Tensor, "1 1 H W"]:
+    """The weight of [1 2 1] / 4 along a dimension that is not beyond the border: 1 inside."""
+    inside = torch.ones_like(like)
+    inside.narrow(dim, 0, 1).sub_(0.25)
+    inside.narrow(dim, like.shape[dim] - 1, 1).sub_(0.25)
+    return inside
+
+
+def bend(values: Float[Tensor, "N C H W"], dim: int) -> Float[Tensor, "N C H W"]:
+    """What [1 2 1] / 4 along a dimension adds to values that it weighs within the border: second differences."""
+    steps, bent = values.diff(dim=dim) / 4, torch.zeros_like(values)
+    size = values.shape[dim] - 1
+    bent.narrow(dim, 0, size).add_(steps)
+    bent.narrow(dim, 1, size).sub_(steps)
+    return bent
 
 
 class Multilevel:
     """An approximate inverse: the sum over grids of bilinear restriction, division by a diagonal, and its transpose.
 
-    The hats of each grid are cut at what is known. The diagonal is what the system gives for such a hat: its energy
-    where it is in the gap, and what it loses at the known neighbours of the gap's pixels.
+    Each grid halves both sides of the one before, down to a single place; a side of one stays. The hats of each grid
+    are cut at what is known. The diagonal is what the system gives for such a hat: its energy where it is in the gap,
+    and what it loses at the known neighbours of the gap's pixels.
     """
 
-    def __init__(self, gaps: Tensor, known: Tensor, degree: Tensor, levels: int) -> None:
-        self._gaps, self._sums, self._scales = gaps, [], [gaps / degree.clamp(min=1e-12)]
+    def __init__(self, gaps: Tensor, known: Tensor, degree: Tensor) -> None:
+        self._gaps, self._sums, self._scales = gaps, list[Tensor](), [gaps / degree.clamp(min=1e-12)]
         gap, lost = gaps, gaps * neighbours(known)
-        for level in range(1, levels + 1):
+        while max(gap.shape[2:]) > 1:
             self._sums.append(binomial(torch.ones_like(gap[:1])))
+            level = len(self._sums)
             gap, lost = self._coarser(gap, level), self._coarser(lost, level)
-            diagonal = ENERGY * gap / 4**level + AREA * lost
+            (down, steep), (across, slanted) = (hat(places, level) for places in gap.shape[2:])
+            diagonal = (steep * across + down * slanted) / 3 * gap + down * across * lost
             self._scales.append((gap > 0) / diagonal.clamp(min=1e-12))
 
     def __call__(self, residual: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
@@ -100,11 +114,19 @@ class Multilevel:
 
     def _finer(self, values: Tensor, level: int) -> Tensor:
         """Bilinear interpolation from a grid to the one above it."""
-        return binomial(F.interpolate(values, scale_factor=2)) / self._sums[level - 1]
+        sums = self._sums[level - 1]
+        height, width = sums.shape[2:]
+        return binomial(F.interpolate(values, scale_factor=2)[..., :height, :width]) / sums
 
     def _coarser(self, values: Tensor, level: int) -> Tensor:
         """Its transpose."""
-        return 4 * F.avg_pool2d(binomial(values / self._sums[level - 1]), 2)
+        smooth = binomial(values / self._sums[level - 1])
+        return 4 * F.avg_pool2d(F.pad(smooth, (0, smooth.shape[3] % 2, 0, smooth.shape[2] % 2)), 2)
+
+
+def hat(places: int, level: int) -> tuple[float, float]:
+    """Squares of a linear hat of width 2^level and of its slope, over its sum; that of a single place is flat."""
+    return (1, 0) if places == 1 else (2 / 3, 2 / 4**level)
 
 
 def conjugate_gradients(
@@ -112,7 +134,10 @@ def conjugate_gradients(
 ) -> Float[Tensor, "N C H W"]:
     """Solve each image and channel from zero, preconditioned by `inverse`; those that have converged rest.
 
-    NaN where one has not after `MOST_STEPS`.
+    Raises
+    ------
+    NonFiniteOutputError
+        Where one has not after `MOST_STEPS`.
     """
     solution = torch.zeros_like(right)
     residual, limit = right, TOLERANCE**2 * dot(right, right)
@@ -131,7 +156,13 @@ def conjugate_gradients(
         step = inverse(residual)
         slope, before = dot(residual, step), slope
         direction = step + torch.where(busy, slope / before, 0) * direction
-    return solution.masked_fill(busy, torch.nan)
+    else:
+        if busy.any():
+            raise NonFiniteOutputError(
+                f"the imputation of missing pixels has not converged in {MOST_STEPS} steps, where a few dozen are "
+                "usual; give the model and the images in float64"
+            )
+    return solution
 
 
 def dot(one: Float[Tensor, "N C H W"], other: Float[Tensor, "N c H W"]) -> Float[Tensor, "N C 1 1"]:
