@@ -1,7 +1,7 @@
 """Checks of options that attributions share."""
 
 import math
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 from xai_core.errors import OptionError
@@ -16,7 +16,7 @@ def positive(**numbers: Any) -> None:
         Where one is.
     """
     for name, number in numbers.items():
-        if number is not None and not (isinstance(number, Integral) and number >= 1):
+        if number is not None and not (isinstance(number, Integral) and int(number) >= 1):
             raise OptionError(f"{name} must be a whole number of at least 1, got {number!r}")
 
 
@@ -28,7 +28,7 @@ def number(option: str, value: Any, *, above: float = -math.inf, least: float = 
     OptionError
         Where it is not.
     """
-    if not (isinstance(value, Real) and above < value < math.inf and least <= value):
+    if not (isinstance(value, int | float) and above < value < math.inf and least <= value):
         bound = f"above {above}" if above > -math.inf else f"of at least {least}"
         raise OptionError(f"{option} must be a number {bound}, got {value!r}")
     return value
@@ -42,6 +42,6 @@ def seed_of(value: Any) -> int:
     OptionError
         Where it is not.
     """
-    if not (isinstance(value, Integral) and -(2**63) <= value < 2**63):
+    if not (isinstance(value, Integral) and -(2**63) <= int(value) < 2**63):
         raise OptionError(f"seed must be a whole number of 64 bits, got {value!r}")
     return int(value)

@@ -13,7 +13,7 @@ class OwnGenerator(TorchDispatchMode):
     """Whatever this thread draws on the host comes from a generator of its own, and torch's are left alone."""
 
     def __init__(self, seed: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._generator = torch.Generator().manual_seed(seed)
 
     def __torch_dispatch__(self, func: OpOverload, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -1,7 +1,7 @@
 """Checks of options that several metrics share."""
 
 from collections.abc import Callable
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 from xai_core.errors import OptionError
@@ -41,7 +41,7 @@ def number(option: str, value: Any, fits: Callable[[Any], bool], said: str) -> f
     OptionError
         Where it is no number, or does not fit.
     """
-    if not isinstance(value, Real) or not fits(value):
+    if not isinstance(value, int | float) or not fits(value):
         raise OptionError(f"{option} must be a number {said}, got {value!r}")
     return value
 
@@ -67,6 +67,6 @@ def seed_of(value: Any) -> int:
     OptionError
         Where it is not.
     """
-    if not isinstance(value, Integral) or not -(2**63) <= value < 2**63:
+    if not isinstance(value, Integral) or not -(2**63) <= int(value) < 2**63:
         raise OptionError(f"seed must be a whole number of 64 bits, got {value!r}")
     return int(value)

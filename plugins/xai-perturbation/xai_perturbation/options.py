@@ -1,6 +1,6 @@
 """Checks of options that explainers share."""
 
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 from xai_core.errors import OptionError
@@ -40,7 +40,7 @@ def chance(option: str, value: Any) -> float:
     OptionError
         Where it is not.
     """
-    if not isinstance(value, Real) or not 0 < value < 1:
+    if not isinstance(value, int | float) or not 0 < value < 1:
         raise OptionError(f"{option} must be a number between 0 and 1, got {value!r}")
     return value
 
@@ -53,6 +53,6 @@ def seed_of(value: Any) -> int:
     OptionError
         Where it is not.
     """
-    if not isinstance(value, Integral) or not -(2**63) <= value < 2**63:
+    if not isinstance(value, Integral) or not -(2**63) <= int(value) < 2**63:
         raise OptionError(f"seed must be a whole number of 64 bits, got {value!r}")
     return int(value)
