@@ -20,7 +20,10 @@ from xai_core.errors import DegenerateMapWarning, UnsuitableError
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
-torch.set_num_threads(1)  # small models gain nothing from more, and lose much where cores are shared
+# Small models and matrices gain nothing from more threads, and lose much where cores are shared; here, and in the
+# processes that this one starts, of which those that run tests have yet to load NumPy.
+torch.set_num_threads(1)
+os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -55,7 +55,7 @@ def main(folder: str, times: int) -> None:
     start = time.monotonic()
     work(out.with_name("undisturbed"))
     whole = time.monotonic() - start
-    killed, most = 0, 0.2
+    killed, most = 0, 0.1
     while killed < times:
         if not attempt(out, random.uniform(0, most) * whole):
             killed += 1

@@ -115,7 +115,9 @@ CASES: dict[str, tuple[Callable[[], Any], type[xai.XAIError], str]] = {
         errors.NonFiniteMapError, r"map 'm'.*\[1\]",
     ),
     "map of nan of several targets, scored": (
-        lambda: evaluate(replace(explain(target=[[0, 1]] * 2)["grad-cam"], values=with_nan()[:, 1:]), "complexity"),
+        lambda: evaluate(
+            replace(explain(method="center", target=[[0, 1]] * 2)["center"], values=with_nan()[:, 1:]), "complexity"
+        ),
         errors.NonFiniteMapError, r"map 'm'.*\[1\]",
     ),
     "nothing declared": (lambda: explain(method=Reads()), errors.NotCapturedError, "none declared"),
