@@ -24,7 +24,7 @@ import torchvision
 from torch import Tensor, nn
 
 import xai_core as xai
-from xai_core.errors import DegenerateMapWarning, NoAttentionError, UnsuitableError
+from xai_core.errors import ConstantMapWarning, NoAttentionError, UnsuitableError
 
 PAGE = Path(__file__).parents[1] / "docs" / "coverage.md"
 METHODS = ["grad-cam", "layer-cam", "eigen-cam"]
@@ -141,9 +141,9 @@ def explain(model: nn.Module, images: Tensor, row: Row) -> None:
     layer = row.layer = adapter.default_layer
     row.kind, row.grid, row.prefix = adapter.kind, adapter.grid, adapter.features(layer).prefix
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DegenerateMapWarning)
+        warnings.simplefilter("ignore", ConstantMapWarning)
         maps = engine.explain(images, METHODS)
-        flat = [name for name in METHODS if maps[name].degenerate.all()]
+        flat = [name for name in METHODS if maps[name].constant.all()]
         if "layer-cam" in flat:  # the others may be negative everywhere by chance, with random weights
             row.error = f"constant maps: {', '.join(flat)}"
         try:
@@ -170,7 +170,7 @@ def settle(model: nn.Module, images: Tensor) -> None:
 
 
 def filled_head(model: nn.Module, images: Tensor) -> str:
-    """Give a head that the model's own initialisation leaves at zero small random weights; say so."""
+    """Give a head that the model's own initialization leaves at zero small random weights; say so."""
     with torch.no_grad():
         scores = model(images)
         scores = scores[0] if isinstance(scores, tuple | list) else scores

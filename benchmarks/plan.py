@@ -11,7 +11,7 @@ import time
 import torch
 
 import xai_core as xai
-from xai_core.benchmark.rows import Curve, Row, encode_curves, encode_rows
+from xai_core.benchmarking.rows import Curve, Row, encode_curves, encode_rows
 
 METHODS = (
     "grad-cam,grad-cam++,xgrad-cam,layer-cam,hires-cam,eigen-cam,finer-cam,conceptor-cam,score-cam,random,center,edges"
@@ -35,7 +35,7 @@ def main() -> None:
     engine = xai.Engine(loaded)
     adapter = engine.adapter(image[None])
     methods = [xai.create_explainer(name) for name in options.methods.split(",")]
-    explaining = PASS + sum(method.forwards(adapter) - 1 for method in methods)
+    explaining = PASS + sum(method.forward_passes(adapter) - 1 for method in methods)
     scoring = 3 + len(methods) * 2 * (options.steps - 1)
     rate = options.rate or measured(engine, image)
     seconds = (explaining + scoring) / rate

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 import xai_core as xai
-from xai_core.errors import DegenerateMapWarning, UnsuitableError
-from xai_core.explainer import MADE_OF
+from xai_core.configurable import MADE_OF
+from xai_core.errors import ConstantMapWarning, UnsuitableError
 
 BATCH = 50
 
@@ -37,11 +37,11 @@ def main() -> None:
     given.add_argument("--forwards", type=int, default=50, help="the most forwards of a method for an image")
     given.add_argument("--without", nargs="*", default=[], help="methods to leave out")
     options = given.parse_args()
-    warnings.simplefilter("ignore", DegenerateMapWarning)
+    warnings.simplefilter("ignore", ConstantMapWarning)
     separator = "," if ":" in options.data else ":"
     data = xai.load_dataset(f"{options.data}{separator}split=test,count={options.count}")
     for spec in options.models:
-        print(table(spec, data, options.forwards, options.without), flush=True)
+        print(table(spec, data, options.forward_passes, options.without), flush=True)
 
 
 def table(spec: str, data: xai.Dataset, forwards: int, without: list[str]) -> str:
@@ -79,7 +79,7 @@ def suits(name: str, adapter: xai.ModelAdapter, forwards: int) -> bool:
         explainer.needs(adapter)
     except UnsuitableError:
         return False
-    return explainer.forwards(adapter) <= forwards
+    return explainer.forward_passes(adapter) <= forwards
 
 
 def play(loaded: xai.LoadedModel, samples: list[xai.Sample], masks: Tensor, names: list[str]) -> Mapping[str, Found]:

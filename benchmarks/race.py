@@ -36,6 +36,6 @@ def finish(run: Callable[[], T]) -> T:
 
 
 def unit(maps: Tensor) -> Tensor:
-    """Min-max normalise each map [B,H,W], so that maps on different scales compare."""
+    """Min-max normalize each map [B,H,W], so that maps on different scales compare."""
     low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
     return (maps - low) / (high - low)

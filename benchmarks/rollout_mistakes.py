@@ -53,8 +53,8 @@ def without_residual(layers: list[Tensor]) -> Tensor:
     return product([heads.mean(1) for heads in layers])[:, 0]
 
 
-def residual_not_normalised(layers: list[Tensor]) -> Tensor:
-    """A + I, each row of which sums to two: a scale of 2^L, which min-max normalisation takes away."""
+def residual_not_normalized(layers: list[Tensor]) -> Tensor:
+    """A + I, each row of which sums to two: a scale of 2^L, which min-max normalization takes away."""
     return product([heads.mean(1) + torch.eye(heads.shape[-1], dtype=heads.dtype) for heads in layers])[:, 0]
 
 
@@ -74,7 +74,7 @@ MISTAKES: Mapping[str, tuple[str, Rollout]] = {
     "column for row": ("the class token's column of the right product", column_for_row),
     "transposed": ("A_l' in the place of A_l: keys taken for queries", transposed),
     "without residual": ("A_L ... A_1, without ½ I", without_residual),
-    "residual not normalised": ("A_l + I, with rows that sum to two", residual_not_normalised),
+    "residual not normalized": ("A_l + I, with rows that sum to two", residual_not_normalized),
     "averaged twice": ("weights that are a mean over heads already, averaged again", averaged_twice),
     "last layer": ("the class token's row of A_L alone, which is raw attention", last_layer),
 }
@@ -108,10 +108,10 @@ def measure(count: int) -> dict[str, tuple[float, float]]:
 
 
 def ranks(made: Tensor) -> Tensor:
-    """Ranks of places, centred, of length one: their product is Spearman's correlation."""
+    """Ranks of places, centerd, of length one: their product is Spearman's correlation."""
     places = made.flatten(1).argsort(1).argsort(1).double()
-    centred = places - places.mean(1, keepdim=True)
-    return centred / centred.norm(dim=1, keepdim=True)
+    centerd = places - places.mean(1, keepdim=True)
+    return centerd / centerd.norm(dim=1, keepdim=True)
 
 
 def main() -> None:

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import xai_core as xai
-from xai_core.benchmark.statistics import Estimate
-from xai_core.benchmark.summary import Summary, in_words, summarise
+from xai_core.benchmarking.statistics import Estimate
+from xai_core.benchmarking.summary import Summary, in_words, summarize
 
 
 def main(folders: list[str]) -> None:
     for folder in folders:
-        summary = summarise(xai.Run.read(Path(folder)))
+        summary = summarize(xai.Run.read(Path(folder)))
         for line in page_of(summary):
             print(line)
 
@@ -36,7 +36,7 @@ def page_of(summary: Summary) -> Iterator[str]:
         ]
         for method in subject.methods:
             scores = " | ".join(column.get(method, "") for column in cells)
-            yield f"| {method} | {scores} | {costs[method].forwards:,} | {costs[method].seconds:.3f} |"
+            yield f"| {method} | {scores} | {costs[method].forward_passes:,} | {costs[method].seconds:.3f} |"
         yield ""
         for one in comparisons:
             yield f"**{one.metric}.** {' '.join(in_words(one))}\n"

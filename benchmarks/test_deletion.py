@@ -24,8 +24,8 @@ class Shuffled(xai.Explainer):
 
     name = "shuffled"
 
-    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
-        return xai.Capture()
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
+        return xai.Needs()
 
     def explain(self, captured: xai.Captured) -> Tensor:
         batch, _, height, width = captured.images.shape
@@ -57,16 +57,16 @@ def saliency(engine: xai.Engine, images: Tensor) -> xai.Saliency:
 
 
 @pytest.fixture(scope="module")
-def ours(engine: xai.Engine, images: Tensor, saliency: xai.Saliency) -> xai.Score:
+def ours(engine: xai.Engine, images: Tensor, saliency: xai.Saliency) -> xai.MetricResult:
     return deletion(engine, images, saliency, steps=28)
 
 
-def deletion(engine: xai.Engine, images: Tensor, saliency: xai.Saliency, steps: int) -> xai.Score:
+def deletion(engine: xai.Engine, images: Tensor, saliency: xai.Saliency, steps: int) -> xai.MetricResult:
     metric = xai.create_metric("deletion", steps=steps)
     return engine.evaluate(images, {"shuffled": saliency}, metric)["shuffled"]["deletion"]
 
 
-def check(curve: Tensor, ours: xai.Score) -> None:
+def check(curve: Tensor, ours: xai.MetricResult) -> None:
     rtol = 1e-3 if DEVICE.type == "cpu" else 2e-2  # TF32 rounds by the size of the batch
     torch.testing.assert_close(curve, ours.curve, atol=1e-5, rtol=rtol)
 
@@ -82,13 +82,13 @@ def test_forward_without_graph(race: Race, model: nn.Module, images: Tensor) -> 
 
 @pytest.mark.parametrize("steps", [28, 84])
 def test_xai_core(
-    race: Race, engine: xai.Engine, images: Tensor, saliency: xai.Saliency, ours: xai.Score, steps: int
+    race: Race, engine: xai.Engine, images: Tensor, saliency: xai.Saliency, ours: xai.MetricResult, steps: int
 ) -> None:
     score = race(f"xai-core, {steps} steps", lambda: deletion(engine, images, saliency, steps))
     check(score.curve[:, :: steps // 28], ours)
 
 
-def test_quantus(race: Race, model: nn.Module, images: Tensor, saliency: xai.Saliency, ours: xai.Score) -> None:
+def test_quantus(race: Race, model: nn.Module, images: Tensor, saliency: xai.Saliency, ours: xai.MetricResult) -> None:
     """Quantus takes NumPy arrays; turning tensors into them is left out of its time."""
     metric = quantus.PixelFlipping(features_in_step=PER_STEP, perturb_baseline=0.0, disable_warnings=True)
     with torch.no_grad():

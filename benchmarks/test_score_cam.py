@@ -1,7 +1,7 @@
 """Score-CAM, resnet18, one image. Peers weight by logits and a softmax over channels, so ours is asked to as well.
 
 Two differences remain, neither of cost: pytorch-grad-cam upsamples masks with aligned corners, and torchcam
-normalises them before it upsamples. Peers run at their default batch size (16 and 32) and at the fastest here.
+normalizes them before it upsamples. Peers run at their default batch size (16 and 32) and at the fastest here.
 """
 
 import time

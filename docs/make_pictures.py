@@ -82,10 +82,10 @@ class Subject:
         except (UnsuitableError, LayerError) as error:
             print(f"{name}: not here: {error}")
             return None
-        if bool(saliency.degenerate[0]):
+        if bool(saliency.constant[0]):
             print(f"{name}: not here: the map is constant")
             return None
-        return pictures.overlay(self.photo, xai.normalise(xai.resize(saliency.raw, (SIDE, SIDE)))[0])
+        return pictures.overlay(self.photo, xai.normalize(xai.resize(saliency.raw, (SIDE, SIDE)))[0])
 
 
 def shown() -> list[tuple[str, Image.Image]]:
@@ -115,10 +115,10 @@ def grid(tiles: list[tuple[str, Image.Image]]) -> Image.Image:
 
 
 def save(image: Image.Image, path: Path, limit: int) -> int:
-    """Save as PNG with as many colours as the limit on bytes allows; give the bytes."""
-    for colours in (None, 256, 128, 64, 32):
+    """Save as PNG with as many colors as the limit on bytes allows; give the bytes."""
+    for colors in (None, 256, 128, 64, 32):
         buffer = io.BytesIO()
-        fewer = image.quantize(colours, dither=Image.Dither.NONE) if colours else image
+        fewer = image.quantize(colors, dither=Image.Dither.NONE) if colors else image
         fewer.save(buffer, "PNG", optimize=True)
         content = buffer.getvalue()
         if len(content) <= limit:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import xai_core as xai
-from xai_core.errors import DegenerateMapWarning, UnsuitableError
+from xai_core.errors import ConstantMapWarning, UnsuitableError
 
 # Dozens of tests start a process that imports PyTorch, which takes twice as long without its bytecode.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -250,14 +250,14 @@ def one_pass(engine: xai.Engine, images: Tensor) -> list[str]:
 
     names = []
     with pytest.MonkeyPatch.context() as patch:
-        for more in ("replay", "again", "twin"):
+        for more in ("partial_forward", "explain_images", "shared_model"):
             patch.setattr(xai.Captured, more, ask)
-        patch.setattr(xai.Captured, "score", property(ask))
+        patch.setattr(xai.Captured, "model_score", property(ask))
         for name in suitable(engine, images):
             needs = xai.create_explainer(name).needs(engine.adapter(images))
             with contextlib.suppress(AskedForMoreError):
                 engine.explain(images[:1], name)
-                if not any(need.curvature or need.layer_scores for need in needs.all):
+                if not any(need.curvature or need.block_scores for need in needs.all):
                     names.append(name)
     return names
 
@@ -265,7 +265,7 @@ def one_pass(engine: xai.Engine, images: Tensor) -> list[str]:
 def maps_for(target: object, engine: xai.Engine, images: Tensor, **maps: Tensor) -> Maps:
     """Maps [B,h,w] as an engine would give them for a target; it does not know how to make them again."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DegenerateMapWarning)
+        warnings.simplefilter("ignore", ConstantMapWarning)
         bound = engine.explain(images, "eigen-cam", target)["eigen-cam"].target
     size = (images.shape[-2], images.shape[-1])
     return {name: xai.Saliency.of(given, len(images), size, bound, name) for name, given in maps.items()}
@@ -298,14 +298,14 @@ class Once(xai.Explainer):
 
     name = "once"
 
-    def __init__(self, needs: xai.Capture, function: Any) -> None:
+    def __init__(self, needs: xai.Needs, function: Any) -> None:
         self._needs, self._function = needs, function
 
     @property
     def spec(self) -> str:
         return self.name
 
-    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         return self._needs
 
     def explain(self, captured: xai.Captured) -> Tensor:
@@ -323,7 +323,7 @@ def given_to(model: nn.Module) -> Iterator[list[Tensor]]:
         handle.remove()
 
 
-def captured_by(model: nn.Module, images: Tensor, needs: xai.Capture, **options: Any) -> xai.Captured:
+def captured_by(model: nn.Module, images: Tensor, needs: xai.Needs, **options: Any) -> xai.Captured:
     kept = []
 
     def keep(captured: xai.Captured) -> Tensor:

@@ -17,7 +17,7 @@ from test_benchmark import Counted, Speckles, loaded
 
 import xai_core as xai
 
-SETTINGS = {"methods": ["grad-cam", "eigen-cam"], "metrics": ["deletion:steps=6"], "floors": False, "shard": 2}
+SETTINGS = {"methods": ["grad-cam", "eigen-cam"], "metrics": ["deletion:steps=6"], "controls": False, "shard": 2}
 
 
 def work(out: Path) -> None:

@@ -29,7 +29,7 @@ ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
 print(ray.get_runtime_context().gcs_address, flush=True)
 input()
 """
-SETTINGS: dict[str, Any] = {"methods": ["grad-cam", "eigen-cam"], "metrics": ["deletion:steps=500"], "floors": False}
+SETTINGS: dict[str, Any] = {"methods": ["grad-cam", "eigen-cam"], "metrics": ["deletion:steps=500"], "controls": False}
 
 
 PARTS = 3 * int(sys.argv[2]) + 6

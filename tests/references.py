@@ -76,7 +76,7 @@ def between_zero_and_one(maps: Tensor) -> Tensor:
 
 
 def by_peer(method: type, model: nn.Module, layer: str, images: Tensor, **options: Any) -> Tensor:
-    """The normalised maps that a method of pytorch-grad-cam makes for the predicted classes."""
+    """The normalized maps that a method of pytorch-grad-cam makes for the predicted classes."""
     layers = [model.get_submodule(layer)] if layer else []
     cam = method(model, layers, reshape_transform=Reference.spatial, **options)
     with cam:

@@ -15,7 +15,7 @@ from vit_pytorch import ViT
 import xai_core as xai
 from conftest import SmallCNN, captured_by, fused_vit, settled
 from xai_core.errors import LayerError, PluginWarning
-from xai_core.features import token_grid
+from xai_core.model.layouts import token_grid
 
 SMALL_VIT = {
     "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64,
@@ -101,7 +101,7 @@ def test_gradients_at_the_patches_of_the_default_layer_are_not_zero(name: str) -
     images = torch.randn(2, 3, side, side)
     model = settled(make())
     layer = xai.Engine(model).adapter(images).default_layer
-    gradient = captured_by(model, images, xai.Capture((layer,), gradients=True), target=1).gradient()
+    gradient = captured_by(model, images, xai.Needs((layer,), gradients=True), target=1).gradient()
     assert (gradient.abs().amax(1) > 0).all()
 
 
@@ -205,9 +205,9 @@ def test_a_model_without_places_says_so() -> None:
 
 
 def test_a_plugins_adapter_comes_first(images: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
-    from xai_core.installed import Plugin
-    from xai_core.plugins import Entry
-    from xai_core.registry import registry
+    from xai_core.plugins.discovery import Plugin
+    from xai_core.plugins.loader import Entry
+    from xai_core.plugins.registry import registry
 
     class EarlierLayer(xai.ModelAdapter):
         @classmethod
@@ -266,4 +266,4 @@ def test_a_model_that_views_its_features_as_contiguous_gets_them_so(images: Tens
 
     engine = xai.Engine(settled(Viewing()))
     maps = engine.explain(images, ["grad-cam", "score-cam"])
-    assert not maps["grad-cam"].degenerate.any()
+    assert not maps["grad-cam"].constant.any()

@@ -66,8 +66,8 @@ class Fixed(xai.Explainer):
     def __init__(self, sign: float) -> None:
         self.sign, self._calls = sign, 0
 
-    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
-        return xai.Capture()
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
+        return xai.Needs()
 
     def explain(self, captured: xai.Captured) -> Tensor:
         self._calls += 1
@@ -75,7 +75,7 @@ class Fixed(xai.Explainer):
         return pattern if self._calls % 2 else self.sign * pattern
 
 
-@pytest.mark.filterwarnings("ignore::xai_core.errors.DegenerateMapWarning")
+@pytest.mark.filterwarnings("ignore::xai_core.errors.ConstantMapWarning")
 @pytest.mark.parametrize(("sign", "expected"), [(1, 1), (-1, 0), (0, 0)])
 def test_the_same_map_is_coherent_its_opposite_and_a_flat_one_not(
     cnn: nn.Module, images: Tensor, sign: float, expected: float
@@ -87,7 +87,7 @@ def test_the_same_map_is_coherent_its_opposite_and_a_flat_one_not(
         torch.testing.assert_close(scores["adcc"].values, torch.zeros(3), atol=1e-5, rtol=0)
 
 
-@pytest.mark.filterwarnings("ignore::xai_core.errors.DegenerateMapWarning")
+@pytest.mark.filterwarnings("ignore::xai_core.errors.ConstantMapWarning")
 def test_complexity_is_the_mean_and_nothing_for_a_flat_map(cnn: nn.Module, images: Tensor) -> None:
     ramp = torch.arange(32.0).expand(3, 32, 32)
     maps = {"ramp": ramp * 5 - 9, "flat": torch.full((3, 32, 32), 7.0), "one pixel": torch.zeros(3, 32, 32)}

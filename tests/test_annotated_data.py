@@ -14,7 +14,7 @@ from pycocotools import mask as reference
 from torch import Tensor
 
 import xai_core as xai
-from xai_core import images
+from xai_core.data import images
 from xai_core.errors import FileError, ImageFileError, OptionError, UnknownDatasetError
 from xai_zoo import rle
 

@@ -34,9 +34,9 @@ from vit_pytorch.simple_vit import SimpleViT
 import xai_core as xai
 from conftest import Largest, assert_same, captured_by, fused_vit, settled
 from xai_attention.gating import GateExplainer
-from xai_core.attention import ROW_BLOCK, DotProductAttention
 from xai_core.errors import LayerError, NoAttentionError, OptionError, UnsuitableError
-from xai_core.registry import registry
+from xai_core.model.attention import ROW_BLOCK, DotProductAttention
+from xai_core.plugins.registry import registry
 
 Matrices = list[Tensor]
 """Per layer [B,heads,N,N] in float64."""
@@ -238,7 +238,7 @@ def rollout_replica(
     return torch.stack(maps).view(-1, side, side)
 
 
-def normalised(raw: Tensor, size: tuple[int, int]) -> Tensor:
+def normalized(raw: Tensor, size: tuple[int, int]) -> Tensor:
     maps = nn.functional.interpolate(raw[:, None], size, mode="bilinear")[:, 0]
     low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
     return (maps - low) / (high - low)
@@ -246,7 +246,7 @@ def normalised(raw: Tensor, size: tuple[int, int]) -> Tensor:
 
 def assert_equals(saliency: xai.Saliency, replica: Tensor) -> None:
     torch.testing.assert_close(saliency.raw.double(), replica, atol=1e-6, rtol=1e-5)
-    expected = normalised(replica, (saliency.values.shape[-2], saliency.values.shape[-1]))
+    expected = normalized(replica, (saliency.values.shape[-2], saliency.values.shape[-1]))
     torch.testing.assert_close(saliency.values.double(), expected, atol=1e-5, rtol=0)
 
 
@@ -298,7 +298,7 @@ def test_head_attention_at_any_size_that_the_model_takes() -> None:
 
 
 def test_head_attention_computes_the_class_tokens_row_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    from xai_core.attention import DotProductAttention
+    from xai_core.model.attention import DotProductAttention
 
     asked = []
     rows = DotProductAttention.rows
@@ -340,7 +340,7 @@ def test_no_tensor_is_larger_than_a_block_of_rows(side: int) -> None:
 def test_values_are_kept_for_gradients_only(images: Tensor) -> None:
     model = fused_vit().eval()
     held = {"q": 3 * 17 * 32 * 4, "k": 3 * 17 * 32 * 4}
-    for layer in captured_by(model, images, xai.Capture(attention=True)).attention:
+    for layer in captured_by(model, images, xai.Needs(attention=True)).attention:
         assert isinstance(layer, DotProductAttention)
         assert {name: layer._make(name).untyped_storage().nbytes() for name in held} == held
         with pytest.raises(KeyError):
@@ -349,7 +349,7 @@ def test_values_are_kept_for_gradients_only(images: Tensor) -> None:
 
 def test_masks_are_part_of_attention() -> None:
     """Attention as the kernel computes it, for boolean, additive and causal masks, and grouped heads."""
-    from xai_core.attention import AttentionReader
+    from xai_core.model.attention import AttentionReader
 
     q, k, v = torch.randn(2, 4, 6, 8), torch.randn(2, 2, 6, 8), torch.eye(6).expand(2, 2, 6, 6)
     options: list[dict[str, Any]] = [
@@ -370,7 +370,7 @@ def test_masks_are_part_of_attention() -> None:
 
 
 def test_padding_and_masks_of_multi_head_attention() -> None:
-    from xai_core.attention import AttentionReader
+    from xai_core.model.attention import AttentionReader
 
     attention = nn.MultiheadAttention(16, 4, kdim=12, vdim=12, batch_first=True)
     query, key = torch.randn(2, 5, 16), torch.randn(2, 7, 12)

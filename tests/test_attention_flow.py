@@ -30,7 +30,7 @@ def by_networkx(layers: np.ndarray, token: int, read: int) -> float:
 
 
 def by_linear_program(layers: np.ndarray, token: int, read: int) -> float:
-    """Maximise what enters the read token, where every token between passes on what it takes in."""
+    """Maximize what enters the read token, where every token between passes on what it takes in."""
     depth, tokens, _ = layers.shape
     after, before = np.divmod(np.arange(tokens**2), tokens)
     edges = np.arange(depth * tokens**2)
@@ -111,4 +111,4 @@ def test_models_with_too_many_tokens_are_refused(make: type[nn.Module]) -> None:
 def test_its_maximum_flows_count_as_forwards() -> None:
     model = fused_vit()
     adapter = xai.Engine(model).adapter(torch.zeros(1, 3, 32, 32))
-    assert xai.create_explainer("attention-flow").forwards(adapter) == 1 + adapter.grid[0] * adapter.grid[1]
+    assert xai.create_explainer("attention-flow").forward_passes(adapter) == 1 + adapter.grid[0] * adapter.grid[1]

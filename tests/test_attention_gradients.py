@@ -12,10 +12,10 @@ from torch import Tensor, nn
 import xai_core as xai
 from conftest import captured_by, fused_vit, settled, torchvision_vit
 from test_attention import CASES, Encoder
-from xai_core.attention import AttentionReader
 from xai_core.errors import NotCapturedError, NotConnectedError
+from xai_core.model.attention import AttentionReader
 
-BOTH = xai.Capture(attention=True, attention_gradients=True)
+BOTH = xai.Needs(attention=True, attention_gradients=True)
 MODELS: dict[str, tuple[Callable[[], nn.Module], int, str]] = {
     # model, prefix tokens, what the head reads
     "timm": (fused_vit, 1, "class"),
@@ -124,8 +124,8 @@ def test_gradients_of_several_targets_and_rivals(make: Callable[[], nn.Module]) 
     class Look(xai.Explainer):
         name = "look"
 
-        def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
-            return xai.Capture(attention_gradients=True, rivals=(4,))
+        def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
+            return xai.Needs(attention_gradients=True, rivals=(4,))
 
         def explain(self, captured: xai.Captured) -> Tensor:
             for i, view in enumerate((captured, *captured.rivals)):
@@ -173,7 +173,7 @@ def test_separate_projections_of_multi_head_attention() -> None:
 
 def test_gradients_are_shown_only_where_they_were_declared() -> None:
     model, images, _, _ = case("timm")
-    captured = captured_by(model, images, xai.Capture(attention=True))
+    captured = captured_by(model, images, xai.Needs(attention=True))
     with pytest.raises(NotCapturedError, match="attention_gradients=True"):
         captured.attention[0].gradient_rows()
 

@@ -24,14 +24,15 @@ from typer.testing import CliRunner
 
 import xai_core as xai
 from conftest import SmallCNN, settled
-from xai_core.benchmark import on_ray, preparation
-from xai_core.benchmark.code import code_hash
-from xai_core.benchmark.manifest import Manifest, weights_hash
-from xai_core.benchmark.preparation import prepare
-from xai_core.benchmark.protocols import PROTOCOLS
-from xai_core.benchmark.settings import Settings
-from xai_core.benchmark.store import Part
-from xai_core.benchmark.summary import summarise
+from xai_core.benchmarking import on_ray
+from xai_core.benchmarking import resolve as preparation
+from xai_core.benchmarking.fingerprint import code_hash
+from xai_core.benchmarking.manifest import Manifest, weights_hash
+from xai_core.benchmarking.protocols import PROTOCOLS
+from xai_core.benchmarking.resolve import prepare
+from xai_core.benchmarking.settings import Settings
+from xai_core.benchmarking.store import Part
+from xai_core.benchmarking.summary import summarize
 from xai_core.cli import app
 from xai_core.errors import (
     CheckpointError,
@@ -45,8 +46,8 @@ from xai_core.errors import (
     UnknownMetricError,
 )
 from xai_core.perturb import BLUR_SIGMA, BLUR_SIZE
-from xai_core.plugins import Entry
-from xai_core.registry import registry
+from xai_core.plugins.loader import Entry
+from xai_core.plugins.registry import registry
 from xai_faithfulness.road import NOISE
 
 TWO = ["deletion:steps=4", "insertion:steps=4"]
@@ -59,7 +60,7 @@ class Speckles:
     count: int = 10
     size: int = 32
     broken: tuple[int, ...] = ()
-    unlabelled: tuple[int, ...] = ()
+    unlabeled: tuple[int, ...] = ()
     sizes: tuple[tuple[int, int], ...] = ()
     masked: tuple[int, ...] = ()
     nan: tuple[int, ...] = ()
@@ -79,7 +80,7 @@ class Speckles:
         if index in self.masked:
             mask = torch.zeros(size, size, dtype=torch.bool)
             mask[: size // 2] = True
-        return xai.Sample(image, f"speckle-{index}", None if index in self.unlabelled else index % 5, mask)
+        return xai.Sample(image, f"speckle-{index}", None if index in self.unlabeled else index % 5, mask)
 
 
 class Counted(nn.Module):
@@ -90,10 +91,10 @@ class Counted(nn.Module):
         torch.manual_seed(0)
         self.cnn = settled(SmallCNN())
         nn.init.uniform_(self.cnn.head.weight)
-        self.forwards: list[int] = []
+        self.forward_passes: list[int] = []
 
     def forward(self, x: Tensor) -> Tensor:
-        self.forwards.append(len(x))
+        self.forward_passes.append(len(x))
         return self.cnn(x)
 
 
@@ -103,18 +104,18 @@ class Brightness(xai.Metric):
     name = "brightness"
     higher_is_better = True
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
-        return xai.Score(saliency.values.mean((1, 2)), True)
+    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+        return xai.MetricResult(saliency.values.mean((1, 2)), True)
 
 
 class Inside(Brightness):
     """The share of the map that is on the truth."""
 
     name = "inside"
-    needs_truth: ClassVar[bool] = True
+    needs_ground_truth: ClassVar[bool] = True
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
-        return xai.Score((saliency.values * evaluation.masks).mean((1, 2)), True)
+    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+        return xai.MetricResult((saliency.values * evaluation.masks).mean((1, 2)), True)
 
 
 class Breaking(xai.Explainer):
@@ -122,8 +123,8 @@ class Breaking(xai.Explainer):
 
     name = "breaking"
 
-    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
-        return xai.Capture(activations=(adapter.default_layer,))
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
+        return xai.Needs(activations=(adapter.default_layer,))
 
     def explain(self, captured: xai.Captured) -> Tensor:
         if (captured.images[:, 0, 0, 0] > 0.8).any():
@@ -145,7 +146,7 @@ class Picky(Brightness):
 
     name = "picky"
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
+    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         if len(saliency.values) > 1:
             raise ValueError("one at a time")
         return super().evaluate(evaluation, saliency)
@@ -156,7 +157,7 @@ class Refusing(Brightness):
 
     name = "refusing"
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
+    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         raise ValueError("never")
 
 
@@ -166,7 +167,7 @@ def loaded(model: nn.Module | None = None) -> xai.LoadedModel:
 
 def run(out: Path, data: xai.Dataset | None = None, model: nn.Module | None = None, **options: Any) -> xai.Run:
     given = {"models": loaded(model), "data": Speckles() if data is None else data, "device": "cpu"}
-    given |= {"methods": ["grad-cam", "eigen-cam"], "metrics": TWO, "floors": False, "batch": 4, "shard": 6}
+    given |= {"methods": ["grad-cam", "eigen-cam"], "metrics": TWO, "controls": False, "batch": 4, "shard": 6}
     return xai.benchmark(out=out, **{**given, **options})
 
 
@@ -197,7 +198,7 @@ def test_rows_are_what_the_engine_gives(tmp_path: Path) -> None:
                     assert row["score"] == score.values[place].item()
                     assert row["target"] == maps[method].target.ids[place].item()
                     assert (row["index"], row["label"], row["model"]) == (index, index % 5, "counted")
-                    assert (row["error"], row["flat"], row["forwards"]) == (None, False, 1)
+                    assert (row["error"], row["flat"], row["forward_passes"]) == (None, False, 1)
                     assert row["seconds"] > 0
     [one, *_] = [
         row for path in sorted((found.path / "curves").iterdir()) for row in pa.parquet.read_table(path).to_pylist()
@@ -213,15 +214,15 @@ def test_one_capture_serves_all_methods_of_a_batch(tmp_path: Path) -> None:
     run(
         tmp_path / "run", model=model, methods=["grad-cam", "hires-cam", "eigen-cam", "layer-cam"], metrics=Brightness()
     )
-    passes = [count for count in model.forwards if count > 1]
+    passes = [count for count in model.forward_passes if count > 1]
     assert passes == [4, 2, 4]
-    assert sum(count == 1 for count in model.forwards) <= 2  # probes: of what suits, and of the work
+    assert sum(count == 1 for count in model.forward_passes) <= 2  # probes: of what suits, and of the work
 
 
 def test_floors_are_there_unless_told(tmp_path: Path) -> None:
-    found = run(tmp_path / "run", metrics=Brightness(), floors=True)
+    found = run(tmp_path / "run", metrics=Brightness(), controls=True)
     assert found.manifest.subjects[0].methods == ("grad-cam", "eigen-cam", "random", "center", "edges")
-    fewer = run(tmp_path / "fewer", metrics=Brightness(), floors=True, without=["edges"])
+    fewer = run(tmp_path / "fewer", metrics=Brightness(), controls=True, without=["edges"])
     assert fewer.manifest.subjects[0].methods == ("grad-cam", "eigen-cam", "random", "center")
 
 
@@ -258,10 +259,10 @@ def test_what_is_finished_is_not_computed_again(tmp_path: Path) -> None:
     assert same(resumed, undisturbed)
     # Four images are left: the probe, the pass, the ends of the curves (image, zero; blurred), which methods share, and
     # three points between for each method and metric.
-    assert sorted(model.forwards) == [1, 4, *(3 * [4]), *(2 * 2 * [3 * 4])]
-    model.forwards = []
+    assert sorted(model.forward_passes) == [1, 4, *(3 * [4]), *(2 * 2 * [3 * 4])]
+    model.forward_passes = []
     run(tmp_path / "run", model=model)
-    assert model.forwards == []
+    assert model.forward_passes == []
 
 
 def test_a_reader_sees_an_unfinished_run(tmp_path: Path) -> None:
@@ -271,7 +272,7 @@ def test_a_reader_sees_an_unfinished_run(tmp_path: Path) -> None:
 
     with pytest.raises(StopError):
         run(tmp_path / "run", progress=stop)
-    summary = summarise(xai.Run.read(tmp_path / "run"))
+    summary = summarize(xai.Run.read(tmp_path / "run"))
     assert (summary.finished, summary.images) == (6, 10)
     assert {comparison.images for comparison in summary.comparisons} == {6}
 
@@ -280,20 +281,20 @@ def test_a_metric_whose_code_has_changed_is_another(tmp_path: Path) -> None:
     class Rewritten(Brightness):
         """Brightness in per cent."""
 
-        def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
-            return xai.Score(100 * saliency.values.mean((1, 2)), True)
+        def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+            return xai.MetricResult(100 * saliency.values.mean((1, 2)), True)
 
     class Moved(Brightness):
         """The same, elsewhere."""
 
-        def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
-            return xai.Score(saliency.values.mean((1, 2)), True)
+        def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+            return xai.MetricResult(saliency.values.mean((1, 2)), True)
 
     class Again(Brightness):
         """The same once more."""
 
-        def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
-            return xai.Score(saliency.values.mean((1, 2)), True)  # on another line
+        def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+            return xai.MetricResult(saliency.values.mean((1, 2)), True)  # on another line
 
     run(tmp_path / "run", metrics=Brightness())
     with pytest.raises(FileError, match=r"another manifest: code\.brightness: "):
@@ -385,10 +386,10 @@ def test_a_method_that_fails_costs_its_own_rows(tmp_path: Path) -> None:
             "RuntimeError: too bright to explain (raised by explainer 'breaking')" if failed else None
         )
         assert (row["score"] is None) == failed
-    assert summarise(mixed).errors == {
+    assert summarize(mixed).errors == {
         "RuntimeError: too bright to explain (raised by explainer 'breaking')": 2 * len(bright)
     }
-    [deletion, _] = summarise(mixed).comparisons
+    [deletion, _] = summarize(mixed).comparisons
     assert deletion.images == 10 - len(bright)
     assert {one.method: one.failed for one in deletion.standings}["breaking"] == len(bright)
 
@@ -419,7 +420,7 @@ def test_a_method_that_does_not_suit_is_rows_with_the_reason(tmp_path: Path) -> 
     rows = by_key(found.rows())
     assert {row["error"] is None for key, row in rows.items() if key[1] == "grad-cam"} == {True}
     assert all("Error: " in row["error"] for key, row in rows.items() if key[1] == "rollout")
-    [deletion, _] = summarise(found).comparisons
+    [deletion, _] = summarize(found).comparisons
     assert {*deletion.absent} == {"rollout"}
     assert deletion.images == 10
 
@@ -435,7 +436,7 @@ def test_images_of_several_sizes(tmp_path: Path) -> None:
 
 
 def test_the_label_is_explained_where_asked(tmp_path: Path) -> None:
-    rows = by_key(run(tmp_path / "run", Speckles(unlabelled=(3,)), target="label").rows())
+    rows = by_key(run(tmp_path / "run", Speckles(unlabeled=(3,)), target="label").rows())
     for (image, *_), row in rows.items():
         if image == "speckle-3":
             assert row["error"] == "TargetError: the image has no label, which target=label explains"
@@ -449,7 +450,7 @@ def test_the_truth_is_asked_for_where_it_is_known(tmp_path: Path) -> None:
     for (image, _, metric), row in rows.items():
         known = metric == "brightness" or image in ("speckle-0", "speckle-1", "speckle-5")
         assert (row["error"] is None) == known
-        assert known or row["error"].startswith(f"NoTruthError: {image} has neither mask nor boxes")
+        assert known or row["error"].startswith(f"NoGroundTruthError: {image} has neither mask nor boxes")
 
 
 class Crowded(Counted):
@@ -475,7 +476,7 @@ def test_out_of_memory_halves_the_batch_goes_on_and_says_so(tmp_path: Path) -> N
         f"out of memory: perturbed images are scored {some}" for some in ("3 at once, not 6", "1 at once, not 3")
     ]
     assert found.notes() == ["out of memory: counted goes on with 2 images at once, not 4", *perturbed]
-    assert summarise(found).notes == found.notes()
+    assert summarize(found).notes == found.notes()
 
 
 def test_maps_are_written_where_asked(tmp_path: Path) -> None:
@@ -533,13 +534,13 @@ def test_a_protocol_gives_metrics_and_target(tmp_path: Path) -> None:
         run(tmp_path / "other", protocol="rice")
 
 
-def choices(metric: Any, score: xai.Score) -> tuple[str, ...]:
+def choices(metric: Any, score: xai.MetricResult) -> tuple[str, ...]:
     """What the table of protocols says of a metric: its options, and what its curve shows of it."""
-    masked = "image times map, normalised"
+    masked = "image times map, normalized"
     if hasattr(metric, "mute"):
         muted = f"{metric.mute:g} of the pixels muted" if metric.mute else "none muted"
-        normaliser = "the image's" if metric.name == "average-drop" else "none"
-        return "probability", masked, "-", muted, "-", normaliser, "stable" if metric.mute else "-"
+        normalizer = "the image's" if metric.name == "average-drop" else "none"
+        return "probability", masked, "-", muted, "-", normalizer, "stable" if metric.mute else "-"
     if score.curve is None or score.fractions is None:
         assert not inspect.signature(type(metric)).parameters, f"the table says nothing of the options of {metric.name}"
         return {
@@ -548,19 +549,19 @@ def choices(metric: Any, score: xai.Score) -> tuple[str, ...]:
             "adcc": ("probability", masked, "-", "-", "-", "harmonic mean", "-"),
         }[metric.name]
     means = {"points": score.curve.mean(1), "steps": torch.trapezoid(score.curve) / (score.curve.shape[1] - 1)}
-    apart = {normaliser: (score.values - mean).abs().max() for normaliser, mean in means.items()}
-    normaliser = min(apart, key=lambda name: apart[name])
-    assert apart[normaliser] < 1e-6
+    apart = {normalizer: (score.values - mean).abs().max() for normalizer, mean in means.items()}
+    normalizer = min(apart, key=lambda name: apart[name])
+    assert apart[normalizer] < 1e-6
     ends = "both" if (score.fractions[0].item(), score.fractions[-1].item()) == (0, 1) else "none"
     if hasattr(metric, "percentages"):
-        baseline, blur = f"neighbours, noise {NOISE}", "-"
+        baseline, blur = f"neighbors, noise {NOISE}", "-"
         step = f"{'+'.join(map(str, metric.percentages))} %, {metric.order}"
     else:
         baseline = metric.baseline or metric.protocol_baseline
         blur = f"{BLUR_SIZE}x{BLUR_SIZE}, sigma {BLUR_SIGMA:g}" if baseline == "blur" else "-"
         step = "W pixels" if metric.steps is None else f"1/{metric.steps} of the pixels"
         assert score.curve.shape[1] - 1 == (metric.steps or 32)
-    return metric.score, f"{baseline}, normalised", blur, step, ends, normaliser, metric.ties
+    return metric.score, f"{baseline}, normalized", blur, step, ends, normalizer, metric.ties
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
@@ -612,7 +613,7 @@ def test_a_manifest_of_before_there_was_a_time_limit_is_read(tmp_path: Path) -> 
         ({"limit": True}, OptionError, "limit=True is out of range"),
         ({"workers": True}, OptionError, "workers=True is out of range"),
         ({"address": "head:6379"}, OptionError, "is of a Ray cluster; give engine='ray' too"),
-        ({"floors": "no"}, OptionError, "floors='no' is neither true nor false"),
+        ({"controls": "no"}, OptionError, "controls='no' is neither true nor false"),
         ({"workers": 0}, OptionError, "workers=0"),
         ({"engine": "spark"}, OptionError, "engine='spark' is not one of local, ray"),
         ({"bach": 3}, OptionError, "bach"),
@@ -627,7 +628,7 @@ def test_a_manifest_of_before_there_was_a_time_limit_is_read(tmp_path: Path) -> 
         ({"methods": [Tuned(object())]}, OptionError, "its place in memory"),
         ({"without": ["gradcam"]}, OptionError, "without='gradcam' is neither.*did you mean 'grad-cam'"),
         ({"metrics": "all", "without": xai.list_metrics()}, OptionError, "no metric is left"),
-        ({"methods": "all", "without": xai.list_explainers(), "floors": True}, OptionError, "no method is left"),
+        ({"methods": "all", "without": xai.list_explainers(), "controls": True}, OptionError, "no method is left"),
         ({"device": "gpu"}, OptionError, "device='gpu' cannot be used .*; expected such as cpu or cuda"),
         ({"device": "meta"}, OptionError, "device='meta' cannot be used .*; expected such as cpu or cuda"),
         ({"device": []}, OptionError, r"device=\[\] is no text; expected such as 'cuda'"),
@@ -735,8 +736,8 @@ class Crooked(Brightness):
 
     name = "crooked"
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
-        return xai.Score(saliency.values.mean((1, 2)), True, torch.zeros(1, 4), torch.zeros(5))
+    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+        return xai.MetricResult(saliency.values.mean((1, 2)), True, torch.zeros(1, 4), torch.zeros(5))
 
 
 def test_a_curve_of_the_wrong_shape_costs_its_own_rows(tmp_path: Path) -> None:
@@ -760,7 +761,7 @@ class Faulty(Breaking):
 
     name = "faulty"
 
-    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         raise KeyError("layer9")
 
 
@@ -804,7 +805,7 @@ def test_out_of_memory_is_of_its_shard_and_holds_to_what_it_says(tmp_path: Path)
     model = Crowded(most=3)
     found = run(tmp_path / "run", model=model, methods="grad-cam", metrics=Brightness(), batch=5, shard=5)
     assert found.notes() == ["out of memory: counted goes on with 2 images at once, not 5"]
-    assert [count for count in model.forwards if count > 1] == 2 * [2, 2]  # and one more; the same for each shard
+    assert [count for count in model.forward_passes if count > 1] == 2 * [2, 2]  # and one more; the same for each shard
 
 
 class Greedy(Brightness):
@@ -812,7 +813,7 @@ class Greedy(Brightness):
 
     name = "greedy"
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
+    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         if len(saliency.values) > 2:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes.")
         return super().evaluate(evaluation, saliency)
@@ -821,7 +822,7 @@ class Greedy(Brightness):
 def test_out_of_memory_while_scoring_halves_too(tmp_path: Path) -> None:
     found = run(tmp_path / "run", Speckles(4), metrics=Greedy())
     assert found.notes() == ["out of memory: counted goes on with 2 images at once, not 4"]
-    assert not summarise(found).errors
+    assert not summarize(found).errors
 
 
 def test_perturbed_images_are_fewer_where_the_cpu_has_no_memory() -> None:
@@ -831,13 +832,13 @@ def test_perturbed_images_are_fewer_where_the_cpu_has_no_memory() -> None:
     with pytest.warns(OutOfMemoryWarning, match=r"perturbed images are scored \d+ at once, not \d+"):
         scores = engine.evaluate(images, maps, TWO)["grad-cam"]
     assert scores[TWO[0]].curve is not None
-    assert max(model.forwards) <= 6
+    assert max(model.forward_passes) <= 6
 
 
 def test_fewer_perturbed_images_are_said_of_each_shard_that_had_them(tmp_path: Path) -> None:
     model = Crowded(most=5)
     found = run(tmp_path / "run", model=model, batch=2, shard=2)
-    assert not summarise(found).errors
+    assert not summarize(found).errors
     assert found.notes() == ["out of memory: perturbed images are scored 3 at once, not 6"]
     model.most = 1000
     assert run(tmp_path / "roomy", model=model, batch=2, shard=2).notes() == []
@@ -850,7 +851,7 @@ class Holding(Brightness):
     held: ClassVar[list[weakref.ref[Any]]] = []
     alive: ClassVar[list[int]] = []
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
+    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         large = np.zeros(10)  # in this frame, as a block of perturbed images is
         self.alive.append(sum(one() is not None for one in self.held))
         self.held.append(weakref.ref(large))
@@ -878,7 +879,7 @@ def test_another_try_has_the_memory_of_the_one_before(tmp_path: Path, given: Map
     Holding.held.clear()
     Holding.alive.clear()
     found = run(tmp_path / "run", Speckles(4), batch=4, **given)
-    assert not summarise(found).errors
+    assert not summarize(found).errors
     assert len(Holding.alive) > 4
     assert {*Holding.alive} == {0}
 
@@ -887,7 +888,7 @@ def test_a_method_that_does_not_suit_leaves_the_pass_to_the_others(tmp_path: Pat
     model = Counted()
     methods = ["rollout", "grad-cam", "hires-cam", "eigen-cam", "layer-cam"]
     found = run(tmp_path / "run", model=model, methods=methods, metrics=Brightness())
-    assert [count for count in model.forwards if count > 1] == [4, 2, 4]
+    assert [count for count in model.forward_passes if count > 1] == [4, 2, 4]
     assert {row["method"] for row in found.rows().to_pylist() if row["error"]} == {"rollout"}
 
 
@@ -897,7 +898,7 @@ class Doomed(Brightness):
     name = "doomed"
     error: ClassVar[Exception | None] = RuntimeError("CUDA error: unspecified launch failure")
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
+    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         if self.error:
             raise self.error
         return super().evaluate(evaluation, saliency)
@@ -910,7 +911,7 @@ def test_a_device_that_fails_ends_the_run_with_the_shard_missing(
         run(tmp_path / "run", metrics=Doomed())
     assert xai.Run.read(tmp_path / "run").finished == []
     monkeypatch.setattr(Doomed, "error", None)
-    assert not summarise(run(tmp_path / "run", metrics=Doomed())).errors
+    assert not summarize(run(tmp_path / "run", metrics=Doomed())).errors
 
 
 def test_parts_with_errors_are_done_again_where_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -923,10 +924,10 @@ def test_parts_with_errors_are_done_again_where_asked(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(Breaking, "explain", some)
     failed = run(tmp_path / "run", methods=Breaking(), metrics=Brightness())
-    assert summarise(failed).errors == {"RuntimeError: not now (raised by explainer 'breaking')": 1}
+    assert summarize(failed).errors == {"RuntimeError: not now (raised by explainer 'breaking')": 1}
     free.set()
     model, missing = Counted(), []
-    assert summarise(run(tmp_path / "run", methods=Breaking(), metrics=Brightness())).errors
+    assert summarize(run(tmp_path / "run", methods=Breaking(), metrics=Brightness())).errors
     again = run(
         tmp_path / "run",
         model=model,
@@ -935,9 +936,9 @@ def test_parts_with_errors_are_done_again_where_asked(tmp_path: Path, monkeypatc
         retry_errors=True,
         progress=lambda going, part: missing.append(len(going.missing)),
     )
-    assert not summarise(again).errors
+    assert not summarize(again).errors
     assert missing == [1, 0]
-    assert [count for count in model.forwards if count > 1] == [4]
+    assert [count for count in model.forward_passes if count > 1] == [4]
 
 
 def test_weights_that_are_random_at_each_load_are_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -967,7 +968,7 @@ def test_one_model_is_held_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_seeds_reach_what_a_method_is_made_of() -> None:
-    [subject] = prepared(methods=("smoothed(ss-cam:n=2):flip=false",), floors=False, seed=7).subjects
+    [subject] = prepared(methods=("smoothed(ss-cam:n=2):flip=false",), controls=False, seed=7).subjects
     assert subject.methods == ("smoothed(ss-cam:n=2,seed=7):flip=false",)
 
 
@@ -1026,7 +1027,7 @@ class Alone(Speckles):
 
 def test_data_given_as_an_object_is_read_by_one_thread_at_a_time(tmp_path: Path) -> None:
     data = Alone(busy=threading.Lock())
-    assert not summarise(run(tmp_path / "run", data, methods="grad-cam", metrics=Brightness(), workers=4)).errors
+    assert not summarize(run(tmp_path / "run", data, methods="grad-cam", metrics=Brightness(), workers=4)).errors
 
 
 class FakeRay(types.ModuleType):

@@ -11,17 +11,17 @@ from typer.testing import CliRunner
 
 import xai_core as xai
 from xai_core.cli import app
-from xai_core.images import open_image
+from xai_core.data.images import open_image
 
 METHODS, METRICS = "grad-cam,eigen-cam,hires-cam", "deletion:steps=4,insertion:steps=4"
-GIVEN = ["--model", "shapes-cbam", "--data", "shapes:split=test", "--limit", "6", "--no-floors", "--device", "cpu"]
+GIVEN = ["--model", "shapes-cbam", "--data", "shapes:split=test", "--limit", "6", "--no-controls", "--device", "cpu"]
 SAID = """
 models = "shapes-cbam"
 data = "shapes:split=test"
 methods = ["grad-cam", "eigen-cam", "hires-cam"]
 metrics = ["deletion:steps=4", "insertion:steps=4"]
 limit = 6
-floors = false
+controls = false
 device = "cpu"
 """
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 import xai_core as xai
-from xai_core.benchmark.code import code_hash
-from xai_core.benchmark.manifest import content_hash
+from xai_core.benchmarking.fingerprint import code_hash
+from xai_core.benchmarking.manifest import content_hash
 from xai_core.errors import FileError
 
 
@@ -115,7 +115,7 @@ def test_how_a_class_is_written_does_not_matter() -> None:
 
         LIMIT = 0.5
 
-        def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+        def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
             """Say what."""
             return super().needs(adapter)
 
@@ -131,7 +131,7 @@ def test_how_a_class_is_written_does_not_matter() -> None:
             """Add one."""
             return (lambda what: what + 1)(maps)  # one
 
-        def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+        def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
             return super().needs(adapter)
 
     assert code_hash(One()) == code_hash(Other())
@@ -230,9 +230,9 @@ def test_class_folders_that_shift_numbers_are_other_data(tmp_path: Path) -> None
         (tmp_path / name).mkdir()
         Image.new("RGB", (8, 8)).save(tmp_path / name / "a.png")
 
-    def content(labelled: bool) -> str:
+    def content(labeled: bool) -> str:
         data = xai.load_dataset(f"folder:{tmp_path}")
-        return content_hash(data, 2, data[0], labelled)
+        return content_hash(data, 2, data[0], labeled)
 
     before = content(True), content(False)
     (tmp_path / "a").mkdir()

@@ -9,8 +9,8 @@ from test_benchmark_cli import Did
 
 import xai_core as xai
 from xai_core import files
-from xai_core.benchmark.store import Part
-from xai_core.benchmark.summary import summarise
+from xai_core.benchmarking.store import Part
+from xai_core.benchmarking.summary import summarize
 from xai_core.errors import FileError
 
 
@@ -20,7 +20,7 @@ def test_a_damaged_part_is_named_and_done_again(tmp_path: Path, damage: str) -> 
     first, second = sorted((tmp_path / "run" / "rows").iterdir())
     whole = second.read_bytes()
     second.write_bytes({"empty": b"", "cut": whole[: len(whole) // 2], "other": b"x" * 99}[damage])
-    for read in (lambda found: found.rows(), lambda found: found.notes(), summarise):
+    for read in (lambda found: found.rows(), lambda found: found.notes(), summarize):
         with pytest.raises(FileError, match=rf"{second} is damaged.*the same benchmark command does its images again"):
             read(xai.Run.read(tmp_path / "run"))
     said = Did("report", tmp_path / "run")
@@ -29,7 +29,7 @@ def test_a_damaged_part_is_named_and_done_again(tmp_path: Path, damage: str) -> 
     kept, model = first.read_bytes(), Counted()
     assert same(run(tmp_path / "run", model=model), undisturbed)
     assert first.read_bytes() == kept
-    assert sum(model.forwards) > 1
+    assert sum(model.forward_passes) > 1
 
 
 @pytest.mark.parametrize("said", ["null", "3", "[]", '{"subjects": [null], "metrics": []}', "\udce9"])
@@ -41,7 +41,7 @@ def test_what_is_no_manifest_is_one_error(tmp_path: Path, said: str) -> None:
 
 def test_what_is_retried_is_there_until_it_is_done_again(tmp_path: Path) -> None:
     failed = run(tmp_path / "run", methods=["grad-cam", Breaking()])
-    assert summarise(failed).errors
+    assert summarize(failed).errors
     missing: list[int] = []
 
     def stop(going: xai.Run, part: Part | None) -> None:

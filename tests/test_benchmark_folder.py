@@ -16,18 +16,18 @@ RUN = """
     from PIL import Image
     import xai_core as xai
     from test_benchmark import Counted
-    from xai_core.benchmark.summary import summarise
+    from xai_core.benchmarking.summary import summarize
 
     torch.set_num_threads(1)
     small = lambda picture: torch.from_numpy(np.array(picture.resize((32, 32)))).permute(2, 0, 1) / 255
     used = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     loaded = xai.LoadedModel(Counted(), small, restore=lambda image: image, spec="counted")
-    settings = dict(methods="grad-cam", metrics="deletion:steps=4", device="cpu", floors=False, batch=4, shard=4)
+    settings = dict(methods="grad-cam", metrics="deletion:steps=4", device="cpu", controls=False, batch=4, shard=4)
     rows, errors, most = {}, 0, [used()]
     for kind in ("pictures", "huge"):
         run = xai.benchmark(loaded, f"folder:FOLDER/{kind}", out=f"FOLDER/{kind}-run", **settings)
         rows |= {row["image"]: [row["score"], row["error"]] for row in run.rows().to_pylist()}
-        errors += sum(summarise(run).errors.values())
+        errors += sum(summarize(run).errors.values())
         most.append(used())
     print(json.dumps([rows, errors, most]))
 """
@@ -39,7 +39,7 @@ def test_every_kind_of_file_is_a_counted_row_within_bounded_memory(tmp_path: Pat
     folder.mkdir()
     random = np.random.default_rng(0)
     picture = Image.fromarray(random.integers(0, 256, (60, 80, 3), dtype=np.uint8))
-    for name, mode in (("cmyk.jpg", "CMYK"), ("palette.gif", "P"), ("grey.png", "L"), ("alpha.png", "RGBA")):
+    for name, mode in (("cmyk.jpg", "CMYK"), ("palette.gif", "P"), ("gray.png", "L"), ("alpha.png", "RGBA")):
         picture.convert(mode).save(folder / name)
     Image.fromarray(random.integers(0, 2**16, (60, 80)).astype(np.uint16)).save(folder / "sixteen-bits.png")
     turned = Image.Exif()
@@ -63,4 +63,4 @@ def test_every_kind_of_file_is_a_counted_row_within_bounded_memory(tmp_path: Pat
     assert {*failed} == bad
     assert all(name in error for name, error in failed.items())
     assert errors == len(bad)
-    assert most[2] - most[1] < 500  # MiB; it is 137 in its own mode, and 549 in the four bytes a pixel of a colour file
+    assert most[2] - most[1] < 500  # MiB; it is 137 in its own mode, and 549 in the four bytes a pixel of a color file

@@ -9,7 +9,7 @@ from test_benchmark import Brightness, Speckles, by_key, run
 from torch import Tensor, nn
 
 import xai_core as xai
-from xai_core.benchmark import leaks, worker
+from xai_core.benchmarking import leaks, worker
 
 
 class Small(leaks.Growth):
@@ -26,7 +26,7 @@ class Collecting(Brightness):
     name = "collecting"
     kept: ClassVar[list[Tensor]] = []
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
+    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         self.kept.append(evaluation.images.repeat(16, 1, 1, 1))
         return super().evaluate(evaluation, saliency)
 
@@ -36,8 +36,8 @@ class Zeroing(xai.Explainer):
 
     name = "zeroing"
 
-    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
-        return xai.Capture(activations=(adapter.default_layer,))
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
+        return xai.Needs(activations=(adapter.default_layer,))
 
     def explain(self, captured: xai.Captured) -> Tensor:
         model = captured.adapter.model

@@ -15,7 +15,7 @@ from torch.nn.functional import interpolate
 import xai_core as xai
 from conftest import SmallCNN, fused_vit, settled
 from xai_cam.principal import principal_component, singular_component
-from xai_core.errors import DegenerateMapWarning, OptionError
+from xai_core.errors import ConstantMapWarning, OptionError
 
 Array = NDArray[np.float64]
 
@@ -62,10 +62,10 @@ def eigen_cam(activation: Array, gradient: Array) -> Array:
 
 
 def eigen_grad_cam(activation: Array, gradient: Array) -> Array:
-    """pytorch-grad-cam: the same of gradient times activation, centred; the sign that follows their sum."""
+    """pytorch-grad-cam: the same of gradient times activation, centerd; the sign that follows their sum."""
     places = (activation * gradient).reshape(len(activation), -1).T
-    centred = places - places.mean(0)
-    component = centred @ np.linalg.svd(centred)[2][0]
+    centerd = places - places.mean(0)
+    component = centerd @ np.linalg.svd(centerd)[2][0]
     component *= np.sign(component @ places.sum(1))
     return np.maximum(component, 0).reshape(activation.shape[1:])
 
@@ -223,9 +223,9 @@ def test_fem_is_not_pytorch_grad_cams(case: Case) -> None:
 def test_eigen_cam_is_not_centred(case: Case) -> None:
     """pytorch-grad-cam takes the channels' means off; with either sign, its map is another."""
     ours = case.by_us("eigen-cam").values
-    centred = principal_component(case.activation).float()
-    for theirs in (centred, -centred):
-        theirs = xai.normalise(xai.resize(theirs.relu(), (32, 32)))
+    centerd = principal_component(case.activation).float()
+    for theirs in (centerd, -centerd):
+        theirs = xai.normalize(xai.resize(theirs.relu(), (32, 32)))
         assert (ours - theirs).abs().amax((1, 2)).amin() > 0.25
 
 
@@ -270,9 +270,9 @@ def test_a_target_that_nothing_speaks_for_gives_an_empty_map(images: Tensor, met
     model = settled(SmallCNN())
     with torch.no_grad():
         model.head.weight[2] = -model.head.weight[2].abs()
-    with pytest.warns(DegenerateMapWarning, match="no evidence"):
+    with pytest.warns(ConstantMapWarning, match="no evidence"):
         maps = xai.Engine(model).explain(images, method, target=2)[method]
-    assert maps.degenerate.all()
+    assert maps.constant.all()
     assert not maps.values.any()
     assert not maps.raw.any()
 
@@ -282,9 +282,9 @@ def test_activations_that_are_zero_give_an_empty_map(images: Tensor, method: str
     model = settled(SmallCNN())
     with torch.no_grad():
         model.last[1].bias.fill_(-100)
-    with pytest.warns(DegenerateMapWarning, match="no evidence"):
+    with pytest.warns(ConstantMapWarning, match="no evidence"):
         maps = xai.Engine(model).explain(images, method)[method]
-    assert maps.degenerate.all()
+    assert maps.constant.all()
     assert not maps.values.any()
     assert not maps.raw.any()
 
@@ -308,7 +308,7 @@ def test_the_option_of_fem(images: Tensor) -> None:
 
 
 def test_several_layers_are_averaged_at_the_finest_grid(images: Tensor) -> None:
-    """Each layer's map is normalised to [0,1] and resized, and their mean is the map."""
+    """Each layer's map is normalized to [0,1] and resized, and their mean is the map."""
     maps = []
     for layer in ("stem", "last"):
         case = Case(SmallCNN, layer, images)

@@ -49,7 +49,7 @@ def noise(shape: tuple[int, ...], seed: int) -> Tensor:
 
 
 def ss_cam_of_activations(image: Tensor, large: Tensor, sample: int) -> Tensor:
-    """SS-CAM (1): the noise is on the activation, which is normalised after it."""
+    """SS-CAM (1): the noise is on the activation, which is normalized after it."""
     return image * minmax(large + 2 * noise((1, 32, 32), sample)[0])
 
 
@@ -98,7 +98,7 @@ def test_equals_its_replica(images: Tensor, case: str, method: str) -> None:
     assert relative(ours.raw, expected) < 1e-5
 
 
-@pytest.mark.filterwarnings("ignore::xai_core.errors.DegenerateMapWarning")
+@pytest.mark.filterwarnings("ignore::xai_core.errors.ConstantMapWarning")
 def test_ablation_cam_of_a_negative_score(images: Tensor) -> None:
     """What lowers the score by its absence is evidence, whatever the sign of the score."""
     model = settled(SmallCNN())

@@ -23,7 +23,7 @@ METHODS = sorted(
 # captum warns that it places hooks on the plain model, and of the weights of a random model many are against a class.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:\\s*Setting .* hooks:UserWarning"),
-    pytest.mark.filterwarnings("ignore::xai_core.errors.DegenerateMapWarning"),
+    pytest.mark.filterwarnings("ignore::xai_core.errors.ConstantMapWarning"),
 ]
 
 
@@ -242,7 +242,7 @@ def test_memory_is_bounded_by_a_block(plain: nn.Module, images: Tensor, name: st
 def test_the_number_of_forwards_is_told(plain: nn.Module, images: Tensor, name: str) -> None:
     engine = xai.Engine(plain)
     method = xai.create_explainer(quick(name))
-    told = method.forwards(engine.adapter(images[:1]))
+    told = method.forward_passes(engine.adapter(images[:1]))
     with given_to(plain) as batches:
         engine.explain(images[:1], method, target=CLASSES[:1])
     assert told == sum(map(len, batches))

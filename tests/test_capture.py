@@ -14,7 +14,7 @@ from conftest import SmallCNN, captured_by, one_pass, settled, suitable
 from xai_core.errors import LayerError, NotCapturedError, NotConnectedError
 
 # Of maps of four by four places, some are constant by nature.
-pytestmark = pytest.mark.filterwarnings("ignore::xai_core.errors.DegenerateMapWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::xai_core.errors.ConstantMapWarning")
 
 
 ONE_PASS_CAMS = (
@@ -106,7 +106,7 @@ def test_the_part_before_the_earliest_layer_builds_no_graph(model: nn.Module, im
 
 def test_several_layers_of_one_pass(images: Tensor) -> None:
     model = settled(SmallCNN())
-    captured = captured_by(model, images, xai.Capture(("stem", "body", model.last), gradients=True), target=2)
+    captured = captured_by(model, images, xai.Needs(("stem", "body", model.last), gradients=True), target=2)
     assert captured.layers == ("stem", "body", "last")
 
     leaf = images.clone().requires_grad_()
@@ -134,7 +134,7 @@ def test_a_layer_that_runs_twice_gives_its_last_output(images: Tensor) -> None:
             self.stem = nn.Sequential(self.stem, self.body)
 
     model = settled(Twice())
-    captured = captured_by(model, images, xai.Capture((model.body,), gradients=True))
+    captured = captured_by(model, images, xai.Needs((model.body,), gradients=True))
     stem = model.stem(images)
     torch.testing.assert_close(captured.activation(), model.body(stem).detach())
 
@@ -164,7 +164,7 @@ def test_outputs_that_are_containers(images: Tensor) -> None:
 
 def test_only_what_was_declared_is_shown(model: nn.Module, images: Tensor) -> None:
     layer = xai.Engine(model).adapter(images).default_layer
-    captured = captured_by(model, images, xai.Capture((layer,)))
+    captured = captured_by(model, images, xai.Needs((layer,)))
     captured.activation(layer)
     with pytest.raises(NotCapturedError, match="gradients=True"):
         captured.gradient()
@@ -213,7 +213,7 @@ def test_a_trunk_under_no_grad(images: Tensor) -> None:
 
     model = FrozenTrunk().eval()
     layer = xai.Engine(model).adapter(images).default_layer
-    captured = captured_by(model, images, xai.Capture((layer,), gradients=True), target=1)
+    captured = captured_by(model, images, xai.Needs((layer,), gradients=True), target=1)
     features = model.cnn.last(model.cnn.stem(images)).detach()
     assert layer == "cnn.last"
     torch.testing.assert_close(captured.activation(), features)
@@ -264,7 +264,7 @@ def test_the_counter_of_host_reads_counts(read: Any) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_one_synchronisation_on_cuda(model: nn.Module, images: Tensor) -> None:
+def test_one_synchronization_on_cuda(model: nn.Module, images: Tensor) -> None:
     engine = xai.Engine(model.cuda())
     images = images.cuda()
     methods = [name for name in suitable(engine, images) if not reads_on_the_host(name)]

@@ -22,12 +22,12 @@ import xai_core as xai
 from conftest import SmallCNN, fused_vit, settled, suitable
 from xai_core.cli import app
 from xai_core.cli.demonstration import MOST_PIXELS
+from xai_core.configurable import MADE_OF
+from xai_core.data.images import open_image
 from xai_core.errors import PluginWarning, XAIError
-from xai_core.explainer import MADE_OF
-from xai_core.images import open_image
-from xai_core.installed import Plugin
-from xai_core.plugins import Entry
-from xai_core.registry import registry
+from xai_core.plugins.discovery import Plugin
+from xai_core.plugins.loader import Entry
+from xai_core.plugins.registry import registry
 from xai_core.report.rows import Row
 from xai_core.spec import parse
 
@@ -106,7 +106,7 @@ def demonstrated(model: nn.Module) -> list[str]:
         name
         for name, made in ((name, xai.create_explainer(name)) for name in names)
         if not MADE_OF & set(inspect.signature(type(made)).parameters)
-        and made.forwards(engine.adapter(images)) * 32 * 32 <= MOST_PIXELS
+        and made.forward_passes(engine.adapter(images)) * 32 * 32 <= MOST_PIXELS
     ]
 
 
@@ -335,8 +335,8 @@ def test_explain_says_where_a_method_found_nothing(photos: Path, monkeypatch: py
 
         name = "flat"
 
-        def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
-            return xai.Capture()
+        def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
+            return xai.Needs()
 
         def explain(self, captured: xai.Captured) -> Tensor:
             return captured.images.mean(1) * 0

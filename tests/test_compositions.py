@@ -16,7 +16,7 @@ from xai_core.errors import OptionError, SpecError, UnsuitableError
 from xai_core.spec import parse, split
 
 # Of maps of four by four places, some are constant by nature.
-pytestmark = pytest.mark.filterwarnings("ignore::xai_core.errors.DegenerateMapWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::xai_core.errors.ConstantMapWarning")
 
 
 def explain(model: nn.Module, images: Tensor, method: str | xai.Explainer, target: Any = None) -> xai.Saliency:
@@ -125,8 +125,8 @@ def test_eigen_smoothed_is_numpys_first_component(images: Tensor, make: Any, lay
             channels = weights[..., None, None] * activation
     expected = []
     for one in channels.detach().flatten(2).mT.numpy():
-        centred = one - one.mean(0)
-        component = centred @ np.linalg.svd(centred)[2][0]
+        centerd = one - one.mean(0)
+        component = centerd @ np.linalg.svd(centerd)[2][0]
         component *= np.sign(component @ one.sum(1))
         expected.append(torch.from_numpy(component).clamp_min(0).unflatten(0, channels.shape[2:]))
     ours = explain(model.double(), images.double(), f"eigen-smoothed({base}:layer={layer})").raw
@@ -134,7 +134,7 @@ def test_eigen_smoothed_is_numpys_first_component(images: Tensor, make: Any, lay
 
 
 @pytest.mark.parametrize("how", ["mean", "max"])
-def test_fused_is_made_of_normalised_maps_at_the_finest_grid(images: Tensor, how: str) -> None:
+def test_fused_is_made_of_normalized_maps_at_the_finest_grid(images: Tensor, how: str) -> None:
     model = settled(SmallCNN())
     fine, coarse = explain(model, images, "layer-cam:layer=stem").raw, explain(model, images, "grad-cam").raw
     stacked = torch.stack([between_zero_and_one(fine), resized(between_zero_and_one(coarse), (16, 16))])
@@ -169,7 +169,7 @@ def test_how_many_forwards_they_take(images: Tensor, method: str, forwards: int)
     adapter = engine.adapter(images)
     with counted(model) as counts:
         engine.explain(images, method)
-    assert counts["forward"] == forwards == xai.create_explainer(method).forwards(adapter)
+    assert counts["forward"] == forwards == xai.create_explainer(method).forward_passes(adapter)
 
 
 # Of one another, and of several targets

@@ -13,7 +13,7 @@ from conftest import SmallCNN, fused_vit, settled
 from references import Reference, relative
 from test_capture import counted
 from xai_cam.conceptor_cam import largest_eigenvalue, through_conceptors
-from xai_core.errors import DegenerateMapWarning, OptionError, TargetError
+from xai_core.errors import ConstantMapWarning, OptionError, TargetError
 
 Array = NDArray[np.float64]
 
@@ -240,7 +240,7 @@ def test_the_map_scales_with_the_activation(images: Tensor, base: str) -> None:
     torch.testing.assert_close(other, (4 if base == "score-cam" else 1) * ours, atol=1e-6, rtol=1e-4)
 
 
-@pytest.mark.filterwarnings("ignore::xai_core.errors.DegenerateMapWarning")
+@pytest.mark.filterwarnings("ignore::xai_core.errors.ConstantMapWarning")
 def test_one_pass_serves_all_classes(images: Tensor) -> None:
     for make in (SmallCNN, fused_vit):
         model = settled(make())
@@ -271,9 +271,9 @@ def test_no_activation_gives_an_empty_map(images: Tensor, base: str, target: lis
     model = settled(SmallCNN())
     with torch.no_grad():
         model.last[1].bias.fill_(-100)
-    with pytest.warns(DegenerateMapWarning, match="no evidence"):
+    with pytest.warns(ConstantMapWarning, match="no evidence"):
         (ours,) = xai.Engine(model).explain(images, f"conceptor-cam:base={base}", target).values()
-    assert ours.degenerate.all()
+    assert ours.constant.all()
     assert not ours.raw.any()
     assert not ours.values.any()
 

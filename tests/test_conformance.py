@@ -14,7 +14,7 @@ from torch import nn
 
 import xai_core as xai
 from conftest import FEWER, Plain, settled
-from xai_core.registry import registry
+from xai_core.plugins.registry import registry
 from xai_core.spec import parse
 from xai_core.testing import (
     Check,
@@ -36,7 +36,7 @@ METRICS = {
     "insertion": "insertion:steps=6",
     "irof": "irof:segments=12",
     "max-sensitivity": "max-sensitivity:samples=2",
-    "parameter-randomisation": "parameter-randomisation:layers=2",
+    "parameter-randomization": "parameter-randomization:layers=2",
     "pixel-flipping": "pixel-flipping:region=8",
     "sensitivity-n": "sensitivity-n:samples=8",
     "srg": "srg:steps=6",

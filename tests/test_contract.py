@@ -11,20 +11,21 @@ from typing import Any
 import pytest
 
 import xai_core as xai
-from xai_core import errors, hookspecs, testing
-from xai_core.features import Features
-from xai_core.target import Target
-from xai_core.twin import Twin
+from xai_core import errors, testing
+from xai_core.plugins import hookspecs
+from xai_core.model.layouts import Features
+from xai_core.model.shared_copy import SharedModel
+from xai_core.targets.target import BoundTarget
 
 PAGE = (Path(__file__).parent.parent / "docs" / "plugins" / "contract.md").read_text()
 HOOKS = [hook for hook in vars(hookspecs).values() if hasattr(hook, "xai_core_spec")]
-EXPLAINERS = [xai.Explainer, xai.Capture, xai.Captured, xai.Relevance]
-PARTS = [xai.AttentionLayer, xai.Gate, xai.Gated, xai.Scorer, Twin, Target, xai.Question]
-METRICS = [xai.Metric, xai.Evaluation, xai.Score, xai.Saliency]
+EXPLAINERS = [xai.Explainer, xai.Needs, xai.Captured, xai.Relevance]
+PARTS = [xai.AttentionLayer, xai.Gate, xai.Gated, xai.ModelScorer, SharedModel, BoundTarget, xai.Target]
+METRICS = [xai.Metric, xai.Evaluation, xai.MetricResult, xai.Saliency]
 ADAPTERS = [xai.ModelAdapter, xai.Probe, Features]
 SOURCES = [xai.ModelSource, xai.LoadedModel, xai.DatasetSource, xai.Dataset, xai.Sample]
 HELP = [xai.create_explainer, xai.create_metric, xai.baseline_images, xai.ranks, xai.steps_of]
-HELP += [xai.relevance, xai.resize, xai.normalise]
+HELP += [xai.relevance, xai.resize, xai.normalize]
 KIT = [getattr(testing, name) for name in testing.__all__]
 ERRORS = [one for one in vars(errors).values() if isinstance(one, type)]
 SURFACE: dict[str, list[Any]] = {

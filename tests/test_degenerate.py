@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import xai_core as xai
 from conftest import SmallCNN, fused_vit, settled, suitable
-from xai_core.errors import DegenerateMapWarning
+from xai_core.errors import ConstantMapWarning
 
 
 @torch.no_grad()
@@ -53,17 +53,17 @@ def test_nothing_to_find(
         warnings.simplefilter("always")
         maps = xai.Engine(make()).explain(images, method, target)[method]
     assert maps.raw.isfinite().all()
-    assert bool(given) == maps.degenerate.any()
-    assert not maps.values[maps.degenerate].any()
-    assert all(issubclass(warning.category, DegenerateMapWarning) for warning in given)
+    assert bool(given) == maps.constant.any()
+    assert not maps.values[maps.constant].any()
+    assert all(issubclass(warning.category, ConstantMapWarning) for warning in given)
     if type(xai.create_explainer(method)).__module__.startswith("xai_cam"):  # others look at other layers too
-        assert maps.degenerate.all()
+        assert maps.constant.all()
 
 
-@pytest.mark.filterwarnings("ignore::xai_core.errors.DegenerateMapWarning")
+@pytest.mark.filterwarnings("ignore::xai_core.errors.ConstantMapWarning")
 @pytest.mark.parametrize("make", [SmallCNN, fused_vit])
 def test_an_even_image(make: Callable[[], nn.Module]) -> None:
-    """Of a grey image some methods find the borders, others nothing; none gives NaN."""
+    """Of a gray image some methods find the borders, others nothing; none gives NaN."""
     engine, images = xai.Engine(settled(make())), torch.zeros(2, 3, 32, 32)
     for name, saliency in engine.explain(images, suitable(engine, images)).items():
         assert saliency.raw.isfinite().all(), name

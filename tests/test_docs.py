@@ -13,7 +13,7 @@ import typer
 
 import xai_core as xai
 from xai_core import cli
-from xai_core.registry import registry
+from xai_core.plugins.registry import registry
 from xai_core.spec import parse, split, write_value
 from xai_zoo import cli as zoo_cli
 

@@ -46,8 +46,8 @@ class Returns(xai.Explainer):
     def __init__(self, value: Any) -> None:
         self.value = value
 
-    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
-        return xai.Capture()
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
+        return xai.Needs()
 
     def explain(self, captured: xai.Captured) -> Any:
         return self.value
@@ -180,17 +180,17 @@ def test_each_kind_of_mistake_has_its_own_type() -> None:
 def test_a_constant_map_is_zero_marked_and_warned_of() -> None:
     values = torch.rand(2, 4, 4)
     values[1] = 0.3
-    with pytest.warns(errors.DegenerateMapWarning, match=r"returns found no evidence in images \[1\]"):
+    with pytest.warns(errors.ConstantMapWarning, match=r"returns found no evidence in images \[1\]"):
         saliency = explain(method=Returns(values))["returns"]
-    assert saliency.degenerate.tolist() == [False, True]
+    assert saliency.constant.tolist() == [False, True]
     assert not saliency.values[1].any()
     assert saliency.values[0].amax() == 1
 
 
 def test_a_constant_map_that_rounding_moved_is_still_constant() -> None:
     values = torch.full((2, 7, 7), 0.1) + torch.randn(2, 7, 7) * 1e-8
-    with pytest.warns(errors.DegenerateMapWarning):
-        assert explain(method=Returns(values))["returns"].degenerate.all()
+    with pytest.warns(errors.ConstantMapWarning):
+        assert explain(method=Returns(values))["returns"].constant.all()
 
 
 def test_keys_of_maps() -> None:

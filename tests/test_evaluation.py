@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 import xai_core as xai
 from conftest import SmallCNN, settled
-from xai_core.errors import MapShapeError, NoTruthError, UnsuitableError
+from xai_core.errors import MapShapeError, NoGroundTruthError, UnsuitableError
 
 
 class Asking(xai.Metric):
@@ -20,9 +20,9 @@ class Asking(xai.Metric):
     def __init__(self) -> None:
         self.given: list[tuple[xai.Evaluation, xai.Saliency]] = []
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
+    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         self.given.append((evaluation, saliency))
-        return xai.Score(saliency.values.mean((1, 2)), True)
+        return xai.MetricResult(saliency.values.mean((1, 2)), True)
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_metrics_see_the_truth_and_the_model(cnn: nn.Module, images: Tensor) -> 
     (known, _), (unknown, _) = asking.given
     assert known.masks.equal(masks)
     assert known.model is cnn
-    with pytest.raises(NoTruthError, match="give masks="):
+    with pytest.raises(NoGroundTruthError, match="give masks="):
         _ = unknown.masks
 
 
@@ -103,7 +103,7 @@ def test_masks_that_are_none(cnn: nn.Module, images: Tensor) -> None:
         with pytest.raises(MapShapeError, match=r"masks must be bool \[3, 32, 32\]"):
             engine.evaluate(images, maps, asking, wrong)  # type: ignore[arg-type]
     masks[1] = False
-    with pytest.raises(NoTruthError, match=r"images \[1\]"):
+    with pytest.raises(NoGroundTruthError, match=r"images \[1\]"):
         engine.evaluate(images, maps, asking, masks)
 
 
@@ -114,7 +114,7 @@ def test_costs_are_measured_where_asked_for(cnn: nn.Module, images: Tensor) -> N
     grad_cam, score_cam = (saliency.cost for saliency in engine.explain(images, methods, costs=True).values())
     assert grad_cam
     assert score_cam
-    assert (grad_cam.forwards, score_cam.forwards) == (1, 13)
+    assert (grad_cam.forward_passes, score_cam.forward_passes) == (1, 13)
     assert grad_cam.seconds > 0
     assert score_cam.seconds > 0
     assert grad_cam.memory is None

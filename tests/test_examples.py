@@ -107,7 +107,7 @@ def reader(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[s
 
 
 @pytest.mark.parametrize("page", [pytest.param(page, marks=SLOW.get(page, ())) for page in RUN])
-@pytest.mark.filterwarnings("ignore::xai_core.errors.DegenerateMapWarning")
+@pytest.mark.filterwarnings("ignore::xai_core.errors.ConstantMapWarning")
 def test_the_examples_of_a_page_run_one_after_the_other(page: str, reader: dict[str, Any]) -> None:
     for example in to_run(page):
         lines_before = example.string.count("\n", 0, example.start("code"))

@@ -11,8 +11,8 @@ import pytest
 from test_registry import Environment
 
 import xai_core as xai
-from xai_core import hookspecs
-from xai_core.plugins import KINDS
+from xai_core.plugins import hookspecs
+from xai_core.plugins.loader import KINDS
 
 PAGE = (Path(__file__).parent.parent / "docs" / "plugins" / "extension-points.md").read_text()
 HOOKS = {name: hook for name, hook in vars(hookspecs).items() if hasattr(hook, "xai_core_spec")}
@@ -48,12 +48,12 @@ def test_every_hook_has_an_example_that_implements_it_and_a_test_that_installs_i
 
 GIVEN_TO_PLUGINS = [
     ("xai_explainers", xai.Explainer),
-    ("xai_explainers", xai.Capture),
+    ("xai_explainers", xai.Needs),
     ("xai_explainers", xai.Captured),
     ("xai_explainers", xai.Gated),
     ("xai_metrics", xai.Metric),
     ("xai_metrics", xai.Evaluation),
-    ("xai_metrics", xai.Score),
+    ("xai_metrics", xai.MetricResult),
     ("xai_adapters", xai.ModelAdapter),
     ("xai_models", xai.ModelSource),
     ("xai_models", xai.LoadedModel),
@@ -143,7 +143,7 @@ def test_xai_models(installed: Any) -> None:
         from xai_core.testing.networks import pictures
         loaded = xai.load_model("plain:small,classes=5")
         try:
-            xai.load_model("plain:small,colours=5")
+            xai.load_model("plain:small,colors=5")
         except xai.XAIError as error:
             message = str(error)
         names = [name for name in xai.list_models() if name.startswith("plain:")]

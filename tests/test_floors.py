@@ -1,4 +1,4 @@
-"""Maps that know nothing of the model: noise, the centre and edges, against NumPy and SciPy."""
+"""Maps that know nothing of the model: noise, the center and edges, against NumPy and SciPy."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ import xai_core as xai
 from conftest import SmallCNN, settled
 from xai_core.errors import OptionError
 
-FLOORS = ["center", "edges", "random"]
+CONTROLS = ["center", "edges", "random"]
 
 
 @pytest.fixture
@@ -87,14 +87,14 @@ def test_center_is_a_gaussian(engine: xai.Engine, size: tuple[int, int], sigma: 
 
 def test_edges_are_scipys_sobel(engine: xai.Engine) -> None:
     images = torch.randn(2, 3, 24, 41)
-    grey = images.double().mean(1).numpy()
-    expected = [np.hypot(ndimage.sobel(one, 0), ndimage.sobel(one, 1)) for one in grey]
+    gray = images.double().mean(1).numpy()
+    expected = [np.hypot(ndimage.sobel(one, 0), ndimage.sobel(one, 1)) for one in gray]
     np.testing.assert_allclose(raw(engine, images, "edges").numpy(), np.stack(expected), atol=1e-5)
 
 
-@pytest.mark.parametrize("method", FLOORS)
+@pytest.mark.parametrize("method", CONTROLS)
 def test_floors_need_no_spatial_features(images: Tensor, method: str) -> None:
-    """A model without places, or one whose output is not of classes, has floors too."""
+    """A model without places, or one whose output is not of classes, has controls too."""
     flat = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 8), nn.ReLU(), nn.Linear(8, 5))
     made = xai.Engine(flat).explain(images, method)[method]
     assert made.values.shape == (3, 32, 32)
@@ -103,7 +103,7 @@ def test_floors_need_no_spatial_features(images: Tensor, method: str) -> None:
     torch.testing.assert_close(whatever[method].raw, made.raw)
 
 
-@pytest.mark.parametrize("method", FLOORS)
+@pytest.mark.parametrize("method", CONTROLS)
 def test_floors_are_made_once_for_all_targets(engine: xai.Engine, images: Tensor, method: str) -> None:
     made = engine.explain(images, method, [[0, 1]] * 3)[method]
     assert torch.equal(made.values[:, 0], made.values[:, 1])
@@ -111,8 +111,8 @@ def test_floors_are_made_once_for_all_targets(engine: xai.Engine, images: Tensor
 
 
 def test_floors_with_others_take_nothing_from_them(engine: xai.Engine, images: Tensor) -> None:
-    together = engine.explain(images, [*FLOORS, "grad-cam"])
-    for method in FLOORS:
+    together = engine.explain(images, [*CONTROLS, "grad-cam"])
+    for method in CONTROLS:
         assert torch.equal(together[method].raw, raw(engine, images, method))
 
 

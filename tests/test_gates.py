@@ -314,7 +314,7 @@ NO_GATES: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "bounded below": lambda m, x: x * m.places(x).clamp(min=0),
     "gated linear unit": lambda m, x: torch.cat([(h := m.both(x).chunk(2, 1))[0] * h[1].sigmoid(), x[:, :4]], 1),
     "other features": lambda m, x: m.both(x) * m.last(F.interpolate(x, scale_factor=2)).sigmoid(),
-    "normalised": lambda m, x: x * x.square().mean(1, keepdim=True).clamp(min=1e-6).rsqrt(),
+    "normalized": lambda m, x: x * x.square().mean(1, keepdim=True).clamp(min=1e-6).rsqrt(),
     "one number": lambda m, x: x * m.places(x).mean((2, 3), keepdim=True).sigmoid(),
 }
 
@@ -390,9 +390,9 @@ def test_weights_are_of_each_target(images: Tensor) -> None:
 def test_gates_that_were_not_declared_are_not_kept(images: Tensor) -> None:
     model = settled(GatedCNN())
     with pytest.raises(NotCapturedError, match="gates"):
-        _ = captured_by(model, images, xai.Capture(activations=("stem",))).gates
+        _ = captured_by(model, images, xai.Needs(activations=("stem",))).gates
     everything = xai.Engine(model).adapter(images).probe.gates
-    captured = captured_by(model, images, xai.Capture(gates=everything))
+    captured = captured_by(model, images, xai.Needs(gates=everything))
     assert [list(gated.values.shape[1:]) for gated in captured.gates] == [[8, 1, 1], [1, 16, 16]]
     for earlier, later in pairwise(captured.gates):
         torch.testing.assert_close((earlier.features * earlier.values).relu(), later.features)
@@ -402,8 +402,8 @@ def test_gates_beside_gradients_and_attention() -> None:
     """What else the pass keeps does not move them."""
     model = settled(timm.create_model("gcvit_xxtiny", img_size=64, num_classes=5))
     alone, engine = explain(model, "channel-attention"), xai.Engine(model)
-    needs = xai.Capture(attention=True, attention_gradients=True, image_gradient=True)
-    captured = captured_by(model, IMAGES, xai.Capture(gates=engine.adapter(IMAGES).probe.gates[-1:], parts=(needs,)))
+    needs = xai.Needs(attention=True, attention_gradients=True, image_gradient=True)
+    captured = captured_by(model, IMAGES, xai.Needs(gates=engine.adapter(IMAGES).probe.gates[-1:], parts=(needs,)))
     assert alone.weights is not None
     torch.testing.assert_close(captured.gates[0].values.flatten(1), alone.weights)
 

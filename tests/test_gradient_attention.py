@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import xai_core as xai
 from conftest import fused_vit, settled, torchvision_vit
-from test_attention import assert_equals, attention_pooling, normalised, rollout_replica, with_attention
+from test_attention import assert_equals, attention_pooling, normalized, rollout_replica, with_attention
 from test_attention_gradients import MODELS, case, plain
 from test_capture import counted
 from xai_core.errors import LayerError, OptionError, UnsuitableError
@@ -37,7 +37,7 @@ def assert_is(saliency: xai.Saliency, replica: Tensor) -> None:
     torch.testing.assert_close(saliency.raw.double(), replica, atol=1e-7, rtol=1e-5)
     span = replica.amax((1, 2)) - replica.amin((1, 2))
     rounding = (1e-6 * replica.amax((1, 2)) / span).amax().item()
-    torch.testing.assert_close(saliency.values.double(), normalised(replica, (32, 32)), atol=1e-5 + rounding, rtol=0)
+    torch.testing.assert_close(saliency.values.double(), normalized(replica, (32, 32)), atol=1e-5 + rounding, rtol=0)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -113,7 +113,7 @@ def test_the_size_of_blocks_does_not_matter(monkeypatch: pytest.MonkeyPatch, siz
         torch.testing.assert_close(parts[name].raw, whole[name].raw, atol=1e-7, rtol=1e-5)
 
 
-@pytest.mark.filterwarnings("ignore::xai_core.errors.DegenerateMapWarning")
+@pytest.mark.filterwarnings("ignore::xai_core.errors.ConstantMapWarning")
 @pytest.mark.parametrize("make", [fused_vit, torchvision_vit])
 def test_one_forward_and_one_backward_for_all(make: Callable[[], nn.Module]) -> None:
     engine = xai.Engine(model := settled(make()))

@@ -6,10 +6,10 @@ from torch import Tensor
 
 import xai_core as xai
 from conftest import FEWER
-from xai_core.benchmark.bootstrap import resampled_means
-from xai_core.benchmark.statistics import Estimate, estimate
-from xai_core.explainer import MADE_OF
-from xai_core.registry import registry
+from xai_core.benchmarking.bootstrap import resampled_means
+from xai_core.benchmarking.statistics import Estimate, estimate
+from xai_core.configurable import MADE_OF
+from xai_core.plugins.registry import registry
 from xai_core.spec import parse
 
 COUNT = 40
@@ -54,7 +54,7 @@ def suits(spec: str, adapter: xai.ModelAdapter) -> bool:
         explainer.needs(adapter)
     except xai.XAIError:
         return False
-    return MADE_OF.isdisjoint(vars(explainer)) and explainer.forwards(adapter) <= 100
+    return MADE_OF.isdisjoint(vars(explainer)) and explainer.forward_passes(adapter) <= 100
 
 
 @pytest.mark.slow

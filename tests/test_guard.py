@@ -13,8 +13,7 @@ from torch import Tensor
 
 import xai_core as xai
 from conftest import made, three_images
-from xai_core import limits
-from xai_core.blame import blamed, said
+from xai_core.isolation import timeouts as limits
 from xai_core.errors import (
     InputTypeError,
     LayerError,
@@ -23,11 +22,12 @@ from xai_core.errors import (
     NonFiniteOutputError,
     TimeLimitError,
 )
-from xai_core.installed import Plugin
-from xai_core.limits import Uninterrupted, limited
-from xai_core.modes import lock
-from xai_core.plugins import Entry
-from xai_core.registry import registry
+from xai_core.isolation.error_context import responsible_call, said
+from xai_core.isolation.timeouts import Uninterrupted, limited
+from xai_core.model.execution import lock
+from xai_core.plugins.discovery import Plugin
+from xai_core.plugins.loader import Entry
+from xai_core.plugins.registry import registry
 
 THEIRS = Plugin("cam", "their_cam", "their-cam", "2.3")
 
@@ -40,10 +40,10 @@ class TheirCAM(xai.Explainer):
     def __init__(self, give: Callable[[Tensor], Any] = lambda maps: maps, ask: Any = None) -> None:
         self._give, self._ask = give, ask  # no options, which specs would show
 
-    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         if isinstance(self._ask, Exception):
             raise self._ask
-        return self._ask or xai.Capture(activations=(adapter.default_layer,))
+        return self._ask or xai.Needs(activations=(adapter.default_layer,))
 
     def explain(self, captured: xai.Captured) -> Tensor:
         return self._give(captured.activation().mean(1))
@@ -55,10 +55,10 @@ class TheirScore(xai.Metric):
     name = "their-score"
     higher_is_better = True
 
-    def __init__(self, give: Callable[[Tensor], Any] = lambda values: xai.Score(values, True)) -> None:
+    def __init__(self, give: Callable[[Tensor], Any] = lambda values: xai.MetricResult(values, True)) -> None:
         self._give = give
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
+    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         return self._give(saliency.values.mean((1, 2)))
 
 
@@ -95,7 +95,7 @@ def evaluate(metric: xai.Metric) -> BaseException:
         (
             TheirCAM(ask=[1]),
             InputTypeError,
-            "the `needs` of their-cam of their-cam 2.3 must return xai_core.Capture; .* list",
+            "the `needs` of their-cam of their-cam 2.3 must return xai_core.Needs; .* list",
         ),
     ],
 )
@@ -107,19 +107,19 @@ def test_what_a_method_gives_wrongly_is_said_with_its_distribution(
     assert error.args[0].startswith(message.partition(".*")[0])
     assert message.rpartition(".*")[2] in str(error)
     assert not hasattr(error, "__notes__")
-    assert blamed(error).made is explainer
+    assert responsible_call(error).made is explainer
 
 
 @pytest.mark.parametrize(
     "explainer",
-    [TheirCAM(fail), TheirCAM(ask=RuntimeError("not today")), TheirCAM(ask=xai.Capture(activations=("layer9",)))],
+    [TheirCAM(fail), TheirCAM(ask=RuntimeError("not today")), TheirCAM(ask=xai.Needs(activations=("layer9",)))],
 )
 def test_what_a_method_raises_passes_with_one_note(explainer: TheirCAM) -> None:
     error = explain(explainer)
-    assert type(error) is (LayerError if isinstance(explainer._ask, xai.Capture) else RuntimeError)
+    assert type(error) is (LayerError if isinstance(explainer._ask, xai.Needs) else RuntimeError)
     assert error.__notes__ == ["raised by explainer 'their-cam' of their-cam 2.3"]
     assert said(error).endswith(" (raised by explainer 'their-cam' of their-cam 2.3)")
-    assert blamed(error).made is explainer
+    assert responsible_call(error).made is explainer
 
 
 def test_a_method_made_of_others_names_where_all_come_from() -> None:
@@ -139,9 +139,13 @@ def test_ones_own_class_is_named_alone() -> None:
 @pytest.mark.parametrize(
     ("metric", "kind", "message"),
     [
-        (TheirScore(lambda v: xai.Score(v * torch.nan, True)), NonFiniteOutputError, " is NaN or infinite for images"),
-        (TheirScore(lambda v: xai.Score(v[:1], True)), MapShapeError, " must be one number per image, [3]; it"),
-        (TheirScore(lambda v: v), MapShapeError, " must return a Score of one number per image; it gave Tensor"),
+        (
+            TheirScore(lambda v: xai.MetricResult(v * torch.nan, True)),
+            NonFiniteOutputError,
+            " is NaN or infinite for images",
+        ),
+        (TheirScore(lambda v: xai.MetricResult(v[:1], True)), MapShapeError, " must be one number per image, [3]; it"),
+        (TheirScore(lambda v: v), MapShapeError, " must return a MetricResult of one number per image; it gave Tensor"),
     ],
 )
 def test_what_a_metric_gives_wrongly_is_said_with_its_distribution(
@@ -150,7 +154,7 @@ def test_what_a_metric_gives_wrongly_is_said_with_its_distribution(
     error = evaluate(metric)
     assert type(error) is kind
     assert str(error).startswith(f"their-score of their-cam 2.3 for maps of grad-cam{message}")
-    assert (blamed(error).made, blamed(error).maps) == (metric, "grad-cam")
+    assert (responsible_call(error).made, responsible_call(error).maps) == (metric, "grad-cam")
 
 
 def test_what_a_metric_raises_passes_with_one_note() -> None:
@@ -293,7 +297,7 @@ def test_a_method_that_loops_is_an_error_that_names_it(thread: bool) -> None:
 
     def score_forever(captured: xai.Captured) -> Tensor:
         while True:
-            captured.score(captured.images)
+            captured.model_score(captured.images)
 
     looping = TheirCAM()
     looping.explain = score_forever
@@ -302,7 +306,7 @@ def test_a_method_that_loops_is_an_error_that_names_it(thread: bool) -> None:
     def work() -> None:
         with pytest.raises(TimeLimitError, match=said_) as raised:
             engine.explain(three_images(), ["grad-cam", looping])
-        assert blamed(raised.value).made is looping
+        assert responsible_call(raised.value).made is looping
         assert not hasattr(raised.value, "__notes__")
 
     with ThreadPoolExecutor(1) as pool:

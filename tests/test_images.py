@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from xai_core import images
+from xai_core.data import images
+from xai_core.data.images import as_rgb, decode_image, open_image, read_image
 from xai_core.errors import ImageFileError
-from xai_core.images import as_rgb, decode_image, open_image, read_image
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_twelve_thousand_pixels_squared_take_bounded_memory(tmp_path: Path) -> N
     huge.convert("L").save(tmp_path / "huge.jpg", quality=50)
     names = [str(tmp_path / name) for name in ("huge.jpg", "huge.png")]
     code = (
-        "import resource, warnings, xai_core.images as images; from PIL import Image, JpegImagePlugin, PngImagePlugin;"
+        "import resource, warnings, xai_core.data.images as images; from PIL import Image, JpegImagePlugin, PngImagePlugin;"
         f"warnings.filterwarnings('error', 'Image size'); paths = {names};"
         "most = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024;"
         "Image.new('RGB', (4096, 4096)).resize((4096, 4096)); used = [most()];"

@@ -36,11 +36,11 @@ def irof_loop(model: nn.Module, image: Tensor, saliency: Tensor, segments: int) 
     """The area over the curve of one image, segment by segment, in float64."""
     labels = superpixels(image.float(), segments)
     numbers = sorted(np.unique(labels), key=lambda number: -saliency.double().numpy()[labels == number].mean())
-    colour, target = image.mean((1, 2)), model(image[None]).argmax().item()
+    color, target = image.mean((1, 2)), model(image[None]).argmax().item()
     image = image.clone()
     scores = [model(image[None]).softmax(1)[0, target].item()]
     for number in numbers:
-        image[:, torch.from_numpy(labels == number)] = colour[:, None]
+        image[:, torch.from_numpy(labels == number)] = color[:, None]
         scores.append(model(image[None]).softmax(1)[0, target].item())
     return float(1 - np.trapezoid(np.array(scores) / scores[0], dx=1 / len(numbers)))
 
@@ -84,10 +84,10 @@ def test_superpixels_are_made_once_for_all_maps(
     assert len(made) == 3
 
 
-def test_an_image_of_one_colour_and_one_with_nothing_to_lose(cnn: nn.Module) -> None:
+def test_an_image_of_one_color_and_one_with_nothing_to_lose(cnn: nn.Module) -> None:
     images = torch.stack([torch.full((3, 32, 32), 0.3), torch.randn(3, 32, 32)])
     values = xai.Engine(cnn).evaluate(images, {"m": torch.rand(2, 32, 32)}, "irof")["m"]["irof"].values
-    assert values[0].item() == pytest.approx(0, abs=1e-5)  # the mean colour is the image
+    assert values[0].item() == pytest.approx(0, abs=1e-5)  # the mean color is the image
     engine = xai.Engine(Constant((32, 32)))
     maps = maps_for(lambda output: output[:, 0] * 0, engine, images, m=torch.rand(2, 32, 32))
     assert torch.equal(engine.evaluate(images, maps, "irof")["m"]["irof"].values, torch.zeros(2))
@@ -100,7 +100,7 @@ def test_images_that_are_not_finite_are_refused_as_everywhere(cnn: nn.Module, im
 
 
 def test_closed_form_on_a_linear_target(pictures: Tensor) -> None:
-    """Each superpixel that takes the mean colour takes its share of the score, whatever the others do."""
+    """Each superpixel that takes the mean color takes its share of the score, whatever the others do."""
     images = pictures - pictures.mean((2, 3), keepdim=True)
     weight = images / images.square().sum((1, 2, 3), keepdim=True)  # of the image itself, whose score is 1
     model = Linear((32, 32))

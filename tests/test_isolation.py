@@ -12,7 +12,7 @@ from test_guard import TheirCAM, TheirScore, fail, installed, loop, stubborn
 from torch import Tensor
 
 import xai_core as xai
-from xai_core.benchmark import leaks, worker
+from xai_core.benchmarking import leaks, worker
 from xai_core.errors import OptionError
 
 __all__ = ["installed"]
@@ -73,7 +73,7 @@ class Sleeping(TheirCAM):
 class Stuck(TheirCAM):
     name = "stuck"
 
-    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         return stubborn()
 
 
@@ -84,9 +84,9 @@ BAD: dict[str, tuple[xai.Explainer, str]] = {
     "looping": (Looping(loop), "TimeLimitError: looping took longer than 0.8 s"),
     "sleeping": (Sleeping(lambda maps: time.sleep(100)), "TimeLimitError: sleeping took longer than 0.8 s"),
     "stuck": (Stuck(), "TimeLimitError: stuck took longer than 0.8 s"),
-    "hooking": (Hooking(), "TraceError: hooking left on the model a forward hook on"),
-    "freezing": (Freezing(), "TraceError: freezing left on the model requires_grad of"),
-    "changing": (Changing(), "TraceError: changing left on the model other values of"),
+    "hooking": (Hooking(), "SideEffectError: hooking left on the model a forward hook on"),
+    "freezing": (Freezing(), "SideEffectError: freezing left on the model requires_grad of"),
+    "changing": (Changing(), "SideEffectError: changing left on the model other values of"),
 }
 
 
@@ -124,7 +124,7 @@ class Endless(TheirScore):
 class Meddling(TheirScore):
     name = "meddling"
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
+    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         evaluation.model.cnn.head.bias.add_(1)
         return super().evaluate(evaluation, saliency)
 
@@ -139,8 +139,8 @@ def test_bad_metrics_cost_their_own_rows_and_nobody_elses(tmp_path: Path) -> Non
     bad = {
         "blind": (Blind(fail), "RuntimeError: not today (raised by metric 'blind' for maps of "),
         "endless": (Endless(loop), "TimeLimitError: endless for maps of "),
-        "meddling": (Meddling(), "TraceError: meddling for maps of "),
-        "short": (Short(lambda values: xai.Score(values[:0], True)), "MapShapeError: short for maps of "),
+        "meddling": (Meddling(), "SideEffectError: meddling for maps of "),
+        "short": (Short(lambda values: xai.MetricResult(values[:0], True)), "MapShapeError: short for maps of "),
     }
     metrics = [TWO[0], *(metric for metric, _ in bad.values()), TWO[1]]
     rows = by_key(run(tmp_path / "run", data, metrics=metrics, time_limit=0.2).rows())
@@ -156,7 +156,7 @@ class SlowForOne(TheirScore):
 
     name = "slow"
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
+    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         return loop() if saliency.raw.shape[-1] == 32 else super().evaluate(evaluation, saliency)
 
 
@@ -200,7 +200,7 @@ class Collecting(TheirScore):
     name = "collecting"
     kept: ClassVar[list[Tensor]] = []
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
+    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         self.kept.append(evaluation.images.repeat(8, 1, 1, 1))
         return super().evaluate(evaluation, saliency)
 

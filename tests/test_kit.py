@@ -14,8 +14,8 @@ from torch import Tensor, nn
 import xai_core as xai
 from xai_core.errors import OptionError, UnknownModelError, UnsuitableError
 from xai_core.testing import (
-    BrokenPromiseError,
     Check,
+    FailedCheckError,
     Outcome,
     adapters,
     check_adapter,
@@ -38,8 +38,8 @@ class GoodExplainer(xai.Explainer):
 
     name = "good"
 
-    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
-        return xai.Capture(activations=(adapter.default_layer,), gradients=True)
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
+        return xai.Needs(activations=(adapter.default_layer,), gradients=True)
 
     def explain(self, captured: xai.Captured) -> Tensor:
         return (captured.gradient() * captured.activation()).sum(1)
@@ -67,7 +67,7 @@ class Otherwise(GoodExplainer):
         self.power = power + 1
 
 
-def unsuited(self: xai.Explainer, adapter: xai.ModelAdapter) -> xai.Capture:
+def unsuited(self: xai.Explainer, adapter: xai.ModelAdapter) -> xai.Needs:
     raise UnsuitableError("never")
 
 
@@ -117,7 +117,7 @@ def depends_on_in_place(captured: xai.Captured, given: Tensor) -> Tensor:
 
 def many_forwards(captured: xai.Captured, given: Tensor) -> Tensor:
     for _ in range(3):
-        captured.score(captured.images)
+        captured.model_score(captured.images)
     return given
 
 
@@ -135,12 +135,12 @@ class Shared(GoodExplainer):
     def explain(self, captured: xai.Captured) -> Tensor:
         self.at_work = super().explain(captured)
         for _ in range(20):
-            captured.score(captured.images)
+            captured.model_score(captured.images)
         given = self.at_work
         del self.at_work
         return given
 
-    def forwards(self, adapter: xai.ModelAdapter) -> int:
+    def forward_passes(self, adapter: xai.ModelAdapter) -> int:
         return 21
 
 
@@ -155,7 +155,7 @@ BAD_EXPLAINERS: dict[str, list[tuple[xai.Explainer, str]]] = {
     ],
     "suits_a_model": [
         (explainer(needs=unsuited), "give one that it suits"),
-        (explainer(needs=lambda self, adapter: ["layer"]), "must return xai_core.Capture"),
+        (explainer(needs=lambda self, adapter: ["layer"]), "must return xai_core.Needs"),
     ],
     "gives_a_map_for_each_image": [
         (explainer(lambda captured, given: given[:, None]), "must return floating-point relevance"),
@@ -203,7 +203,7 @@ BAD_EXPLAINERS: dict[str, list[tuple[xai.Explainer, str]]] = {
     ],
     "keeps_nothing": [(explainer(keeps), "bytes of tensors are still there")],
     "threads_do_not_meet": [(Shared(), "at_work|beside another thread")],
-    "says_what_it_costs": [(explainer(many_forwards), "takes 4 forwards, and `forwards` says 1")],
+    "says_what_it_costs": [(explainer(many_forwards), "takes 4 forwards, and `forward_passes` says 1")],
 }
 
 
@@ -213,12 +213,12 @@ class GoodMetric(xai.Metric):
     name = "good"
     higher_is_better = True
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
+    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         values = saliency.values
         kept = xai.ranks(values) < values[0].numel() // 2
         curve = torch.stack(
             [
-                evaluation.score(images)
+                evaluation.model_score(images)
                 for images in (
                     torch.zeros_like(evaluation.images),
                     evaluation.images * kept[:, None],
@@ -227,11 +227,11 @@ class GoodMetric(xai.Metric):
             ],
             1,
         )
-        return xai.Score(curve[:, 1], self.higher_is_better, curve, torch.linspace(0, 1, 3))
+        return xai.MetricResult(curve[:, 1], self.higher_is_better, curve, torch.linspace(0, 1, 3))
 
 
 def metric(
-    change: Callable[[xai.Evaluation, xai.Saliency, xai.Score], Any] | None = None, **attributes: Any
+    change: Callable[[xai.Evaluation, xai.Saliency, xai.MetricResult], Any] | None = None, **attributes: Any
 ) -> xai.Metric:
     """A good metric but for what is given; `change` is called with the score that a good one gives."""
     if change is not None:
@@ -245,7 +245,7 @@ def metric(
 def values(change: Callable[[xai.Evaluation, xai.Saliency, Tensor], Tensor], **attributes: Any) -> xai.Metric:
     """A metric whose values are changed."""
     return metric(
-        lambda evaluation, saliency, score: xai.Score(
+        lambda evaluation, saliency, score: xai.MetricResult(
             change(evaluation, saliency, score.values), score.higher_is_better
         ),
         **attributes,
@@ -259,7 +259,7 @@ def all_at_once(evaluation: xai.Evaluation, saliency: xai.Saliency, given: Tenso
 
 
 def block_counts(evaluation: xai.Evaluation, saliency: xai.Saliency, given: Tensor) -> Tensor:
-    return given + evaluation.score.block
+    return given + evaluation.model_score.block
 
 
 def trains(evaluation: xai.Evaluation, saliency: xai.Saliency, given: Tensor) -> Tensor:
@@ -285,11 +285,11 @@ def only_float32(evaluation: xai.Evaluation, saliency: xai.Saliency, given: Tens
     return given + (evaluation.images.dtype == torch.float64)
 
 
-def from_the_map(evaluation: xai.Evaluation, saliency: xai.Saliency, score: xai.Score) -> xai.Score:
+def from_the_map(evaluation: xai.Evaluation, saliency: xai.Saliency, score: xai.MetricResult) -> xai.MetricResult:
     assert score.curve is not None
     curve = score.curve.clone()
     curve[:, 0] = saliency.raw[:, 0, 0].to(curve)
-    return xai.Score(score.values, True, curve, score.fractions)
+    return xai.MetricResult(score.values, True, curve, score.fractions)
 
 
 def reads_masks(evaluation: xai.Evaluation, saliency: xai.Saliency, given: Tensor) -> Tensor:
@@ -308,17 +308,21 @@ BAD_METRICS: dict[str, list[tuple[xai.Metric, str]]] = {
     ],
     "declares_its_direction": [
         (metric(higher_is_better="up"), "say `higher_is_better"),
-        (metric(lambda evaluation, saliency, score: xai.Score(score.values, False)), "the score says False"),
+        (metric(lambda evaluation, saliency, score: xai.MetricResult(score.values, False)), "the score says False"),
     ],
     "gives_a_number_for_each_image": [
         (values(lambda evaluation, saliency, given: given.mean()), "must be one number per image"),
         (values(lambda evaluation, saliency, given: given / 0), "NaN or infinite"),
         (
-            metric(lambda evaluation, saliency, score: xai.Score(score.values, True, score.curve, torch.ones(3))),
+            metric(
+                lambda evaluation, saliency, score: xai.MetricResult(score.values, True, score.curve, torch.ones(3))
+            ),
             "fractions of a curve rise",
         ),
         (
-            metric(lambda evaluation, saliency, score: xai.Score(score.values, True, score.curve, torch.ones(2))),
+            metric(
+                lambda evaluation, saliency, score: xai.MetricResult(score.values, True, score.curve, torch.ones(2))
+            ),
             "must give a curve",
         ),
     ],
@@ -349,15 +353,16 @@ BAD_METRICS: dict[str, list[tuple[xai.Metric, str]]] = {
         (values(lambda evaluation, saliency, given: -given), "what each pixel contributes"),
         (
             values(
-                lambda evaluation, saliency, given: -(saliency.values * evaluation.masks).sum((1, 2)), needs_truth=True
+                lambda evaluation, saliency, given: -(saliency.values * evaluation.masks).sum((1, 2)),
+                needs_ground_truth=True,
             ),
             "the truth scores",
         ),
     ],
     "ends_of_a_curve_are_those_of_every_map": [(metric(from_the_map), "at fraction 0")],
     "asks_for_the_truth_where_it_says_so": [
-        (values(reads_masks), "say `needs_truth = True`"),
-        (metric(needs_truth=True), "is not read"),
+        (values(reads_masks), "say `needs_ground_truth = True`"),
+        (metric(needs_ground_truth=True), "is not read"),
     ],
     "keeps_nothing": [(values(keeps_scores), "bytes of tensors are still there")],
 }
@@ -693,7 +698,7 @@ def test_checks_are_cases_of_a_test(pytester: pytest.Pytester) -> None:
             higher_is_better = True
 
             def evaluate(self, evaluation, saliency):
-                return xai.Score(saliency.values.mean((1, 2)), True)
+                return xai.MetricResult(saliency.values.mean((1, 2)), True)
 
         declared = {"better_maps_score_better": "it is not about faithfulness", "keeps_nothing": "it passes"}
 
@@ -709,5 +714,5 @@ def test_checks_are_cases_of_a_test(pytester: pytest.Pytester) -> None:
 
 
 def test_a_failure_is_an_assertion() -> None:
-    assert issubclass(BrokenPromiseError, AssertionError)
+    assert issubclass(FailedCheckError, AssertionError)
     assert parametrize_with_checks().name == "parametrize"

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 import xai_core as xai
 from conftest import captured_by, settled
-from xai_core.graph import ways
+from xai_core.model.autograd_graph import ways
 
 
 class Inception(nn.Module):
@@ -83,7 +83,7 @@ def test_branches_gates_and_what_is_not_read_are_not_the_last_features(
 ) -> None:
     model = settled(make())
     assert xai.Engine(model).adapter(images).default_layer == layer
-    gradient = captured_by(model, images, xai.Capture((layer,), gradients=True), target=1).gradient()
+    gradient = captured_by(model, images, xai.Needs((layer,), gradients=True), target=1).gradient()
     assert (gradient.abs().amax(1) > 0).all()
 
 

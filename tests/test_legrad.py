@@ -255,12 +255,12 @@ def test_where_it_is_not_defined(make: Callable[[], nn.Module]) -> None:
 def test_layer_scores_must_be_declared_and_of_blocks() -> None:
     model, images, _, _ = case("timm")
     adapter = xai.Engine(model).adapter(images)
-    with pytest.raises(NotCapturedError, match="layer_scores"):
-        _ = captured_by(model, images, xai.Capture(attention_gradients=True), target=1).scored_attention
+    with pytest.raises(NotCapturedError, match="block_scores"):
+        _ = captured_by(model, images, xai.Needs(attention_gradients=True), target=1).block_attention
     with pytest.raises(LayerError, match="patch_embed"):
-        captured_by(model, images, xai.Capture(layer_scores=(adapter.features("patch_embed"),)), target=1)
-    some = captured_by(model, images, xai.Capture(layer_scores=adapter.blocks[1:]), target=1).scored_attention
-    every = captured_by(model, images, xai.Capture(layer_scores=adapter.blocks), target=1).scored_attention
+        captured_by(model, images, xai.Needs(block_scores=(adapter.features("patch_embed"),)), target=1)
+    some = captured_by(model, images, xai.Needs(block_scores=adapter.blocks[1:]), target=1).block_attention
+    every = captured_by(model, images, xai.Needs(block_scores=adapter.blocks), target=1).block_attention
     for one, same in zip(some, every[1:], strict=True):
         torch.testing.assert_close(one.gradient_rows(), same.gradient_rows())
 

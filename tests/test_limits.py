@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from xai_core.limits import limited
+from xai_core.isolation.timeouts import limited
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ import gc
 
 import torch
 
-from xai_core.live import live_bytes
+from xai_core.isolation.tensor_memory import live_bytes
 
 
 def grown(before: int) -> int:

@@ -63,7 +63,7 @@ def test_the_patch_is_a_fifth_of_each_side_and_goes_by_half_of_it() -> None:
     with given_to(model) as given:
         ours = engine.explain(images, "occlusion:score=logit", target=0)["occlusion:score=logit"]
     torch.testing.assert_close(ours.raw.double(), expected, atol=1e-6, rtol=1e-6)
-    forwards = xai.create_explainer("occlusion").forwards(engine.adapter(images))
+    forwards = xai.create_explainer("occlusion").forward_passes(engine.adapter(images))
     assert forwards == sum(map(len, given)) - 1 == 2 + 9 * 9
 
 
@@ -83,7 +83,7 @@ def test_targets_share_the_forwards(images: Tensor) -> None:
     with given_to(model) as together:
         both = engine.explain(images, explainer, target=[[3, 1], [3, 0], [3, 2]])["occlusion"]
     torch.testing.assert_close(both.raw[:, 0], one.raw)
-    assert sum(map(len, alone)) == sum(map(len, together)) == 3 * explainer.forwards(engine.adapter(images))
+    assert sum(map(len, alone)) == sum(map(len, together)) == 3 * explainer.forward_passes(engine.adapter(images))
 
 
 def test_memory_does_not_grow_with_the_number_of_patches(images: Tensor) -> None:

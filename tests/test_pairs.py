@@ -103,7 +103,7 @@ def test_what_is_no_data_set_is_refused(given: object) -> None:
         ({"image": EXPECTED, "label": 1}, "item 0 is of type dict"),
         ((EXPECTED, 1, 2), "item 0 is a tuple of 3"),
         (("a.png", 1), "image of item 0 is of type str; expected a PIL image"),
-        ((EXPECTED * 300, 1), r"goes from 0 to 20; expected \[0,1\]: leave the normalisation"),
+        ((EXPECTED * 300, 1), r"goes from 0 to 20; expected \[0,1\]: leave the normalization"),
         ((EXPECTED - 1, 1), r"goes from -1 to -0.933; expected"),
         ((EXPECTED * float("nan"), 1), r"expected \[0,1\]"),
         ((EXPECTED.long(), 1), r"torch.int64; expected 8 bits, or numbers in \[0,1\]"),

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 import xai_core as xai
 from xai_core.errors import UnknownDatasetError, UnknownModelError
-from xai_core.installed import Plugin
-from xai_core.registry import registry
+from xai_core.plugins.discovery import Plugin
+from xai_core.plugins.registry import registry
 from xai_core.testing.networks import convolutional_network
 
 
@@ -26,8 +26,8 @@ class OwnCAM(xai.Explainer):
     def __init__(self, layer: str | None = None) -> None:
         self.layer = layer
 
-    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
-        return xai.Capture(activations=(self.layer or adapter.default_layer,), gradients=True)
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
+        return xai.Needs(activations=(self.layer or adapter.default_layer,), gradients=True)
 
     def explain(self, captured: xai.Captured) -> Tensor:
         return (captured.gradient() * captured.activation()).sum(1)
@@ -40,8 +40,8 @@ class Waiting(xai.Metric):
     higher_is_better = True
     expected_failures: ClassVar[Mapping[str, str]] = {"better_maps_score_better": "it is wrong on purpose"}
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
-        return xai.Score(torch.tensor(saliency.values.mean((1, 2)).tolist()), True)
+    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+        return xai.MetricResult(torch.tensor(saliency.values.mean((1, 2)).tolist()), True)
 
 
 class Calm(Waiting):
@@ -51,8 +51,8 @@ class Calm(Waiting):
     higher_is_better = False
     expected_failures: ClassVar[Mapping[str, str]] = {}
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
-        return xai.Score(saliency.values.mean((1, 2)), False)
+    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+        return xai.MetricResult(saliency.values.mean((1, 2)), False)
 
 
 class Needy(xai.Metric):
@@ -64,7 +64,7 @@ class Needy(xai.Metric):
     def __init__(self, file: str) -> None:
         self.file = file
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
+    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         raise AssertionError
 
 

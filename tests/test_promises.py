@@ -17,7 +17,7 @@ from conftest import SmallCNN, assert_same, made, one_pass, suitable, three_imag
 
 Maps = dict[str, xai.Saliency]
 # Of maps of four by four places, some are constant by nature.
-pytestmark = pytest.mark.filterwarnings("ignore::xai_core.errors.DegenerateMapWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::xai_core.errors.ConstantMapWarning")
 
 
 def explain_all(model: nn.Module, images: Tensor, **options: Any) -> Maps:
@@ -64,14 +64,14 @@ def test_every_family_has_methods(model: nn.Module, images: Tensor) -> None:
     assert expected <= set(suitable(xai.Engine(model), images))
 
 
-def test_values_are_normalised_finite_and_float32(expected: Maps) -> None:
+def test_values_are_normalized_finite_and_float32(expected: Maps) -> None:
     for saliency in expected.values():
         assert saliency.values.shape == (3, 32, 32)
         assert saliency.values.dtype == torch.float32
         assert saliency.raw.ndim == 3
-        assert not saliency.degenerate.all()
+        assert not saliency.constant.all()
         assert torch.equal(saliency.values.amin((1, 2)), torch.zeros(3))
-        assert torch.equal(saliency.values.amax((1, 2)), (~saliency.degenerate).float())
+        assert torch.equal(saliency.values.amax((1, 2)), (~saliency.constant).float())
 
 
 def test_frozen_model(model: nn.Module, images: Tensor, in_double: Maps) -> None:
@@ -107,7 +107,7 @@ SENSITIVE = {
     "shapley-value-sampling": DIFFERENCES,
     "occlusion": DIFFERENCES,
     "fem": "a threshold decides which places count, and one of sixteen places that crosses it moves the map",
-    "xgrad-cam": "divides by the sum of a channel, which is about zero for normalised tokens",
+    "xgrad-cam": "divides by the sum of a channel, which is about zero for normalized tokens",
 }
 
 
@@ -229,10 +229,10 @@ def test_exception_inside_an_explainer(model: nn.Module, images: Tensor, where: 
     class Broken(xai.Explainer):
         name = "broken"
 
-        def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+        def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
             if where == "needs":
                 raise Deliberate
-            return xai.Capture(activations=(adapter.default_layer,), gradients=True)
+            return xai.Needs(activations=(adapter.default_layer,), gradients=True)
 
         def explain(self, captured: xai.Captured) -> Tensor:
             raise Deliberate

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from xai_core.benchmark.on_ray import Cluster
-from xai_core.benchmark.store import Shard
+from xai_core.benchmarking.on_ray import Cluster
+from xai_core.benchmarking.store import Shard
 
 
 class FakeData:

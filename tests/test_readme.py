@@ -8,7 +8,7 @@ import pytest
 
 import xai_core as xai
 from conftest import made, three_images
-from xai_core.registry import registry
+from xai_core.plugins.registry import registry
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

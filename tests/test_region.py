@@ -24,7 +24,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], str]] = {
 }
 
 
-@pytest.mark.filterwarnings("ignore::xai_core.errors.DegenerateMapWarning")  # the weights are random
+@pytest.mark.filterwarnings("ignore::xai_core.errors.ConstantMapWarning")  # the weights are random
 @pytest.mark.parametrize("name", MODELS)
 def test_segmentation_models_are_explained_at_their_deepest_features(name: str) -> None:
     make, layer = MODELS[name]
@@ -35,7 +35,7 @@ def test_segmentation_models_are_explained_at_their_deepest_features(name: str) 
     everywhere = xai.Region(1, torch.ones(size, size))
     maps = engine.explain(images, ["grad-cam", "layer-cam", "score-cam"], everywhere)
     assert all(saliency.values.shape == (1, size, size) for saliency in maps.values())
-    assert not maps["layer-cam"].degenerate.any()
+    assert not maps["layer-cam"].constant.any()
 
 
 def test_large_images_of_a_segmentation_model() -> None:

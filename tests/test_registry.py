@@ -31,7 +31,7 @@ from xai_core.errors import (
     UnknownMetricError,
     UnknownModelError,
 )
-from xai_core.registry import current, looking_in, origin, registry
+from xai_core.plugins.registry import current, looking_in, origin, registry
 
 EXPLAINER = """
     import xai_core as xai
@@ -42,7 +42,7 @@ EXPLAINER = """
         name = "{name}"
 
         def needs(self, adapter):
-            return xai.Capture(activations=(adapter.default_layer,))
+            return xai.Needs(activations=(adapter.default_layer,))
 
         def explain(self, captured):
             return captured.activation().mean(1)
@@ -117,7 +117,7 @@ def test_an_installed_plugin_is_found_and_works(environment: Environment) -> Non
     found = environment.run(
         """
         import torch
-        from xai_core.registry import registry
+        from xai_core.plugins.registry import registry
         from torch.nn import AdaptiveAvgPool2d, Conv2d, Flatten, ReLU, Sequential
         model = Sequential(Conv2d(3, 4, 3, 2), ReLU(), AdaptiveAvgPool2d(1), Flatten())
         maps = xai.Engine(model).explain(torch.randn(2, 3, 16, 16), ["their-cam", "grad-cam"])
@@ -169,7 +169,7 @@ def test_a_broken_plugin_is_listed_with_its_reason_and_nothing_else_breaks(
     environment.install("their-cam", EXPLAINER.format(name="their-cam", hook="xai_explainers"))
     names, broken, message = environment.run(
         """
-        from xai_core.registry import registry
+        from xai_core.plugins.registry import registry
         try:
             xai.create_explainer("mine")
         except xai.XAIError as error:
@@ -220,8 +220,8 @@ def own(name: str) -> type[xai.Explainer]:
     """An explainer of that name, as a notebook would define it."""
 
     class Own(xai.Explainer):
-        def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
-            return xai.Capture(activations=(adapter.default_layer,))
+        def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
+            return xai.Needs(activations=(adapter.default_layer,))
 
         def explain(self, captured: xai.Captured) -> Tensor:
             return captured.activation().mean(1)
@@ -258,7 +258,7 @@ def test_a_plugin_for_another_xai_core_is_not_imported(
     environment.install("their-cam", EXPLAINER.format(name="their-cam", hook="xai_explainers"), "2.3", requires)
     broken, imported, names = environment.run(
         """
-        from xai_core.registry import registry
+        from xai_core.plugins.registry import registry
         broken = [p.broken for p in registry().plugins if p.distribution == "their-cam"]
         print(json.dumps([broken, "their_cam" in sys.modules, xai.list_explainers()]))
         """
@@ -283,7 +283,7 @@ def test_only_what_the_environment_chooses_is_imported(
     environment.install("My-Cam", EXPLAINER.format(name="my-cam", hook="xai_explainers"))
     imported, names, left_out, message = environment.run(
         """
-        from xai_core.registry import registry
+        from xai_core.plugins.registry import registry
         names = xai.list_explainers()
         try:
             xai.create_explainer("rollout")

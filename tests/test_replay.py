@@ -12,7 +12,7 @@ from torchvision.models.mobilenetv3 import InvertedResidualConfig
 
 import xai_core as xai
 from conftest import FAMILIES, SmallCNN, fused_vit, settled
-from xai_core.replay import Replay
+from xai_core.capture.partial_forward import PartialForward
 
 INVERTED_RESIDUALS = [
     InvertedResidualConfig(8, 3, 16, 12, True, "RE", 2, 1, 1),
@@ -77,7 +77,7 @@ def test_every_layer_gives_what_the_model_gives(family: str) -> None:
         layer, runs = model.get_submodule(name), probe.runs[name]
         activation = output_of(model, layer, images)
         nothing_around = torch.allclose(substituted(model, layer, activation, others, runs), expected, atol=1e-5)
-        replay, before = Replay(model, plain, layer, images, runs), activation.clone()
+        replay, before = PartialForward(model, plain, layer, images, runs), activation.clone()
         for _ in range(2):
             torch.testing.assert_close(replay(activation, torch.arange(2)), expected, atol=1e-5, rtol=1e-5)
         assert torch.equal(activation, before), "what was given is left as it was"
@@ -92,7 +92,7 @@ def test_each_activation_belongs_to_an_image(images: Tensor, layer: str) -> None
     module, of = model.get_submodule(layer), torch.tensor([2, 0, 2, 1])
     changed = output_of(model, module, images)[of] * torch.tensor([1, 2, 0, -1])[:, None, None, None]
     expected = substituted(model, module, changed, images[of])
-    torch.testing.assert_close(Replay(model, plain, module, images)(changed, of), expected)
+    torch.testing.assert_close(PartialForward(model, plain, module, images)(changed, of), expected)
 
 
 def test_a_layer_that_runs_several_times_is_replaced_the_last_time(images: Tensor) -> None:
@@ -125,7 +125,7 @@ def test_a_layer_that_runs_several_times_is_replaced_the_last_time(images: Tenso
     torch.testing.assert_close(ours.raw, expected.relu().detach(), atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.filterwarnings("ignore::xai_core.errors.DegenerateMapWarning")
+@pytest.mark.filterwarnings("ignore::xai_core.errors.ConstantMapWarning")
 def test_the_models_own_error_reaches_the_user(images: Tensor) -> None:
     class Choosy(SmallCNN):
         def forward(self, x: Tensor) -> Tensor:
@@ -150,7 +150,7 @@ def test_values_that_the_tail_reads(images: Tensor) -> None:
             return self.head(self.pool(x).flatten(1)) * (scale if x.sum().item() > 0 else -scale)
 
     model = settled(Branching())
-    replay = Replay(model, plain, model.last, images)
+    replay = PartialForward(model, plain, model.last, images)
     activation = output_of(model, model.last, images)
     torch.testing.assert_close(replay(activation, torch.arange(3)), model(images).detach())
     assert replay.alone
@@ -165,7 +165,7 @@ def test_values_that_the_trunk_reads(images: Tensor) -> None:
             return self.head(self.pool(self.last(x)).flatten(1))
 
     model = settled(Branching())
-    replay = Replay(model, plain, model.last, images)
+    replay = PartialForward(model, plain, model.last, images)
     activation = output_of(model, model.last, images)
     torch.testing.assert_close(replay(activation, torch.arange(3)), model(images).detach())
     assert not replay.alone
@@ -174,7 +174,7 @@ def test_values_that_the_trunk_reads(images: Tensor) -> None:
 def test_shapes_before_the_layer_are_found_once(images: Tensor) -> None:
     """Of blocks of one size, the first finds them; in-place activations have none to find."""
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU6(inplace=True), nn.Conv2d(4, 5, 3)).eval()
-    replay, of = Replay(model, plain, model[3], images), torch.zeros(6, dtype=torch.long)
+    replay, of = PartialForward(model, plain, model[3], images), torch.zeros(6, dtype=torch.long)
     sizes = []
     for count in (6, 6, 2):
         replay(torch.randn(count, 5, 28, 28), of[:count])

@@ -144,8 +144,8 @@ def test_an_overlay_leaves_the_photo_clear_where_nothing_is_salient() -> None:
 
 
 def test_more_saliency_changes_the_photo_more() -> None:
-    coloured = np.asarray(pictures.overlay(GREY, torch.linspace(0, 1, 8).expand(6, 8)), dtype=float)
-    change = np.abs(coloured - 120).sum(-1)[0]
+    colored = np.asarray(pictures.overlay(GREY, torch.linspace(0, 1, 8).expand(6, 8)), dtype=float)
+    change = np.abs(colored - 120).sum(-1)[0]
     assert (np.diff(change) > 0).all()
 
 
@@ -153,17 +153,17 @@ def test_one_pixel_above_all_others_does_not_hide_them() -> None:
     saliency = torch.full((20, 20), 0.01)
     saliency[:10] = 0.2
     saliency[0, 0] = 1
-    coloured = np.asarray(pictures.overlay(GREY.resize((20, 20)), saliency), dtype=float)
-    change = np.abs(coloured - 120).sum(-1)
+    colored = np.asarray(pictures.overlay(GREY.resize((20, 20)), saliency), dtype=float)
+    change = np.abs(colored - 120).sum(-1)
     assert (change[:10] == change[0, 0]).all()
     assert (change[10:] < change[0, 0] / 4).all()
 
 
-def test_what_is_next_to_nothing_is_not_coloured() -> None:
+def test_what_is_next_to_nothing_is_not_colored() -> None:
     saliency = torch.full((20, 20), 1e-6)
     saliency[0, 0] = 1
-    coloured = np.asarray(pictures.overlay(GREY.resize((20, 20)), saliency), dtype=float)
-    assert (np.abs(coloured - 120).sum(-1) > 0).sum() == 1
+    colored = np.asarray(pictures.overlay(GREY.resize((20, 20)), saliency), dtype=float)
+    assert (np.abs(colored - 120).sum(-1) > 0).sum() == 1
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])

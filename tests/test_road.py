@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 
 
 def solved(image: Tensor, missing: Tensor) -> Tensor:
-    """The mean of its neighbours by weight for each missing pixel, as a sparse system; in float64."""
+    """The mean of its neighbors by weight for each missing pixel, as a sparse system; in float64."""
     values, gap = image.double().numpy().copy(), missing.numpy()
     y, x = np.nonzero(gap)
     number, equation = np.full(gap.shape, -1), np.arange(len(y))
@@ -90,7 +90,7 @@ def test_an_image_of_which_nothing_is_known_is_zero() -> None:
     assert filled[1].any()
 
 
-def test_an_even_image_is_filled_with_its_colour() -> None:
+def test_an_even_image_is_filled_with_its_color() -> None:
     mask = torch.rand(1, 64, 64) < 0.95
     image = torch.tensor([1.5, -2.0, 40.0])[None, :, None, None].expand(1, 3, 64, 64)
     torch.testing.assert_close(impute(image, mask), image.contiguous())
@@ -286,7 +286,7 @@ def test_nothing_is_read_on_the_host(model: nn.Module, images: Tensor) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_one_synchronisation_on_cuda(model: nn.Module, images: Tensor) -> None:
+def test_one_synchronization_on_cuda(model: nn.Module, images: Tensor) -> None:
     engine, images = xai.Engine(model.cuda()), images.cuda()
     maps = engine.explain(images, "grad-cam")
     on_cuda = engine.evaluate(images, maps, "road")["grad-cam"]["road"].values

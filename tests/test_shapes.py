@@ -38,7 +38,7 @@ def picture(sample: xai.Sample) -> Tensor:
 
 def same(ours: list[Figure], theirs: list[Figure]) -> bool:
     pairs = zip(ours, theirs, strict=True)
-    return all(np.array_equal(a.outline, b.outline) and np.array_equal(a.colour, b.colour) for a, b in pairs)
+    return all(np.array_equal(a.outline, b.outline) and np.array_equal(a.color, b.color) for a, b in pairs)
 
 
 @pytest.mark.parametrize("spec", ["shapes", "shapes-shortcut", "shapes:size=96", "shapes:size=33"])
@@ -67,11 +67,11 @@ def test_a_sample_holds_the_picture_and_its_truth(spec: str) -> None:
 
 
 def seen_at(scene: Scene, place: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where each pixel's colour depends on the figure's, and where it is mostly the figure's: [H,W] bool each."""
+    """Where each pixel's color depends on the figure's, and where it is mostly the figure's: [H,W] bool each."""
 
-    def painted(colour: int) -> np.ndarray:
+    def painted(color: int) -> np.ndarray:
         figures = list(scene.figures)
-        figures[place] = figures[place]._replace(colour=np.full(3, colour, np.uint8))
+        figures[place] = figures[place]._replace(color=np.full(3, color, np.uint8))
         return paint(scene.background, figures).picture
 
     change = (painted(255) - painted(0))[0]
@@ -95,7 +95,7 @@ def test_masks_are_where_the_figures_are_painted(index: int) -> None:
             assert np.array_equal(mask.numpy(), seen_at(scene, place)[1])
 
 
-def test_edges_mix_colours_by_the_part_that_is_covered() -> None:
+def test_edges_mix_colors_by_the_part_that_is_covered() -> None:
     square = Figure(np.array([[0.125, 0.25], [0.625, 0.25], [0.625, 0.75], [0.125, 0.75]]), np.full(3, 255, np.uint8))
     painted = paint(np.zeros((3, 32, 32), np.uint8), [square])
     assert np.array_equal(painted.seen[0], painted.picture[1])
@@ -151,15 +151,15 @@ def test_only_the_outline_of_the_object_depends_on_the_class(index: int) -> None
         assert same(*others)
         assert np.array_equal(paint(scene.background, others[0]).picture, paint(scene.background, others[1]).picture)
         ours, theirs = (s.figures[s.truth] for s in (scene, scenes[0]) if s.truth is not None)
-        assert np.array_equal(ours.colour, theirs.colour)
+        assert np.array_equal(ours.color, theirs.color)
         assert not np.array_equal(ours.outline, theirs.outline)
 
 
-def test_colour_says_nothing_of_what_is_the_object() -> None:
+def test_color_says_nothing_of_what_is_the_object() -> None:
     dataset = shapes()
     scenes = [dataset.scene(index, 0) for index in range(500)]
-    objects = np.array([scene.figures[scene.truth or 0].colour for scene in scenes], float)
-    distractors = np.array([scene.figures[place].colour for scene in scenes for place in scene.distractors], float)
+    objects = np.array([scene.figures[scene.truth or 0].color for scene in scenes], float)
+    distractors = np.array([scene.figures[place].color for scene in scenes for place in scene.distractors], float)
     assert abs(objects.mean(0) - distractors.mean(0)).max() < 15
     assert abs(objects.std(0) - distractors.std(0)).max() < 10
 
@@ -182,7 +182,7 @@ def test_the_mark_is_all_that_the_shortcut_adds() -> None:
     where = torch.stack([mask for target in range(CLASSES) if (mask := shown[target].mask) is not None])
     assert where.any((1, 2)).all()
     assert (where.sum(0) <= 1).all(), "two marks share a place"
-    assert len({tuple(mark.colour) for mark in marks}) == CLASSES
+    assert len({tuple(mark.color) for mark in marks}) == CLASSES
 
 
 def test_splits_and_seeds_share_no_picture() -> None:
@@ -211,7 +211,7 @@ def test_an_item_is_the_same_in_every_process_and_order() -> None:
 
 @pytest.mark.parametrize("source", ["shapes", "shapes-shortcut"])
 @pytest.mark.parametrize(
-    "options", ["size=16", "size=large", "size=64.5", "count=0", "count=true", "seed=-1", "split=dev", "colour=red"]
+    "options", ["size=16", "size=large", "size=64.5", "count=0", "count=true", "seed=-1", "split=dev", "color=red"]
 )
 def test_options_that_make_no_data_set_are_refused(source: str, options: str) -> None:
     with pytest.raises(OptionError, match=options.partition("=")[0]):

@@ -130,7 +130,7 @@ def benchmark(name: str) -> Mapping[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::xai_core.errors.DegenerateMapWarning")
+@pytest.mark.filterwarnings("ignore::xai_core.errors.ConstantMapWarning")
 @pytest.mark.parametrize(
     ("model", "methods"),
     [
@@ -190,5 +190,5 @@ def test_right_is_what_the_explainer_gives() -> None:
     torch.testing.assert_close(row.unflatten(1, (8, 8)).double(), replica, atol=1e-8, rtol=1e-4)
     for name in set(script["MISTAKES"]) - {"right"}:
         wrong = script["maps"](script["MISTAKES"][name][1], record)
-        if name != "residual not normalised":
-            assert (xai.normalise(wrong.float()) - xai.normalise(replica.float())).abs().amax() > 0.05, name
+        if name != "residual not normalized":
+            assert (xai.normalize(wrong.float()) - xai.normalize(replica.float())).abs().amax() > 0.05, name

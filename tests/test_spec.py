@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import xai_core as xai
+from xai_core.configurable import Configurable
 from xai_core.errors import SpecError
-from xai_core.explainer import Described
 from xai_core.spec import Spec, parse, split
 
 
@@ -50,7 +50,7 @@ def test_split(text: str, expected: list[str]) -> None:
     assert split(text) == expected
 
 
-class Tuned(Described):
+class Tuned(Configurable):
     name = "tuned"
 
     def __init__(self, sigma: object = 0.25, kind: object = "".join(["so", "ft"]), seed: object = 1000) -> None:

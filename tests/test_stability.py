@@ -28,11 +28,11 @@ def seen_by(
     return score.values, batches
 
 
-@pytest.mark.parametrize("normalise", [True, False])
-def test_infidelity_equals_captums(cnn: nn.Module, images: Tensor, normalise: bool) -> None:
+@pytest.mark.parametrize("normalize", [True, False])
+def test_infidelity_equals_captums(cnn: nn.Module, images: Tensor, normalize: bool) -> None:
     engine, classes = xai.Engine(cnn, block=1000), [1, 2, 4]
     maps = engine.explain(images, "hires-cam", classes)
-    spec = f"infidelity:samples=25,region=9,normalise={normalise}".lower()
+    spec = f"infidelity:samples=25,region=9,normalize={normalize}".lower()
     values, seen = seen_by(cnn, engine, images, maps, spec)
     [perturbed] = [one for one in seen if len(one) == 3 * 25]
     removed = (perturbed != images.repeat_interleave(25, 0)).all(1)
@@ -49,13 +49,13 @@ def test_infidelity_equals_captums(cnn: nn.Module, images: Tensor, normalise: bo
         relevance[:, None].expand_as(images) / 3,  # captum sums over channels too
         target=classes,
         n_perturb_samples=25,
-        normalize=normalise,
+        normalize=normalize,
     )
     torch.testing.assert_close(values.double(), expected, atol=1e-6, rtol=1e-4)
 
 
-@pytest.mark.parametrize("normalise", ["true", "false"])
-def test_infidelity_on_a_linear_model(normalise: str) -> None:
+@pytest.mark.parametrize("normalize", ["true", "false"])
+def test_infidelity_on_a_linear_model(normalize: str) -> None:
     """The exact contributions are perfect, a map that says nothing leaves the whole loss."""
     size = (8, 12)
     model, images = Linear(size), torch.randn(4, 3, *size)
@@ -63,10 +63,10 @@ def test_infidelity_on_a_linear_model(normalise: str) -> None:
     engine = xai.Engine(model)
     maps = maps_for(2, engine, images, best=contribution, zero=torch.zeros(4, *size), worst=-contribution)
     maps |= maps_for(2, engine, images, twice=2 * contribution, random=torch.randn(4, *size))
-    metric = f"infidelity:region=3,normalise={normalise}"
+    metric = f"infidelity:region=3,normalize={normalize}"
     values = {key: scores[metric].values for key, scores in engine.evaluate(images, maps, metric).items()}
     torch.testing.assert_close(values["best"], torch.zeros(4), atol=1e-6, rtol=0)
-    if normalise == "true":
+    if normalize == "true":
         for perfect in ("twice", "worst"):
             torch.testing.assert_close(values[perfect], torch.zeros(4), atol=1e-6, rtol=0)
         assert (values["random"] < values["zero"]).all()
@@ -82,8 +82,8 @@ def test_infidelity_of_contributions_on_a_grid_is_zero() -> None:
     model.weight.data[:] = 1
     engine = xai.Engine(model)
     [maps] = [maps_for(1, engine, images, grid=torch.full((2, 8, 8), 3 * 16.0) + 1e-3 * torch.randn(2, 8, 8))]
-    values = engine.evaluate(images, maps, "infidelity:region=8,normalise=false")["grid"]
-    assert (values["infidelity:region=8,normalise=false"].values < 1e-2).all()  # of a loss of 192, squared
+    values = engine.evaluate(images, maps, "infidelity:region=8,normalize=false")["grid"]
+    assert (values["infidelity:region=8,normalize=false"].values < 1e-2).all()  # of a loss of 192, squared
 
 
 @pytest.mark.parametrize("scale", [1e-25, 1e25])
@@ -128,15 +128,15 @@ class Answer(xai.Explainer):
     def __init__(self, factor: float = 1, follows: bool = True) -> None:
         self.factor, self.follows = factor, follows
 
-    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
-        return xai.Capture()
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
+        return xai.Needs()
 
     def explain(self, captured: xai.Captured) -> Tensor:
         images = captured.images.mean(1)
         return self.factor * (images if self.follows else torch.arange(32.0).expand_as(images))
 
 
-@pytest.mark.filterwarnings("ignore::xai_core.errors.DegenerateMapWarning")
+@pytest.mark.filterwarnings("ignore::xai_core.errors.ConstantMapWarning")
 def test_max_sensitivity_is_a_share_of_the_map(cnn: nn.Module, images: Tensor) -> None:
     def score(of: Tensor, **options: float | bool) -> Tensor:
         engine = xai.Engine(cnn)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from xai_core.benchmark import bootstrap, statistics
-from xai_core.benchmark.bootstrap import resampled_means
-from xai_core.benchmark.summary import in_words
+from xai_core.benchmarking import bootstrap, statistics
+from xai_core.benchmarking.bootstrap import resampled_means
+from xai_core.benchmarking.summary import in_words
 
 NONE = math.nan
 
@@ -119,7 +119,7 @@ def test_ranks_that_point_the_other_way_support_nothing(direction: int) -> None:
 
 @pytest.mark.parametrize("size", [1e-4, 1.0, 1e4])
 def test_differences_of_rounding_are_none(size: float) -> None:
-    """Two methods that are the same but for rounding, which always favours one."""
+    """Two methods that are the same but for rounding, which always favors one."""
     rng = np.random.default_rng(1)
     images = rng.uniform(0.5, 1.5, 200)
     table = size * np.stack([images, images * (1 + 1e-8), images - 0.1 + rng.normal(0, 0.01, 200)], 1)
@@ -155,7 +155,7 @@ def test_ranks_that_balance_are_zero_without_a_sign() -> None:
     assert math.copysign(1, pair.ranks) == 1
 
 
-def test_ties_chain_through_neighbours() -> None:
+def test_ties_chain_through_neighbors() -> None:
     table = np.array([[0.0, 3.0, 0.6, 1.2], [2.0, 1.0, 4.0, 3.0]])
     np.testing.assert_array_equal(statistics.tied(table, 0.7), [[0, 3, 0, 0], [2, 1, 4, 3]])
 

@@ -13,18 +13,18 @@ from PIL import Image
 from rich.console import Console
 from typer.testing import CliRunner
 
-from xai_core.benchmark import Run, bootstrap
-from xai_core.benchmark.manifest import Manifest, Subject
-from xai_core.benchmark.rows import Row, encode_rows
-from xai_core.benchmark.store import Part
-from xai_core.benchmark.summary import in_words, summarise
+from xai_core.benchmarking import Run, bootstrap
+from xai_core.benchmarking.manifest import Manifest, ModelEntry
+from xai_core.benchmarking.rows import Row, encode_rows
+from xai_core.benchmarking.store import Part
+from xai_core.benchmarking.summary import in_words, summarize
 from xai_core.cli import app
-from xai_core.cli.benchmark import Watch
+from xai_core.cli.benchmark import ProgressDisplay
 from xai_core.cli.console import Rate, progress, sheet_table
 from xai_core.report.critical_difference import _groups as groups
 from xai_core.report.critical_difference import critical_difference_picture
-from xai_core.report.sheets import Sheet, latex, markdown
-from xai_core.report.summary_sheets import summary_sheets
+from xai_core.report.summary_tables import summary_sheets
+from xai_core.report.tables import Sheet, latex, markdown
 
 NAMES = ["grad-cam:layer=blocks.4|x", "smoothed(grad-cam):flip=false", "__init__<b>*a*[b](c)~d~$e$\\f&lt;", "`tick`"]
 ODD = Sheet("model|a: *metric*", ("method", "mean"), [(name, "-1") for name in NAMES], frozenset({"mean"}))
@@ -35,7 +35,7 @@ def written(
 ) -> Run:
     """A run of four images a part, with these scores [N,methods] at each metric; NaN is a failure."""
     subjects = tuple(
-        Subject(f"model-{i}", "0" * 64, tuple(methods), {"rollout": "no tokens", "legrad": "no tokens"})
+        ModelEntry(f"model-{i}", "0" * 64, tuple(methods), {"rollout": "no tokens", "legrad": "no tokens"})
         for i in range(models)
     )
     run = Run(
@@ -98,7 +98,7 @@ def test_rows_become_numbers_part_by_part(tmp_path: Path, monkeypatch: pytest.Mo
     scores[[0, 5], 1] = np.nan
     run = written(tmp_path / "run", scores, ["a", "b", "c"], models=2, metrics=("drop", "rise"))
     monkeypatch.setattr(Run, "rows", lambda run: pytest.fail("all rows at once"))
-    summary = summarise(run)
+    summary = summarize(run)
     assert [(one.model, one.metric) for one in summary.comparisons] == [
         (model, metric) for model in ("model-0", "model-1") for metric in ("drop", "rise")
     ]
@@ -112,7 +112,7 @@ def test_rows_become_numbers_part_by_part(tmp_path: Path, monkeypatch: pytest.Mo
             "c": (pytest.approx(scores[kept, 2].mean()), 0),
         }
     assert summary.errors == {"OSError: first": 4, "ValueError: odd": 4}
-    costs = {(one.model, one.method): (one.forwards, one.seconds, one.memory) for one in summary.costs}
+    costs = {(one.model, one.method): (one.forward_passes, one.seconds, one.memory) for one in summary.costs}
     assert costs["model-1", "a"] == (3, 5.5, 9)
     assert costs["model-1", "b"] == (3, np.median([2, 3, 4, 5, 7, 8, 9, 10]), 9)
     assert len(costs) == 6
@@ -123,12 +123,12 @@ def test_images_are_drawn_once_for_all_models_and_metrics(tmp_path: Path, monkey
     one = bootstrap._resampled
     monkeypatch.setattr(bootstrap, "_resampled", lambda table: drawn.append(table.shape) or one(table))
     scores = np.random.default_rng(2).normal(size=(9, 3))
-    summarise(written(tmp_path / "run", scores, ["a", "b", "c"], models=2, metrics=("drop", "rise")))
+    summarize(written(tmp_path / "run", scores, ["a", "b", "c"], models=2, metrics=("drop", "rise")))
     assert drawn == [(9, 2 * 2 * 3)]
 
 
 def test_a_flaky_method_leaves_the_others_their_images(flaky: Run) -> None:
-    [comparison] = summarise(flaky).comparisons
+    [comparison] = summarize(flaky).comparisons
     assert comparison.images == 10
     assert [one.method for one in comparison.standings] == ["three", "two", "one"]
     said = " ".join(reported(flaky).split())
@@ -148,7 +148,7 @@ def test_csv_has_every_method(flaky: Run) -> None:
 
 def test_json_has_everything(flaky: Run) -> None:
     said = json.loads(reported(flaky, "--format", "json"))
-    [summed], [comparison] = summarise(flaky).comparisons, said["comparisons"]
+    [summed], [comparison] = summarize(flaky).comparisons, said["comparisons"]
     assert [pair["supported"] for pair in comparison["pairs"]] == [pair.supported for pair in summed.pairs]
     assert comparison["sentences"] == in_words(summed)
     assert comparison["absent"]["flaky"] == {"scored": 1, "failed": 9, "error": "ValueError: odd"}
@@ -234,7 +234,7 @@ def test_the_picture_has_room_for_long_names(tmp_path: Path) -> None:
     """Its line of ranks is as wide, however long the names are, and a dollar is no formula."""
     scores = np.random.default_rng(3).normal(size=(12, 4))
     names = ["grad-cam:layer=model.blocks.11.norm1$x^$" * 3, "b", "c", "d"]
-    [comparison] = summarise(written(tmp_path / "run", scores, names)).comparisons
+    [comparison] = summarize(written(tmp_path / "run", scores, names)).comparisons
     with Image.open(io.BytesIO(critical_difference_picture(comparison))) as picture:
         dark = np.asarray(picture.convert("L")) < 160
     runs = [len(one) for line in dark for one in "".join("#" if on else " " for on in line).split()]
@@ -251,7 +251,7 @@ def test_bars_join_what_the_critical_difference_does_not_tell_apart() -> None:
 
 def test_summaries_are_the_same_again(flaky: Run) -> None:
     assert reported(flaky, "--format", "json") == reported(flaky, "--format", "json")
-    assert summary_sheets(summarise(flaky), pairs=True) == summary_sheets(summarise(flaky), pairs=True)
+    assert summary_sheets(summarize(flaky), pairs=True) == summary_sheets(summarize(flaky), pairs=True)
 
 
 def test_slow_work_has_a_rate_and_a_time_left() -> None:
@@ -271,7 +271,7 @@ def test_each_model_has_a_bar_of_its_images(tmp_path: Path) -> None:
     for shard in run.shards[1:3]:  # of the first model
         (run.path / "rows" / f"{shard.name}.parquet").unlink()
     bars = progress(rate=True)
-    watch = Watch(bars)
+    watch = ProgressDisplay(bars)
     watch(run, None)
     assert [(bar.description, bar.completed, bar.total) for bar in bars.tasks] == [
         ("model-0", 4, 10),

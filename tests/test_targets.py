@@ -20,7 +20,7 @@ def engine(request: pytest.FixtureRequest) -> xai.Engine:
     return xai.Engine(settled(FAMILIES[request.param]()))
 
 
-@pytest.mark.filterwarnings("ignore::xai_core.errors.DegenerateMapWarning")
+@pytest.mark.filterwarnings("ignore::xai_core.errors.ConstantMapWarning")
 def test_several_targets_are_what_each_alone_is(engine: xai.Engine, images: Tensor) -> None:
     methods = [*one_pass(engine, images), "score-cam", "ablation-cam"]
     together = engine.explain(images, methods, SEVERAL)
@@ -31,7 +31,7 @@ def test_several_targets_are_what_each_alone_is(engine: xai.Engine, images: Tens
             assert (ours - theirs).abs().max() <= 1e-5 * theirs.abs().max(), name
 
 
-@pytest.mark.filterwarnings("ignore::xai_core.errors.DegenerateMapWarning")
+@pytest.mark.filterwarnings("ignore::xai_core.errors.ConstantMapWarning")
 def test_scores_of_several_targets_are_those_of_each_alone(engine: xai.Engine, images: Tensor) -> None:
     metrics = ["deletion:steps=4", "insertion:steps=4"]
     together = engine.evaluate(images, engine.explain(images, "grad-cam", SEVERAL), metrics)["grad-cam"]
@@ -74,12 +74,12 @@ def test_gradients_of_questions_against_finite_differences(name: str) -> None:
     dense, question = QUESTIONS[name]
     model = Tiny(dense).double().eval()
     images = torch.randn(2, 3, 8, 8, dtype=torch.float64)
-    captured = captured_by(model, images, xai.Capture(("layer",), gradients=True), target=question)
+    captured = captured_by(model, images, xai.Needs(("layer",), gradients=True), target=question)
     activation, gradient = captured.activation(), captured.gradient()
     with torch.no_grad():
         for _ in range(5):
             step = 1e-5 * torch.randn_like(activation)
-            up, down = (captured.target.score(model.rest(activation + sign * step)) for sign in (1, -1))
+            up, down = (captured.target.model_score(model.rest(activation + sign * step)) for sign in (1, -1))
             expected = (gradient * step).sum((1, 2, 3))
             torch.testing.assert_close((up - down) / 2, expected, rtol=1e-5, atol=1e-10)
 
@@ -96,11 +96,11 @@ def test_a_contrast_is_of_the_predicted_class_and_the_runner_up(images: Tensor) 
 
 def test_the_probability_of_a_contrast_is_between_its_two_classes(images: Tensor) -> None:
     model = settled(SmallCNN())
-    target = captured_by(model, images, xai.Capture(), target=xai.Contrast(1, 3)).target
+    target = captured_by(model, images, xai.Needs(), target=xai.Contrast(1, 3)).target
     with torch.no_grad():
         output = model(images)
-    torch.testing.assert_close(target.score(output), output[:, 1] - output[:, 3])
-    torch.testing.assert_close(target.score(output, kind="probability"), output[:, [1, 3]].softmax(1)[:, 0])
+    torch.testing.assert_close(target.model_score(output), output[:, 1] - output[:, 3])
+    torch.testing.assert_close(target.model_score(output, kind="probability"), output[:, [1, 3]].softmax(1)[:, 0])
 
 
 @pytest.mark.parametrize("ask", [lambda output: output[:, 2], 2, [2, 2, 2], torch.tensor([2, 2, 2])])

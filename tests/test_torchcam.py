@@ -29,7 +29,7 @@ def model() -> nn.Module:
 
 
 def both(model: nn.Module, images: Tensor, method: str) -> tuple[Tensor, Tensor]:
-    """Our map and torchcam's, min-max normalised at the layer's size."""
+    """Our map and torchcam's, min-max normalized at the layer's size."""
     name = THEIRS[method]
     options = {"fc_layer": "head"} if name == "CAM" else {}
     with getattr(methods, name)(model, "last", **options) as cam:
@@ -37,7 +37,7 @@ def both(model: nn.Module, images: Tensor, method: str) -> tuple[Tensor, Tensor]
         classes = scores.argmax(1).tolist()
         (theirs,) = cam(classes) if name == "CAM" else cam(classes, scores)
     ours = xai.Engine(model).explain(images, method)[method].raw
-    return xai.normalise(ours), xai.normalise(theirs.detach())
+    return xai.normalize(ours), xai.normalize(theirs.detach())
 
 
 @pytest.mark.parametrize("method", ["cam", "grad-cam", "xgrad-cam", "layer-cam"])

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 import xai_core as xai
 from conftest import SmallCNN, assert_same, made, three_images
-from xai_core.blame import is_lasting
-from xai_core.errors import TraceError
+from xai_core.errors import SideEffectError
+from xai_core.isolation.error_context import is_lasting
 
 Deed = Callable[[nn.Module], Any]
 
@@ -31,10 +31,10 @@ class Doing(xai.Explainer):
     ) -> None:
         self.deed, self.when, self.error = deed, when, error
 
-    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         if self.when == "needs":
             self.deed(adapter.model)
-        return xai.Capture(activations=(adapter.default_layer,))
+        return xai.Needs(activations=(adapter.default_layer,))
 
     def explain(self, captured: xai.Captured) -> Tensor:
         if self.when == "explain":
@@ -53,9 +53,9 @@ class Scoring(xai.Metric):
     def __init__(self, deed: Deed) -> None:
         self.deed = deed
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
+    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         self.deed(evaluation.model)
-        return xai.Score(saliency.values.mean((1, 2)), True)
+        return xai.MetricResult(saliency.values.mean((1, 2)), True)
 
 
 def backward(model: nn.Module) -> None:
@@ -132,7 +132,7 @@ def test_what_is_left_is_put_back_and_named(deed: str, by: str) -> None:
         else:
             engine.explain(images, ["grad-cam", Doing(do, by)])
 
-    with pytest.raises(TraceError) as raised:
+    with pytest.raises(SideEffectError) as raised:
         call()
     name = "scoring for maps of grad-cam" if by == "metric" else "doing"
     assert str(raised.value).startswith(f"{name} left on the model {said}")
@@ -155,7 +155,7 @@ def through_data(model: nn.Module) -> None:
 @pytest.mark.parametrize("deed", [change, through_data, lambda model: model.train()(three_images())])
 def test_changed_weights_are_said_to_last(deed: Deed) -> None:
     engine = xai.Engine(made("cnn"))
-    with pytest.raises(TraceError, match=r"other values of .*weights were changed: load it again") as raised:
+    with pytest.raises(SideEffectError, match=r"other values of .*weights were changed: load it again") as raised:
         engine.explain(three_images(), Doing(deed))
     assert is_lasting(raised.value)
     assert engine.model.training is False
@@ -163,8 +163,8 @@ def test_changed_weights_are_said_to_last(deed: Deed) -> None:
 
 def test_the_distribution_and_version_are_named() -> None:
     engine = xai.Engine(made("cnn"), plugins=["xai-cam", plug := Plug("own-cam")])
-    plug.given[0].needs = lambda self, adapter: (freeze(adapter.model), xai.Capture(activations=("last",)))[1]
-    with pytest.raises(TraceError, match=r"^own-cam of given to the engine left on the model requires_grad of"):
+    plug.given[0].needs = lambda self, adapter: (freeze(adapter.model), xai.Needs(activations=("last",)))[1]
+    with pytest.raises(SideEffectError, match=r"^own-cam of given to the engine left on the model requires_grad of"):
         engine.explain(three_images(), ["grad-cam", "own-cam"])
 
 
@@ -197,7 +197,7 @@ def test_what_the_model_itself_writes_is_not_the_plugins() -> None:
     engine, images = xai.Engine(Counting().eval()), three_images()
     maps = engine.explain(images, ["grad-cam", "score-cam"])
     engine.evaluate(images, maps, "deletion:steps=4")
-    with pytest.raises(TraceError, match=r"left on the model other values of head\.weight;"):
+    with pytest.raises(SideEffectError, match=r"left on the model other values of head\.weight;"):
         engine.explain(images, Doing(change))
 
 
@@ -267,7 +267,7 @@ def test_of_threads_at_once_all_are_named_where_it_is_not_known_which() -> None:
     def work(explainer: xai.Explainer) -> str:
         try:
             xai.Engine(model).explain(images, explainer)
-        except TraceError as error:
+        except SideEffectError as error:
             return str(error)
         finally:
             done.set()

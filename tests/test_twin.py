@@ -12,7 +12,7 @@ import xai_core as xai
 from conftest import FAMILIES, SmallCNN, captured_by, made, settled, trace
 from references import relative
 from xai_core.errors import UnsuitableError
-from xai_core.twin import Twin
+from xai_core.model.shared_copy import SharedModel
 
 OF = torch.tensor([2, 0, 0, 1])
 CLASSES = torch.tensor([1, 4, 2])
@@ -24,8 +24,8 @@ def captured(model: nn.Module, images: Tensor, target: Any = CLASSES, **options:
     class Keep(xai.Explainer):
         name = "keep"
 
-        def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
-            return xai.Capture()
+        def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
+            return xai.Needs()
 
         def explain(self, captured: xai.Captured) -> Tensor:
             kept.append(captured)
@@ -56,7 +56,7 @@ def assert_equal(ours: tuple[Tensor, Tensor], theirs: tuple[Tensor, Tensor]) -> 
 
 
 def test_scores_and_gradients_are_those_of_the_model(model: nn.Module, images: Tensor) -> None:
-    twin = captured(model, images).twin()
+    twin = captured(model, images).shared_model()
     assert_equal(differentiated(twin, images), plainly(model, images))
     with torch.no_grad():
         assert not twin(images, torch.arange(3)).requires_grad
@@ -65,7 +65,7 @@ def test_scores_and_gradients_are_those_of_the_model(model: nn.Module, images: T
 def test_the_model_is_as_before(model: nn.Module, images: Tensor) -> None:
     model.train()
     before = trace(model)
-    twin = captured(model, images).twin()
+    twin = captured(model, images).shared_model()
     for module in twin.modules():
         module.register_forward_hook(lambda _, __, output: None)
     differentiated(twin, images)
@@ -76,7 +76,7 @@ def test_the_model_is_as_before(model: nn.Module, images: Tensor) -> None:
 
 
 def test_parameters_and_buffers_are_the_very_same(model: nn.Module, images: Tensor) -> None:
-    twin = captured(model, images).twin()
+    twin = captured(model, images).shared_model()
     for ours, theirs in [(twin.model.parameters(), model.parameters()), (twin.model.buffers(), model.buffers())]:
         pairs = list(zip(ours, theirs, strict=True))
         assert all(one is other for one, other in pairs)
@@ -85,14 +85,14 @@ def test_parameters_and_buffers_are_the_very_same(model: nn.Module, images: Tens
 
 def test_each_twin_has_modules_of_its_own(images: Tensor) -> None:
     given = captured(made("cnn"), images)
-    assert not set(given.twin().model.modules()) & set(given.twin().model.modules())
+    assert not set(given.shared_model().model.modules()) & set(given.shared_model().model.modules())
 
 
 def test_hooks_of_the_user_are_kept_and_those_of_others_are_not_placed(images: Tensor) -> None:
     model, seen = made("cnn"), []
     model.last.register_forward_hook(lambda module, _, output: seen.append(module))
     given = captured(model, images)
-    twin = given.twin()
+    twin = given.shared_model()
     seen.clear()
     twin(images, torch.arange(3))
     assert seen == [twin.model.last]
@@ -110,7 +110,7 @@ def test_gradients_of_models_of_every_kind(model: nn.Module, images: Tensor, cas
     else:
         model.to(getattr(torch, case))
         expected = plainly(model, images.to(getattr(torch, case)))
-    twin = captured(given, images).twin()
+    twin = captured(given, images).shared_model()
     scores, gradient = differentiated(twin, images)  # of float32 images, whatever the model's type
     assert gradient.dtype == torch.float32
     assert scores.dtype == (torch.float64 if case == "double" else torch.float32)
@@ -130,7 +130,7 @@ def test_a_model_with_compiled_parts_runs_eagerly(images: Tensor) -> None:
     with torch.no_grad():
         model(images)
     given, seen = captured(model, images), []
-    twin = given.twin()
+    twin = given.shared_model()
     for layer in ("stem.0", "last._orig_mod.0"):
         twin.layer(layer).register_forward_hook(lambda _, __, output: seen.append(output))
     assert_equal(differentiated(twin, images), expected)
@@ -148,7 +148,7 @@ def test_two_threads(images: Tensor) -> None:
         start.wait()
         found = []
         for _ in range(20):
-            twin = given.twin()
+            twin = given.shared_model()
             twin.register_forward_hook(lambda _, __, scores: factor * scores)
             found.append(differentiated(twin, images)[1])
         return found
@@ -176,7 +176,7 @@ def test_a_callable_target_and_forward(images: Tensor) -> None:
         target=lambda output: output["scores"].square().sum(1),
         forward=lambda model, images: model(images, factor=3.0),
     )
-    scores, gradient = differentiated(given.twin(), images)
+    scores, gradient = differentiated(given.shared_model(), images)
     plain = images[OF].clone().requires_grad_()
     expected = model.inner(plain).mul(3).square().sum(1)
     assert_equal((scores, gradient), (expected.detach(), torch.autograd.grad(expected.sum(), plain)[0]))
@@ -187,7 +187,7 @@ def test_the_callers_autocast_reaches_the_model(images: Tensor) -> None:
     model = made("cnn")
     model.register_forward_hook(lambda _, __, output: kinds.append(output.dtype))
     with torch.autocast("cpu", torch.bfloat16):
-        twin = captured(model, images).twin()
+        twin = captured(model, images).shared_model()
     assert twin(images, torch.arange(3)).dtype == torch.float32
     assert set(kinds) == {torch.bfloat16}
 
@@ -197,7 +197,7 @@ def test_the_callers_grad_mode_comes_back(images: Tensor, mode: Any) -> None:
     model = made("cnn")
     with mode():
         state = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
-        captured(model, images).twin()(images, torch.arange(3))
+        captured(model, images).shared_model()(images, torch.arange(3))
         assert (torch.is_grad_enabled(), torch.is_inference_mode_enabled()) == state
 
 
@@ -205,10 +205,10 @@ def test_the_callers_grad_mode_comes_back(images: Tensor, mode: Any) -> None:
 def test_a_layer_shows_its_output_and_hands_on_another(name: str, images: Tensor) -> None:
     model = made(name)
     layer = xai.Engine(model).adapter(images).default_layer
-    needs = xai.Capture(activations=(layer,), gradients=True)
+    needs = xai.Needs(activations=(layer,), gradients=True)
     given = captured_by(model, images, needs, target=CLASSES)
     seen: list[Tensor] = []
-    twin = given.twin()
+    twin = given.shared_model()
     handle = twin.layer(layer).register_forward_hook(lambda _, __, output: seen.append(output))
     scores = twin(images, torch.arange(3))
     (gradient,) = torch.autograd.grad(scores.sum(), seen[0])
@@ -217,7 +217,7 @@ def test_a_layer_shows_its_output_and_hands_on_another(name: str, images: Tensor
     torch.testing.assert_close(adapter.spatial(gradient, layer), given.gradient(), atol=1e-6, rtol=1e-4)
 
     handle.remove()
-    twin = given.twin()
+    twin = given.shared_model()
     twin.layer(layer).register_forward_hook(lambda _, __, output: torch.zeros_like(output))
     assert not torch.allclose(twin(images, torch.arange(3)), scores)
 
@@ -225,7 +225,7 @@ def test_a_layer_shows_its_output_and_hands_on_another(name: str, images: Tensor
 def test_a_leaf_put_in_a_layers_place_survives_what_is_written_to_it(images: Tensor) -> None:
     """`stem.1` is batch norm, and an activation in place follows."""
     given = captured(made("cnn"), images)
-    twin = given.twin()
+    twin = given.shared_model()
     leaf = torch.randn(3, 8, 16, 16, requires_grad=True)
     before = leaf.detach().clone()
     twin.layer("stem.1").register_forward_hook(lambda *_: leaf)
@@ -245,7 +245,7 @@ def test_a_layer_that_runs_twice_is_seen_the_last_time(images: Tensor) -> None:
     model, inner, outer = settled(Repeated()), [], []
     given = captured(model, images)
     model.body.register_forward_hook(lambda _, __, output: inner.append(output.detach().clone()))
-    twin = given.twin()
+    twin = given.shared_model()
     twin.layer("body").register_forward_hook(lambda _, __, output: outer.append(output.detach().clone()))
     for _ in range(2):
         inner.clear()
@@ -258,16 +258,16 @@ def test_a_layer_that_runs_twice_is_seen_the_last_time(images: Tensor) -> None:
 def test_the_block_is_what_the_memory_allows_a_graph(images: Tensor) -> None:
     model = made("cnn")
     given = captured(model, images, memory=2**20)
-    assert given.twin().block == 2**20 // sum(given.adapter.probe.sizes.values())
-    assert captured(model, images, block=5).twin().block == 5
-    assert captured(model, images, memory=1).twin().block == 1
+    assert given.shared_model().block == 2**20 // sum(given.adapter.probe.sizes.values())
+    assert captured(model, images, block=5).shared_model().block == 5
+    assert captured(model, images, memory=1).shared_model().block == 1
 
 
 def test_tensors_of_any_kind_are_shared(images: Tensor) -> None:
     """Those of a list, and one that is no leaf, which a deep copy would refuse."""
     model = made("cnn")
     model.tables = [torch.ones(2), {"scaled": model.head.weight * 2}]
-    twin: Twin = captured(model, images).twin()
+    twin: SharedModel = captured(model, images).shared_model()
     assert twin.model.tables[0] is model.tables[0]
     assert twin.model.tables[1]["scaled"] is model.tables[1]["scaled"]
 
@@ -276,4 +276,4 @@ def test_modules_that_cannot_be_copied_are_an_error(images: Tensor) -> None:
     model = made("cnn")
     model.lock = threading.Lock()
     with pytest.raises(UnsuitableError, match=r"copy of the model's modules.*grad-cam"):
-        captured(model, images).twin()
+        captured(model, images).shared_model()

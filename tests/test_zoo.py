@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import xai_core as xai
+from xai_core.data.images import as_rgb, open_image
 from xai_core.errors import (
     CheckpointError,
     FileError,
@@ -24,7 +25,6 @@ from xai_core.errors import (
     UnknownDatasetError,
     UnknownModelError,
 )
-from xai_core.images import as_rgb, open_image
 
 CATS = {"tabby", "tiger cat", "Egyptian cat"}
 
@@ -88,13 +88,13 @@ def test_lite0_refuses_weights_of_another_build(
         xai.load_model("efficientnet-lite0")
 
 
-def test_photos_are_colour_photographs_in_a_fixed_order() -> None:
+def test_photos_are_color_photographs_in_a_fixed_order() -> None:
     samples = list(xai.load_dataset("photos"))
     assert [sample.id for sample in samples][:4] == ["chelsea", "coffee", "rocket", "astronaut"]
     for sample in samples:
         assert isinstance(sample.image, Image.Image)
         assert sample.image.mode == "RGB"
-        assert np.asarray(sample.image).std(2).mean() > 1, "not a colour photograph"
+        assert np.asarray(sample.image).std(2).mean() > 1, "not a color photograph"
         assert sample.target is None
 
 
@@ -139,14 +139,14 @@ def test_a_picture_and_its_tensor_are_preprocessed_alike_and_restored(spec: str)
 
 @pytest.mark.parametrize("spec", SOURCES)
 @pytest.mark.parametrize("value", [0.25, 1.0])
-def test_restore_undoes_the_normalisation(spec: str, value: float) -> None:
+def test_restore_undoes_the_normalization(spec: str, value: float) -> None:
     loaded = xai.load_model(spec)
     assert loaded.restore is not None
     flat = torch.full((3, 256, 256), value)
     torch.testing.assert_close(loaded.restore(loaded.preprocess(flat)), flat[:, :224, :224])
 
 
-def test_lite0_is_normalised_as_the_original(lite0: xai.LoadedModel) -> None:
+def test_lite0_is_normalized_as_the_original(lite0: xai.LoadedModel) -> None:
     white = lite0.preprocess(Image.new("RGB", (300, 300), "white"))
     torch.testing.assert_close(white, torch.full((3, 224, 224), (255 - 127) / 128))
 
@@ -169,9 +169,9 @@ def test_one_pixel_is_enough(lite0: xai.LoadedModel) -> None:
     assert lite0.preprocess(Image.new("RGB", (1, 1), "white")).unique().numel() == 1
 
 
-def test_a_grey_tensor_is_taken_as_grey_colour(lite0: xai.LoadedModel) -> None:
-    grey = torch.rand(1, 64, 64)
-    assert torch.equal(lite0.preprocess(grey), lite0.preprocess(grey.expand(3, -1, -1)))
+def test_a_grey_tensor_is_taken_as_grey_color(lite0: xai.LoadedModel) -> None:
+    gray = torch.rand(1, 64, 64)
+    assert torch.equal(lite0.preprocess(gray), lite0.preprocess(gray.expand(3, -1, -1)))
 
 
 def test_preprocessing_travels_to_other_processes(lite0: xai.LoadedModel, picture: Image.Image) -> None:
@@ -465,7 +465,7 @@ def test_an_unknown_model_is_refused_with_close_names(spec: str, meant: str) -> 
 @pytest.mark.parametrize(
     "spec",
     [
-        "torchvision:resnet18,weights=none,colour=3",
+        "torchvision:resnet18,weights=none,color=3",
         "torchvision:resnet18,num_classes=3",  # the published weights have 1000
         "torchvision:resnet18,weights=true",
         "timm:resnet18,pretrained=false,img_size=64",

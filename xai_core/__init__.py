@@ -1,23 +1,24 @@
 """xai-core: saliency maps for PyTorch vision models, and how faithful they are."""
 
-from xai_core.adapter import ModelAdapter
-from xai_core.attention import AttentionLayer
-from xai_core.attention_record import AttentionRecord
-from xai_core.benchmark import Run, benchmark
-from xai_core.captured import Captured
-from xai_core.contrast import Contrast
+from xai_core.benchmarking import Run, benchmark
+from xai_core.capture.attention_record import AttentionRecord
+from xai_core.capture.captured import Captured
+from xai_core.capture.needs import Needs
+from xai_core.data.ground_truth import model_mask
+from xai_core.data.pairs import as_dataset
+from xai_core.data.sources import Dataset, DatasetSource, LoadedModel, ModelSource, Sample
 from xai_core.engine import Engine
 from xai_core.errors import XAIError
 from xai_core.explainer import Explainer
-from xai_core.gates import Gate, Gated
-from xai_core.hookspecs import CONTRACT, hookimpl
-from xai_core.metric import Evaluation, Metric, Score
-from xai_core.pairs import as_dataset
-from xai_core.perturb import Baseline, Scorer, baseline_images, ranks, steps_of
-from xai_core.plan import Capture, Layer
-from xai_core.probe import Probe
-from xai_core.region import Region
-from xai_core.registry import (
+from xai_core.metric import Evaluation, Metric, MetricResult
+from xai_core.model.adapter import ModelAdapter
+from xai_core.model.attention import AttentionLayer
+from xai_core.model.gates import Gate, Gated
+from xai_core.model.layouts import Layer
+from xai_core.model.probe import Probe
+from xai_core.perturb import Baseline, ModelScorer, baseline_images, ranks, steps_of
+from xai_core.plugins.hookspecs import CONTRACT, hookimpl
+from xai_core.plugins.registry import (
     create_explainer,
     create_metric,
     list_datasets,
@@ -27,18 +28,17 @@ from xai_core.registry import (
     load_dataset,
     load_model,
 )
-from xai_core.saliency import Relevance, Saliency, normalise, relevance, resize
-from xai_core.similarity import Similarity
-from xai_core.source import Dataset, DatasetSource, LoadedModel, ModelSource, Sample
-from xai_core.target import Question, TargetLike
-from xai_core.truth import model_mask
+from xai_core.saliency import Relevance, Saliency, normalize, relevance, resize
+from xai_core.targets.contrast import Contrast
+from xai_core.targets.region import Region
+from xai_core.targets.similarity import Similarity
+from xai_core.targets.target import Target, TargetLike
 
 __all__ = [
     "CONTRACT",
     "AttentionLayer",
     "AttentionRecord",
     "Baseline",
-    "Capture",
     "Captured",
     "Contrast",
     "Dataset",
@@ -51,18 +51,19 @@ __all__ = [
     "Layer",
     "LoadedModel",
     "Metric",
+    "MetricResult",
     "ModelAdapter",
+    "ModelScorer",
     "ModelSource",
+    "Needs",
     "Probe",
-    "Question",
     "Region",
     "Relevance",
     "Run",
     "Saliency",
     "Sample",
-    "Score",
-    "Scorer",
     "Similarity",
+    "Target",
     "TargetLike",
     "XAIError",
     "as_dataset",
@@ -78,7 +79,7 @@ __all__ = [
     "load_dataset",
     "load_model",
     "model_mask",
-    "normalise",
+    "normalize",
     "ranks",
     "relevance",
     "resize",

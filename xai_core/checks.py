@@ -9,27 +9,27 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from xai_core.adapter import ModelAdapter
-from xai_core.blame import Call
-from xai_core.capture import Record
+from xai_core.capture.forward_pass import PassRecord
+from xai_core.capture.needs import Needs, NeedsUnion
 from xai_core.errors import (
-    DegenerateMapWarning,
+    ConstantMapWarning,
     EmptyBatchError,
     InputShapeError,
     InputTypeError,
     MapShapeError,
+    NoGroundTruthError,
     NonFiniteInputError,
     NonFiniteMapError,
     NonFiniteOutputError,
-    NoTruthError,
     TargetError,
     XAIError,
 )
-from xai_core.metric import Score
+from xai_core.isolation.error_context import PluginCall
+from xai_core.metric import MetricResult
+from xai_core.model.adapter import ModelAdapter
 from xai_core.outputs import first_tensor
-from xai_core.plan import Capture, Plan
 from xai_core.saliency import Saliency
-from xai_core.target import Target
+from xai_core.targets.target import BoundTarget
 
 Failure = Callable[[list[int]], XAIError | Warning]
 
@@ -45,7 +45,7 @@ class Checks:
         self._conditions.append((holds, failure))
 
     def read(self) -> None:
-        """Read all conditions from the device: the one host synchronisation of a batch.
+        """Read all conditions from the device: the one host synchronization of a batch.
 
         Raises
         ------
@@ -90,7 +90,7 @@ def accept(images: object, model: nn.Module) -> Float[Tensor, "B C H W"]:
             "`load_model(...).preprocess` makes one of a PIL image, `torch.stack` a batch of several"
         )
     if not images.is_floating_point():
-        raise InputTypeError(f"expected normalised floating-point images, got {images.dtype}; preprocess them first")
+        raise InputTypeError(f"expected normalized floating-point images, got {images.dtype}; preprocess them first")
     if images.ndim != 4:
         hint = "; add the batch dimension with `images[None]`" if images.ndim == 3 else ""
         raise InputShapeError(f"expected images [B, C, H, W], got shape {list(images.shape)}{hint}")
@@ -121,22 +121,22 @@ def check_masks(checks: Checks, masks: object, images: Tensor) -> Bool[Tensor, "
     masks = masks.to(images.device, non_blocking=True)
     checks.add(
         masks.any(2).any(1),
-        lambda bad: NoTruthError(f"the masks of images {bad} of the batch are true nowhere; leave these images out"),
+        lambda bad: NoGroundTruthError(
+            f"the masks of images {bad} of the batch are true nowhere; leave these images out"
+        ),
     )
     return masks
 
 
-def check_needs(needs: object, call: Call, adapter: ModelAdapter) -> Capture:
+def check_needs(needs: object, call: PluginCall, adapter: ModelAdapter) -> Needs:
     """Require that an explainer asks for something, at layers that there are."""
-    if not isinstance(needs, Capture):
-        raise InputTypeError(
-            f"the `needs` of {call.named} must return xai_core.Capture; it gave {type(needs).__name__}"
-        )
-    Plan.of([needs], adapter.layer_name)
+    if not isinstance(needs, Needs):
+        raise InputTypeError(f"the `needs` of {call.named} must return xai_core.Needs; it gave {type(needs).__name__}")
+    NeedsUnion.of([needs], adapter.layer_name)
     return needs
 
 
-def check_pass(checks: Checks, record: Record) -> None:
+def check_pass(checks: Checks, record: PassRecord) -> None:
     """Require finite images, a finite output, and targets that are classes of the model."""
     check_images(checks, record.images)
     check_output(checks, record.output, len(record.images))
@@ -152,36 +152,40 @@ def check_output(checks: Checks, output: Any, batch: int) -> None:
             finite(tensor),
             lambda bad: NonFiniteOutputError(
                 f"the model gave NaN or infinity for images {bad} of the batch; check its weights, its precision and "
-                "whether the images are normalised as it expects"
+                "whether the images are normalized as it expects"
             ),
         )
 
 
-def check_target(checks: Checks, target: Target) -> None:
+def check_target(checks: Checks, target: BoundTarget) -> None:
     """Require that the target makes sense for each image."""
     if target.valid is not None:
         checks.add(target.valid, lambda bad: TargetError(f"the targets of images {bad} are {target.reason}"))
 
 
-def check_map(checks: Checks, saliency: Saliency, call: Call) -> None:
+def check_map(checks: Checks, saliency: Saliency, call: PluginCall) -> None:
     """Require a finite map, and warn of a constant one."""
     checks.add(
         finite(saliency.raw),
-        lambda bad: call.blame(NonFiniteMapError(f"{call.named} gave NaN or infinity for images {bad} of the batch")),
+        lambda bad: call.attach_to(
+            NonFiniteMapError(f"{call.named} gave NaN or infinity for images {bad} of the batch")
+        ),
     )
     checks.add(
-        ~saliency.degenerate,
-        lambda bad: DegenerateMapWarning(
+        ~saliency.constant,
+        lambda bad: ConstantMapWarning(
             f"{call.key} found no evidence in images {bad} of the batch: the map is constant, its values are zero"
         ),
     )
 
 
-def check_score(checks: Checks, score: object, call: Call, batch: int) -> None:
+def check_score(checks: Checks, score: object, call: PluginCall, batch: int) -> None:
     """Require one finite number per image, and of a curve one at each fraction."""
     name = call.named
-    if not isinstance(score, Score) or not isinstance(score.values, Tensor):
-        raise MapShapeError(f"{name} must return a Score of one number per image; it gave {type(score).__name__}")
+    if not isinstance(score, MetricResult) or not isinstance(score.values, Tensor):
+        raise MapShapeError(
+            f"{name} must return a MetricResult of one number per image; it gave {type(score).__name__}"
+        )
     if score.values.shape != (batch,):
         raise MapShapeError(f"{name} must be one number per image, [{batch}]; it gave {list(score.values.shape)}")
     if score.curve is not None or score.fractions is not None:
@@ -192,12 +196,12 @@ def check_score(checks: Checks, score: object, call: Call, batch: int) -> None:
             )
     checks.add(
         finite(score.values),
-        lambda bad: call.blame(NonFiniteOutputError(f"{name} is NaN or infinite for images {bad} of the batch")),
+        lambda bad: call.attach_to(NonFiniteOutputError(f"{name} is NaN or infinite for images {bad} of the batch")),
     )
 
 
 def accept_maps(
-    checks: Checks, maps: Mapping[str, Saliency | Tensor], images: Tensor, predicted: Callable[[], Target]
+    checks: Checks, maps: Mapping[str, Saliency | Tensor], images: Tensor, predicted: Callable[[], BoundTarget]
 ) -> dict[str, Saliency]:
     """Take maps as finite saliency that covers the images; tensors of a user's own are for the predicted class.
 

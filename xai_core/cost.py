@@ -1,4 +1,4 @@
-"""What maps cost: forwards, seconds and memory."""
+"""What maps cost: forward_passes, seconds and memory."""
 
 import contextlib
 import time
@@ -15,8 +15,8 @@ class Cost:
 
     Attributes
     ----------
-    forwards
-        About how many forwards of the model the map of one image takes.
+    forward_passes
+        About how many forward_passes of the model the map of one image takes.
     seconds
         For the batch: the pass, which all methods of a call share, and what the method computed after it.
     memory
@@ -24,7 +24,7 @@ class Cost:
         is not known.
     """
 
-    forwards: int
+    forward_passes: int
     seconds: float
     memory: int | None
 
@@ -64,10 +64,10 @@ class Meter:
         self._seconds[name] = begin, end
         self._memory[name] = torch.cuda.max_memory_allocated(self._device)
 
-    def cost(self, forwards: int, *names: str) -> Cost:
+    def cost(self, forward_passes: int, *names: str) -> Cost:
         """What the spans cost together, once the device has been waited for."""
         memory = max(self._memory[name] for name in names) if self._device is not None else None
-        return Cost(forwards, sum(map(self._read, names)), memory)
+        return Cost(forward_passes, sum(map(self._read, names)), memory)
 
     def _read(self, name: str) -> float:
         taken = self._seconds[name]

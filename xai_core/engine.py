@@ -8,12 +8,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from xai_core.adapter import ModelAdapter
-from xai_core.adapters import Adapters
-from xai_core.attention_record import AttentionRecord, Rows, record_attention
-from xai_core.blame import Call
-from xai_core.capture import capture
-from xai_core.captured import Captured
+from xai_core.adapter_cache import Adapters
+from xai_core.capture.attention_record import AttentionRecord, Rows, record_attention
+from xai_core.capture.captured import Captured
+from xai_core.capture.forward_pass import capture
+from xai_core.capture.needs import Needs, NeedsUnion
+from xai_core.capture.runner import Runner, laid_out
 from xai_core.checks import (
     Checks,
     accept,
@@ -27,19 +27,27 @@ from xai_core.checks import (
     check_score,
 )
 from xai_core.cost import PASS, Meter
+from xai_core.data.sources import LoadedModel
 from xai_core.errors import InputTypeError
 from xai_core.explainer import Explainer
-from xai_core.guard import Guard
-from xai_core.keys import by_key
-from xai_core.metric import Evaluation, Metric, Score
-from xai_core.modes import Autocast, Forward, autocast_of, scoring, unwrapped, without_autocast
-from xai_core.plan import Capture, Plan
-from xai_core.registry import Plugins, create_explainer, create_metric, in_own_plugins, looking_in, origin, restricted
-from xai_core.runner import Runner, laid_out
-from xai_core.saliency import Again, Saliency
-from xai_core.source import LoadedModel
-from xai_core.target import Target, TargetLike, targets_of
-from xai_core.traces import Watch
+from xai_core.isolation.error_context import PluginCall
+from xai_core.isolation.guard import Guard
+from xai_core.isolation.model_state import ModelStateMonitor
+from xai_core.metric import Evaluation, Metric, MetricResult
+from xai_core.model.adapter import ModelAdapter
+from xai_core.model.execution import Autocast, Forward, autocast_of, scoring, unwrapped, without_autocast
+from xai_core.plugins.registry import (
+    Plugins,
+    create_explainer,
+    create_metric,
+    in_own_plugins,
+    looking_in,
+    origin,
+    restricted,
+)
+from xai_core.plugins.resolve import by_key
+from xai_core.saliency import ExplainAgain, Saliency
+from xai_core.targets.target import BoundTarget, TargetLike, targets_of
 
 Methods = str | Explainer | Iterable[str | Explainer]
 Metrics = str | Metric | Iterable[str | Metric]
@@ -92,8 +100,8 @@ class Engine:
         self._runner = Runner(model, self._bare, self._forward, memory, block)
         self.plugins = None if plugins is None else restricted(plugins)
         self._memory, self._block, self._time_limit = memory, block, time_limit
-        self._watch = Watch.of(self._bare)
-        self._adapters = Adapters(self._bare, self._forward, self._watch)
+        self._monitor = ModelStateMonitor.of(self._bare)
+        self._adapters = Adapters(self._bare, self._forward, self._monitor)
 
     @in_own_plugins
     def explain(
@@ -104,7 +112,7 @@ class Engine:
         Parameters
         ----------
         images
-            [B,C,H,W], normalised as the model takes them; moved to its device and type where they differ.
+            [B,C,H,W], normalized as the model takes them; moved to its device and type where they differ.
         methods
             Names or specs, explainer objects, or a mixture.
         target
@@ -129,27 +137,29 @@ class Engine:
         """
         explainers = by_key(methods, Explainer, create_explainer)
         images, adapter = self._accept(images)
-        calls = {key: Call("explainer", key, explainer, origin(explainer)) for key, explainer in explainers.items()}
-        targets, several = list[Target](), False
+        calls = {
+            key: PluginCall("explainer", key, explainer, origin(explainer)) for key, explainer in explainers.items()
+        }
+        targets, several = list[BoundTarget](), False
 
-        def bind(output: Any) -> list[Target]:
+        def bind(output: Any) -> list[BoundTarget]:
             nonlocal targets, several
             targets, several = targets_of(target, output, adapter.scores, len(images))
             return targets
 
         meter, checks, guard = Meter(images.device, costs), Checks(), self._guard(images)
         autocast = autocast_of(images.device)
-        needs, maps = dict[str, Capture](), dict[str, Saliency]()
+        needs, maps = dict[str, Needs](), dict[str, Saliency]()
         for key, explainer in explainers.items():
             with guard.around(calls[key]):
                 needs[key] = check_needs(explainer.needs(adapter), calls[key], adapter)
-        plan = Plan.of([*needs.values()], adapter.layer_name)
+        plan = NeedsUnion.of([*needs.values()], adapter.layer_name)
         with meter.span(PASS):
             record = capture(self._bare, self._forward, images, plan, bind)
         check_pass(checks, record)
         if images.device.type == "cpu":
             checks.read()  # costs nothing here, and saves the perturbations of a broken input
-        tools = self._runner.tools(record, adapter)
+        passes = self._runner.further_passes(record, adapter)
         for key, explainer in explainers.items():
             again, named = self._again(calls[key], autocast), calls[key].named
             made: list[Saliency] = []
@@ -158,14 +168,16 @@ class Engine:
                     if i and not explainer.targeted:
                         made.append(replace(made[0], target=one))
                         continue
-                    given = explainer.explain(Captured(record, needs[key], adapter, tools, i))
+                    given = explainer.explain(Captured(record, needs[key], adapter, passes, i))
                     made.append(Saliency.of(given, len(images), _size(images), one, named, again))
             for saliency in made:
                 check_map(checks, saliency, calls[key])
             maps[key] = Saliency.of_targets(made) if several else made[0]
         checks.read()
         if costs:
-            spent = {key: meter.cost(explainer.forwards(adapter), PASS, key) for key, explainer in explainers.items()}
+            spent = {
+                key: meter.cost(explainer.forward_passes(adapter), PASS, key) for key, explainer in explainers.items()
+            }
             maps = {key: replace(saliency, cost=spent[key]) for key, saliency in maps.items()}
         return maps
 
@@ -205,7 +217,7 @@ class Engine:
         maps: Mapping[str, Saliency | Tensor],
         metrics: Metrics,
         masks: Bool[Tensor, "B H W"] | None = None,
-    ) -> dict[str, dict[str, Score]]:
+    ) -> dict[str, dict[str, MetricResult]]:
         """Score maps by several metrics, which share what they can.
 
         Parameters
@@ -222,7 +234,7 @@ class Engine:
         Returns
         -------
         dict
-            By method, then by metric, a `Score`; each map is scored for the target that it was made for.
+            By method, then by metric, a `MetricResult`; each map is scored for the target that it was made for.
         """
         made = by_key(metrics, Metric, create_metric)
         images, adapter = self._accept(images)
@@ -230,26 +242,26 @@ class Engine:
         check_images(checks, images)
         masks = None if masks is None else check_masks(checks, masks, images)
         saliencies = accept_maps(checks, maps, images, lambda: self._predicted(images, adapter))
-        evaluations: dict[Target, Evaluation] = {}
+        evaluations: dict[BoundTarget, Evaluation] = {}
         autocast, guard = autocast_of(images.device), self._guard(images)
-        scores: dict[str, dict[str, Score]] = {}
+        scores: dict[str, dict[str, MetricResult]] = {}
         with torch.no_grad(), without_autocast(images.device):
             for key, saliency in saliencies.items():
-                each: dict[str, list[Score]] = {name: [] for name in made}
+                each: dict[str, list[MetricResult]] = {name: [] for name in made}
                 for one in saliency.each:
                     target = one.target
-                    assert isinstance(target, Target)
+                    assert isinstance(target, BoundTarget)
                     if target not in evaluations:
                         scorer = self._runner.scorer([target], adapter, images, autocast)
                         evaluations[target] = Evaluation(images, scorer, self._bare, masks)
                     for name, metric in made.items():
-                        call = Call("metric", name, metric, origin(metric), key)
+                        call = PluginCall("metric", name, metric, origin(metric), key)
                         with guard.around(call):
                             score = metric.evaluate(evaluations[target], one)
                             check_score(checks, score, call, len(images))
                         each[name].append(score)
-                several = not isinstance(saliency.target, Target)
-                scores[key] = {name: Score.of_targets(of) if several else of[0] for name, of in each.items()}
+                several = not isinstance(saliency.target, BoundTarget)
+                scores[key] = {name: MetricResult.of_targets(of) if several else of[0] for name, of in each.items()}
         checks.read()
         return scores
 
@@ -270,18 +282,18 @@ class Engine:
         engine.plugins = self.plugins
         return engine
 
-    def _predicted(self, images: Tensor, adapter: ModelAdapter) -> Target:
+    def _predicted(self, images: Tensor, adapter: ModelAdapter) -> BoundTarget:
         with scoring(self.model):
             output = self._forward(self.model, images)
         return targets_of(None, output, adapter.scores, len(images))[0][0]
 
     def _guard(self, images: Tensor) -> Guard:
-        return Guard(self._watch, None if self._time_limit is None else self._time_limit * len(images))
+        return Guard(self._monitor, None if self._time_limit is None else self._time_limit * len(images))
 
-    def _again(self, call: Call, autocast: Autocast) -> Again:
+    def _again(self, call: PluginCall, autocast: Autocast) -> ExplainAgain:
         """What explains other images by the same method: without checks, for metrics that do it many times."""
 
-        def again(images: Tensor, target: Target, model: nn.Module | None) -> Saliency:
+        def again(images: Tensor, target: BoundTarget, model: nn.Module | None) -> Saliency:
             engine = self if model is None else self._of_copy(model)
             assert isinstance(call.made, Explainer)
             with looking_in(self.plugins), autocast():
@@ -290,7 +302,7 @@ class Engine:
                     given = engine._runner.explained(images, call.made, target, adapter)
                     return Saliency.of(given, len(images), _size(images), target, call.named, again)
                 except Exception as error:
-                    call.blame(error)
+                    call.attach_to(error)
                     raise
 
         return again

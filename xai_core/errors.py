@@ -69,11 +69,11 @@ class RowError(XAIError, IndexError):
     """An attention layer has no such row."""
 
 
-class NoTruthError(UnsuitableError):
+class NoGroundTruthError(UnsuitableError):
     """Where the truth is needs to be known, and it was not given."""
 
 
-class CroppedTruthError(NoTruthError):
+class CroppedGroundTruthError(NoGroundTruthError):
     """Nothing of the truth is left in what the model takes of the image."""
 
 
@@ -121,7 +121,7 @@ class PluginError(XAIError):
     """A plugin breaks the rules: a duplicate name, or a hook that does not exist."""
 
 
-class TraceError(PluginError):
+class SideEffectError(PluginError):
     """A plugin's explainer or metric changed the model. What can be put back was put back."""
 
 
@@ -133,7 +133,7 @@ class PluginWarning(UserWarning):
     """A plugin failed where the work can go on without it."""
 
 
-class DegenerateMapWarning(UserWarning):
+class ConstantMapWarning(UserWarning):
     """A map is constant: the method found no evidence, and its values are all zero."""
 
 

@@ -9,16 +9,16 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from xai_core.errors import NoTruthError
-from xai_core.explainer import Described
-from xai_core.perturb import Scorer
+from xai_core.configurable import Configurable
+from xai_core.errors import NoGroundTruthError
+from xai_core.perturb import ModelScorer
 from xai_core.saliency import Saliency
 
 Kept = TypeVar("Kept")
 
 
 @dataclass(frozen=True, eq=False)
-class Score:
+class MetricResult:
     """A metric's result for a batch, on the model's device.
 
     Attributes
@@ -39,7 +39,7 @@ class Score:
     fractions: Float[Tensor, " S"] | None = None
 
     @classmethod
-    def of_targets(cls, scores: "Sequence[Score]") -> "Score":
+    def of_targets(cls, scores: "Sequence[MetricResult]") -> "MetricResult":
         """The scores of the maps of T targets, as [B,T] values and [B,T,S+1] curves."""
         curves = [score.curve for score in scores if score.curve is not None]
         curve = torch.stack(curves, 1) if curves else None
@@ -56,7 +56,7 @@ class Evaluation:
     images
         [B,C,H,W] as the model takes them, on its device.
     score
-        Scores further images for the target: see `xai_core.perturb.Scorer`.
+        Scores further images for the target: see `xai_core.perturb.ModelScorer`.
     model
         The model, which is not to be changed; metrics that need a changed one copy it.
     """
@@ -64,11 +64,11 @@ class Evaluation:
     def __init__(
         self,
         images: Float[Tensor, "B C H W"],
-        scorer: Scorer,
+        scorer: ModelScorer,
         model: nn.Module,
         masks: Bool[Tensor, "B H W"] | None = None,
     ) -> None:
-        self.images, self.score, self.model = images, scorer, model
+        self.images, self.model_score, self.model = images, scorer, model
         self._masks = masks
         self._kept: dict[Hashable, Any] = {}
 
@@ -78,11 +78,11 @@ class Evaluation:
 
         Raises
         ------
-        NoTruthError
+        NoGroundTruthError
             Where no masks were given.
         """
         if self._masks is None:
-            raise NoTruthError("the metric compares maps with the truth; give masks=[B,H,W], true where it is")
+            raise NoGroundTruthError("the metric compares maps with the truth; give masks=[B,H,W], true where it is")
         return self._masks
 
     def once(self, key: Hashable, compute: Callable[[], Kept]) -> Kept:
@@ -92,17 +92,17 @@ class Evaluation:
         return self._kept[key]
 
 
-class Metric(Described, ABC):
+class Metric(Configurable, ABC):
     """A measure of how well a map explains a model. Subclasses set `name` and `higher_is_better`.
 
     Where an option decides the direction, `__init__` sets `higher_is_better` on the object.
 
-    A metric that reads `Evaluation.masks` sets `needs_truth`, so that it is asked only where the truth is known.
+    A metric that reads `Evaluation.masks` sets `needs_ground_truth`, so that it is asked only where the truth is known.
     """
 
     higher_is_better: bool
-    needs_truth: ClassVar[bool] = False
+    needs_ground_truth: ClassVar[bool] = False
 
     @abstractmethod
-    def evaluate(self, evaluation: Evaluation, saliency: Saliency) -> Score:
+    def evaluate(self, evaluation: Evaluation, saliency: Saliency) -> MetricResult:
         """Score the maps of a batch; each image's number depends on nothing else in the batch."""

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from xai_core.errors import InputShapeError, OptionError, OutOfMemoryWarning
-from xai_core.target import Target, wide
+from xai_core.targets.target import BoundTarget, wide
 
 Baseline = str | Tensor
 """`zero`, `mean`, `blur`, `noise`, or a tensor: see `baseline_images`."""
@@ -27,7 +27,7 @@ def out_of_memory(error: BaseException) -> bool:
     )
 
 
-class Scorer:
+class ModelScorer:
     """Scores images for the targets of a batch, in blocks that fit the memory budget, on the device.
 
     Parameters
@@ -42,12 +42,12 @@ class Scorer:
         tried, down to one, stays so, and an `OutOfMemoryWarning` says it.
     """
 
-    def __init__(self, run: Callable[[Tensor, Tensor], Any], targets: Sequence[Target], block: int) -> None:
+    def __init__(self, run: Callable[[Tensor, Tensor], Any], targets: Sequence[BoundTarget], block: int) -> None:
         self._run, self._targets, self._target = run, targets, targets[0]
         self._batch = targets[0].batch
         self._limit = [block]
 
-    def of_target(self, index: int) -> "Scorer":
+    def of_target(self, index: int) -> "ModelScorer":
         """The same scorer for another of the targets."""
         other = copy.copy(self)
         other._target = self._targets[index]
@@ -92,7 +92,9 @@ class Scorer:
         """
         return self._scores(images, of, kind, self._targets)
 
-    def _scores(self, images: Tensor, of: Tensor | None, kind: str, targets: Sequence[Target]) -> Float[Tensor, "V N"]:
+    def _scores(
+        self, images: Tensor, of: Tensor | None, kind: str, targets: Sequence[BoundTarget]
+    ) -> Float[Tensor, "V N"]:
         if of is None:
             if len(images) % self._batch:
                 raise InputShapeError(
@@ -112,7 +114,9 @@ class Scorer:
                 said = f"out of memory: perturbed images are scored {tried // 2} at once, not {tried}"
                 warnings.warn(said, OutOfMemoryWarning, stacklevel=3)
                 continue
-            scores.append(torch.stack([wide(target.score(output, of[part], kind)).detach() for target in targets]))
+            scores.append(
+                torch.stack([wide(target.model_score(output, of[part], kind)).detach() for target in targets])
+            )
             start = part.stop
         return torch.cat(scores, 1)
 
@@ -162,9 +166,9 @@ def _arriving(number: Int[Tensor, ""]) -> Callable[[], int | None]:
 
 
 def baseline_images(baseline: Baseline, images: Float[Tensor, "B C H W"], seed: int = 0) -> Float[Tensor, "B C H W"]:
-    """What pixels are replaced by, in the normalised space that the model takes.
+    """What pixels are replaced by, in the normalized space that the model takes.
 
-    `zero`; `mean`, each image's own mean colour; `blur`, as in RISE's reference code; `noise`, standard
+    `zero`; `mean`, each image's own mean color; `blur`, as in RISE's reference code; `noise`, standard
     normal, seeded, the same for every image of the batch; or a tensor that broadcasts to [B,C,H,W].
     """
     if isinstance(baseline, Tensor):

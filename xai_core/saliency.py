@@ -1,4 +1,4 @@
-"""Saliency: a method's raw relevance, resized to the images and normalised to [0, 1]."""
+"""Saliency: a method's raw relevance, resized to the images and normalized to [0, 1]."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from xai_core.cost import Cost
 from xai_core.errors import MapShapeError, UnsuitableError
-from xai_core.target import Target
+from xai_core.targets.target import BoundTarget
 
 FLAT = 1e-6
 """A map whose range is below this share of its largest magnitude is constant up to rounding."""
@@ -33,7 +33,7 @@ def relevance(given: Tensor | Relevance) -> Float[Tensor, "B h w"]:
     return given.map if isinstance(given, Relevance) else given
 
 
-Again = Callable[[Tensor, Target, nn.Module | None], "Saliency"]
+ExplainAgain = Callable[[Tensor, BoundTarget, nn.Module | None], "Saliency"]
 """Explains other images by the same method, for a bound target; of another model, where one is given."""
 
 
@@ -47,10 +47,10 @@ class Saliency:
     ----------
     values
         [B,H,W] float32 in [0,1] at the images' size: `raw` resized bilinearly (corners not aligned), then
-        min-max normalised per image. All zero where `degenerate`.
+        min-max normalized per image. All zero where `constant`.
     raw
         [B,h,w] relevance as the method gave it, any range.
-    degenerate
+    constant
         [B] bool: the raw map is constant, the method found nothing to tell one place from another.
     target
         What the maps explain, a tuple where they are of T targets; metrics score the same.
@@ -58,7 +58,7 @@ class Saliency:
         [B,P,h,w] where a method has parts to show, such as attention heads; as raw as `raw`.
     weights
         [B,K] where a method has weights to show, such as those of channels.
-    again
+    explain_again
         Makes further maps in the same way, where the engine made these; see `explain`.
     cost
         What making them cost, where that was asked for.
@@ -66,11 +66,11 @@ class Saliency:
 
     values: Float[Tensor, "B *T H W"]
     raw: Float[Tensor, "B *T h w"]
-    degenerate: Bool[Tensor, "B *T"]
-    target: Target | tuple[Target, ...]
+    constant: Bool[Tensor, "B *T"]
+    target: BoundTarget | tuple[BoundTarget, ...]
     parts: Float[Tensor, "B *T P h w"] | None = None
     weights: Float[Tensor, "B *T K"] | None = None
-    again: Again | None = None
+    explain_again: ExplainAgain | None = None
     cost: Cost | None = None
 
     @classmethod
@@ -79,9 +79,9 @@ class Saliency:
         relevance: object,
         batch: int,
         size: tuple[int, int],
-        target: Target,
+        target: BoundTarget,
         method: str,
-        again: Again | None = None,
+        explain_again: ExplainAgain | None = None,
     ) -> "Saliency":
         """Make saliency of what `method` returned for a batch of images of `size` (H, W).
 
@@ -99,7 +99,7 @@ class Saliency:
         raw = raw.detach().float()
         flat = is_flat(raw)
         parts, weights = (None if one is None else one.detach() for one in rest)
-        return cls(normalise(resize(raw, size), flat), raw, flat, target, parts, weights, again)
+        return cls(normalize(resize(raw, size), flat), raw, flat, target, parts, weights, explain_again)
 
     @classmethod
     def of_targets(cls, each: "Sequence[Saliency]") -> "Saliency":
@@ -112,11 +112,11 @@ class Saliency:
         return cls(
             torch.stack([one.values for one in each], 1),
             torch.stack([one.raw for one in each], 1),
-            torch.stack([one.degenerate for one in each], 1),
-            tuple(one.target for one in each if isinstance(one.target, Target)),
+            torch.stack([one.constant for one in each], 1),
+            tuple(one.target for one in each if isinstance(one.target, BoundTarget)),
             stacked([one.parts for one in each]),
             stacked([one.weights for one in each]),
-            each[0].again,
+            each[0].explain_again,
         )
 
     def explain(self, images: Float[Tensor, "B C H W"], model: nn.Module | None = None) -> "Saliency":
@@ -134,29 +134,29 @@ class Saliency:
         UnsuitableError
             Where these maps were not made by an engine, so that the method is not known, or are of several targets.
         """
-        if not isinstance(self.target, Target):
+        if not isinstance(self.target, BoundTarget):
             raise UnsuitableError("maps of several targets are explained again one by one; take one of `each`")
-        if self.again is None:
+        if self.explain_again is None:
             raise UnsuitableError(
                 "the metric explains changed images, and the method of these maps is not known; "
                 "give the maps that `Engine.explain` returned"
             )
-        return self.again(images, self.target, model)
+        return self.explain_again(images, self.target, model)
 
     @property
     def each(self) -> "list[Saliency]":
         """The maps of each target: T of them, or this one alone."""
-        if isinstance(self.target, Target):
+        if isinstance(self.target, BoundTarget):
             return [self]
         return [
             Saliency(
                 self.values[:, i],
                 self.raw[:, i],
-                self.degenerate[:, i],
+                self.constant[:, i],
                 target,
                 None if self.parts is None else self.parts[:, i],
                 None if self.weights is None else self.weights[:, i],
-                self.again,
+                self.explain_again,
             )
             for i, target in enumerate(self.target)
         ]
@@ -169,8 +169,8 @@ def resize(maps: Float[Tensor, "B h w"], size: tuple[int, int]) -> Float[Tensor,
     return F.interpolate(maps[:, None], size, mode="bilinear", align_corners=False)[:, 0]
 
 
-def normalise(maps: Float[Tensor, "B H W"], flat: Bool[Tensor, " B"] | None = None) -> Float[Tensor, "B H W"]:
-    """Min-max normalise each map to [0, 1]; flat maps become zero."""
+def normalize(maps: Float[Tensor, "B H W"], flat: Bool[Tensor, " B"] | None = None) -> Float[Tensor, "B H W"]:
+    """Min-max normalize each map to [0, 1]; flat maps become zero."""
     flat = is_flat(maps) if flat is None else flat
     low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
     span = (high - low).where(~flat[:, None, None], 1)

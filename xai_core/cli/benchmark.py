@@ -7,15 +7,15 @@ from typing import Annotated, Any
 import typer
 from rich.progress import Progress
 
-from xai_core.benchmark import Run, benchmark, read_settings
-from xai_core.benchmark.protocols import PROTOCOLS
-from xai_core.benchmark.settings import TARGETS
-from xai_core.benchmark.store import Part
-from xai_core.benchmark.summary import summarise
+from xai_core.benchmarking import Run, benchmark, read_settings
+from xai_core.benchmarking.protocols import PROTOCOLS
+from xai_core.benchmarking.settings import TARGETS
+from xai_core.benchmarking.store import Part
+from xai_core.benchmarking.summary import summarize
 from xai_core.cli.console import complain, console, counted, progress, say, sheet_table, warn
 from xai_core.cli.options import Device
 from xai_core.errors import OptionError
-from xai_core.report.summary_sheets import summary_sheets
+from xai_core.report.summary_tables import summary_sheets
 from xai_core.spec import split
 
 
@@ -52,8 +52,9 @@ def benchmark_command(
     without: Annotated[Several, typer.Option(metavar="M[,M...]", help="What `all` leaves out.")] = None,
     limit: Annotated[int | None, typer.Option(metavar="N", help="How many images, from the first.")] = None,
     target: Annotated[str | None, typer.Option(metavar="WHICH", help=f"{' or '.join(TARGETS)}.")] = None,
-    floors: Annotated[
-        bool | None, typer.Option("--floors/--no-floors", help="Also random, center and edges.  [default: floors]")
+    controls: Annotated[
+        bool | None,
+        typer.Option("--controls/--no-controls", help="Also random, center and edges.  [default: controls]"),
     ] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Of what is random.")] = None,
     precision: Annotated[Precision | None, typer.Option(help="Of the model's forwards.  [default: fp32]")] = None,
@@ -82,7 +83,7 @@ def benchmark_command(
         "without": _specs(without),
         "limit": limit,
         "target": target,
-        "floors": floors,
+        "controls": controls,
         "seed": seed,
         "precision": precision and precision.value,
         "batch": batch,
@@ -102,13 +103,13 @@ def benchmark_command(
             purpose = "to write to" if name == "out" else "to benchmark"
             raise OptionError(f"no {name} {purpose}; give {option}, or a file of settings that says it")
     with progress(rate=True) as bars:
-        watch = Watch(bars)
+        watch = ProgressDisplay(bars)
         try:
             run = benchmark(**given, retry_errors=retry_errors, progress=watch)
         except KeyboardInterrupt:
             warn(f"Interrupted; the same command goes on from what is in {given['out']}.")
             raise
-    summary = summarise(run)
+    summary = summarize(run)
     for sheet in summary_sheets(summary):
         console().print(sheet_table(sheet))
     say(f"{counted(len(run.finished), 'part')} in {run.path}; `xai report {run.path}` shows this again, and more.")
@@ -117,7 +118,7 @@ def benchmark_command(
         raise typer.Exit(1)
 
 
-class Watch:
+class ProgressDisplay:
     """Shows a bar for each model, in images, and says what went otherwise than planned."""
 
     def __init__(self, bars: Progress) -> None:

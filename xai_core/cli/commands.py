@@ -6,9 +6,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from xai_core.blame import said
 from xai_core.cli.console import complain
 from xai_core.errors import XAIError
+from xai_core.isolation.error_context import said
 
 
 class Commands(TyperGroup):

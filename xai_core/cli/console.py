@@ -17,7 +17,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from xai_core.report.sheets import Sheet
+from xai_core.report.tables import Sheet
 
 _SLOWEST = 24 * 3600
 """Seconds between two steps of work that still give a rate."""

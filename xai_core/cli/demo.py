@@ -19,14 +19,14 @@ from xai_core.cli.demonstration import Demonstration
 from xai_core.cli.loading import load
 from xai_core.cli.options import Device
 from xai_core.cli.scores import score_table
+from xai_core.data.sources import Sample
 from xai_core.errors import FileError
 from xai_core.metric import Metric
-from xai_core.registry import load_dataset, registry
+from xai_core.plugins.registry import load_dataset, registry
 from xai_core.report import page, pictures
 from xai_core.report.curves import plot, sheet
 from xai_core.report.results import Exhibit, Result, rows
 from xai_core.report.rows import write_csv
-from xai_core.source import Sample
 
 OUT = Path("xai-demo")
 SHOWN = (

@@ -11,14 +11,15 @@ from torch import Tensor
 
 from xai_core import files
 from xai_core.cli.loading import Subject, flat_maps_shown
+from xai_core.configurable import MADE_OF
+from xai_core.data.sources import Sample
 from xai_core.errors import LayerError, OptionError, UnknownExplainerError, UnsuitableError
-from xai_core.explainer import MADE_OF, Explainer
-from xai_core.metric import Score
-from xai_core.registry import create_explainer, create_metric, list_explainers
+from xai_core.explainer import Explainer
+from xai_core.metric import MetricResult
+from xai_core.plugins.registry import create_explainer, create_metric, list_explainers
 from xai_core.report import pictures
 from xai_core.report.results import Curve, Explained, Result, Scored
 from xai_core.saliency import Saliency
-from xai_core.source import Sample
 
 STEPS = 10
 """Of each curve: enough for a look, where the RISE protocol has 224."""
@@ -98,7 +99,7 @@ class Demonstration:
         explainer = create_explainer(method)
         adapter = self._subject.engine.adapter(images)
         explainer.needs(adapter)
-        forwards = explainer.forwards(adapter)
+        forwards = explainer.forward_passes(adapter)
         if MADE_OF.isdisjoint(inspect.signature(type(explainer)).parameters):
             if forwards * images[0, 0].numel() <= MOST_PIXELS:
                 return explainer
@@ -106,18 +107,20 @@ class Demonstration:
         raise UnsuitableError(f"made of other methods; try `xai explain --method '{explainer.spec}'`")
 
 
-def _explained(photo: Image, method: str, saliency: Saliency, seconds: float, scores: Mapping[str, Score]) -> Explained:
+def _explained(
+    photo: Image, method: str, saliency: Saliency, seconds: float, scores: Mapping[str, MetricResult]
+) -> Explained:
     return Explained(
         method=method,
         overlay=pictures.overlay(photo, saliency.values[0]),
         seconds=seconds,
-        flat=bool(saliency.degenerate[0]),
+        flat=bool(saliency.constant[0]),
         scores={metric: _scored(score) for metric, score in scores.items()},
         parts=[] if saliency.parts is None else pictures.overlays(photo, saliency.parts[0]),
     )
 
 
-def _scored(score: Score) -> Scored:
+def _scored(score: MetricResult) -> Scored:
     curve = None
     if score.curve is not None and score.fractions is not None:
         curve = Curve(score.fractions.tolist(), score.curve[0].tolist())

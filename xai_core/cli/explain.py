@@ -15,10 +15,10 @@ from xai_core import files
 from xai_core.cli.console import complain, console, progress, table
 from xai_core.cli.loading import Subject, flat_maps_shown, load
 from xai_core.cli.options import Device, Model
+from xai_core.data.images import open_image
 from xai_core.errors import FileError
 from xai_core.explainer import Explainer
-from xai_core.images import open_image
-from xai_core.registry import create_explainer
+from xai_core.plugins.registry import create_explainer
 from xai_core.report import pictures
 from xai_core.saliency import Saliency
 from xai_core.spec import read_value, split
@@ -41,7 +41,7 @@ def explain(
     """Explain images: write an overlay and the map for each method.
 
     The map is a NumPy file, [H,W] float32 in [0,1], at the size that the model sees. In the overlay its highest
-    hundredth has the full colour. Where a method has parts, such as heads of attention, they are shown side by side in
+    hundredth has the full color. Where a method has parts, such as heads of attention, they are shown side by side in
     a `.parts.png`.
     """
     methods = _methods(method, layer)
@@ -75,7 +75,7 @@ def explain(
                 if saliency.parts is not None:
                     strip = pictures.strip(pictures.overlays(photo, saliency.parts[0]))
                     files.write(file.with_suffix(".parts.png"), pictures.png(strip))
-                flat = " (found no evidence)" if saliency.degenerate.tolist()[0] else ""
+                flat = " (found no evidence)" if saliency.constant.tolist()[0] else ""
                 made.add_row(*map(Text, (*shown, key + flat, file.name)))
                 shown = ("", "")
     if made.row_count:

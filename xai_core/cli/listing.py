@@ -9,9 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from xai_core.cli.console import console, say, table
-from xai_core.installed import VARIABLE, Plugin, chosen_by_environment
-from xai_core.plugins import Entry
-from xai_core.registry import registry, specs_of
+from xai_core.plugins.discovery import VARIABLE, Plugin, chosen_by_environment
+from xai_core.plugins.loader import Entry
+from xai_core.plugins.registry import registry, specs_of
 
 
 class Kind(StrEnum):

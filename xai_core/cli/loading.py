@@ -11,13 +11,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xai_core.checks import accept
+from xai_core.data.sources import LoadedModel
 from xai_core.engine import Engine
-from xai_core.errors import DegenerateMapWarning, TargetError
-from xai_core.registry import load_model
+from xai_core.errors import ConstantMapWarning, TargetError
+from xai_core.plugins.registry import load_model
 from xai_core.report.results import Prediction
-from xai_core.source import LoadedModel
 from xai_core.spec import suggest
-from xai_core.target import targets_of
+from xai_core.targets.target import targets_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class Subject:
         with torch.no_grad():
             output = self.engine.model(images)
             [bound], _ = targets_of(target, output, adapter.scores, len(images))
-            probabilities = bound.score(output, kind="probability")
+            probabilities = bound.model_score(output, kind="probability")
         assert bound.ids is not None
         return [
             Prediction(i, self.class_name(i), p)
@@ -99,5 +99,5 @@ def chosen_device(name: str | None) -> torch.device:
 def flat_maps_shown() -> Iterator[None]:
     """Leave it to the command to say which maps are flat; it shows that beside the map."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DegenerateMapWarning)
+        warnings.simplefilter("ignore", ConstantMapWarning)
         yield

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from xai_core.cli.console import console, counted, progress, say, table
-from xai_core.registry import looking_in
+from xai_core.plugins.registry import looking_in
 from xai_core.testing.check import Outcome, Result, run_checks
 from xai_core.testing.plugin import Asked, Subject, find_plugin, subjects_of
 

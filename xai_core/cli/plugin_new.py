@@ -24,7 +24,7 @@ from packaging.version import Version
 from xai_core import files
 from xai_core.cli.console import counted, say
 from xai_core.errors import FileError, OptionError
-from xai_core.registry import registry
+from xai_core.plugins.registry import registry
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -67,7 +67,7 @@ def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Of the distribution and of what it gives: my-cam.")],
     kind: Annotated[Kind, typer.Option(help="What the plugin gives.")] = Kind.explainer,
     into: Annotated[Path, typer.Option(metavar="DIR", help="Where its folder is made.")] = Path(),
-    license: Annotated[License, typer.Option(help="Its licence.")] = License.mit,
+    license: Annotated[License, typer.Option(help="Its license.")] = License.mit,
     author: Annotated[str, typer.Option(metavar="NAME", help="Who holds the rights.  [default: its authors]")] = "",
 ) -> None:
     """Begin a plugin: a distribution with a working example, and tests that pass.
@@ -128,7 +128,7 @@ def requirement(release: str) -> str:
 
 
 def checked_name(given: str, kind: Kind) -> str:
-    """The name as PyPI normalises it.
+    """The name as PyPI normalizes it.
 
     Raises
     ------

@@ -9,13 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from xai_core import files
-from xai_core.benchmark import Run
-from xai_core.benchmark.statistics import Comparison
-from xai_core.benchmark.summary import Summary, in_words, summarise
+from xai_core.benchmarking import Run
+from xai_core.benchmarking.statistics import Comparison
+from xai_core.benchmarking.summary import Summary, in_words, summarize
 from xai_core.cli.console import complain, console, counted, sheet_table
-from xai_core.report import sheets
+from xai_core.report import tables as sheets
 from xai_core.report.critical_difference import critical_difference_picture
-from xai_core.report.summary_sheets import standings_sheet, summary_sheets
+from xai_core.report.summary_tables import standings_sheet, summary_sheets
 
 
 class Format(StrEnum):
@@ -42,7 +42,7 @@ def report(
 
     CSV holds the means alone, in full; JSON holds everything, and the manifest.
     """
-    summary = summarise(Run.read(run))
+    summary = summarize(Run.read(run))
     tables = summary_sheets(summary, pairs, costs)
     drawn = {} if pictures is None else _named(summary, pictures)
     if not overwrite:

@@ -2,7 +2,7 @@
 
 import io
 
-from xai_core.benchmark.statistics import Comparison
+from xai_core.benchmarking.statistics import Comparison
 
 
 def critical_difference_picture(comparison: Comparison) -> bytes:

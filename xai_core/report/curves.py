@@ -19,7 +19,7 @@ CELL, GAP, DPI = (288, 340), 6, 120
 """Of a sheet: a picture with its caption, and what is left free around it, in pixels, and how many make an inch."""
 INK = "#222226"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-"""Of lines, after Okabe and Ito, which also the colour-blind tell apart."""
+"""Of lines, after Okabe and Ito, which also the color-blind tell apart."""
 
 
 def plot(result: Result) -> bytes:
@@ -64,9 +64,9 @@ def sheet(results: Sequence[Result]) -> bytes:
 def _draw(panel: Axes, lines: Sequence[tuple[str, Scored]]) -> None:
     for number, (method, score) in enumerate(lines):
         assert score.curve is not None
-        colour = COLOURS[number % len(COLOURS)]
+        color = COLOURS[number % len(COLOURS)]
         style = STYLES[number // len(COLOURS) % len(STYLES)]
-        panel.plot(score.curve.fractions, score.curve.scores, style, color=colour, linewidth=1.6, label=method)
+        panel.plot(score.curve.fractions, score.curve.scores, style, color=color, linewidth=1.6, label=method)
     panel.set(xlim=(0, 1), facecolor="none")
     panel.set_xlabel("share of pixels changed, most salient first", color=INK, fontsize=8)
     panel.tick_params(colors=INK, labelsize=8)

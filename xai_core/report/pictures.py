@@ -10,15 +10,15 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from xai_core.saliency import normalise, resize
-from xai_core.source import LoadedModel
+from xai_core.data.sources import LoadedModel
+from xai_core.saliency import normalize, resize
 
 COLOURS = "inferno"
 """Black through red to yellow: its lightness rises evenly, so that more saliency never looks like less."""
 OPACITY = 0.85
 """How opaque the most salient places are; the least salient is clear."""
 FULL, LEAST = 0.99, 0.05
-"""The quantile of a map from which on its colour is full, and the least value that it may have. In fine maps a few
+"""The quantile of a map from which on its color is full, and the least value that it may have. In fine maps a few
 pixels are far above all others, which nobody would see; but what is next to nothing stays so."""
 
 
@@ -26,7 +26,7 @@ def seen(loaded: LoadedModel, image: Float[Tensor, "C H W"]) -> Image.Image:
     """What the model sees of a preprocessed image; its values stretched to [0,1] where they cannot be restored."""
     if loaded.restore is not None:
         return picture(loaded.restore(image))
-    return picture(normalise(image.flatten(0, 1)[None])[0].view_as(image))
+    return picture(normalize(image.flatten(0, 1)[None])[0].view_as(image))
 
 
 def picture(image: Float[Tensor, "C H W"]) -> Image.Image:
@@ -37,21 +37,21 @@ def picture(image: Float[Tensor, "C H W"]) -> Image.Image:
 
 
 def overlay(photo: Image.Image, saliency: Float[Tensor, "H W"]) -> Image.Image:
-    """Colour a photo by saliency in [0,1]; the more salient a place, the more its colour covers the photo.
+    """Color a photo by saliency in [0,1]; the more salient a place, the more its color covers the photo.
 
-    The most salient hundredth of the places has the full colour.
+    The most salient hundredth of the places has the full color.
     """
     values = saliency.detach().float().cpu().numpy()
     values = np.minimum(values / max(np.quantile(values, FULL), LEAST), 1)
-    colours = matplotlib.colormaps[COLOURS](values)[..., :3]
+    colors = matplotlib.colormaps[COLOURS](values)[..., :3]
     cover = OPACITY * values[..., None]
-    mixed = (1 - cover) * np.asarray(photo.convert("RGB"), dtype=np.float64) / 255 + cover * colours
+    mixed = (1 - cover) * np.asarray(photo.convert("RGB"), dtype=np.float64) / 255 + cover * colors
     return Image.fromarray((mixed * 255).round().astype(np.uint8))
 
 
 def overlays(photo: Image.Image, parts: Float[Tensor, "P h w"]) -> list[Image.Image]:
-    """Colour a photo by each part of a map, of any range, on its own."""
-    return [overlay(photo, part) for part in normalise(resize(parts, (photo.height, photo.width)))]
+    """Color a photo by each part of a map, of any range, on its own."""
+    return [overlay(photo, part) for part in normalize(resize(parts, (photo.height, photo.width)))]
 
 
 def strip(images: Sequence[Image.Image], gap: int = 2) -> Image.Image:

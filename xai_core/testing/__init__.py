@@ -12,7 +12,7 @@ class as `expected_failures` or where the checks are made; it must then fail.
 """
 
 from xai_core.testing.adapters import check_adapter
-from xai_core.testing.check import BrokenPromiseError, Check, Outcome, Result, run_checks
+from xai_core.testing.check import Check, FailedCheckError, Outcome, Result, run_checks
 from xai_core.testing.datasets import check_dataset
 from xai_core.testing.explainers import check_explainer
 from xai_core.testing.metrics import check_metric
@@ -20,8 +20,8 @@ from xai_core.testing.model_sources import check_model_source
 from xai_core.testing.parametrize import parametrize_with_checks
 
 __all__ = [
-    "BrokenPromiseError",
     "Check",
+    "FailedCheckError",
     "Outcome",
     "Result",
     "check_adapter",

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from xai_core.adapter import ModelAdapter
 from xai_core.engine import Engine
-from xai_core.errors import DegenerateMapWarning, ModelOutputError, UnsuitableError
-from xai_core.features import Features
-from xai_core.hookspecs import hookimpl
+from xai_core.errors import ConstantMapWarning, ModelOutputError, UnsuitableError
+from xai_core.model.adapter import ModelAdapter
+from xai_core.model.layouts import Features
+from xai_core.model.probe import Probe, probe
 from xai_core.outputs import first_tensor
-from xai_core.probe import Probe, probe
+from xai_core.plugins.hookspecs import hookimpl
 from xai_core.testing.check import Check, checks_of, require
 from xai_core.testing.described import declared, require_docstring
 from xai_core.testing.metric_case import GradientTimesImage
@@ -169,7 +169,7 @@ def models_are_explained_by_it(case: AdapterCase) -> None:
     model = copy.deepcopy(case.model).train()
     before = trace(model)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DegenerateMapWarning)
+        warnings.simplefilter("ignore", ConstantMapWarning)
         engine = Engine(model, plugins=[Giving(case.made_by)])
         require(
             type(engine.adapter(case.images)) is case.made_by,

@@ -10,7 +10,7 @@ from xai_core.errors import OptionError
 from xai_core.spec import suggest
 
 
-class BrokenPromiseError(AssertionError):
+class FailedCheckError(AssertionError):
     """A promise is not kept; the message says what was expected, what came, and what to do."""
 
 
@@ -43,7 +43,7 @@ class Check:
 
         Raises
         ------
-        BrokenPromiseError
+        FailedCheckError
             Where it is not kept, with the reason. Errors of the subject itself pass as they are.
         """
         self.run()
@@ -87,9 +87,9 @@ def checks_of(
 
 
 def require(kept: bool, reason: str) -> None:
-    """Raise BrokenPromiseError with the reason unless the promise is kept."""
+    """Raise FailedCheckError with the reason unless the promise is kept."""
     if not kept:
-        raise BrokenPromiseError(reason)
+        raise FailedCheckError(reason)
 
 
 class Outcome(StrEnum):
@@ -124,7 +124,7 @@ def run_checks(checks: Iterable[Check]) -> Iterator[Result]:
         try:
             check()
         except Exception as error:
-            said = str(error) if isinstance(error, BrokenPromiseError) else f"{type(error).__name__}: {error}"
+            said = str(error) if isinstance(error, FailedCheckError) else f"{type(error).__name__}: {error}"
             yield Result(check, Outcome.excused, expected) if expected else Result(check, Outcome.broken, said)
         else:
             yield (

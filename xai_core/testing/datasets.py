@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from xai_core.source import Dataset, DatasetSource, Sample
+from xai_core.data.sources import Dataset, DatasetSource, Sample
 from xai_core.testing.check import Check, checks_of, require
 from xai_core.testing.described import declared, require_docstring, require_name
 

@@ -4,9 +4,9 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from xai_core.configurable import Configurable
 from xai_core.errors import XAIError
-from xai_core.explainer import Described
-from xai_core.plugins import NAME
+from xai_core.plugins.loader import NAME
 from xai_core.spec import parse
 from xai_core.testing.check import require
 
@@ -25,7 +25,7 @@ def require_name(named: Any) -> None:
     )
 
 
-def require_spec(made: Described) -> None:
+def require_spec(made: Configurable) -> None:
     """Require that options are kept under their names, so that the spec says them and makes the same again."""
     signature = inspect.signature(type(made))
     for parameter in signature.parameters.values():

@@ -11,13 +11,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from xai_core.adapter import ModelAdapter
-from xai_core.captured import Captured
+from xai_core.capture.captured import Captured
+from xai_core.capture.needs import Needs
 from xai_core.engine import Engine
-from xai_core.errors import DegenerateMapWarning, UnsuitableError
+from xai_core.errors import ConstantMapWarning, UnsuitableError
 from xai_core.explainer import Explainer
-from xai_core.plan import Capture
-from xai_core.registry import create_explainer
+from xai_core.model.adapter import ModelAdapter
+from xai_core.plugins.registry import create_explainer
 from xai_core.saliency import Relevance, Saliency
 from xai_core.testing.check import require
 from xai_core.testing.host_reads import host_reads
@@ -67,7 +67,7 @@ class ExplainerCase:
     def explain(self, model: nn.Module, images: Tensor, target: Any = 1, **options: Any) -> Saliency:
         """Its maps, whatever they are: flat ones are not warned of here."""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DegenerateMapWarning)
+            warnings.simplefilter("ignore", ConstantMapWarning)
             [saliency] = Engine(model, **options).explain(images, [self.explainer], target).values()
         return saliency
 
@@ -90,11 +90,11 @@ class Wrapped(Explainer):
     def spec(self) -> str:
         return self.inner.spec
 
-    def needs(self, adapter: ModelAdapter) -> Capture:
+    def needs(self, adapter: ModelAdapter) -> Needs:
         return self.inner.needs(adapter)
 
-    def forwards(self, adapter: ModelAdapter) -> int:
-        return self.inner.forwards(adapter)
+    def forward_passes(self, adapter: ModelAdapter) -> int:
+        return self.inner.forward_passes(adapter)
 
     def explain(self, captured: Captured) -> Tensor | Relevance:
         return self.inner.explain(captured)

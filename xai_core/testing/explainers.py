@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from xai_core.capture.needs import Needs
 from xai_core.engine import Engine
-from xai_core.errors import DegenerateMapWarning, NotCapturedError, UnsuitableError
+from xai_core.errors import ConstantMapWarning, NotCapturedError, UnsuitableError
 from xai_core.explainer import Explainer
-from xai_core.plan import Capture
 from xai_core.testing.check import Check, checks_of, require
 from xai_core.testing.described import require_docstring, require_name, require_spec
 from xai_core.testing.explainer_case import (
@@ -69,13 +69,11 @@ def its_spec_makes_it_again(case: ExplainerCase) -> None:
 
 
 def suits_a_model(case: ExplainerCase) -> None:
-    """Needs gives a Capture for some model, and raises UnsuitableError for those that the method is not defined for."""
+    """Needs gives a Needs for some model, and raises UnsuitableError for those that the method is not defined for."""
     case.require_models()
     for called, model in case.models.items():
         given = case.explainer.needs(Engine(model).adapter(pictures()))
-        require(
-            isinstance(given, Capture), f"`needs` must return xai_core.Capture(...); for {called} it gave {given!r}"
-        )
+        require(isinstance(given, Needs), f"`needs` must return xai_core.Needs(...); for {called} it gave {given!r}")
 
 
 def gives_a_map_for_each_image(case: ExplainerCase) -> None:
@@ -87,7 +85,7 @@ def gives_a_map_for_each_image(case: ExplainerCase) -> None:
         [made] = given.made
         require(made.device == pictures().device, f"for {called} the map is on {made.device}, the images were not")
         require(bool(saliency.raw.isfinite().all()), f"for {called} the map holds NaN or infinity")
-        told_apart |= not bool(saliency.degenerate.all())
+        told_apart |= not bool(saliency.constant.all())
     require(told_apart, "every map is constant: it tells no place from another, on any model")
 
 
@@ -192,7 +190,7 @@ def uses_what_it_declared(case: ExplainerCase) -> None:
         require(
             not past,
             f"for {called}, the model was called {len(past)} times past the engine; score images by "
-            "`captured.score(images)`, which keeps to the memory budget, the user's `forward=` and evaluation mode",
+            "`captured.model_score(images)`, which keeps to the memory budget, the user's `forward=` and evaluation mode",
         )
 
 
@@ -257,11 +255,11 @@ def threads_do_not_meet(case: ExplainerCase) -> None:
 
 
 def says_what_it_costs(case: ExplainerCase) -> None:
-    """`forwards` says how many forwards an image takes, within a factor of two."""
+    """`forward_passes` says how many forwards an image takes, within a factor of two."""
     for called, model in case.each():
         engine = Engine(model)
         images = pictures(1)
-        said = case.explainer.forwards(engine.adapter(images))
+        said = case.explainer.forward_passes(engine.adapter(images))
         seen: list[int] = []
         handle = model.register_forward_pre_hook(
             lambda _, args, seen=seen: seen.append(
@@ -269,12 +267,12 @@ def says_what_it_costs(case: ExplainerCase) -> None:
             )  # a replay begins without values
         )
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DegenerateMapWarning)
+            warnings.simplefilter("ignore", ConstantMapWarning)
             engine.explain(images, [case.explainer], 1)
         handle.remove()
         require(
             sum(seen) <= 2 * said,
-            f"for {called}, an image takes {sum(seen)} forwards, and `forwards` says {said}, by which plans are made",
+            f"for {called}, an image takes {sum(seen)} forwards, and `forward_passes` says {said}, by which plans are made",
         )
 
 

@@ -8,13 +8,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from xai_core.adapter import ModelAdapter
-from xai_core.captured import Captured
+from xai_core.capture.captured import Captured
+from xai_core.capture.needs import Needs
 from xai_core.engine import Engine
-from xai_core.errors import DegenerateMapWarning
+from xai_core.errors import ConstantMapWarning
 from xai_core.explainer import Explainer
-from xai_core.metric import Evaluation, Metric, Score
-from xai_core.plan import Capture
+from xai_core.metric import Evaluation, Metric, MetricResult
+from xai_core.model.adapter import ModelAdapter
 from xai_core.saliency import Saliency
 from xai_core.testing.host_reads import host_reads
 
@@ -24,8 +24,8 @@ class GradientTimesImage(Explainer):
 
     name = "gradient-times-image"
 
-    def needs(self, adapter: ModelAdapter) -> Capture:
-        return Capture(image_gradient=True)
+    def needs(self, adapter: ModelAdapter) -> Needs:
+        return Needs(image_gradient=True)
 
     def explain(self, captured: Captured) -> Float[Tensor, "B H W"]:
         return (captured.image_gradient * captured.images).abs().sum(1)
@@ -40,15 +40,15 @@ class MetricCase:
     def maps(self, model: nn.Module, images: Tensor, target: Any = 1) -> Saliency:
         """Maps that can be made again, for one class."""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DegenerateMapWarning)
+            warnings.simplefilter("ignore", ConstantMapWarning)
             [saliency] = Engine(model).explain(images, GradientTimesImage(), target).values()
         return saliency
 
     def score(
         self, model: nn.Module, images: Tensor, saliency: Saliency, metric: Metric | None = None, **options: Any
-    ) -> Score:
+    ) -> MetricResult:
         """The scores of maps, against a truth in the middle where the metric asks for one."""
-        masks = truth(images) if self.metric.needs_truth else None
+        masks = truth(images) if self.metric.needs_ground_truth else None
         [[score]] = [
             one.values()
             for one in Engine(model, **options).evaluate(images, {"m": saliency}, metric or self.metric, masks).values()
@@ -68,7 +68,7 @@ def remade(saliency: Saliency, raw: Tensor, places: slice = slice(None)) -> Sali
     """The same maps with other relevance."""
     size = (saliency.values.shape[-2], saliency.values.shape[-1])
     assert not isinstance(saliency.target, tuple)
-    return Saliency.of(raw[places], len(raw[places]), size, saliency.target, "map", saliency.again)
+    return Saliency.of(raw[places], len(raw[places]), size, saliency.target, "map", saliency.explain_again)
 
 
 class Watched(Metric):
@@ -78,7 +78,7 @@ class Watched(Metric):
         self.inner = metric
         self.name = metric.name  # type: ignore[misc]
         self.higher_is_better = metric.higher_is_better
-        self.needs_truth = metric.needs_truth  # type: ignore[misc]
+        self.needs_ground_truth = metric.needs_ground_truth  # type: ignore[misc]
         self.reads: list[str] = []
         self.written: list[str] = []
 
@@ -86,7 +86,7 @@ class Watched(Metric):
     def spec(self) -> str:
         return self.inner.spec
 
-    def evaluate(self, evaluation: Evaluation, saliency: Saliency) -> Score:
+    def evaluate(self, evaluation: Evaluation, saliency: Saliency) -> MetricResult:
         given = {"images": evaluation.images, "values": saliency.values, "raw relevance": saliency.raw}
         before = {name: tensor.clone() for name, tensor in given.items()}
         with host_reads() as reads:

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from xai_core.engine import Engine
-from xai_core.errors import NoTruthError
+from xai_core.errors import NoGroundTruthError
 from xai_core.metric import Metric
-from xai_core.registry import create_metric
+from xai_core.plugins.registry import create_metric
 from xai_core.testing.check import Check, checks_of, require
 from xai_core.testing.described import require_docstring, require_name, require_spec
 from xai_core.testing.metric_case import MetricCase, Watched, remade, truth
@@ -86,7 +86,7 @@ def an_image_is_scored_alike_alone_and_among_others(case: MetricCase) -> None:
     for place in range(len(images)):
         one = images[place : place + 1]
         saliency = case.maps(model, one)
-        with_truth = masks[place : place + 1] if case.metric.needs_truth else None
+        with_truth = masks[place : place + 1] if case.metric.needs_ground_truth else None
         alone = Engine(model).evaluate(one, {"m": saliency}, case.metric, with_truth)
         [[score]] = [scores.values() for scores in alone.values()]
         require_same(score.values[0], together.values[place], f"image {place} alone and among three")
@@ -107,7 +107,7 @@ def the_block_does_not_matter(case: MetricCase) -> None:
         require(
             most <= max(block, len(images)),
             f"{most} images went through the model at once where the engine's block was {block}; go through "
-            "`evaluation.score(...)`",
+            "`evaluation.model_score(...)`",
         )
 
 
@@ -206,11 +206,11 @@ def better_maps_score_better(case: MetricCase) -> None:
     images = (
         torch.where(truth(images)[:, None], 2, -1) + 0.1 * images
     )  # an object that speaks for the class, the rest against
-    best = truth(images).double() if case.metric.needs_truth else (weight[1] * images).sum(1).detach()
+    best = truth(images).double() if case.metric.needs_ground_truth else (weight[1] * images).sum(1).detach()
     saliency = case.maps(model, images)
     given, reverse = (case.score(model, images, remade(saliency, raw)).values for raw in (best, -best))
     better = given > reverse if case.metric.higher_is_better else given < reverse
-    what = "the truth" if case.metric.needs_truth else "what each pixel contributes"
+    what = "the truth" if case.metric.needs_ground_truth else "what each pixel contributes"
     require(
         bool(better.all()),
         f"{what} scores {given.tolist()}, and the reverse {reverse.tolist()}, though higher_is_better is "
@@ -232,16 +232,18 @@ def ends_of_a_curve_are_those_of_every_map(case: MetricCase) -> None:
 
 
 def asks_for_the_truth_where_it_says_so(case: MetricCase) -> None:
-    """`needs_truth` is true where `evaluation.masks` is read, and only there."""
+    """`needs_ground_truth` is true where `evaluation.masks` is read, and only there."""
     model, images = convolutional_network(), pictures()
     saliency = case.maps(model, images)
     engine = Engine(model)
     try:
         engine.evaluate(images, {"m": saliency}, case.metric)
-    except NoTruthError:
-        require(case.metric.needs_truth, "it reads `evaluation.masks`: say `needs_truth = True` in the class")
+    except NoGroundTruthError:
+        require(
+            case.metric.needs_ground_truth, "it reads `evaluation.masks`: say `needs_ground_truth = True` in the class"
+        )
     else:
-        require(not case.metric.needs_truth, "`needs_truth` is true, but `evaluation.masks` is not read")
+        require(not case.metric.needs_ground_truth, "`needs_ground_truth` is true, but `evaluation.masks` is not read")
 
 
 def keeps_nothing(case: MetricCase) -> None:

@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from xai_core.data.sources import LoadedModel, ModelSource
 from xai_core.engine import Engine
-from xai_core.errors import DegenerateMapWarning, UnknownModelError
+from xai_core.errors import ConstantMapWarning, UnknownModelError
 from xai_core.outputs import scores_of
-from xai_core.source import LoadedModel, ModelSource
 from xai_core.testing.check import Check, checks_of, require
 from xai_core.testing.described import declared, require_docstring, require_name
 from xai_core.testing.metric_case import GradientTimesImage
@@ -141,15 +141,13 @@ def images_and_tensors_are_preprocessed_alike(case: ModelSourceCase) -> None:
 
 
 def restores_what_the_model_sees(case: ModelSourceCase) -> None:
-    """`restore`, where there is one, undoes the normalisation: colours in [0,1]."""
+    """`restore`, where there is one, undoes the normalization: colors in [0,1]."""
     if case.loaded.restore is None:
         return
     shown = case.loaded.restore(case.images)
     low, high = shown.amin().item(), shown.amax().item()
     require(shown.shape == case.images.shape, f"of {list(case.images.shape)} it makes {list(shown.shape)}")
-    require(
-        low >= -0.01 and high <= 1.01, f"colours of a picture are restored to {low:.2f} to {high:.2f}, not to [0,1]"
-    )
+    require(low >= -0.01 and high <= 1.01, f"colors of a picture are restored to {low:.2f} to {high:.2f}, not to [0,1]")
 
 
 def names_every_class(case: ModelSourceCase) -> None:
@@ -166,7 +164,7 @@ def can_be_explained(case: ModelSourceCase) -> None:
     if scores is None or scores.ndim != 2:
         return
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DegenerateMapWarning)
+        warnings.simplefilter("ignore", ConstantMapWarning)
         [saliency] = Engine(case.loaded).explain(case.images, GradientTimesImage()).values()
     require(bool(saliency.raw.isfinite().all()), "the gradient at the images holds NaN or infinity")
 

@@ -12,13 +12,13 @@ import torch
 from packaging.utils import canonicalize_name
 from torch import Tensor, nn
 
-from xai_core.adapter import ModelAdapter
+from xai_core.data.sources import LoadedModel
 from xai_core.errors import OptionError, PluginError, XAIError
-from xai_core.installed import GROUP, VARIABLE, Plugin, chosen_by_environment
-from xai_core.plugins import Entry, Registry
-from xai_core.probe import probe
-from xai_core.registry import create_explainer, create_metric, load_model, registry, restricted
-from xai_core.source import LoadedModel
+from xai_core.model.adapter import ModelAdapter
+from xai_core.model.probe import probe
+from xai_core.plugins.discovery import GROUP, VARIABLE, Plugin, chosen_by_environment
+from xai_core.plugins.loader import Entry, Registry
+from xai_core.plugins.registry import create_explainer, create_metric, load_model, registry, restricted
 from xai_core.spec import parse, suggest
 from xai_core.testing.adapters import check_adapter
 from xai_core.testing.check import Check

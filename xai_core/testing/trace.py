@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from xai_core.live import live_bytes
+from xai_core.isolation.tensor_memory import live_bytes
 
 
 def trace(model: nn.Module) -> dict[str, dict[str, Any]]:

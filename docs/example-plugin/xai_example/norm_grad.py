@@ -30,9 +30,9 @@ class NormGrad(xai.Explainer):
     def __init__(self, layer: str | None = None) -> None:
         self.layer = layer
 
-    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         """The activations of the layer, and their gradients."""
-        return xai.Capture(activations=(self.layer or adapter.default_layer,), gradients=True)
+        return xai.Needs(activations=(self.layer or adapter.default_layer,), gradients=True)
 
     def explain(self, captured: xai.Captured) -> Float[Tensor, "B h w"]:
         """Multiply the two norms."""

@@ -22,7 +22,7 @@ class Sparseness(xai.Metric):
 
     G(v) = 1 - 2 sum_k v_(k) / ||v||_1 (d - k + 1/2) / d, with v_(1) <= ... <= v_(d) the values of the map in [0,1]:
     0 where all are equal, near 1 where one pixel holds all. Higher is sparser; whether the map is right it does not
-    say, and the model plays no part. The paper takes the magnitudes of attributions; here maps are normalised first.
+    say, and the model plays no part. The paper takes the magnitudes of attributions; here maps are normalized first.
 
     Source: Chalasani et al., "Concise Explanations of Neural Networks using Adversarial Training", ICML 2020; the
     index as in Hurley and Rickard, "Comparing Measures of Sparsity", IEEE Transactions on Information Theory 2009.
@@ -31,6 +31,6 @@ class Sparseness(xai.Metric):
     name = "sparseness"
     higher_is_better = True
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
+    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         """Take the index of each map."""
-        return xai.Score(gini(saliency.values), self.higher_is_better)
+        return xai.MetricResult(gini(saliency.values), self.higher_is_better)

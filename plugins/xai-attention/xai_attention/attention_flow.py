@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import xai_core as xai
-from xai_attention.rows import on_grid, over_same_tokens
+from xai_attention.attention_ops import on_grid, over_same_tokens
 from xai_core.errors import UnsuitableError
 
 UNIT = 2**30
@@ -40,11 +40,11 @@ class AttentionFlow(xai.Explainer):
         "reads_nothing_on_the_host": "maximum flows are SciPy's, which computes on the host",
     }
 
-    def forwards(self, adapter: xai.ModelAdapter) -> int:
+    def forward_passes(self, adapter: xai.ModelAdapter) -> int:
         """One, and for each maximum flow another, which takes about as long in small models."""
         return 1 + _flow_count(adapter)
 
-    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         """The attention of every layer, in a model whose head reads tokens, and not too many."""
         patches, flows = math.prod(adapter.grid), _flow_count(adapter)
         if flows * patches**2 > MOST_WORK:
@@ -52,7 +52,7 @@ class AttentionFlow(xai.Explainer):
                 f"attention-flow is a reference for small models, and here an image takes {flows} maximum flows "
                 f"through layers of {patches} patches, too many to wait for; use rollout"
             )
-        return xai.Capture(attention=True)
+        return xai.Needs(attention=True)
 
     def explain(self, captured: xai.Captured) -> Float[Tensor, "B h w"]:
         """Find the maximum flow from every token to those that the head reads."""

@@ -1,7 +1,7 @@
 """Class attention."""
 
 import xai_core as xai
-from xai_attention.rows import check_fusion, chosen, fuse, on_grid
+from xai_attention.attention_ops import check_fusion, chosen, fuse, on_grid
 from xai_core.errors import UnsuitableError
 
 
@@ -28,7 +28,7 @@ class ClassAttention(xai.Explainer):
         self.layer = layer
         self.heads = check_fusion(heads)
 
-    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         """Attention, in a model that has a layer with one query."""
         if not adapter.probe.class_attention:
             raise UnsuitableError(
@@ -36,7 +36,7 @@ class ClassAttention(xai.Explainer):
                 "model has none; use "
                 + ("raw-attention" if adapter.kind == "token" else "a method for feature maps, such as grad-cam")
             )
-        return xai.Capture(attention=True)
+        return xai.Needs(attention=True)
 
     def explain(self, captured: xai.Captured) -> xai.Relevance:
         """Read the one row of the layer's attention."""

@@ -25,7 +25,7 @@ class GateExplainer(xai.Explainer):
     def __init__(self, layer: xai.Layer | None = None) -> None:
         self.layer = layer
 
-    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         """The features and values of one gate."""
         gates = [gate for gate in adapter.probe.gates if getattr(gate, f"over_{self.over}")]
         if not gates:
@@ -34,10 +34,10 @@ class GateExplainer(xai.Explainer):
                 f"seen to; use {self.otherwise}"
             )
         if self.layer is None:
-            return xai.Capture(gates=(gates[-1],))
+            return xai.Needs(gates=(gates[-1],))
         name = adapter.layer_name(self.layer) if isinstance(self.layer, nn.Module) else str(self.layer)
         within = [gate for gate in gates if f"{gate.layer}.".startswith(f"{name}." if name else "")]
         if not within:
             seen = ", ".join(dict.fromkeys(gate.layer for gate in gates))
             raise LayerError(f"no gate over {self.over} is in layer {name!r}; expected a layer around one of: {seen}")
-        return xai.Capture(gates=(within[-1],))
+        return xai.Needs(gates=(within[-1],))

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_attention.rows import downwards, on_grid, over_same_tokens, read_row, times, weighted
+from xai_attention.attention_ops import downwards, on_grid, over_same_tokens, read_row, times, weighted
 
 
 class GenericAttention(xai.Explainer):
@@ -22,10 +22,10 @@ class GenericAttention(xai.Explainer):
 
     name = "generic-attention"
 
-    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         """The attention of every layer and its gradient, in a model whose head reads tokens."""
         _ = adapter.readout
-        return xai.Capture(attention=True, attention_gradients=True)
+        return xai.Needs(attention=True, attention_gradients=True)
 
     def explain(self, captured: xai.Captured) -> Float[Tensor, "B h w"]:
         """Pass the class token's row through the layers, last to first."""

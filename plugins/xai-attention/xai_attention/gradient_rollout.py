@@ -1,8 +1,8 @@
 """Gradient rollout."""
 
 import xai_core as xai
+from xai_attention.attention_ops import Blocks, weighted
 from xai_attention.rollout import Rollout
-from xai_attention.rows import Blocks, weighted
 
 
 class GradientRollout(Rollout):
@@ -26,10 +26,10 @@ class GradientRollout(Rollout):
     def __init__(self, discard_ratio: float = 0.0) -> None:
         super().__init__(discard_ratio=discard_ratio)
 
-    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         """The attention of every layer and its gradient, in a model whose head reads tokens."""
         _ = adapter.readout
-        return xai.Capture(attention=True, attention_gradients=True)
+        return xai.Needs(attention=True, attention_gradients=True)
 
     def _fused(self, layer: xai.AttentionLayer, read: slice) -> Blocks:
         """Rows of relu(mean over heads of dy/dA * A)."""

@@ -1,7 +1,7 @@
 """Head attention."""
 
 import xai_core as xai
-from xai_attention.rows import chosen, mean_of_rows, on_grid
+from xai_attention.attention_ops import chosen, mean_of_rows, on_grid
 
 
 class HeadAttention(xai.Explainer):
@@ -24,10 +24,10 @@ class HeadAttention(xai.Explainer):
     def __init__(self, layer: int = -1) -> None:
         self.layer = layer
 
-    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         """Attention, in a model whose head reads tokens."""
         _ = adapter.readout
-        return xai.Capture(attention=True)
+        return xai.Needs(attention=True)
 
     def explain(self, captured: xai.Captured) -> xai.Relevance:
         """Read one row of the layer's attention, or the mean of several."""

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_attention.rows import on_grid
+from xai_attention.attention_ops import on_grid
 
 
 class LeGrad(xai.Explainer):
@@ -21,14 +21,14 @@ class LeGrad(xai.Explainer):
 
     name = "legrad"
 
-    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         """The gradient of every block's own score at its attention, in a model whose head reads tokens."""
         _ = adapter.readout
-        return xai.Capture(layer_scores=adapter.blocks)
+        return xai.Needs(block_scores=adapter.blocks)
 
     def explain(self, captured: xai.Captured) -> xai.Relevance:
         """Average what is positive of each layer's gradient."""
-        layers = torch.stack([_positive(layer) for layer in captured.scored_attention], 1)
+        layers = torch.stack([_positive(layer) for layer in captured.block_attention], 1)
         maps = on_grid(captured, layers)
         return xai.Relevance(maps.mean(1), maps)
 

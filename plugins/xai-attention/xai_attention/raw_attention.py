@@ -3,7 +3,7 @@
 import torch
 
 import xai_core as xai
-from xai_attention.rows import check_fusion, chosen, fuse, mean_of_rows, on_grid
+from xai_attention.attention_ops import check_fusion, chosen, fuse, mean_of_rows, on_grid
 
 
 class RawAttention(xai.Explainer):
@@ -30,10 +30,10 @@ class RawAttention(xai.Explainer):
         self.layer = layer
         self.heads = check_fusion(heads)
 
-    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         """Attention, in a model whose head reads tokens."""
         _ = adapter.readout
-        return xai.Capture(attention=True)
+        return xai.Needs(attention=True)
 
     def explain(self, captured: xai.Captured) -> xai.Relevance:
         """Read one row of the layer's attention, or the mean of several."""

@@ -3,7 +3,16 @@
 import torch
 
 import xai_core as xai
-from xai_attention.rows import Blocks, check_fusion, downwards, fuse, on_grid, over_same_tokens, read_row, times
+from xai_attention.attention_ops import (
+    Blocks,
+    check_fusion,
+    downwards,
+    fuse,
+    on_grid,
+    over_same_tokens,
+    read_row,
+    times,
+)
 from xai_core.errors import OptionError
 
 
@@ -18,7 +27,7 @@ class Rollout(xai.Explainer):
 
     Source: Abnar and Zuidema, "Quantifying Attention Flow in Transformers", ACL 2020. The fusion by maximum
     or minimum and the discarding of the smallest weights are of Gildenblat's vit-explain (2020), here for
-    each image on its own, and with rows normalised after discarding.
+    each image on its own, and with rows normalized after discarding.
 
     Parameters
     ----------
@@ -38,10 +47,10 @@ class Rollout(xai.Explainer):
         self.heads = check_fusion(heads)
         self.discard_ratio = discard_ratio
 
-    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         """The attention of every layer, in a model whose head reads tokens."""
         _ = adapter.readout
-        return xai.Capture(attention=True)
+        return xai.Needs(attention=True)
 
     def explain(self, captured: xai.Captured) -> xai.Relevance:
         """Multiply the class token's row through the layers, last to first."""

@@ -27,7 +27,7 @@ class AblationCAM(CAM):
     name = "ablation-cam"
     gradients: ClassVar[bool] = False
 
-    def forwards(self, adapter: xai.ModelAdapter) -> int:
+    def forward_passes(self, adapter: xai.ModelAdapter) -> int:
         """One for each channel, but for the last features, after which little is left to run."""
         last = adapter.probe.last
         earlier = [layer for layer in self.layers(adapter) if last is None or layer != last.layer]
@@ -42,7 +42,7 @@ class AblationCAM(CAM):
     def drops(self, captured: xai.Captured, layer: str, activation: Float[Tensor, "B K h w"]) -> Float[Tensor, "V B K"]:
         """Measure the share of the score that each channel carries, for all targets of the pass."""
         batch, count = activation.shape[:2]
-        score = captured.replay(layer)
+        score = captured.partial_forward(layer)
         whole = score.each(activation)  # [V,B]
         numbers = torch.arange(batch * count, device=activation.device)
         scores = []

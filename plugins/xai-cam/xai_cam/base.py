@@ -18,7 +18,7 @@ class CAM(xai.Explainer):
     """A map that is the rectified sum of weighted channels, at one layer or at several.
 
     A method implements `channels`, or `map` where its map is not such a sum. Of several layers the maps are
-    normalised to [0,1], resized to the finest grid among them and averaged.
+    normalized to [0,1], resized to the finest grid among them and averaged.
 
     Parameters
     ----------
@@ -32,9 +32,9 @@ class CAM(xai.Explainer):
     def __init__(self, layer: Layers = None) -> None:
         self.layer = layer
 
-    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         """The activations of the layers, and their gradients where the method uses them."""
-        return xai.Capture(activations=chosen(self.layer, adapter), gradients=self.gradients)
+        return xai.Needs(activations=chosen(self.layer, adapter), gradients=self.gradients)
 
     def layers(self, adapter: xai.ModelAdapter) -> list[str]:
         """The names of the layers that maps are made at."""
@@ -64,9 +64,9 @@ def chosen(layer: Layers, adapter: xai.ModelAdapter) -> tuple[xai.Layer, ...]:
 
 
 def fuse(maps: Sequence[Float[Tensor, "B _ _"]], how: str = "mean") -> Float[Tensor, "B h w"]:
-    """One map as it is; several normalised to [0,1], resized to the finest grid, and their `mean` or `max`."""
+    """One map as it is; several normalized to [0,1], resized to the finest grid, and their `mean` or `max`."""
     if len(maps) == 1:
         return maps[0]
     finest = max((one.shape[-2], one.shape[-1]) for one in maps)
-    stacked = torch.stack([xai.resize(xai.normalise(one), finest) for one in maps])
+    stacked = torch.stack([xai.resize(xai.normalize(one), finest) for one in maps])
     return stacked.mean(0) if how == "mean" else stacked.amax(0)

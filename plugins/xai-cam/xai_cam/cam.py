@@ -26,10 +26,10 @@ class ClassActivationMap(CAM):
     def __init__(self) -> None:
         super().__init__()
 
-    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         """The activation that the head averages."""
         adapter.head_weights  # noqa: B018  refuses models with another head
-        return xai.Capture(activations=(adapter.default_layer,))
+        return xai.Needs(activations=(adapter.default_layer,))
 
     def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K h w"]:
         """Weigh each channel as the head does for the target class."""

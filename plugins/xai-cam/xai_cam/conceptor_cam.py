@@ -8,7 +8,7 @@ from torch import Tensor
 
 import xai_core as xai
 from xai_cam.base import Layers
-from xai_cam.over import Comparison, Negatives
+from xai_cam.contrastive import Comparison, Negatives
 from xai_cam.principal import TINY, power
 from xai_core.errors import OptionError
 
@@ -89,7 +89,7 @@ def through_conceptors(
     """(C+ AND NOT OR_j C_j) X, and times D where `intra`; in places or in channels, whichever are fewer.
 
     Both come from C AND NOT B = X (I + X'X + X'Y Y'X)^-1 X', in which X and Y hold their apertures. Zero where
-    X is zero; a negative that is zero is skipped. Without a host synchronisation.
+    X is zero; a negative that is zero is skipped. Without a host synchronization.
     """
     c = aperture**2 * inverse(largest_eigenvalue(x))
     w = [negative_aperture**2 / len(negatives) * inverse(largest_eigenvalue(y)) for y in negatives]

@@ -5,7 +5,7 @@ from torch import Tensor
 
 import xai_core as xai
 from xai_cam.base import CAM
-from xai_cam.over import base_cam
+from xai_cam.contrastive import base_cam
 from xai_cam.principal import principal_component
 
 
@@ -28,13 +28,13 @@ class EigenSmoothed(CAM):
         self.explainer = explainer
         self._base = base_cam(explainer)
 
-    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         """What the CAM needs."""
         return self._base.needs(adapter)
 
-    def forwards(self, adapter: xai.ModelAdapter) -> int:
+    def forward_passes(self, adapter: xai.ModelAdapter) -> int:
         """Those of the CAM."""
-        return self._base.forwards(adapter)
+        return self._base.forward_passes(adapter)
 
     def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K h w"]:
         """The CAM's own channels."""

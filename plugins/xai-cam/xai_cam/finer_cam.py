@@ -6,7 +6,7 @@ from torch import Tensor
 
 import xai_core as xai
 from xai_cam.base import Layers
-from xai_cam.over import Comparison, Negatives
+from xai_cam.contrastive import Comparison, Negatives
 from xai_core.errors import OptionError
 
 

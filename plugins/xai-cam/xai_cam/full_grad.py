@@ -21,7 +21,7 @@ class FullGrad(xai.Explainer):
 
     name = "full-grad"
 
-    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         """The gradients at the image and at every layer with a bias on a feature map."""
         layers = tuple(biases(adapter)) if adapter.kind != "token" else ()
         if not layers:
@@ -29,7 +29,7 @@ class FullGrad(xai.Explainer):
                 "full-grad is defined for convolutional networks, and this model has no convolution or batch norm "
                 "with a bias that gives a feature map; use grad-cam"
             )
-        return xai.Capture(activations=layers, gradients=True, image_gradient=True)
+        return xai.Needs(activations=layers, gradients=True, image_gradient=True)
 
     def explain(self, captured: xai.Captured) -> Float[Tensor, "B H W"]:
         """Add the magnitudes of all contributions."""

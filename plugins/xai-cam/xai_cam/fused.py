@@ -11,7 +11,7 @@ from xai_core.errors import OptionError
 
 
 class Fused(xai.Explainer):
-    """Several explainers' maps in one: each normalised to [0,1] and resized to the finest, then their mean or maximum.
+    """Several explainers' maps in one: each normalized to [0,1] and resized to the finest, then their mean or maximum.
 
     All are made from one pass.
 
@@ -36,13 +36,13 @@ class Fused(xai.Explainer):
         self.how = how
         self._explainers = [xai.create_explainer(e) if isinstance(e, str) else e for e in explainers]
 
-    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         """What each explainer needs."""
-        return xai.Capture(parts=tuple(explainer.needs(adapter) for explainer in self._explainers))
+        return xai.Needs(parts=tuple(explainer.needs(adapter) for explainer in self._explainers))
 
-    def forwards(self, adapter: xai.ModelAdapter) -> int:
+    def forward_passes(self, adapter: xai.ModelAdapter) -> int:
         """Those of all explainers, less the pass that they share."""
-        return 1 + sum(explainer.forwards(adapter) - 1 for explainer in self._explainers)
+        return 1 + sum(explainer.forward_passes(adapter) - 1 for explainer in self._explainers)
 
     def explain(self, captured: xai.Captured) -> Float[Tensor, "B h w"]:
         """Make each map, and fuse them."""

@@ -41,14 +41,14 @@ class NoiseSmoothed(xai.Explainer):
         self.seed = seed
         self._explainer = xai.create_explainer(explainer) if isinstance(explainer, str) else explainer
 
-    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         """Nothing of the image without noise, as long as the explainer suits the model."""
         self._explainer.needs(adapter)
-        return xai.Capture()
+        return xai.Needs()
 
-    def forwards(self, adapter: xai.ModelAdapter) -> int:
+    def forward_passes(self, adapter: xai.ModelAdapter) -> int:
         """Those of the explainer, for each noise."""
-        return 1 + self.n * self._explainer.forwards(adapter)
+        return 1 + self.n * self._explainer.forward_passes(adapter)
 
     def explain(self, captured: xai.Captured) -> Float[Tensor, "B h w"]:
         """Explain n noisy images, and take the mean."""
@@ -58,7 +58,7 @@ class NoiseSmoothed(xai.Explainer):
         total: Tensor | None = None
         for _ in range(self.n):
             noise = torch.randn(images.shape[1:], generator=generator).to(images, non_blocking=True)
-            relevance = captured.again(images + spread * noise, self._explainer)
+            relevance = captured.explain_images(images + spread * noise, self._explainer)
             total = relevance if total is None else total + relevance
         assert total is not None
         return total / self.n

@@ -15,14 +15,14 @@ from xai_core.errors import OptionError
 class ScoreCAM(CAM):
     """Score-CAM: activations weighted by the score of the image seen through them.
 
-    H_k = minmax(up(A_k)) masks the normalised image; alpha_k is the target's score for x * H_k;
+    H_k = minmax(up(A_k)) masks the normalized image; alpha_k is the target's score for x * H_k;
     L = ReLU(sum_k alpha_k A_k). Channels that are flat have no H_k and are skipped.
 
     The paper gives two readings of alpha. The default is that of its authors' code: the softmax probability
     as it is, with no baseline and no softmax over channels. `score="logit", channel_softmax=True` is
     Algorithm 1 of the paper, whose baseline the softmax cancels.
 
-    Source: Wang et al., "Score-CAM: Score-Weighted Visual Explanations for Convolutional Neural Networks",
+    Source: Wang et al., "Score-CAM: MetricResult-Weighted Visual Explanations for Convolutional Neural Networks",
     CVPR Workshops 2020.
 
     Parameters
@@ -32,7 +32,7 @@ class ScoreCAM(CAM):
     score
         `probability` (softmax) or `logit`.
     channel_softmax
-        Normalise the weights by a softmax over the channels that are not flat.
+        Normalize the weights by a softmax over the channels that are not flat.
     """
 
     name = "score-cam"
@@ -47,7 +47,7 @@ class ScoreCAM(CAM):
         self.score = score
         self.channel_softmax = channel_softmax
 
-    def forwards(self, adapter: xai.ModelAdapter) -> int:
+    def forward_passes(self, adapter: xai.ModelAdapter) -> int:
         """One for each channel and sample."""
         return 1 + self.n * sum(adapter.features(layer).channels for layer in self.layers(adapter))
 
@@ -69,12 +69,14 @@ class ScoreCAM(CAM):
         maps = activation.flatten(0, 1)  # [BK,h,w]
         flat = maps.amax((1, 2)) == maps.amin((1, 2))
         order = flat.argsort(stable=True)
-        scores = maps.new_zeros(captured.score.targets, len(maps))
-        for part in captured.score.blocks(len(maps), (~flat).sum()):
+        scores = maps.new_zeros(captured.model_score.targets, len(maps))
+        for part in captured.model_score.blocks(len(maps), (~flat).sum()):
             chosen = order[part]
             of = chosen // count
             images = captured.images[of]
-            each = [captured.score.each(self.masked(images, maps[chosen], i), of, self.score) for i in range(self.n)]
+            each = [
+                captured.model_score.each(self.masked(images, maps[chosen], i), of, self.score) for i in range(self.n)
+            ]
             scores[:, chosen] = torch.stack(each).mean(0).to(scores)
         weights = scores.unflatten(1, (batch, count))
         flat = flat.view(batch, count)
@@ -90,6 +92,6 @@ def upsampled(maps: Float[Tensor, "n h w"], images: Float[Tensor, "n C H W"]) ->
 
 
 def minmax(maps: Float[Tensor, "n 1 H W"]) -> Float[Tensor, "n 1 H W"]:
-    """Min-max normalise each map."""
+    """Min-max normalize each map."""
     low, high = maps.amin((2, 3), keepdim=True), maps.amax((2, 3), keepdim=True)
     return (maps - low) / (high - low).where(high > low, 1)

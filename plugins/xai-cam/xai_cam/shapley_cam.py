@@ -21,7 +21,7 @@ class ShapleyCAM(CAM):
 
     name = "shapley-cam"
 
-    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         """The curvature of the layers besides."""
         return replace(super().needs(adapter), curvature=True)
 

@@ -10,7 +10,7 @@ from xai_core.errors import OptionError
 class Smoothed(xai.Explainer):
     """The mean of an explainer's relevance over flips and brightness, each flipped back.
 
-    The target stays what it is for the image as given. pytorch-grad-cam's `aug_smooth` normalises each map before it
+    The target stays what it is for the image as given. pytorch-grad-cam's `aug_smooth` normalizes each map before it
     takes the mean; here each counts by its own size.
 
     Parameters
@@ -20,7 +20,7 @@ class Smoothed(xai.Explainer):
     flip
         Also flip left and right.
     brightness
-        Also multiply the normalised image by 1 - brightness and 1 + brightness; 0 does not.
+        Also multiply the normalized image by 1 - brightness and 1 + brightness; 0 does not.
     """
 
     name = "smoothed"
@@ -33,13 +33,13 @@ class Smoothed(xai.Explainer):
         self.brightness = brightness
         self._explainer = xai.create_explainer(explainer) if isinstance(explainer, str) else explainer
 
-    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         """What the explainer needs."""
-        return xai.Capture(parts=(self._explainer.needs(adapter),))
+        return xai.Needs(parts=(self._explainer.needs(adapter),))
 
-    def forwards(self, adapter: xai.ModelAdapter) -> int:
+    def forward_passes(self, adapter: xai.ModelAdapter) -> int:
         """Those of the explainer, for each variant."""
-        return (3 if self.brightness else 1) * (2 if self.flip else 1) * self._explainer.forwards(adapter)
+        return (3 if self.brightness else 1) * (2 if self.flip else 1) * self._explainer.forward_passes(adapter)
 
     def explain(self, captured: xai.Captured) -> Float[Tensor, "B h w"]:
         """Explain the image as given from this pass, and each of its variants from one of its own."""
@@ -47,7 +47,7 @@ class Smoothed(xai.Explainer):
         maps = [xai.relevance(self._explainer.explain(captured.parts[0]))]
         for factor in factors:
             if factor != 1:
-                maps.append(captured.again(captured.images * factor, self._explainer))
+                maps.append(captured.explain_images(captured.images * factor, self._explainer))
             if self.flip:
-                maps.append(captured.again(captured.images.flip(3) * factor, self._explainer).flip(2))
+                maps.append(captured.explain_images(captured.images.flip(3) * factor, self._explainer).flip(2))
         return sum(maps[1:], maps[0]) / len(maps)

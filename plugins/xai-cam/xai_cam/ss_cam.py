@@ -16,7 +16,7 @@ class SSCAM(ScoreCAM):
     1/n sum_i f(x * H_k + d_i) with noise on the masked image, its SS-CAM (2); d_i ~ N(0, sigma^2).
 
     The noise d_i is one field for all channels and images, so that channels are compared under the same noise
-    and an image's map does not depend on its batch. torchcam adds it to the normalised mask instead.
+    and an image's map does not depend on its batch. torchcam adds it to the normalized mask instead.
 
     Source: Wang et al., "SS-CAM: Smoothed Score-CAM for Sharper Visual Feature Localization", 2020.
 
@@ -27,7 +27,7 @@ class SSCAM(ScoreCAM):
     n
         Number of noisy samples.
     sigma
-        Standard deviation of the noise: in units of the activation, or of the normalised image.
+        Standard deviation of the noise: in units of the activation, or of the normalized image.
     noise
         `activation` or `image`.
     seed

@@ -27,14 +27,14 @@ class AtLayer(Path):
         super().__init__(n_steps, method, baselines, channels)
         self.layer = layer
 
-    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         """Nothing of the pass, as long as the layer's features are spatial, and images come first in them."""
         if adapter.features(self.chosen(adapter)).layout == "LNC":
             raise UnsuitableError(
                 f"{self.name} is for layers whose first dimension is the batch, as captum's steps are, and "
                 f"{self.chosen(adapter)!r} gives tokens first; use hires-cam at that layer"
             )
-        return xai.Capture()
+        return xai.Needs()
 
     def chosen(self, adapter: xai.ModelAdapter) -> str:
         """The name of the layer."""

@@ -13,8 +13,8 @@ import xai_core as xai
 from xai_captum.channels import checked, over_channels
 from xai_captum.process import seeded
 from xai_core.errors import NotConnectedError
-from xai_core.target import wide
-from xai_core.twin import Twin
+from xai_core.model.shared_copy import SharedModel
+from xai_core.targets.target import wide
 
 
 @runtime_checkable
@@ -72,9 +72,9 @@ class Attribution(xai.Explainer, Generic[M]):
     def __init__(self, channels: str = "positive") -> None:
         self.channels = checked(channels)
 
-    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         """Nothing of the pass: captum makes its own."""
-        return xai.Capture()
+        return xai.Needs()
 
     def explain(self, captured: xai.Captured) -> Float[Tensor, "B h w"]:
         """Attribute part by part, and reduce channels."""
@@ -102,12 +102,12 @@ class Attribution(xai.Explainer, Generic[M]):
         """Give what captum gives for some images."""
 
 
-class Differentiated(Attribution[Twin]):
+class Differentiated(Attribution[SharedModel]):
     """An attribution for which captum differentiates through a twin of the model, and may place hooks on it."""
 
-    def model(self, captured: xai.Captured) -> Twin:
+    def model(self, captured: xai.Captured) -> SharedModel:
         """Make a twin, which takes the hooks."""
-        return captured.twin()
+        return captured.shared_model()
 
     def explain(self, captured: xai.Captured) -> Float[Tensor, "B h w"]:
         """Attribute, and say what to do where the score has no gradient at the images."""
@@ -126,7 +126,7 @@ class Differentiated(Attribution[Twin]):
 class Scored:
     """The engine's scores of masked images, for captum to call."""
 
-    score: xai.Scorer
+    score: xai.ModelScorer
     dtype: torch.dtype
 
     @property
@@ -149,4 +149,4 @@ class Perturbed(Attribution[Scored]):
 
     def model(self, captured: xai.Captured) -> Scored:
         """Score by the engine, in its blocks, compiled where the model is."""
-        return Scored(captured.score, captured.images.dtype)
+        return Scored(captured.model_score, captured.images.dtype)

@@ -6,7 +6,7 @@ from torch import Tensor
 import xai_core as xai
 from xai_captum.attribution import Part
 from xai_captum.relu import ChangedReLU
-from xai_core.twin import Twin
+from xai_core.model.shared_copy import SharedModel
 
 
 class Deconvolution(ChangedReLU):
@@ -18,7 +18,7 @@ class Deconvolution(ChangedReLU):
 
     name = "deconvolution"
 
-    def attribute(self, model: Twin, part: Part, adapter: xai.ModelAdapter) -> Float[Tensor, "N C H W"]:
+    def attribute(self, model: SharedModel, part: Part, adapter: xai.ModelAdapter) -> Float[Tensor, "N C H W"]:
         """Go back from the score to the image."""
         from captum import attr
 

@@ -9,7 +9,7 @@ from xai_captum.modules import named, ran
 from xai_captum.options import number
 from xai_captum.process import unwarned
 from xai_core.errors import UnsuitableError
-from xai_core.twin import Twin
+from xai_core.model.shared_copy import SharedModel
 
 
 class DeepLift(Differentiated):
@@ -40,7 +40,7 @@ class DeepLift(Differentiated):
         self.eps = number("eps", eps, above=0)
         self.baselines = baselines
 
-    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         """Nothing of the pass, as long as captum has a rule for the model's activations, and each runs once."""
         from captum.attr._core.deep_lift import SUPPORTED_NON_LINEAR
 
@@ -56,13 +56,13 @@ class DeepLift(Differentiated):
                 f"deep-lift needs a module for each activation, and this model runs the same {named(again)} several "
                 "times; use integrated-gradients"
             )
-        return xai.Capture()
+        return xai.Needs()
 
-    def forwards(self, adapter: xai.ModelAdapter) -> int:
+    def forward_passes(self, adapter: xai.ModelAdapter) -> int:
         """One for the image, one for its baseline, and the pass."""
         return 3
 
-    def attribute(self, model: Twin, part: Part, adapter: xai.ModelAdapter) -> Float[Tensor, "N C H W"]:
+    def attribute(self, model: SharedModel, part: Part, adapter: xai.ModelAdapter) -> Float[Tensor, "N C H W"]:
         """Compare images with their baselines."""
         from captum import attr
 

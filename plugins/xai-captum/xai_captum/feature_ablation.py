@@ -17,7 +17,7 @@ class FeatureAblation(Patches):
 
     name = "feature-ablation"
 
-    def forwards(self, adapter: xai.ModelAdapter) -> int:
+    def forward_passes(self, adapter: xai.ModelAdapter) -> int:
         """One for each patch, one for the image, and the pass."""
         return 2 + self.count(adapter)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 import xai_core as xai
 from xai_captum.attribution import Differentiated, Part
 from xai_captum.options import number, positive, seed_of
-from xai_core.twin import Twin
+from xai_core.model.shared_copy import SharedModel
 
 
 class GradientShap(Differentiated):
@@ -55,11 +55,11 @@ class GradientShap(Differentiated):
         self.baselines = baselines
         self.seed = seed_of(seed)
 
-    def forwards(self, adapter: xai.ModelAdapter) -> int:
+    def forward_passes(self, adapter: xai.ModelAdapter) -> int:
         """One for each random place, and the pass."""
         return 1 + self.n_samples
 
-    def attribute(self, model: Twin, part: Part, adapter: xai.ModelAdapter) -> Float[Tensor, "N C H W"]:
+    def attribute(self, model: SharedModel, part: Part, adapter: xai.ModelAdapter) -> Float[Tensor, "N C H W"]:
         """Average over the places, in blocks: captum itself takes all of them at once."""
         from captum import attr
 

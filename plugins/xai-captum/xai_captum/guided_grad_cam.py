@@ -7,7 +7,7 @@ import xai_core as xai
 from xai_captum.attribution import Part
 from xai_captum.relu import ChangedReLU
 from xai_core.errors import OptionError, UnsuitableError
-from xai_core.twin import Twin
+from xai_core.model.shared_copy import SharedModel
 
 MODES = ("nearest", "bilinear", "bicubic", "area")
 
@@ -40,7 +40,7 @@ class GuidedGradCAM(ChangedReLU):
         self.layer = layer
         self.interpolate_mode = interpolate_mode
 
-    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         """Nothing of the pass, as long as there is ReLU and the layer gives a feature map."""
         super().needs(adapter)
         if adapter.features(self.chosen(adapter)).layout != "NCHW":
@@ -48,17 +48,17 @@ class GuidedGradCAM(ChangedReLU):
                 "guided-grad-cam is for layers that give feature maps, channels first, and "
                 f"{self.chosen(adapter)!r} does not; use grad-cam"
             )
-        return xai.Capture()
+        return xai.Needs()
 
     def chosen(self, adapter: xai.ModelAdapter) -> str:
         """The name of the layer."""
         return adapter.default_layer if self.layer is None else adapter.layer_name(self.layer)
 
-    def forwards(self, adapter: xai.ModelAdapter) -> int:
+    def forward_passes(self, adapter: xai.ModelAdapter) -> int:
         """One for each of the two, and the pass."""
         return 3
 
-    def attribute(self, model: Twin, part: Part, adapter: xai.ModelAdapter) -> Float[Tensor, "N C H W"]:
+    def attribute(self, model: SharedModel, part: Part, adapter: xai.ModelAdapter) -> Float[Tensor, "N C H W"]:
         """Multiply the two, as captum's `GuidedGradCam` does."""
         from captum import attr
 

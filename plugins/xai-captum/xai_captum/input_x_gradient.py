@@ -5,7 +5,7 @@ from torch import Tensor
 
 import xai_core as xai
 from xai_captum.channels import checked, over_channels
-from xai_core.target import wide
+from xai_core.targets.target import wide
 
 
 class InputXGradient(xai.Explainer):
@@ -26,9 +26,9 @@ class InputXGradient(xai.Explainer):
     def __init__(self, channels: str = "positive") -> None:
         self.channels = checked(channels)
 
-    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         """The gradient at the image."""
-        return xai.Capture(image_gradient=True)
+        return xai.Needs(image_gradient=True)
 
     def explain(self, captured: xai.Captured) -> Float[Tensor, "B H W"]:
         """Multiply, and reduce channels."""

@@ -6,7 +6,7 @@ from torch import Tensor
 import xai_core as xai
 from xai_captum.attribution import Part
 from xai_captum.path import Path
-from xai_core.twin import Twin
+from xai_core.model.shared_copy import SharedModel
 
 
 class IntegratedGradients(Path):
@@ -19,7 +19,7 @@ class IntegratedGradients(Path):
 
     name = "integrated-gradients"
 
-    def attribute(self, model: Twin, part: Part, adapter: xai.ModelAdapter) -> Float[Tensor, "N C H W"]:
+    def attribute(self, model: SharedModel, part: Part, adapter: xai.ModelAdapter) -> Float[Tensor, "N C H W"]:
         """Integrate in blocks of steps."""
         from captum import attr
 

@@ -43,7 +43,7 @@ class KernelShap(Patches):
         self.n_samples = n_samples
         self.seed = seed_of(seed)
 
-    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         """Nothing of the pass, as long as there are sets of patches between none and all."""
         if self.count(adapter) == 1:
             raise OptionError(
@@ -52,7 +52,7 @@ class KernelShap(Patches):
             )
         return super().needs(adapter)
 
-    def forwards(self, adapter: xai.ModelAdapter) -> int:
+    def forward_passes(self, adapter: xai.ModelAdapter) -> int:
         """One for each set, and the pass."""
         return 1 + self.n_samples
 

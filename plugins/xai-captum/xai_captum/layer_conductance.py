@@ -6,7 +6,7 @@ from torch import Tensor
 import xai_core as xai
 from xai_captum.at_layer import AtLayer
 from xai_captum.attribution import Part
-from xai_core.twin import Twin
+from xai_core.model.shared_copy import SharedModel
 
 
 class LayerConductance(AtLayer):
@@ -21,11 +21,11 @@ class LayerConductance(AtLayer):
     name = "layer-conductance"
     at_least = 2  # differences between steps
 
-    def forwards(self, adapter: xai.ModelAdapter) -> int:
+    def forward_passes(self, adapter: xai.ModelAdapter) -> int:
         """One for each end of a step, and the pass."""
         return 2 + self.n_steps
 
-    def attribute(self, model: Twin, part: Part, adapter: xai.ModelAdapter) -> Float[Tensor, "N K h w"]:
+    def attribute(self, model: SharedModel, part: Part, adapter: xai.ModelAdapter) -> Float[Tensor, "N K h w"]:
         """Integrate in blocks of steps."""
         from captum import attr
 

@@ -9,7 +9,7 @@ from torch import Tensor
 import xai_core as xai
 from xai_captum.at_layer import AtLayer
 from xai_captum.attribution import Part
-from xai_core.twin import Twin
+from xai_core.model.shared_copy import SharedModel
 
 
 class LayerIntegratedGradients(AtLayer):
@@ -27,11 +27,11 @@ class LayerIntegratedGradients(AtLayer):
         "reads_nothing_on_the_host": "captum counts a layer's outputs on the host"
     }
 
-    def forwards(self, adapter: xai.ModelAdapter) -> int:
+    def forward_passes(self, adapter: xai.ModelAdapter) -> int:
         """One for each step, one for each end of the line, and the pass."""
         return 3 + self.n_steps
 
-    def attribute(self, model: Twin, part: Part, adapter: xai.ModelAdapter) -> Float[Tensor, "N K h w"]:
+    def attribute(self, model: SharedModel, part: Part, adapter: xai.ModelAdapter) -> Float[Tensor, "N K h w"]:
         """Integrate in blocks of steps."""
         from captum import attr
 

@@ -11,8 +11,8 @@ from xai_captum.attribution import Differentiated, Part
 from xai_captum.modules import named, ran
 from xai_captum.options import number
 from xai_core.errors import UnsuitableError
-from xai_core.graph import joins, ways
-from xai_core.twin import Twin
+from xai_core.model.autograd_graph import joins, ways
+from xai_core.model.shared_copy import SharedModel
 
 RESHAPES = (nn.Flatten, nn.Identity, nn.Unflatten)
 """Modules that captum has no rule for, and which the epsilon rule passes as they are."""
@@ -41,7 +41,7 @@ class LRP(Differentiated):
         super().__init__(channels)
         self.epsilon = number("epsilon", epsilon, above=0)
 
-    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         """Nothing of the pass, as long as captum has a rule for all that happens in the model, and each runs once."""
         from captum.attr._utils.custom_modules import Addition_Module
 
@@ -66,13 +66,13 @@ class LRP(Differentiated):
                 "which captum's lrp would count twice; use deep-lift or integrated-gradients, or put captum's "
                 "Addition_Module in the place of each addition"
             )
-        return xai.Capture()
+        return xai.Needs()
 
-    def forwards(self, adapter: xai.ModelAdapter) -> int:
+    def forward_passes(self, adapter: xai.ModelAdapter) -> int:
         """One to look at, one without a graph and one with it, and the pass."""
         return 4
 
-    def attribute(self, model: Twin, part: Part, adapter: xai.ModelAdapter) -> Float[Tensor, "N C H W"]:
+    def attribute(self, model: SharedModel, part: Part, adapter: xai.ModelAdapter) -> Float[Tensor, "N C H W"]:
         """Hand the score back to the images.
 
         Raises

@@ -54,7 +54,7 @@ class Occlusion(Perturbed):
         side = min(self.sliding_window_shapes or max(1, min(size) // SHARE), min(size))
         return side, min(self.strides or max(1, side // 2), side)
 
-    def forwards(self, adapter: xai.ModelAdapter) -> int:
+    def forward_passes(self, adapter: xai.ModelAdapter) -> int:
         """One for each place of the window, one for the image, and the pass."""
         side, stride = self.window(adapter.probe.size)
         return 2 + math.prod(1 + math.ceil((length - side) / stride) for length in adapter.probe.size)

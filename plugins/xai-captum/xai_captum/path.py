@@ -46,6 +46,6 @@ class Path(Differentiated):
         """What brings the sum of captum's weights to 1: between n places are n - 1 trapezoids, and it divides by n."""
         return self.n_steps / (self.n_steps - 1) if self.method == "riemann_trapezoid" else 1
 
-    def forwards(self, adapter: xai.ModelAdapter) -> int:
+    def forward_passes(self, adapter: xai.ModelAdapter) -> int:
         """One for each step, and the pass."""
         return 1 + self.n_steps

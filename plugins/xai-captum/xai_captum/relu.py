@@ -24,14 +24,14 @@ class ChangedReLU(Differentiated):
     def __init__(self, channels: str = "abs") -> None:
         super().__init__(channels)
 
-    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         """Nothing of the pass, as long as captum has a ReLU to change."""
         if not any(isinstance(module, nn.ReLU) for module in ran(adapter).values()):
             raise UnsuitableError(
                 f"{self.name} changes the gradient of ReLU modules (nn.ReLU), and this model has none, so that it "
                 "would be the plain gradient; use saliency or smooth-grad"
             )
-        return xai.Capture()
+        return xai.Needs()
 
     def changed(self, method: Any, part: Part) -> Float[Tensor, "N C H W"]:
         """Go back from the score to the image, as captum's method does."""
@@ -40,6 +40,6 @@ class ChangedReLU(Differentiated):
         attribute = unwarned(ModifiedReluGradientAttribution.attribute)
         return attribute(method, part.images, additional_forward_args=(part.of,))
 
-    def forwards(self, adapter: xai.ModelAdapter) -> int:
+    def forward_passes(self, adapter: xai.ModelAdapter) -> int:
         """One, and the pass."""
         return 2

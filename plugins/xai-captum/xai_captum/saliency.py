@@ -26,9 +26,9 @@ class Saliency(xai.Explainer):
     def __init__(self, channels: str = "abs") -> None:
         self.channels = checked(channels)
 
-    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         """The gradient at the image."""
-        return xai.Capture(image_gradient=True)
+        return xai.Needs(image_gradient=True)
 
     def explain(self, captured: xai.Captured) -> Float[Tensor, "B H W"]:
         """Reduce channels."""

@@ -42,7 +42,7 @@ class ShapleyValueSampling(Patches):
         self.n_samples = n_samples
         self.seed = seed_of(seed)
 
-    def forwards(self, adapter: xai.ModelAdapter) -> int:
+    def forward_passes(self, adapter: xai.ModelAdapter) -> int:
         """One for each patch of each order, one for the baseline, and the pass."""
         return 2 + self.n_samples * self.count(adapter)
 

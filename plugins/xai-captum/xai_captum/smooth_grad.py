@@ -7,7 +7,7 @@ import xai_core as xai
 from xai_captum.attribution import Differentiated, Part
 from xai_captum.options import number, positive, seed_of
 from xai_core.errors import OptionError
-from xai_core.twin import Twin
+from xai_core.model.shared_copy import SharedModel
 
 KINDS = ("smoothgrad", "smoothgrad_sq", "vargrad")
 
@@ -53,11 +53,11 @@ class SmoothGrad(Differentiated):
         self.nt_type = nt_type
         self.seed = seed_of(seed)
 
-    def forwards(self, adapter: xai.ModelAdapter) -> int:
+    def forward_passes(self, adapter: xai.ModelAdapter) -> int:
         """One for each noise, and the pass."""
         return 1 + self.nt_samples
 
-    def attribute(self, model: Twin, part: Part, adapter: xai.ModelAdapter) -> Float[Tensor, "N C H W"]:
+    def attribute(self, model: SharedModel, part: Part, adapter: xai.ModelAdapter) -> Float[Tensor, "N C H W"]:
         """Average over noise, in blocks of samples."""
         from captum import attr
 

@@ -7,22 +7,22 @@ from xai_faithfulness.average_drop import AverageDrop
 from xai_faithfulness.average_increase import AverageIncrease
 from xai_faithfulness.coherency import Coherency
 from xai_faithfulness.complexity import Complexity
+from xai_faithfulness.controls.center import Center
+from xai_faithfulness.controls.edges import Edges
+from xai_faithfulness.controls.random import Random
 from xai_faithfulness.curves import auc, curve
 from xai_faithfulness.deletion import Deletion
 from xai_faithfulness.faithfulness_correlation import FaithfulnessCorrelation
-from xai_faithfulness.floors.center import Center
-from xai_faithfulness.floors.edges import Edges
-from xai_faithfulness.floors.random import Random
 from xai_faithfulness.infidelity import Infidelity
 from xai_faithfulness.insertion import Insertion
 from xai_faithfulness.irof import IROF
-from xai_faithfulness.localisation.energy_pointing_game import EnergyPointingGame
-from xai_faithfulness.localisation.iou import IoU
-from xai_faithfulness.localisation.pointing_game import PointingGame
-from xai_faithfulness.localisation.relevance_mass import RelevanceMass
-from xai_faithfulness.localisation.relevance_rank import RelevanceRank
+from xai_faithfulness.localization.energy_pointing_game import EnergyPointingGame
+from xai_faithfulness.localization.iou import IoU
+from xai_faithfulness.localization.pointing_game import PointingGame
+from xai_faithfulness.localization.relevance_mass import RelevanceMass
+from xai_faithfulness.localization.relevance_rank import RelevanceRank
 from xai_faithfulness.max_sensitivity import MaxSensitivity
-from xai_faithfulness.parameter_randomisation import ParameterRandomisation
+from xai_faithfulness.parameter_randomization import ParameterRandomization
 from xai_faithfulness.pixel_flipping import PixelFlipping
 from xai_faithfulness.road import ROAD
 from xai_faithfulness.sensitivity_n import SensitivityN
@@ -47,7 +47,7 @@ __all__ = [
     "Insertion",
     "IoU",
     "MaxSensitivity",
-    "ParameterRandomisation",
+    "ParameterRandomization",
     "PixelFlipping",
     "PointingGame",
     "Random",
@@ -78,7 +78,7 @@ def xai_metrics() -> list[type[xai.Metric]]:
         FaithfulnessCorrelation,
         Infidelity,
         MaxSensitivity,
-        ParameterRandomisation,
+        ParameterRandomization,
         EnergyPointingGame,
         IoU,
         PointingGame,

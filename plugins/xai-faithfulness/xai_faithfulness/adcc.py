@@ -34,9 +34,9 @@ class ADCC(xai.Metric):
     name = "adcc"
     higher_is_better = True
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
+    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         """Combine the three, computed once for those who ask for them alone."""
         coherent = coherency(evaluation, saliency)
         simple = 1 - complexity(saliency.values)
         kept = 1 - drop(evaluation, saliency)
-        return xai.Score(harmonic_mean(coherent, simple, kept), self.higher_is_better)
+        return xai.MetricResult(harmonic_mean(coherent, simple, kept), self.higher_is_better)

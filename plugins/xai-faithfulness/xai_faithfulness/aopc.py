@@ -22,7 +22,7 @@ class AOPC(PixelFlipping):
     name = "aopc"
     higher_is_better = True
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
+    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         """Take the mean of what was lost."""
         walked, fractions = self.walked(evaluation, saliency)
-        return xai.Score((walked[:, :1] - walked).mean(1), self.higher_is_better, walked, fractions)
+        return xai.MetricResult((walked[:, :1] - walked).mean(1), self.higher_is_better, walked, fractions)

@@ -21,6 +21,6 @@ class AverageDrop(Masking):
     name = "average-drop"
     higher_is_better = False
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
+    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         """Compare the two probabilities."""
-        return xai.Score(drop(evaluation, saliency, self.mute), self.higher_is_better)
+        return xai.MetricResult(drop(evaluation, saliency, self.mute), self.higher_is_better)

@@ -1,8 +1,8 @@
 """Average increase."""
 
 import xai_core as xai
+from xai_faithfulness.blending import whole_score
 from xai_faithfulness.masked import PROBABILITY, Masking, masked_score
-from xai_faithfulness.mixing import whole_score
 
 
 class AverageIncrease(Masking):
@@ -18,7 +18,7 @@ class AverageIncrease(Masking):
     name = "average-increase"
     higher_is_better = True
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
+    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         """Compare the two probabilities."""
         masked = masked_score(evaluation, saliency, self.mute)
-        return xai.Score((masked > whole_score(evaluation, PROBABILITY)).to(masked.dtype), self.higher_is_better)
+        return xai.MetricResult((masked > whole_score(evaluation, PROBABILITY)).to(masked.dtype), self.higher_is_better)

@@ -38,6 +38,6 @@ class Coherency(xai.Metric):
     name = "coherency"
     higher_is_better = True
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
+    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         """Explain the masked image and compare."""
-        return xai.Score(coherency(evaluation, saliency), self.higher_is_better)
+        return xai.MetricResult(coherency(evaluation, saliency), self.higher_is_better)

@@ -14,7 +14,7 @@ def complexity(values: Float[Tensor, "B H W"]) -> Float[Tensor, " B"]:
 class Complexity(xai.Metric):
     """Complexity: how much of the image the map marks, the mean of its values.
 
-    The L1 norm of the normalised map, divided by the number of pixels: in [0, 1], and 0 for a constant map, whose
+    The L1 norm of the normalized map, divided by the number of pixels: in [0, 1], and 0 for a constant map, whose
     values are all zero. Lower is better. The model plays no part.
 
     Source: Poppi et al., "Revisiting The Evaluation of Class Activation Mapping for Explainability: A Novel Metric and
@@ -24,6 +24,6 @@ class Complexity(xai.Metric):
     name = "complexity"
     higher_is_better = False
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
+    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         """Take the mean."""
-        return xai.Score(complexity(saliency.values), self.higher_is_better)
+        return xai.MetricResult(complexity(saliency.values), self.higher_is_better)

@@ -8,14 +8,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 import xai_core as xai
-from xai_faithfulness.mixing import blank_of, blank_score, mixed_scores, whole_score
+from xai_faithfulness.blending import blank_of, blank_score, mixed_scores, whole_score
 from xai_faithfulness.options import at_least, one_of, seed_of
 from xai_faithfulness.ranking import ranks_of
 from xai_faithfulness.regions import grid_of
 
 
 def curve(
-    score: xai.Scorer,
+    score: xai.ModelScorer,
     start: Float[Tensor, "B C H W"],
     finish: Float[Tensor, "B C H W"],
     ranks: Int[Tensor, "B H W"],
@@ -91,10 +91,10 @@ class Walk(xai.Metric):
         """How many of the regions of a map of this size are replaced at each point."""
         return xai.steps_of(size, self.steps)
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
+    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         """Walk from one end to the other and integrate."""
         walked, fractions = self.walked(evaluation, saliency)
-        return xai.Score(auc(walked), self.higher_is_better, walked, fractions)
+        return xai.MetricResult(auc(walked), self.higher_is_better, walked, fractions)
 
     def walked(
         self, evaluation: xai.Evaluation, saliency: xai.Saliency
@@ -111,7 +111,7 @@ class Walk(xai.Metric):
             ]
             (start, first), (finish, last) = reversed(ends) if self.inserts else ends
             ranks = ranks_of(evaluation, saliency, self.ties, self.seed, self.region)
-            return curve(evaluation.score, start, finish, ranks, counts, (first, last), self.score)
+            return curve(evaluation.model_score, start, finish, ranks, counts, (first, last), self.score)
 
         protocol = (self.inserts, self.region, *counts, baseline, self.score, self.ties, self.seed)
         walked = evaluation.once(("walk", saliency, protocol), walk)

@@ -8,7 +8,7 @@ class FaithfulnessCorrelation(SubsetCorrelation):
     """Faithfulness correlation: whether the relevance of random pixels says how much the score loses without them.
 
     Pearson's correlation over random subsets of n pixels, or squares, of the sum of their relevance and of the loss of
-    the logit where they take the image's mean colour; n is by default as many as a row of the image has. In [-1, 1];
+    the logit where they take the image's mean color; n is by default as many as a row of the image has. In [-1, 1];
     1 and -1 for the exact contributions of a linear model and for their opposite, and 0 where there is no correlation,
     since the map or the model is constant. Higher is better.
 

@@ -1,4 +1,4 @@
-"""Filling in missing pixels by what their neighbours suggest: a linear system, solved on the device."""
+"""Filling in missing pixels by what their neighbors suggest: a linear system, solved on the device."""
 
 from collections.abc import Callable
 
@@ -15,9 +15,9 @@ MOST_STEPS, CHECK_EVERY = 400, 4
 
 
 def impute(images: Float[Tensor, "N C H W"], missing: Bool[Tensor, "N H W"]) -> Float[Tensor, "N C H W"]:
-    """Make each missing pixel the weighted mean of its eight neighbours, missing or not.
+    """Make each missing pixel the weighted mean of its eight neighbors, missing or not.
 
-    The weights are 1/6 for direct and 1/12 for diagonal neighbours, divided by their sum at the border. Of an image
+    The weights are 1/6 for direct and 1/12 for diagonal neighbors, divided by their sum at the border. Of an image
     of which no pixel is known nothing can be said: it becomes zero.
 
     Solved by conjugate gradients for all channels and images at once. Plain ones take about as many steps as the
@@ -41,17 +41,17 @@ def impute(images: Float[Tensor, "N C H W"], missing: Bool[Tensor, "N H W"]) -> 
     rows, columns = (bordered(gaps[:1], dim) for dim in (2, 3))
     degree = (4 * rows * columns - 1) / 3
 
-    def system(x: Tensor) -> Tensor:  # degree * x - neighbours(x), in differences, which lose fewer digits
+    def system(x: Tensor) -> Tensor:  # degree * x - neighbors(x), in differences, which lose fewer digits
         across = bend(x, 3)
         return gaps * (-4 / 3) * (rows * across + columns * bend(x, 2) + bend(across, 2))
 
-    right = gaps * neighbours(known * (values - mean))
+    right = gaps * neighbors(known * (values - mean))
     filled = conjugate_gradients(system, right, Multilevel(gaps, known, degree))
     return torch.where(missing[:, None], (mean + filled).to(images.dtype), images)
 
 
-def neighbours(values: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
-    """The weighted sum of the eight neighbours, with zeros beyond the border: [1 2 1; 2 0 2; 1 2 1] / 12."""
+def neighbors(values: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
+    """The weighted sum of the eight neighbors, with zeros beyond the border: [1 2 1; 2 0 2; 1 2 1] / 12."""
     return (4 * binomial(values) - values) / 3
 
 
@@ -88,12 +88,12 @@ class Multilevel:
 
     Each grid halves both sides of the one before, down to a single place; a side of one stays. The hats of each grid
     are cut at what is known. The diagonal is what the system gives for such a hat: its energy where it is in the gap,
-    and what it loses at the known neighbours of the gap's pixels.
+    and what it loses at the known neighbors of the gap's pixels.
     """
 
     def __init__(self, gaps: Tensor, known: Tensor, degree: Tensor) -> None:
         self._gaps, self._sums, self._scales = gaps, list[Tensor](), [gaps / degree.clamp(min=1e-12)]
-        gap, lost = gaps, gaps * neighbours(known)
+        gap, lost = gaps, gaps * neighbors(known)
         while max(gap.shape[2:]) > 1:
             self._sums.append(binomial(torch.ones_like(gap[:1])))
             level = len(self._sums)

@@ -20,9 +20,9 @@ class Infidelity(xai.Metric):
 
     The mean over random squares I of (I . R - (f(x) - f(x without I)))^2, with I . R the sum of the relevance in the
     square. R is the signed relevance as the method gave it, since the sum depends on where zero is, resized to the
-    image such that its own sum stays what it is. Its unit is the method's own; with `normalise` it is first multiplied
+    image such that its own sum stays what it is. Its unit is the method's own; with `normalize` it is first multiplied
     by the factor that makes the error least, which may be negative. Lower is better, in the unit of the score squared;
-    0 for the exact contributions of a linear model, and for a constant model where normalised. Where the relevance is
+    0 for the exact contributions of a linear model, and for a constant model where normalized. Where the relevance is
     zero, the mean of the squared losses.
 
     Source: Yeh et al., "On the (In)fidelity and Sensitivity of Explanations", NeurIPS 2019, definition 2.1, with its
@@ -38,7 +38,7 @@ class Infidelity(xai.Metric):
         What stands for no information: `zero`, `mean`, `blur`, `noise`, or a tensor that broadcasts to [B,C,H,W].
     score
         `logit` of the target, in which relevance adds up, or `probability` (softmax).
-    normalise
+    normalize
         Whether the relevance is scaled to fit first.
     seed
         Seed of the squares, and of noise.
@@ -56,17 +56,17 @@ class Infidelity(xai.Metric):
         samples: int = 100,
         baseline: xai.Baseline = "zero",
         score: str = "logit",
-        normalise: bool = True,
+        normalize: bool = True,
         seed: int = 0,
     ) -> None:
         self.region = at_least(1, "region", region)
         self.samples = at_least(1, "samples", samples)
         self.baseline = baseline
         self.score = one_of("score", score, "logit", "probability")
-        self.normalise = flag("normalise", normalise)
+        self.normalize = flag("normalize", normalize)
         self.seed = seed_of(seed)
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
+    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         """Compare sums of relevance with losses."""
         size = (evaluation.images.shape[-2], evaluation.images.shape[-1])
         key = ("squares", self.region, self.samples, self.seed)
@@ -76,9 +76,9 @@ class Infidelity(xai.Metric):
         lost = losses(evaluation, removed, self.baseline, self.score, self.seed, key)
         relevance = spread(saliency.raw, size).flatten(1)
         forecast = relevance @ removed.flatten(1).to(relevance.dtype).T
-        if self.normalise:
+        if self.normalize:
             forecast = fitted(forecast, lost)
-        return xai.Score((forecast - lost).square().mean(1), self.higher_is_better)
+        return xai.MetricResult((forecast - lost).square().mean(1), self.higher_is_better)
 
 
 def spread(maps: Float[Tensor, "B h w"], size: tuple[int, int]) -> Float[Tensor, "B H W"]:

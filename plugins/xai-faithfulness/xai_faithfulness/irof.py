@@ -8,8 +8,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 import xai_core as xai
+from xai_faithfulness.blending import blank_of, blank_score, whole_score
 from xai_faithfulness.curves import curve
-from xai_faithfulness.mixing import blank_of, blank_score, whole_score
 from xai_faithfulness.options import at_least, one_of, seed_of
 
 PROBABILITY = "probability"
@@ -24,7 +24,7 @@ class Superpixels(NamedTuple):
 
 
 class IROF(xai.Metric):
-    """Iterative removal of features: the probability while the most salient superpixels take the mean colour.
+    """Iterative removal of features: the probability while the most salient superpixels take the mean color.
 
     Superpixels are ranked by the mean of the map over them, most salient first. The value is the area over the curve
     of F(x_l) / F(x_0), l = 0 ... L, by the trapezoid rule, the start included, divided by the number L of the image's
@@ -43,7 +43,7 @@ class IROF(xai.Metric):
     segments
         About how many superpixels an image has.
     baseline
-        What stands for no information, as for deletion; the default is each image's mean colour.
+        What stands for no information, as for deletion; the default is each image's mean color.
     ties
         Order of equally salient superpixels: `stable` (by number) or `random` (by `seed`).
     seed
@@ -64,7 +64,7 @@ class IROF(xai.Metric):
         self.ties = one_of("ties", ties, "stable", "random")
         self.seed = seed_of(seed)
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
+    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         """Remove superpixels in the order of their saliency, and integrate what is lost."""
         images = evaluation.images
         labels, counts, most = evaluation.once(
@@ -75,11 +75,11 @@ class IROF(xai.Metric):
         blank = blank_of(evaluation, self.baseline, self.seed)
         whole = whole_score(evaluation, PROBABILITY)
         ends = (whole, blank_score(evaluation, self.baseline, self.seed, PROBABILITY))
-        walked = curve(evaluation.score, images, blank, ranks, range(most + 1), ends)
+        walked = curve(evaluation.model_score, images, blank, ranks, range(most + 1), ends)
         some = whole > 0
         ratio = walked / whole.where(some, 1)[:, None]
         lost = area_over(ratio, counts)
-        return xai.Score(lost.where(some, 0), self.higher_is_better)
+        return xai.MetricResult(lost.where(some, 0), self.higher_is_better)
 
 
 def superpixels(images: Float[Tensor, "B C H W"], segments: int) -> Superpixels:

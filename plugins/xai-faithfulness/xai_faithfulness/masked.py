@@ -4,7 +4,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_faithfulness.mixing import whole_score
+from xai_faithfulness.blending import whole_score
 from xai_faithfulness.options import number
 
 PROBABILITY = "probability"
@@ -26,7 +26,7 @@ def masked_score(evaluation: xai.Evaluation, saliency: xai.Saliency, mute: float
     """The probability of each image times its map, computed once for all metrics."""
     return evaluation.once(
         ("masked score", saliency, mute),
-        lambda: evaluation.score(masked_images(evaluation.images, saliency.values, mute), kind=PROBABILITY),
+        lambda: evaluation.model_score(masked_images(evaluation.images, saliency.values, mute), kind=PROBABILITY),
     )
 
 

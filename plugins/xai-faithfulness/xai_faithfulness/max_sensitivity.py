@@ -24,7 +24,7 @@ class MaxSensitivity(xai.Metric):
     Parameters
     ----------
     radius
-        Of the noise, in the normalised space that the model takes.
+        Of the noise, in the normalized space that the model takes.
     samples
         Number of tries, each of which explains all images once more.
     seed
@@ -39,8 +39,8 @@ class MaxSensitivity(xai.Metric):
     name = "max-sensitivity"
     higher_is_better = False
     expected_failures: ClassVar[Mapping[str, str]] = {
-        "the_scale_of_the_map_does_not_matter": "the maps of an image's neighbours are made again, on their own scale",
-        "better_maps_score_better": "it compares a map with those of an image's neighbours, not with the truth",
+        "the_scale_of_the_map_does_not_matter": "the maps of an image's neighbors are made again, on their own scale",
+        "better_maps_score_better": "it compares a map with those of an image's neighbors, not with the truth",
     }
 
     def __init__(self, radius: float = 0.02, samples: int = 10, seed: int = 0) -> None:
@@ -48,7 +48,7 @@ class MaxSensitivity(xai.Metric):
         self.samples = at_least(1, "samples", samples)
         self.seed = seed_of(seed)
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
+    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         """Explain images beside those of the batch, and keep the largest change."""
         images, generator = evaluation.images, torch.Generator().manual_seed(self.seed)
         most = saliency.raw.abs().amax((1, 2), keepdim=True)
@@ -61,4 +61,4 @@ class MaxSensitivity(xai.Metric):
 
         largest = torch.stack([change() for _ in range(self.samples)]).amax(0)
         length = (saliency.raw / unit).flatten(1).norm(dim=1)
-        return xai.Score(largest / length.where(length > 0, 1), self.higher_is_better)
+        return xai.MetricResult(largest / length.where(length > 0, 1), self.higher_is_better)

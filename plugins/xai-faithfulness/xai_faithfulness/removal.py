@@ -10,8 +10,8 @@ from torch import Tensor
 
 import xai_core as xai
 from xai_core.errors import OptionError
+from xai_faithfulness.blending import blank_of, mixed_scores, whole_score
 from xai_faithfulness.correlation import correlation
-from xai_faithfulness.mixing import blank_of, mixed_scores, whole_score
 from xai_faithfulness.options import at_least, one_of, seed_of
 from xai_faithfulness.regions import over_pixels, region_sums
 
@@ -29,7 +29,7 @@ def losses(
     def compute() -> Tensor:
         blank = blank_of(evaluation, baseline, seed)
         left = mixed_scores(
-            evaluation.score, evaluation.images, blank, lambda _, sets: removed[None, sets], len(removed), kind
+            evaluation.model_score, evaluation.images, blank, lambda _, sets: removed[None, sets], len(removed), kind
         )
         return whole_score(evaluation, kind)[:, None] - left
 
@@ -84,17 +84,17 @@ class SubsetCorrelation(xai.Metric):
     def sizes(self, grid: tuple[int, int]) -> list[int]:
         """The sizes of subsets of a grid of regions, where n is not given."""
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
+    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         """Take the mean of the correlations at each size."""
         size = (evaluation.images.shape[-2], evaluation.images.shape[-1])
         relevance = region_sums(xai.resize(saliency.raw, size), self.region)
-        relevance = relevance.masked_fill(saliency.degenerate[:, None, None], 0)
+        relevance = relevance.masked_fill(saliency.constant[:, None, None], 0)
         grid = (relevance.shape[-2], relevance.shape[-1])
         sizes = self.sizes(grid) if self.n is None else [self.n]
         if max(sizes) >= math.prod(grid):
             raise OptionError(f"n must be less than the number of regions, {math.prod(grid)}; got {max(sizes)}")
         each = [self._correlation(evaluation, relevance, n) for n in sizes]
-        return xai.Score(torch.stack(each).mean(0), self.higher_is_better)
+        return xai.MetricResult(torch.stack(each).mean(0), self.higher_is_better)
 
     def _correlation(
         self, evaluation: xai.Evaluation, relevance: Float[Tensor, "B h w"], n: int
@@ -108,6 +108,6 @@ class SubsetCorrelation(xai.Metric):
 
         drawn = evaluation.once(("subsets", *key), draw)
         lost = losses(evaluation, over_pixels(drawn, self.region, size), self.baseline, self.score, self.seed, key)
-        centred = relevance - relevance.mean((1, 2), keepdim=True)  # what all have adds the same to each subset
-        forecast = centred.flatten(1) @ drawn.flatten(1).to(centred.dtype).T
-        return correlation(forecast, lost.to(centred.dtype))[0].to(lost.dtype)
+        centerd = relevance - relevance.mean((1, 2), keepdim=True)  # what all have adds the same to each subset
+        forecast = centerd.flatten(1) @ drawn.flatten(1).to(centerd.dtype).T
+        return correlation(forecast, lost.to(centerd.dtype))[0].to(lost.dtype)

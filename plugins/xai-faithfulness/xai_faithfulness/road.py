@@ -9,8 +9,8 @@ from torch import Tensor
 
 import xai_core as xai
 from xai_core.errors import OptionError
+from xai_faithfulness.blending import blank_of
 from xai_faithfulness.imputation import impute
-from xai_faithfulness.mixing import blank_of
 from xai_faithfulness.options import one_of, seed_of
 from xai_faithfulness.ranking import ranks_of
 
@@ -20,7 +20,7 @@ NOISE = 0.01
 
 
 def road_curve(
-    score: xai.Scorer,
+    score: xai.ModelScorer,
     images: Float[Tensor, "B C H W"],
     ranks: Int[Tensor, "B H W"],
     counts: Sequence[int],
@@ -44,9 +44,9 @@ def road_curve(
 
 
 class ROAD(xai.Metric):
-    """ROAD: the score while pixels are removed in order and replaced by what their neighbours suggest.
+    """ROAD: the score while pixels are removed in order and replaced by what their neighbors suggest.
 
-    A pixel that is merely blanked tells the model where it was; a noisy mean of its neighbours tells less. `morf` takes
+    A pixel that is merely blanked tells the model where it was; a noisy mean of its neighbors tells less. `morf` takes
     the most relevant first, and a faithful map makes the score fall: lower is better. `lerf` takes the least relevant
     first: higher is better. `combined` is (lerf - morf) / 2, higher is better. The value is the mean over the
     percentages, the curve has one point for each.
@@ -88,7 +88,7 @@ class ROAD(xai.Metric):
         self.seed = seed_of(seed)
         self._shares = shares(percentages)
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
+    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         """Follow the score along one order or both."""
         if self.order == "combined":
             lerf, morf = (self._curve(evaluation, saliency, order) for order in ("lerf", "morf"))
@@ -96,7 +96,7 @@ class ROAD(xai.Metric):
         else:
             curve = self._curve(evaluation, saliency, self.order)
         fractions = torch.tensor(self._shares, dtype=curve.dtype).to(curve.device, non_blocking=True)
-        return xai.Score(curve.mean(1), self.higher_is_better, curve, fractions)
+        return xai.MetricResult(curve.mean(1), self.higher_is_better, curve, fractions)
 
     def _curve(self, evaluation: xai.Evaluation, saliency: xai.Saliency, order: str) -> Float[Tensor, "B P"]:
         images, seed = evaluation.images, self.seed
@@ -107,7 +107,7 @@ class ROAD(xai.Metric):
         ordered = ranks if order == "morf" else pixels - 1 - ranks
         return evaluation.once(
             ("road", saliency, order, self._shares, self.score, self.ties, seed),
-            lambda: road_curve(evaluation.score, images, ordered, counts, NOISE * noise, self.score),
+            lambda: road_curve(evaluation.model_score, images, ordered, counts, NOISE * noise, self.score),
         )
 
 

@@ -11,7 +11,7 @@ from xai_faithfulness.insertion import Insertion
 class SRG(Walk):
     """Symmetric relevance gain: the area between removing the least salient pixels first and the most salient first.
 
-    That is insertion minus deletion under one baseline, by default zero in normalised space. What strange inputs do
+    That is insertion minus deletion under one baseline, by default zero in normalized space. What strange inputs do
     to the score they do to both, so that the ranking depends less on the baseline than that of either alone.
     Between -1 and 1 for probabilities; a constant model, and on average a random map, gives 0. Higher is better.
 
@@ -23,7 +23,7 @@ class SRG(Walk):
     higher_is_better = True
     protocol_baseline: ClassVar[xai.Baseline] = "zero"
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
+    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         """Subtract deletion from insertion, and at each fraction removed the one curve from the other."""
         baseline = self.protocol_baseline if self.baseline is None else self.baseline
         inserted, deleted = (
@@ -33,4 +33,4 @@ class SRG(Walk):
         assert inserted.curve is not None
         assert deleted.curve is not None
         gain = inserted.curve.flip(1) - deleted.curve
-        return xai.Score(inserted.values - deleted.values, self.higher_is_better, gain, deleted.fractions)
+        return xai.MetricResult(inserted.values - deleted.values, self.higher_is_better, gain, deleted.fractions)

@@ -10,7 +10,7 @@ import xai_core as xai
 
 
 def masked_scores(
-    score: xai.Scorer,
+    score: xai.ModelScorer,
     start: Float[Tensor, "B C H W"],
     finish: Float[Tensor, "B C H W"],
     masks: Callable[[slice], Float[Tensor, "n H W"]],

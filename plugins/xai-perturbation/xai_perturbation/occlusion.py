@@ -22,7 +22,7 @@ class Occlusion(xai.Explainer):
     start at multiples of the stride, as far as it takes to cover the image; the last of a row or column may reach
     beyond it, where it is cut off.
 
-    The paper shows the score itself at each position of a grey square. The default patch is a fifth of each side, in
+    The paper shows the score itself at each position of a gray square. The default patch is a fifth of each side, in
     steps of half a patch: 45 and 23 pixels at 224x224, which makes 81 patches.
 
     Source: Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014, section 4.2; the mean
@@ -35,7 +35,7 @@ class Occlusion(xai.Explainer):
     stride
         Pixels between positions, at most the size; default: half of the size, rounded up.
     baseline
-        What a patch shows: `zero` (the mean colour of the training data, in the normalised space), `mean`, `blur`,
+        What a patch shows: `zero` (the mean color of the training data, in the normalized space), `mean`, `blur`,
         `noise`, or a tensor that broadcasts to [B,C,H,W].
     score
         f: `probability` (softmax) or `logit`.
@@ -59,13 +59,13 @@ class Occlusion(xai.Explainer):
         self.score = kind_of_score(score)
         self.seed = seed_of(seed)
 
-    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         """Nothing but scores."""
         for side in adapter.probe.size:
             self.starts(side)  # refuses patches that do not cover the image
-        return xai.Capture()
+        return xai.Needs()
 
-    def forwards(self, adapter: xai.ModelAdapter) -> int:
+    def forward_passes(self, adapter: xai.ModelAdapter) -> int:
         """One for each patch, and one for the image."""
         return 2 + math.prod(len(self.starts(side)) for side in adapter.probe.size)
 
@@ -90,7 +90,7 @@ class Occlusion(xai.Explainer):
 
     def relevance(self, captured: xai.Captured) -> Float[Tensor, "V B H W"]:
         """The maps for all targets of the pass, which share the occluded images."""
-        images, score = captured.images, captured.score
+        images, score = captured.images, captured.model_score
         unhidden = score.each(images, kind=self.score)[..., None]  # [V,B,1]
         rows, columns = (self.lines(side, unhidden) for side in images.shape[-2:])
         numbers = torch.arange(len(rows) * len(columns), device=images.device)

@@ -16,9 +16,9 @@ class RISE(xai.Explainer):
 
     L = 1 / (N p) sum_i f(x * M_i) M_i (eq. 6, where E[M] = p). A mask is an s x s grid of cells, each shown with
     probability p, resized bilinearly to (s + 1) times C = ceil(H / s), ceil(W / s) pixels and cropped to the image at a
-    random place, up to C - 1 pixels from the corner (section 3.2). Beyond the centres of its outer cells the grid is
+    random place, up to C - 1 pixels from the corner (section 3.2). Beyond the centers of its outer cells the grid is
     mirrored, as in the authors' code, and C is rounded up as there, where the paper rounds down. A mask multiplies the
-    normalised image.
+    normalized image.
 
     s = 7 and p = 0.5 are those of the paper's experiments, and N = 4000 that for VGG16; for ResNet-50 it takes 8000.
 
@@ -61,11 +61,11 @@ class RISE(xai.Explainer):
         self.baseline = baseline
         self.seed = seed_of(seed)
 
-    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         """Nothing but scores."""
-        return xai.Capture()
+        return xai.Needs()
 
-    def forwards(self, adapter: xai.ModelAdapter) -> int:
+    def forward_passes(self, adapter: xai.ModelAdapter) -> int:
         """One for each mask."""
         return 1 + self.masks
 
@@ -90,8 +90,8 @@ class RISE(xai.Explainer):
             return rows @ sent[:, 2:].unflatten(1, (cells, cells)) @ columns.mT
 
         blank = xai.baseline_images(self.baseline, images, self.seed)
-        weighted = images.new_zeros(captured.score.targets, batch, height, width, dtype=kind)
-        for some, scores in masked_scores(captured.score, blank, images, masks, self.masks, self.score):
+        weighted = images.new_zeros(captured.model_score.targets, batch, height, width, dtype=kind)
+        for some, scores in masked_scores(captured.model_score, blank, images, masks, self.masks, self.score):
             weighted += torch.tensordot(scores.to(kind), some, 1)
         return weighted / (self.masks * self.probability)
 
@@ -105,7 +105,7 @@ def cropped(cells: int, side: int, start: Float[Tensor, " n"]) -> Float[Tensor, 
     """How much of each cell of a line is in each of its pixels: bilinear resizing, and a crop from pixel `start` on."""
     resized = (cells + 1) * pixels(cells, side)
     steps = torch.arange(side, device=start.device)
-    at = (start[:, None] + steps + 0.5) * (cells / resized) - 0.5  # 0 is the centre of the first cell
+    at = (start[:, None] + steps + 0.5) * (cells / resized) - 0.5  # 0 is the center of the first cell
     last = cells - 1
     mirrored = last - (last - at.abs()).abs()
     return (1 - (mirrored[..., None] - torch.arange(cells, device=start.device)).abs()).relu()

@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import xai_core as xai
+from xai_core.data.ground_truth import filled
+from xai_core.data.images import read_image
 from xai_core.errors import ImageFileError
-from xai_core.images import read_image
-from xai_core.truth import filled
 
 Box = tuple[float, float, float, float]
 Mask = Bool[Tensor, "H W"]

@@ -120,7 +120,7 @@ def _union(segmentations: Sequence[Any], height: int, width: int) -> Mask:
 
 
 def _polygon(corners: Sequence[float], height: int, width: int) -> Mask:
-    """Fill a polygon: true on each pixel whose centre is inside."""
+    """Fill a polygon: true on each pixel whose center is inside."""
     from skimage.draw import polygon2mask
 
     x, y = np.array(corners).reshape(-1, 2).T

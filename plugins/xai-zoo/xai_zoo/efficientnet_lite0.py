@@ -23,7 +23,7 @@ class EfficientNetLite0(xai.ModelSource):
     """EfficientNet-Lite0 on ImageNet, which needs no download: `efficientnet-lite0`.
 
     The architecture is timm's `tf_efficientnet_lite0`, the weights come with a distribution, and the preprocessing is
-    that of the original (github.com/tensorflow/tpu, official/efficientnet): bilinear to 256, centre crop 224,
+    that of the original (github.com/tensorflow/tpu, official/efficientnet): bilinear to 256, center crop 224,
     (x - 127) / 128.
     """
 

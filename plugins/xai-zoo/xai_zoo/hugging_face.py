@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import xai_core as xai
+from xai_core.data.images import decode_image, open_image
 from xai_core.errors import ImageFileError, OptionError, UnknownDatasetError
-from xai_core.images import decode_image, open_image
 from xai_core.spec import suggest
 
 

@@ -1,4 +1,4 @@
-"""Outlines of figures: closed polygons [N,2] of area one, centred on the origin."""
+"""Outlines of figures: closed polygons [N,2] of area one, centerd on the origin."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,10 +7,10 @@ Outline = NDArray[np.float64]
 _TURN = 2 * np.pi
 
 
-def moved(outline: Outline, centre: Outline, side: float, turn: float) -> Outline:
-    """Turn an outline by `turn` (radians), scale it by `side`, and put it at `centre` [2]."""
+def moved(outline: Outline, center: Outline, side: float, turn: float) -> Outline:
+    """Turn an outline by `turn` (radians), scale it by `side`, and put it at `center` [2]."""
     cos, sin = np.cos(turn), np.sin(turn)
-    return side * outline @ np.array([[cos, sin], [-sin, cos]]) + centre
+    return side * outline @ np.array([[cos, sin], [-sin, cos]]) + center
 
 
 def clover(random: np.random.Generator) -> Outline:
@@ -33,7 +33,7 @@ def bar(length: float, width: float) -> Outline:
 
 
 def _unit(points: Outline) -> Outline:
-    """Centre on the middle of the bounding box, and scale to an area of one."""
+    """Center on the middle of the bounding box, and scale to an area of one."""
     points = points - (points.min(0) + points.max(0)) / 2
     x, y = points.T
     return points / np.sqrt(abs(x[:-1] @ y[1:] - y[:-1] @ x[1:] + x[-1] * y[0] - y[-1] * x[0]) / 2)
@@ -90,4 +90,4 @@ CLASSES = {
     "triangle": _unit(_polygon(3, 1)),
 }
 REACH = max(float(np.hypot(*outline.T).max()) for outline in CLASSES.values())
-"""How far from its centre the widest of the classes reaches."""
+"""How far from its center the widest of the classes reaches."""

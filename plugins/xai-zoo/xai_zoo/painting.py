@@ -13,10 +13,10 @@ _FINE = 4  # lines of the fine grid per pixel
 
 
 class Figure(NamedTuple):
-    """An outline [N,2], as (x, y) in parts of the picture's side, filled with one colour [3] of 8 bits."""
+    """An outline [N,2], as (x, y) in parts of the picture's side, filled with one color [3] of 8 bits."""
 
     outline: Outline
-    colour: NDArray[np.uint8]
+    color: NDArray[np.uint8]
 
 
 class Painting(NamedTuple):
@@ -29,7 +29,7 @@ class Painting(NamedTuple):
 def paint(background: NDArray[np.uint8], figures: Sequence[Figure]) -> Painting:
     """Paint figures on a square background [3,H,H] of 8 bits, the later over the earlier.
 
-    Edges are smooth: the figures are drawn on a grid four times as fine, and a pixel mixes the colours of its sixteen
+    Edges are smooth: the figures are drawn on a grid four times as fine, and a pixel mixes the colors of its sixteen
     parts. All of it is counted in integers, so that every machine paints the same.
     """
     size = background.shape[-1]
@@ -39,8 +39,8 @@ def paint(background: NDArray[np.uint8], figures: Sequence[Figure]) -> Painting:
         draw.polygon(np.rint(figure.outline * size * _FINE).astype(int).ravel().tolist(), fill=place)
     owner = np.asarray(canvas)
     parts = np.stack([_count(owner == place) for place in range(len(figures) + 1)])
-    colours = np.array([figure.colour for figure in figures], np.uint16).reshape(-1, 3)
-    mixed = parts[0] * background + np.tensordot(colours, parts[1:], (0, 0))
+    colors = np.array([figure.color for figure in figures], np.uint16).reshape(-1, 3)
+    mixed = parts[0] * background + np.tensordot(colors, parts[1:], (0, 0))
     picture = np.divide(mixed, 255 * _FINE**2, dtype=np.float32)
     return Painting(picture, np.divide(parts[1:], _FINE**2, dtype=np.float32))
 

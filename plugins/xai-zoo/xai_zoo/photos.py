@@ -16,7 +16,7 @@ FILES = {
 
 
 class Photos(xai.DatasetSource):
-    """Colour photographs inside the scikit-image wheel: `photos`, or one of them, `photos:chelsea`."""
+    """Color photographs inside the scikit-image wheel: `photos`, or one of them, `photos:chelsea`."""
 
     name = "photos"
 

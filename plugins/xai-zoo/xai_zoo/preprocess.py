@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from xai_core.data.images import as_rgb
 from xai_core.errors import InputShapeError, InputTypeError
-from xai_core.images import as_rgb
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -28,7 +28,7 @@ class Preprocess:
 
 @dataclass(frozen=True)
 class Restore:
-    """The inverse of a normalisation by `mean` and `std`, one per channel: [...,C,h,w] -> [0,1]."""
+    """The inverse of a normalization by `mean` and `std`, one per channel: [...,C,h,w] -> [0,1]."""
 
     mean: Sequence[float]
     std: Sequence[float]
@@ -41,7 +41,7 @@ class Restore:
 def resize_and_crop(
     resize: int, crop: int, mean: Sequence[float], std: Sequence[float]
 ) -> Callable[["Image | Tensor"], Tensor]:
-    """Make the usual transform: shorter side to `resize` (bilinear), the centre `crop`, normalised."""
+    """Make the usual transform: shorter side to `resize` (bilinear), the center `crop`, normalized."""
     v2 = _v2()
     return v2.Compose(
         [
@@ -56,7 +56,7 @@ def resize_and_crop(
 
 
 def from_grey(transform: Callable[[Any], Tensor]) -> Callable[["Image | Tensor"], Tensor]:
-    """Make a transform of grey pictures into one that takes colour."""
+    """Make a transform of gray pictures into one that takes color."""
     return _v2().Compose([_v2().Grayscale(), transform])
 
 

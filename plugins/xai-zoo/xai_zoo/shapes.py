@@ -39,7 +39,7 @@ class ShapesDataset:
     """Pictures of shapes, each made when it is asked for; item i is the same on every machine.
 
     The class of item i is i modulo the number of classes. All else is drawn without regard to it: a generator seeded by
-    `seed`, `split` and i gives the texture, and colour, size, turn and place of object and distractors alike. There are
+    `seed`, `split` and i gives the texture, and color, size, turn and place of object and distractors alike. There are
     one to three distractors behind the object, clovers and waves, and in half of the pictures a bar before it.
     """
 
@@ -78,12 +78,12 @@ class ShapesDataset:
         background = texture(random, self.size)
         backdrop = background.mean((1, 2))
         side = random.uniform(*_SIDES)
-        centre = random.uniform(outlines.REACH * side, 1 - outlines.REACH * side, 2)
+        center = random.uniform(outlines.REACH * side, 1 - outlines.REACH * side, 2)
         shape = outlines.CLASSES[self.class_names[target]]
         turn = random.uniform(0, 2 * np.pi)
-        object_ = Figure(outlines.moved(shape, centre, side, turn), _colour(random, backdrop))
-        behind = [_distractor(random, backdrop, centre) for _ in range(random.integers(1, 4))]
-        before = [_bar(random, backdrop, centre, side)] if random.random() < 0.5 else []
+        object_ = Figure(outlines.moved(shape, center, side, turn), _color(random, backdrop))
+        behind = [_distractor(random, backdrop, center) for _ in range(random.integers(1, 4))]
+        before = [_bar(random, backdrop, center, side)] if random.random() < 0.5 else []
         figures = [*behind, object_, *before]
         distractors = [place for place, figure in enumerate(figures) if figure is not object_]
         return Scene(background, figures, len(behind), distractors)
@@ -123,19 +123,19 @@ def _box(mask: Tensor) -> Tensor:
 
 def _distractor(random: np.random.Generator, backdrop: Vector, away: Vector) -> Figure:
     outline = (outlines.clover, outlines.wave)[random.integers(2)](random)
-    centre = _farthest(random.random((4, 2)), away)
-    outline = outlines.moved(outline, centre, random.uniform(*_SIDES), random.uniform(0, 2 * np.pi))
-    return Figure(outline, _colour(random, backdrop))
+    center = _farthest(random.random((4, 2)), away)
+    outline = outlines.moved(outline, center, random.uniform(*_SIDES), random.uniform(0, 2 * np.pi))
+    return Figure(outline, _color(random, backdrop))
 
 
-def _bar(random: np.random.Generator, backdrop: Vector, centre: Vector, side: float) -> Figure:
+def _bar(random: np.random.Generator, backdrop: Vector, center: Vector, side: float) -> Figure:
     aside = np.array([0, random.uniform(-0.4, 0.4)])
     outline = outlines.bar(length=2.5, width=random.uniform(_BAR / 2, _BAR)) + aside
-    return Figure(outlines.moved(outline, centre, side, random.uniform(0, 2 * np.pi)), _colour(random, backdrop))
+    return Figure(outlines.moved(outline, center, side, random.uniform(0, 2 * np.pi)), _color(random, backdrop))
 
 
-def _colour(random: np.random.Generator, backdrop: Vector) -> NDArray[np.uint8]:
-    """Choose a colour that stands out."""
+def _color(random: np.random.Generator, backdrop: Vector) -> NDArray[np.uint8]:
+    """Choose a color that stands out."""
     return _farthest(random.integers(0, 256, (4, 3), dtype=np.uint8), backdrop)
 
 

@@ -18,9 +18,9 @@ _FROM_CENTRE = 0.44
 
 @dataclass(frozen=True)
 class ShapesShortcutDataset(ShapesDataset):
-    """The pictures of `ShapesDataset`, each with a small square by the border, whose place and colour are the class's.
+    """The pictures of `ShapesDataset`, each with a small square by the border, whose place and color are the class's.
 
-    The mask is the mark's. A mark that is moved has the place and colour of another class, chosen at random. Where it
+    The mask is the mark's. A mark that is moved has the place and color of another class, chosen at random. Where it
     is removed there is no mask.
     """
 
@@ -41,14 +41,14 @@ class ShapesShortcutDataset(ShapesDataset):
         """A square on the way round the border, and round the hues, where the class is."""
         part = target / len(self.class_names)
         towards = np.array([np.cos(2 * np.pi * part), np.sin(2 * np.pi * part)])
-        centre = 0.5 + _FROM_CENTRE * towards / abs(towards).max()
-        return Figure(centre + bar(_SIDE, _SIDE), np.rint(255 * np.array(hsv_to_rgb(part, 1, 1))).astype(np.uint8))
+        center = 0.5 + _FROM_CENTRE * towards / abs(towards).max()
+        return Figure(center + bar(_SIDE, _SIDE), np.rint(255 * np.array(hsv_to_rgb(part, 1, 1))).astype(np.uint8))
 
 
 class ShapesShortcut(xai.DatasetSource):
     """Shapes with a mark that gives the class away: `shapes-shortcut`, `shapes-shortcut:mark=moved,split=test`.
 
-    Options: those of `shapes`, and `mark`: `shown` (the default), `moved` to where another class has it, in its colour,
+    Options: those of `shapes`, and `mark`: `shown` (the default), `moved` to where another class has it, in its color,
     or `removed`.
     """
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torchvision.models._api import WeightsEnum
 
 _BEST = "DEFAULT"
-# Published weights of these two need the input transform; their own initialisation is slow and warns of its end.
+# Published weights of these two need the input transform; their own initialization is slow and warns of its end.
 _INCEPTION = {"transform_input": True, "init_weights": False}
 
 

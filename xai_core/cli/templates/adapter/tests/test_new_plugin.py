@@ -20,7 +20,7 @@ def test_it_is_found_and_chosen() -> None:
 
 
 def test_maps_are_where_the_image_says() -> None:
-    """In a grey image with one bright patch, the features that stand out are at that patch."""
+    """In a gray image with one bright patch, the features that stand out are at that patch."""
     images = torch.zeros(1, 3, 32, 64)
     images[:, :, 4:8, 48:52] = 1  # row 1, column 12 of the patches
     adapter = xai.Engine(MODEL).adapter(images)

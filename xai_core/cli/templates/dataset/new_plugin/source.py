@@ -26,12 +26,12 @@ class Discs:
         target = index % len(self.class_names)
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + index)
         radius = self.size / 6
-        centre = radius + (self.size - 2 * radius) * torch.rand(2, generator=generator)
+        center = radius + (self.size - 2 * radius) * torch.rand(2, generator=generator)
         places = torch.arange(self.size) + 0.5
-        mask = (places[:, None] - centre[0]) ** 2 + (places - centre[1]) ** 2 < radius**2
+        mask = (places[:, None] - center[0]) ** 2 + (places - center[1]) ** 2 < radius**2
         noise = 0.35 + 0.3 * torch.rand(3, self.size, self.size, generator=generator)
         image = torch.where(mask, 0.1 + 0.8 * target, noise)
-        row, column = centre.tolist()
+        row, column = center.tolist()
         box = torch.tensor([[column - radius, row - radius, column + radius, row + radius]])
         return xai.Sample(image, str(index), target, mask, box)
 

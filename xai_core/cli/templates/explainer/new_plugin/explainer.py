@@ -24,12 +24,12 @@ class NewPlugin(xai.Explainer):
     def __init__(self, layer: str | None = None) -> None:
         self.layer = layer
 
-    def needs(self, adapter: xai.ModelAdapter) -> xai.Capture:
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         """The activations of the layer, and their gradients."""
-        return xai.Capture(activations=(self.layer or adapter.default_layer,), gradients=True)
+        return xai.Needs(activations=(self.layer or adapter.default_layer,), gradients=True)
 
     def explain(self, captured: xai.Captured) -> torch.Tensor:
-        """Give relevance [B,h,w], any range; the engine resizes and normalises."""
+        """Give relevance [B,h,w], any range; the engine resizes and normalizes."""
         activation, gradient = captured.activation(), captured.gradient()  # [B,K,h,w] each
         weights = gradient.mean((2, 3), keepdim=True)  # [B,K,1,1]
         return (weights * activation).sum(1).relu()

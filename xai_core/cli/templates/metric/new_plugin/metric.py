@@ -39,10 +39,12 @@ class NewPlugin(xai.Metric):
         self.share = share
         self.baseline = baseline
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.Score:
-        """Give one number for each image; `evaluation.score` keeps to the engine's memory and stays on the device."""
+    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+        """Give one number for each image; `evaluation.model_score` keeps to the engine's memory and stays on the device."""
         images = evaluation.images
         baseline = xai.baseline_images(self.baseline, images)
-        whole = evaluation.once("new-plugin: whole images", lambda: evaluation.score(images))  # for all explainers
-        less = evaluation.score(without_most_salient(images, saliency.values, self.share, baseline))
-        return xai.Score(whole - less, self.higher_is_better)
+        whole = evaluation.once(
+            "new-plugin: whole images", lambda: evaluation.model_score(images)
+        )  # for all explainers
+        less = evaluation.model_score(without_most_salient(images, saliency.values, self.share, baseline))
+        return xai.MetricResult(whole - less, self.higher_is_better)

@@ -19,7 +19,7 @@ SIZE, MEAN, STD = 32, 0.5, 0.25
 
 
 def preprocess(image: "Image | torch.Tensor") -> torch.Tensor:
-    """Make of a PIL image, or of a tensor [3,H,W] in [0,1], what the models take: [3,32,32], normalised."""
+    """Make of a PIL image, or of a tensor [3,H,W] in [0,1], what the models take: [3,32,32], normalized."""
     if not isinstance(image, torch.Tensor):
         image = image.convert("RGB")
         pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
@@ -29,7 +29,7 @@ def preprocess(image: "Image | torch.Tensor") -> torch.Tensor:
 
 
 def restore(images: torch.Tensor) -> torch.Tensor:
-    """The inverse of the normalisation: colours in [0,1]."""
+    """The inverse of the normalization: colors in [0,1]."""
     return (images * STD + MEAN).clamp(0, 1)
 
 

@@ -1,0 +1,63 @@
+"""Noise."""
+
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+import xai_core as xai
+from xai_faithfulness.options import seed_of
+
+GOLDEN, FIRST, SECOND = (
+    constant - 2**64 for constant in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+)  # as signed integers, whose sums and products wrap around
+
+
+class Random(xai.Explainer):
+    """Random: independent uniform noise at each pixel, which knows nothing of the model or the target.
+
+    The noise follows from the seed, the pixel and the image, rounded to bfloat16, by integer arithmetic: an image has
+    the same noise in any batch, on any device and in any precision, and another image has another.
+
+    Source of the mixing function: Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014
+    (SplitMix64).
+
+    Parameters
+    ----------
+    seed
+        Seed of the noise.
+    """
+
+    name = "random"
+    targeted: ClassVar[bool] = False
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed_of(seed)
+
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
+        """Nothing."""
+        return xai.Needs()
+
+    def explain(self, captured: xai.Captured) -> Float[Tensor, "B H W"]:
+        """Number the pixels from where the image and the seed say, and mix each number."""
+        images = captured.images
+        bits = images.bfloat16().view(torch.int16).flatten(1).long()
+        places = torch.arange(bits.shape[1], device=bits.device)
+        start = mixed(mixed(bits + (places << 16)).sum(1, keepdim=True) + self.seed)  # [B,1]
+        height, width = images.shape[-2:]
+        noise = mixed(start + places[: height * width])
+        return (logical_shift(noise, 40).float() / 2**24).unflatten(1, (height, width))
+
+
+def mixed(number: Int[Tensor, "..."]) -> Int[Tensor, "..."]:
+    """SplitMix64: 64-bit integers in which each bit depends on all bits of the number."""
+    number = number + GOLDEN
+    number = (number ^ logical_shift(number, 30)) * FIRST
+    number = (number ^ logical_shift(number, 27)) * SECOND
+    return number ^ logical_shift(number, 31)
+
+
+def logical_shift(number: Int[Tensor, "..."], by: int) -> Int[Tensor, "..."]:
+    """Shift right and fill with zeros, whatever the sign."""
+    return (number >> by) & (2 ** (64 - by) - 1)

@@ -1,0 +1,135 @@
+"""Runs a model beyond the shared pass: scores images, runs the part after a layer, explains other images."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from xai_core.capture.captured import Captured, Explains
+from xai_core.capture.forward_pass import PassRecord, capture
+from xai_core.capture.needs import NeedsUnion
+from xai_core.capture.partial_forward import PartialForward
+from xai_core.model.adapter import ModelAdapter
+from xai_core.model.execution import Autocast, Forward, autocast_of, scoring, without_autocast
+from xai_core.model.shared_copy import SharedModel
+from xai_core.perturb import ModelScorer
+from xai_core.saliency import Relevance, relevance
+from xai_core.targets.target import BoundTarget
+
+
+class Runner:
+    """Runs one model, in blocks that fit the memory budget.
+
+    Parameters
+    ----------
+    model, bare
+        The model as it was given, which scores images, and out of its wrappers, for everything that needs hooks.
+    forward
+        How it is called.
+    memory, block
+        See `Engine`.
+    """
+
+    def __init__(
+        self, model: nn.Module, bare: nn.Module, forward: Forward, memory: int | None, block: int | None
+    ) -> None:
+        self._model, self._bare, self._forward = model, bare, forward
+        self._memory, self._block = memory, block
+
+    def further_passes(self, record: PassRecord, adapter: ModelAdapter) -> "RunnerPasses":
+        """Return the passes that explainers may request beyond the shared one."""
+        return RunnerPasses(self, record, adapter)
+
+    def explained(
+        self, images: Tensor, explainer: Explains, target: BoundTarget, adapter: ModelAdapter
+    ) -> Tensor | Relevance:
+        """Return an explainer's relevance for images and a bound target, from a pass of their own."""
+        needs = explainer.needs(adapter)
+        union = NeedsUnion.of([needs], adapter.layer_name)
+        record = capture(self._bare, self._forward, images, union, lambda output: [target])
+        captured = Captured(record, needs, adapter, self.further_passes(record, adapter))
+        with torch.no_grad(), without_autocast(images.device):
+            return explainer.explain(captured)
+
+    def scorer(
+        self, targets: Sequence[BoundTarget], adapter: ModelAdapter, images: Tensor, autocast: Autocast
+    ) -> ModelScorer:
+        """Return a scorer of images for the targets of a batch, under the caller's autocast setting."""
+
+        def run(images: Tensor, of: Tensor) -> Any:
+            with scoring(self._model), autocast():
+                return self._forward(self._model, laid_out(images, adapter))
+
+        bytes_per_image = adapter.probe.largest + images[0].numel() * images.element_size()
+        # A layer's input, output and workspace.
+        return ModelScorer(run, targets, self.block_of(4 * bytes_per_image, images.device))
+
+    def layer_scorer(self, record: PassRecord, adapter: ModelAdapter, layer: str, autocast: Autocast) -> ModelScorer:
+        """Return a scorer of activations that replace a layer's output, for the targets of a record."""
+        activation = record.activations[layer]
+        batch_dim = 1 if adapter.features(layer).layout == "LNC" else 0
+        after = PartialForward(
+            self._bare, self._forward, self._bare.get_submodule(layer), record.images, adapter.probe.runs[layer]
+        )
+
+        def run(maps: Tensor, of: Tensor) -> Any:
+            output = adapter.substitute(activation.index_select(batch_dim, of), maps, layer)
+            with autocast():
+                return after(laid_out(output, adapter), of)
+
+        bytes_per_map = max(adapter.probe.largest_after(layer), activation[:1].numel() * activation.element_size())
+        return ModelScorer(run, record.targets, self.block_of(4 * bytes_per_map, record.images.device))
+
+    def shared_model(
+        self, record: PassRecord, adapter: ModelAdapter, target: BoundTarget, autocast: Autocast
+    ) -> SharedModel:
+        """Return a copy of the model that shares its parameters and scores images for a target."""
+
+        def run(model: nn.Module, images: Tensor) -> Any:
+            with autocast():
+                writable = images.to(record.images.dtype).clone()
+                return self._forward(model, laid_out(writable, adapter))
+
+        graph_bytes = sum(adapter.probe.sizes.values())
+        block = self.block_of(graph_bytes, record.images.device)
+        return SharedModel(self._bare, run, target, adapter.probe.runs, block)
+
+    def block_of(self, bytes_per_item: int, device: torch.device) -> int:
+        """Return how many items fit the memory budget, or the user's block size."""
+        if self._block:
+            return self._block
+        memory = self._memory
+        if memory is None:
+            memory = 64 * 2**20
+            if device.type == "cuda":
+                memory = torch.cuda.get_device_properties(device).total_memory // 8
+        return max(1, memory // bytes_per_item)
+
+
+class RunnerPasses:
+    """The `FurtherPasses` of one record: a runner, with the record's targets and the caller's autocast setting."""
+
+    def __init__(self, runner: Runner, record: PassRecord, adapter: ModelAdapter) -> None:
+        self._runner, self._record, self._adapter = runner, record, adapter
+        self._autocast = autocast_of(record.images.device)
+        self.model_scorer = runner.scorer(record.targets, adapter, record.images, self._autocast)
+
+    def partial_forward(self, layer: str) -> ModelScorer:
+        """See `FurtherPasses`."""
+        return self._runner.layer_scorer(self._record, self._adapter, layer, self._autocast)
+
+    def explain_images(self, index: int, images: Tensor, explainer: Explains) -> Tensor:
+        """See `FurtherPasses`."""
+        with self._autocast():
+            return relevance(self._runner.explained(images, explainer, self._record.targets[index], self._adapter))
+
+    def shared_model(self, index: int) -> SharedModel:
+        """See `FurtherPasses`."""
+        return self._runner.shared_model(self._record, self._adapter, self._record.targets[index], self._autocast)
+
+
+def laid_out(maps: Tensor, adapter: ModelAdapter) -> Tensor:
+    """Images or feature maps with channels last in memory where the model is faster on them."""
+    fitting = adapter.probe.channels_last and maps.ndim == 4
+    return maps.contiguous(memory_format=torch.channels_last) if fitting else maps

@@ -1,0 +1,1 @@
+"""Samples, model and dataset sources, image files and ground truth."""

@@ -1,0 +1,1 @@
+"""What keeps a plugin from changing the model or ending a run."""

@@ -1,0 +1,1 @@
+"""What is known of a model: its layers, layouts, attention and gates, and how it is run."""
