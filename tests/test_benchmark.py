@@ -105,7 +105,7 @@ class Brightness(xai.Metric):
     higher_is_better = True
 
     def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
-        return xai.MetricResult(saliency.values.mean((1, 2)), True)
+        return xai.MetricResult(saliency.values.mean((1, 2)))
 
 
 class Inside(Brightness):
@@ -115,7 +115,7 @@ class Inside(Brightness):
     needs_ground_truth: ClassVar[bool] = True
 
     def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
-        return xai.MetricResult((saliency.values * evaluation.masks).mean((1, 2)), True)
+        return xai.MetricResult((saliency.values * evaluation.masks).mean((1, 2)))
 
 
 class Breaking(xai.Explainer):
@@ -282,19 +282,19 @@ def test_a_metric_whose_code_has_changed_is_another(tmp_path: Path) -> None:
         """Brightness in per cent."""
 
         def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
-            return xai.MetricResult(100 * saliency.values.mean((1, 2)), True)
+            return xai.MetricResult(100 * saliency.values.mean((1, 2)))
 
     class Moved(Brightness):
         """The same, elsewhere."""
 
         def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
-            return xai.MetricResult(saliency.values.mean((1, 2)), True)
+            return xai.MetricResult(saliency.values.mean((1, 2)))
 
     class Again(Brightness):
         """The same once more."""
 
         def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
-            return xai.MetricResult(saliency.values.mean((1, 2)), True)  # on another line
+            return xai.MetricResult(saliency.values.mean((1, 2)))  # on another line
 
     run(tmp_path / "run", metrics=Brightness())
     with pytest.raises(FileError, match=r"another manifest: code\.brightness: "):
@@ -737,7 +737,7 @@ class Crooked(Brightness):
     name = "crooked"
 
     def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
-        return xai.MetricResult(saliency.values.mean((1, 2)), True, torch.zeros(1, 4), torch.zeros(5))
+        return xai.MetricResult(saliency.values.mean((1, 2)), torch.zeros(1, 4), torch.zeros(5))
 
 
 def test_a_curve_of_the_wrong_shape_costs_its_own_rows(tmp_path: Path) -> None:

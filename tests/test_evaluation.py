@@ -22,7 +22,7 @@ class Asking(xai.Metric):
 
     def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         self.given.append((evaluation, saliency))
-        return xai.MetricResult(saliency.values.mean((1, 2)), True)
+        return xai.MetricResult(saliency.values.mean((1, 2)))
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ class TheirScore(xai.Metric):
     name = "their-score"
     higher_is_better = True
 
-    def __init__(self, give: Callable[[Tensor], Any] = lambda values: xai.MetricResult(values, True)) -> None:
+    def __init__(self, give: Callable[[Tensor], Any] = xai.MetricResult) -> None:
         self._give = give
 
     def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
@@ -140,11 +140,11 @@ def test_ones_own_class_is_named_alone() -> None:
     ("metric", "kind", "message"),
     [
         (
-            TheirScore(lambda v: xai.MetricResult(v * torch.nan, True)),
+            TheirScore(lambda v: xai.MetricResult(v * torch.nan)),
             NonFiniteOutputError,
             " is NaN or infinite for images",
         ),
-        (TheirScore(lambda v: xai.MetricResult(v[:1], True)), MapShapeError, " must be one number per image, [3]; it"),
+        (TheirScore(lambda v: xai.MetricResult(v[:1])), MapShapeError, " must be one number per image, [3]; it"),
         (TheirScore(lambda v: v), MapShapeError, " must return a MetricResult of one number per image; it gave Tensor"),
     ],
 )

@@ -140,7 +140,7 @@ def test_bad_metrics_cost_their_own_rows_and_nobody_elses(tmp_path: Path) -> Non
         "blind": (Blind(fail), "RuntimeError: not today (raised by metric 'blind' for maps of "),
         "endless": (Endless(loop), "TimeLimitError: endless for maps of "),
         "meddling": (Meddling(), "SideEffectError: meddling for maps of "),
-        "short": (Short(lambda values: xai.MetricResult(values[:0], True)), "MapShapeError: short for maps of "),
+        "short": (Short(lambda values: xai.MetricResult(values[:0])), "MapShapeError: short for maps of "),
     }
     metrics = [TWO[0], *(metric for metric, _ in bad.values()), TWO[1]]
     rows = by_key(run(tmp_path / "run", data, metrics=metrics, time_limit=0.2).rows())

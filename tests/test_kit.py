@@ -227,7 +227,7 @@ class GoodMetric(xai.Metric):
             ],
             1,
         )
-        return xai.MetricResult(curve[:, 1], self.higher_is_better, curve, torch.linspace(0, 1, 3))
+        return xai.MetricResult(curve[:, 1], curve, torch.linspace(0, 1, 3))
 
 
 def metric(
@@ -245,9 +245,7 @@ def metric(
 def values(change: Callable[[xai.Evaluation, xai.Saliency, Tensor], Tensor], **attributes: Any) -> xai.Metric:
     """A metric whose values are changed."""
     return metric(
-        lambda evaluation, saliency, score: xai.MetricResult(
-            change(evaluation, saliency, score.values), score.higher_is_better
-        ),
+        lambda evaluation, saliency, score: xai.MetricResult(change(evaluation, saliency, score.values)),
         **attributes,
     )
 
@@ -289,7 +287,7 @@ def from_the_map(evaluation: xai.Evaluation, saliency: xai.Saliency, score: xai.
     assert score.curve is not None
     curve = score.curve.clone()
     curve[:, 0] = saliency.raw[:, 0, 0].to(curve)
-    return xai.MetricResult(score.values, True, curve, score.fractions)
+    return xai.MetricResult(score.values, curve, score.fractions)
 
 
 def reads_masks(evaluation: xai.Evaluation, saliency: xai.Saliency, given: Tensor) -> Tensor:
@@ -308,21 +306,16 @@ BAD_METRICS: dict[str, list[tuple[xai.Metric, str]]] = {
     ],
     "declares_its_direction": [
         (metric(higher_is_better="up"), "say `higher_is_better"),
-        (metric(lambda evaluation, saliency, score: xai.MetricResult(score.values, False)), "the score says False"),
     ],
     "gives_a_number_for_each_image": [
         (values(lambda evaluation, saliency, given: given.mean()), "must be one number per image"),
         (values(lambda evaluation, saliency, given: given / 0), "NaN or infinite"),
         (
-            metric(
-                lambda evaluation, saliency, score: xai.MetricResult(score.values, True, score.curve, torch.ones(3))
-            ),
+            metric(lambda evaluation, saliency, score: xai.MetricResult(score.values, score.curve, torch.ones(3))),
             "fractions of a curve rise",
         ),
         (
-            metric(
-                lambda evaluation, saliency, score: xai.MetricResult(score.values, True, score.curve, torch.ones(2))
-            ),
+            metric(lambda evaluation, saliency, score: xai.MetricResult(score.values, score.curve, torch.ones(2))),
             "must give a curve",
         ),
     ],
@@ -698,7 +691,7 @@ def test_checks_are_cases_of_a_test(pytester: pytest.Pytester) -> None:
             higher_is_better = True
 
             def evaluate(self, evaluation, saliency):
-                return xai.MetricResult(saliency.values.mean((1, 2)), True)
+                return xai.MetricResult(saliency.values.mean((1, 2)))
 
         declared = {"better_maps_score_better": "it is not about faithfulness", "keeps_nothing": "it passes"}
 

@@ -41,7 +41,7 @@ class Waiting(xai.Metric):
     expected_failures: ClassVar[Mapping[str, str]] = {"better_maps_score_better": "it is wrong on purpose"}
 
     def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
-        return xai.MetricResult(torch.tensor(saliency.values.mean((1, 2)).tolist()), True)
+        return xai.MetricResult(torch.tensor(saliency.values.mean((1, 2)).tolist()))
 
 
 class Calm(Waiting):
@@ -52,7 +52,7 @@ class Calm(Waiting):
     expected_failures: ClassVar[Mapping[str, str]] = {}
 
     def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
-        return xai.MetricResult(saliency.values.mean((1, 2)), False)
+        return xai.MetricResult(saliency.values.mean((1, 2)))
 
 
 class Needy(xai.Metric):

@@ -55,7 +55,7 @@ class Scoring(xai.Metric):
 
     def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         self.deed(evaluation.model)
-        return xai.MetricResult(saliency.values.mean((1, 2)), True)
+        return xai.MetricResult(saliency.values.mean((1, 2)))
 
 
 def backward(model: nn.Module) -> None:

@@ -259,6 +259,7 @@ class Engine:
                         with guard.around(call):
                             score = metric.evaluate(evaluations[target], one)
                             check_score(checks, score, call, len(images))
+                            score = replace(score, higher_is_better=metric.higher_is_better)
                         each[name].append(score)
                 several = not isinstance(saliency.target, BoundTarget)
                 scores[key] = {name: MetricResult.of_targets(of) if several else of[0] for name, of in each.items()}

@@ -25,18 +25,18 @@ class MetricResult:
     ----------
     values
         [B], one number per image; [B,T] where the maps are of T targets.
-    higher_is_better
-        The direction in which the metric is read.
     curve
-        [B,S+1], for metrics that walk: the model's score after each step, both ends included.
+        [B,S+1], for metrics with a perturbation curve: the model's score after each step, both ends included.
     fractions
         [S+1], the fraction of pixels replaced at each point of the curve.
+    higher_is_better
+        `Metric.higher_is_better`. The engine sets it, so `Metric.evaluate` leaves it None.
     """
 
     values: Float[Tensor, "B *T"]
-    higher_is_better: bool
     curve: Float[Tensor, "B *T S"] | None = None
     fractions: Float[Tensor, " S"] | None = None
+    higher_is_better: bool | None = None
 
     @classmethod
     def of_targets(cls, scores: "Sequence[MetricResult]") -> "MetricResult":

@@ -124,4 +124,4 @@ def _scored(score: MetricResult) -> Scored:
     curve = None
     if score.curve is not None and score.fractions is not None:
         curve = Curve(score.fractions.tolist(), score.curve[0].tolist())
-    return Scored(score.values.tolist()[0], score.higher_is_better, curve)
+    return Scored(score.values.tolist()[0], bool(score.higher_is_better), curve)

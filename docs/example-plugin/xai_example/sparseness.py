@@ -33,4 +33,4 @@ class Sparseness(xai.Metric):
 
     def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         """Take the index of each map."""
-        return xai.MetricResult(gini(saliency.values), self.higher_is_better)
+        return xai.MetricResult(gini(saliency.values))

@@ -39,4 +39,4 @@ class ADCC(xai.Metric):
         coherent = coherency(evaluation, saliency)
         simple = 1 - complexity(saliency.values)
         kept = 1 - drop(evaluation, saliency)
-        return xai.MetricResult(harmonic_mean(coherent, simple, kept), self.higher_is_better)
+        return xai.MetricResult(harmonic_mean(coherent, simple, kept))

@@ -25,4 +25,4 @@ class AOPC(PixelFlipping):
     def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         """Take the mean of what was lost."""
         walked, fractions = self.walked(evaluation, saliency)
-        return xai.MetricResult((walked[:, :1] - walked).mean(1), self.higher_is_better, walked, fractions)
+        return xai.MetricResult((walked[:, :1] - walked).mean(1), walked, fractions)

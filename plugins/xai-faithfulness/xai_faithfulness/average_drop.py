@@ -23,4 +23,4 @@ class AverageDrop(Masking):
 
     def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         """Compare the two probabilities."""
-        return xai.MetricResult(drop(evaluation, saliency, self.mute), self.higher_is_better)
+        return xai.MetricResult(drop(evaluation, saliency, self.mute))

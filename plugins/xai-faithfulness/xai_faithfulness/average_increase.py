@@ -21,4 +21,4 @@ class AverageIncrease(Masking):
     def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         """Compare the two probabilities."""
         masked = masked_score(evaluation, saliency, self.mute)
-        return xai.MetricResult((masked > whole_score(evaluation, PROBABILITY)).to(masked.dtype), self.higher_is_better)
+        return xai.MetricResult((masked > whole_score(evaluation, PROBABILITY)).to(masked.dtype))

@@ -40,4 +40,4 @@ class Coherency(xai.Metric):
 
     def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         """Explain the masked image and compare."""
-        return xai.MetricResult(coherency(evaluation, saliency), self.higher_is_better)
+        return xai.MetricResult(coherency(evaluation, saliency))

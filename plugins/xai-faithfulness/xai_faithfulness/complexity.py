@@ -26,4 +26,4 @@ class Complexity(xai.Metric):
 
     def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         """Take the mean."""
-        return xai.MetricResult(complexity(saliency.values), self.higher_is_better)
+        return xai.MetricResult(complexity(saliency.values))

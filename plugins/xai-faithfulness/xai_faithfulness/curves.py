@@ -94,7 +94,7 @@ class Walk(xai.Metric):
     def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         """Walk from one end to the other and integrate."""
         walked, fractions = self.walked(evaluation, saliency)
-        return xai.MetricResult(auc(walked), self.higher_is_better, walked, fractions)
+        return xai.MetricResult(auc(walked), walked, fractions)
 
     def walked(
         self, evaluation: xai.Evaluation, saliency: xai.Saliency

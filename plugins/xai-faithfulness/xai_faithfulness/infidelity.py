@@ -78,7 +78,7 @@ class Infidelity(xai.Metric):
         forecast = relevance @ removed.flatten(1).to(relevance.dtype).T
         if self.normalize:
             forecast = fitted(forecast, lost)
-        return xai.MetricResult((forecast - lost).square().mean(1), self.higher_is_better)
+        return xai.MetricResult((forecast - lost).square().mean(1))
 
 
 def spread(maps: Float[Tensor, "B h w"], size: tuple[int, int]) -> Float[Tensor, "B H W"]:

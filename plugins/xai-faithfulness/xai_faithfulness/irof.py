@@ -79,7 +79,7 @@ class IROF(xai.Metric):
         some = whole > 0
         ratio = walked / whole.where(some, 1)[:, None]
         lost = area_over(ratio, counts)
-        return xai.MetricResult(lost.where(some, 0), self.higher_is_better)
+        return xai.MetricResult(lost.where(some, 0))
 
 
 def superpixels(images: Float[Tensor, "B C H W"], segments: int) -> Superpixels:

@@ -61,4 +61,4 @@ class MaxSensitivity(xai.Metric):
 
         largest = torch.stack([change() for _ in range(self.samples)]).amax(0)
         length = (saliency.raw / unit).flatten(1).norm(dim=1)
-        return xai.MetricResult(largest / length.where(length > 0, 1), self.higher_is_better)
+        return xai.MetricResult(largest / length.where(length > 0, 1))

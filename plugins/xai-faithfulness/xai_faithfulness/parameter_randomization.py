@@ -71,7 +71,7 @@ class ParameterRandomization(xai.Metric):
         maps = (saliency.explain(evaluation.images, changed).values for changed in copies)
         curve = torch.stack([map_similarity(saliency.values, one, self.similarity) for one in maps], 1)
         depths = torch.tensor([(place + 1) / modules for place in places], dtype=curve.dtype)
-        return xai.MetricResult(curve.mean(1), self.higher_is_better, curve, depths.to(curve.device, non_blocking=True))
+        return xai.MetricResult(curve.mean(1), curve, depths.to(curve.device, non_blocking=True))
 
 
 def spread(count: int, among: int) -> list[int]:

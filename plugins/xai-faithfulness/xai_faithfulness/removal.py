@@ -94,7 +94,7 @@ class SubsetCorrelation(xai.Metric):
         if max(sizes) >= math.prod(grid):
             raise OptionError(f"n must be less than the number of regions, {math.prod(grid)}; got {max(sizes)}")
         each = [self._correlation(evaluation, relevance, n) for n in sizes]
-        return xai.MetricResult(torch.stack(each).mean(0), self.higher_is_better)
+        return xai.MetricResult(torch.stack(each).mean(0))
 
     def _correlation(
         self, evaluation: xai.Evaluation, relevance: Float[Tensor, "B h w"], n: int

@@ -96,7 +96,7 @@ class ROAD(xai.Metric):
         else:
             curve = self._curve(evaluation, saliency, self.order)
         fractions = torch.tensor(self._shares, dtype=curve.dtype).to(curve.device, non_blocking=True)
-        return xai.MetricResult(curve.mean(1), self.higher_is_better, curve, fractions)
+        return xai.MetricResult(curve.mean(1), curve, fractions)
 
     def _curve(self, evaluation: xai.Evaluation, saliency: xai.Saliency, order: str) -> Float[Tensor, "B P"]:
         images, seed = evaluation.images, self.seed

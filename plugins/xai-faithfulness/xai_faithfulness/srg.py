@@ -33,4 +33,4 @@ class SRG(Walk):
         assert inserted.curve is not None
         assert deleted.curve is not None
         gain = inserted.curve.flip(1) - deleted.curve
-        return xai.MetricResult(inserted.values - deleted.values, self.higher_is_better, gain, deleted.fractions)
+        return xai.MetricResult(inserted.values - deleted.values, gain, deleted.fractions)

@@ -22,4 +22,4 @@ class EnergyPointingGame(xai.Metric):
 
     def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         """Take the share of the values."""
-        return xai.MetricResult(share_inside(saliency.values, evaluation.masks), self.higher_is_better)
+        return xai.MetricResult(share_inside(saliency.values, evaluation.masks))

@@ -46,4 +46,4 @@ class IoU(xai.Metric):
     def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         """Try each value of the map as a threshold."""
         values = best_iou(saliency.values, evaluation.masks, ranks_of(evaluation, saliency))
-        return xai.MetricResult(values, self.higher_is_better)
+        return xai.MetricResult(values)

@@ -60,4 +60,4 @@ class PointingGame(xai.Metric):
 
     def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         """Look where the map is largest."""
-        return xai.MetricResult(pointing_game(saliency.values, evaluation.masks, self.tolerance), self.higher_is_better)
+        return xai.MetricResult(pointing_game(saliency.values, evaluation.masks, self.tolerance))

@@ -24,4 +24,4 @@ class RelevanceMass(xai.Metric):
         """Take the share of the raw map's positive part."""
         masks = evaluation.masks
         relevance = xai.resize(saliency.raw, (masks.shape[1], masks.shape[2])).relu()
-        return xai.MetricResult(share_inside(relevance, masks), self.higher_is_better)
+        return xai.MetricResult(share_inside(relevance, masks))

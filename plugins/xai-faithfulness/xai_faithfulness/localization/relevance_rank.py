@@ -43,4 +43,4 @@ class RelevanceRank(xai.Metric):
     def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         """Count the most salient pixels that are inside."""
         values = relevance_rank(saliency.values, evaluation.masks, ranks_of(evaluation, saliency))
-        return xai.MetricResult(values, self.higher_is_better)
+        return xai.MetricResult(values)

@@ -47,4 +47,4 @@ class NewPlugin(xai.Metric):
             "new-plugin: whole images", lambda: evaluation.model_score(images)
         )  # for all explainers
         less = evaluation.model_score(without_most_salient(images, saliency.values, self.share, baseline))
-        return xai.MetricResult(whole - less, self.higher_is_better)
+        return xai.MetricResult(whole - less)
