@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from xai_core.capture.forward_pass import PassRecord
 from xai_core.capture.needs import Needs, NeedsUnion
+from xai_core.capture.pass_record import PassRecord
 from xai_core.errors import (
     ConstantMapWarning,
     EmptyBatchError,
@@ -140,7 +140,7 @@ def check_pass(checks: Checks, record: PassRecord) -> None:
     """Require finite images, a finite output, and targets that are classes of the model."""
     check_images(checks, record.images)
     check_output(checks, record.output, len(record.images))
-    for target in record.targets:
+    for target in record.targets.all:
         check_target(checks, target)
 
 

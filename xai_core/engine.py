@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -140,13 +139,6 @@ class Engine:
         calls = {
             key: PluginCall("explainer", key, explainer, origin(explainer)) for key, explainer in explainers.items()
         }
-        targets, several = list[BoundTarget](), False
-
-        def bind(output: Any) -> list[BoundTarget]:
-            nonlocal targets, several
-            targets, several = targets_of(target, output, adapter.scores, len(images))
-            return targets
-
         meter, checks, guard = Meter(images.device, costs), Checks(), self._guard(images)
         autocast = autocast_of(images.device)
         needs, maps = dict[str, Needs](), dict[str, Saliency]()
@@ -155,7 +147,13 @@ class Engine:
                 needs[key] = check_needs(explainer.needs(adapter), calls[key], adapter)
         plan = NeedsUnion.of([*needs.values()], adapter.layer_name)
         with meter.span(PASS):
-            record = capture(self._bare, self._forward, images, plan, bind)
+            record = capture(
+                self._bare,
+                self._forward,
+                images,
+                plan,
+                lambda output: targets_of(target, output, adapter.scores, len(images)),
+            )
         check_pass(checks, record)
         if images.device.type == "cpu":
             checks.read()  # costs nothing here, and saves the perturbations of a broken input
@@ -164,7 +162,7 @@ class Engine:
             again, named = self._again(calls[key], autocast), calls[key].named
             made: list[Saliency] = []
             with torch.no_grad(), without_autocast(images.device), meter.span(key), guard.around(calls[key]):
-                for i, one in enumerate(targets):
+                for i, one in enumerate(record.targets.requested):
                     if i and not explainer.targeted:
                         made.append(replace(made[0], target=one))
                         continue
@@ -172,7 +170,7 @@ class Engine:
                     made.append(Saliency.of(given, len(images), _size(images), one, named, again))
             for saliency in made:
                 check_map(checks, saliency, calls[key])
-            maps[key] = Saliency.of_targets(made) if several else made[0]
+            maps[key] = Saliency.of_targets(made) if record.targets.several else made[0]
         checks.read()
         if costs:
             spent = {

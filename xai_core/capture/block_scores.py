@@ -1,4 +1,4 @@
-"""The scores of layers: what the model would say if an earlier block's tokens were those of the last."""
+"""Scores of intermediate blocks: the model's output when the layers after the last block receive a block's tokens."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,39 +12,55 @@ from xai_core.targets.target import BoundTarget
 
 
 @dataclass(frozen=True, eq=False)
-class Formed:
-    """A block's tokens and what its own attention gave, in one graph; `number` is that attention's."""
+class BlockTokens:
+    """Output tokens of a block and the output of its attention, connected in one autograd graph.
+
+    Attributes
+    ----------
+    tokens
+        The block's output tokens.
+    attended
+        The output of the block's attention.
+    attention
+        The index of that attention, in order of execution.
+    """
 
     tokens: Tensor
     attended: Tensor
-    number: int
+    attention: int
 
 
 def own_gradients(
-    formed: Sequence[Formed], after: PartialForward, targets: Sequence[BoundTarget], across: int
+    blocks: Sequence[BlockTokens], after: PartialForward, targets: Sequence[BoundTarget], batch_dim: int
 ) -> list[tuple[int, Tensor | None]]:
-    """The gradients [V,...] of each block's own scores at what its attention gave, with that attention's number.
+    """Return the gradient [V,...] of each block's own scores with respect to the output of its attention.
 
     Parameters
     ----------
+    blocks
+        The L blocks.
     after
-        What follows the last block. It runs once, on all blocks' tokens side by side.
+        The layers after the last block. They run once, on the tokens of all blocks, concatenated along the batch.
     targets
         The V targets.
-    across
-        The dimension of the tokens that is the batch.
+    batch_dim
+        The batch dimension of the tokens.
 
     Returns
     -------
     list
-        None for a gradient where the scores do not depend on the attention, or a graph was cut.
+        For each block, the index of its attention and the gradient. The gradient is None if the scores do not depend
+        on the attention, or if the model cuts the graph.
     """
-    tokens = torch.cat([one.tokens.detach() for one in formed], across).requires_grad_()
-    of = torch.arange(targets[0].batch, device=tokens.device).repeat(len(formed))
+    tokens = torch.cat([block.tokens.detach() for block in blocks], batch_dim).requires_grad_()
+    of = torch.arange(targets[0].batch, device=tokens.device).repeat(len(blocks))
     output = after(tokens, of)
     scores = torch.stack([target.model_score(output, of) for target in targets])  # [V, L B]
-    gradients = derivatives(scores, {"": tokens}, frozenset())[0] if scores.requires_grad else {}
+    gradients = derivatives(scores, {"tokens": tokens}, frozenset())[0] if scores.requires_grad else {}
     if not gradients:
-        return [(one.number, None) for one in formed]
-    each = gradients[""].chunk(len(formed), 1 + across)
-    return [(one.number, pulled_back(one.tokens, one.attended, at)) for one, at in zip(formed, each, strict=True)]
+        return [(block.attention, None) for block in blocks]
+    per_block = gradients["tokens"].chunk(len(blocks), 1 + batch_dim)
+    return [
+        (block.attention, pulled_back(block.tokens, block.attended, gradient))
+        for block, gradient in zip(blocks, per_block, strict=True)
+    ]

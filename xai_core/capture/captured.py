@@ -1,4 +1,4 @@
-"""What an explainer is given: a view of the record that shows what it declared, and nothing else."""
+"""The view of a pass record that one explainer receives: what its `needs` declared, and nothing else."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Protocol, TypeVar, runtime_checkable
@@ -6,8 +6,8 @@ from typing import Protocol, TypeVar, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor
 
-from xai_core.capture.forward_pass import ATTENTION, IMAGES, PassRecord
 from xai_core.capture.needs import Needs
+from xai_core.capture.pass_record import IMAGES, AttentionLeaf, LayerLeaf, Leaf, PassRecord
 from xai_core.errors import NoAttentionError, NotCapturedError
 from xai_core.model.adapter import ModelAdapter
 from xai_core.model.attention import AttentionLayer
@@ -55,97 +55,98 @@ class FurtherPasses(Protocol):
 
 
 class Captured:
-    """An explainer's view of the record: what its `needs` declared, for one target.
+    """An explainer's view of the shared pass: what its `needs` declared, for one target.
 
     Attributes
     ----------
     images
-        [B,C,H,W] as the model took them, on its device.
+        [B,C,H,W] as the model received them, on its device.
     output
-        What the model gave.
+        The model's output.
     target
         The target, bound to this batch.
     index
-        Its number among those of the pass, as `score.each` orders them.
+        The index of the target among the targets of the pass, as in `model_score.each`.
     adapter
-        The model's adapter: token grid, rows that the head reads.
+        The model's adapter, with the token grid and the rows that the head reads.
     """
 
     def __init__(
         self, record: PassRecord, needs: Needs, adapter: ModelAdapter, passes: FurtherPasses, index: int = 0
     ) -> None:
-        self.images, self.output, self.target = record.images, record.output, record.targets[index]
+        self.images, self.output, self.target = record.images, record.output, record.targets.all[index]
         self.adapter, self.index = adapter, index
         self._record, self._needs, self._passes = record, needs, passes
         self._layers = tuple(adapter.layer_name(layer) for layer in needs.activations)
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The names of the captured layers, as declared."""
+        """Names of the captured layers, in the order of `Needs.activations`."""
         return self._layers
 
     def activation(self, layer: Layer | None = None) -> Float[Tensor, "B K h w"]:
-        """The output of a layer (default: the only one declared) as channels first, float32 or better."""
+        """Return the output of a layer (default: the only declared one), channels first, float32 or float64."""
         name = self._name(layer)
         return wide(self.adapter.spatial(self._record.activations[name], name))
 
     def gradient(self, layer: Layer | None = None) -> Float[Tensor, "B K h w"]:
-        """The gradient of the target's score at that output, in the same layout."""
+        """Return the gradient of the target's score with respect to that output, in the same layout."""
         self._require(self._needs.gradients or self._needs.curvature, "gradients=True")
         return self._of_target(self._record.gradients, self._name(layer))
 
     def curvature(self, layer: Layer | None = None) -> Float[Tensor, "B K h w"]:
-        """The Hessian of the target's score at that output, times the output, in the same layout."""
+        """Return the product of the Hessian of the target's score with that output, in the same layout."""
         self._require(self._needs.curvature, "curvature=True")
         return self._of_target(self._record.curvatures, self._name(layer))
 
     @property
     def image_gradient(self) -> Float[Tensor, "B C H W"]:
-        """The gradient of the target's score at the images, float32 or better."""
+        """Gradient of the target's score with respect to the images, float32 or float64."""
         self._require(self._needs.image_gradient, "image_gradient=True")
         return wide(self._record.gradients[IMAGES][self.index])
 
     @property
     def attention(self) -> Sequence[AttentionLayer]:
-        """The attention of every layer, in order of execution; with gradients of the target's score, if declared."""
-        tracked = self._needs.attention_gradients
-        self._require(self._needs.attention or tracked, "attention=True")
-        if not self._record.attention:
+        """Attention layers in order of execution; with gradients of the target's score, if they were declared."""
+        with_gradients = self._needs.attention_gradients
+        self._require(self._needs.attention or with_gradients, "attention=True")
+        layers = self._record.attention
+        if not layers:
             raise NoAttentionError(
-                "no attention was seen in this model's forward; use a method for feature maps, such as grad-cam"
+                "this model's forward pass contains no attention; use a method for feature maps, such as grad-cam"
             )
-        if not tracked:
-            return self._record.attention
-        gradients = (self._record.gradients[ATTENTION.format(i)] for i in range(len(self._record.attention)))
-        bound = zip(self._record.attention, gradients, strict=True)
-        return [layer.with_gradient(gradient[self.index]) for layer, gradient in bound]
+        if not with_gradients:
+            return layers
+        gradients = (self._record.gradients[AttentionLeaf(index)] for index in range(len(layers)))
+        return [layer.with_gradient(gradient[self.index]) for layer, gradient in zip(layers, gradients, strict=True)]
 
     @property
     def gates(self) -> Sequence[Gated]:
-        """The features and values of the gates that were declared, in that order, float32 or better."""
+        """Features and values of the declared gates, in the declared order, float32 or float64."""
         self._require(bool(self._needs.gates), "gates=(gate, ...)")
         return [Gated(*map(wide, self._record.gates[gate])) for gate in self._needs.gates]
 
     @property
     def block_attention(self) -> Sequence[AttentionLayer]:
-        """The attention of each block of `block_scores`, with the gradient of that block's own score."""
+        """Attention of each block in `Needs.block_scores`, with the gradient of that block's own score."""
         self._require(bool(self._needs.block_scores), "block_scores=adapter.blocks")
-        own = self._record.own_gradients[self._needs.block_scores]
-        return [self._record.attention[number].with_gradient(gradient[self.index]) for number, gradient in own]
+        own = self._record.block_gradients[self._needs.block_scores]
+        return [self._record.attention[index].with_gradient(gradient[self.index]) for index, gradient in own]
 
     @property
     def rivals(self) -> "list[Captured]":
-        """The same pass for the other classes that were declared, the best first; fewer where the model has fewer.
+        """Views for the declared rival classes, highest score first.
 
-        None where the target is not a class.
+        The list is shorter if the model has fewer classes, and empty if the target is not a class.
         """
         self._require(self._needs.rivals not in (0, ()), "rivals=N")
-        known = self._record.rivals[self.index] if self.index < len(self._record.rivals) else {}
-        return [self._view(self._needs, number) for number in known.get(self._needs.rivals, ())]
+        targets = self._record.targets
+        indices = targets.rivals[self.index] if self.index < targets.count else {}
+        return [self._view(self._needs, index) for index in indices.get(self._needs.rivals, ())]
 
     @property
     def parts(self) -> "list[Captured]":
-        """The views of the `parts` that were declared, in order."""
+        """Views of the declared `Needs.parts`, in order."""
         return [self._view(part, self.index) for part in self._needs.parts]
 
     @property
@@ -169,7 +170,7 @@ class Captured:
         return self._passes.shared_model(self.index)
 
     def once(self, key: Hashable, compute: Callable[[], T]) -> T:
-        """Compute what `key` names, or give what was computed before in this pass, for whichever target."""
+        """Return the value stored under `key` in this pass, for any target; compute and store it on first use."""
         if key not in self._record.shared:
             self._record.shared[key] = compute()
         return self._record.shared[key]
@@ -179,14 +180,18 @@ class Captured:
 
     def _name(self, layer: Layer | None) -> str:
         if layer is None and len(self._layers) != 1:
-            raise NotCapturedError(f"name one of the declared layers: {', '.join(self._layers) or 'none declared'}")
+            raise NotCapturedError(
+                f"expected one of the declared layers as `layer`: {', '.join(self._layers) or 'none'}"
+            )
         name = self._layers[0] if layer is None else self.adapter.layer_name(layer)
         if name not in self._layers:
-            raise NotCapturedError(f"layer {name!r} was not declared; this explainer declared {list(self._layers)}")
+            raise NotCapturedError(
+                f"layer {name!r} was not declared; this explainer's `needs` declared {list(self._layers)}"
+            )
         return name
 
-    def _of_target(self, tensors: Mapping[str, Tensor], name: str) -> Tensor:
-        return wide(self.adapter.spatial(tensors[name][self.index], name))
+    def _of_target(self, tensors: Mapping[Leaf, Tensor], name: str) -> Tensor:
+        return wide(self.adapter.spatial(tensors[LayerLeaf(name)][self.index], name))
 
     def _require(self, declared: bool, how: str) -> None:
         if not declared:

@@ -50,7 +50,7 @@ class PartialForward:
         self._shapes: dict[Hashable, Any] = {}
         self.alone = True
 
-    def __call__(self, activation: Float[Tensor, "N ..."], of: Int[Tensor, " N"]) -> Any:
+    def __call__(self, activation: Float[Tensor, "..."], of: Int[Tensor, " N"]) -> Any:
         """Give the model's output for N activations, each of the image of the batch that `of` says."""
         with explaining(self._model, gradients=False):
             if self.alone:

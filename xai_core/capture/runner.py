@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from xai_core.capture.captured import Captured, Explains
-from xai_core.capture.forward_pass import PassRecord, capture
+from xai_core.capture.forward_pass import capture
 from xai_core.capture.needs import NeedsUnion
 from xai_core.capture.partial_forward import PartialForward
+from xai_core.capture.pass_record import PassRecord
 from xai_core.model.adapter import ModelAdapter
 from xai_core.model.execution import Autocast, Forward, autocast_of, scoring, without_autocast
 from xai_core.model.shared_copy import SharedModel
@@ -47,7 +48,7 @@ class Runner:
         """Return an explainer's relevance for images and a bound target, from a pass of their own."""
         needs = explainer.needs(adapter)
         union = NeedsUnion.of([needs], adapter.layer_name)
-        record = capture(self._bare, self._forward, images, union, lambda output: [target])
+        record = capture(self._bare, self._forward, images, union, lambda output: ([target], False))
         captured = Captured(record, needs, adapter, self.further_passes(record, adapter))
         with torch.no_grad(), without_autocast(images.device):
             return explainer.explain(captured)
@@ -79,7 +80,7 @@ class Runner:
                 return after(laid_out(output, adapter), of)
 
         bytes_per_map = max(adapter.probe.largest_after(layer), activation[:1].numel() * activation.element_size())
-        return ModelScorer(run, record.targets, self.block_of(4 * bytes_per_map, record.images.device))
+        return ModelScorer(run, record.targets.all, self.block_of(4 * bytes_per_map, record.images.device))
 
     def shared_model(
         self, record: PassRecord, adapter: ModelAdapter, target: BoundTarget, autocast: Autocast
@@ -113,7 +114,7 @@ class RunnerPasses:
     def __init__(self, runner: Runner, record: PassRecord, adapter: ModelAdapter) -> None:
         self._runner, self._record, self._adapter = runner, record, adapter
         self._autocast = autocast_of(record.images.device)
-        self.model_scorer = runner.scorer(record.targets, adapter, record.images, self._autocast)
+        self.model_scorer = runner.scorer(record.targets.all, adapter, record.images, self._autocast)
 
     def partial_forward(self, layer: str) -> ModelScorer:
         """See `FurtherPasses`."""
@@ -122,11 +123,11 @@ class RunnerPasses:
     def explain_images(self, index: int, images: Tensor, explainer: Explains) -> Tensor:
         """See `FurtherPasses`."""
         with self._autocast():
-            return relevance(self._runner.explained(images, explainer, self._record.targets[index], self._adapter))
+            return relevance(self._runner.explained(images, explainer, self._record.targets.all[index], self._adapter))
 
     def shared_model(self, index: int) -> SharedModel:
         """See `FurtherPasses`."""
-        return self._runner.shared_model(self._record, self._adapter, self._record.targets[index], self._autocast)
+        return self._runner.shared_model(self._record, self._adapter, self._record.targets.all[index], self._autocast)
 
 
 def laid_out(maps: Tensor, adapter: ModelAdapter) -> Tensor:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pluggy
 
-from xai_core.plugins import hookspecs
 from xai_core.data.sources import DatasetSource, ModelSource
 from xai_core.errors import (
     PluginError,
@@ -21,6 +20,7 @@ from xai_core.errors import (
 from xai_core.explainer import Explainer
 from xai_core.metric import Metric
 from xai_core.model.adapter import ModelAdapter
+from xai_core.plugins import hookspecs
 from xai_core.plugins.discovery import GROUP, VARIABLE, DiscoveredPlugin, Plugin, chosen_by_environment
 from xai_core.spec import suggest
 

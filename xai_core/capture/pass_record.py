@@ -1,0 +1,114 @@
+"""The result of one shared pass: outputs, targets, activations, gradients and attention."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from xai_core.capture.needs import Rivals
+from xai_core.model.attention import AttentionLayer
+from xai_core.model.gates import Gate, Gated
+from xai_core.model.layouts import Features
+from xai_core.targets.target import BoundTarget
+
+
+@dataclass(frozen=True)
+class ImagesLeaf:
+    """The images, as a tensor to differentiate with respect to."""
+
+    def __str__(self) -> str:
+        return "the images"
+
+
+@dataclass(frozen=True)
+class LayerLeaf:
+    """The output of the layer with this module name, as a tensor to differentiate with respect to."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"layer {self.name!r}"
+
+
+@dataclass(frozen=True)
+class AttentionLeaf:
+    """The output of the attention with this index, in order of execution, as a tensor to differentiate with."""
+
+    index: int
+
+    def __str__(self) -> str:
+        return f"attention {self.index}"
+
+
+Leaf = ImagesLeaf | LayerLeaf | AttentionLeaf
+IMAGES = ImagesLeaf()
+
+
+@dataclass(frozen=True)
+class PassTargets:
+    """The targets of a pass: the requested ones first, then the rival classes of each requested one.
+
+    Attributes
+    ----------
+    all
+        The V targets: T requested ones and their rivals.
+    count
+        T, the number of requested targets.
+    several
+        Whether the user requested T targets per image (maps are [B,T,...]), instead of one target (maps are [B,...]).
+    rivals
+        For each requested target, the indices of its rivals in `all`, by the rivals that explainers declared.
+    """
+
+    all: Sequence[BoundTarget]
+    count: int
+    several: bool
+    rivals: Sequence[Mapping[Rivals, Sequence[int]]]
+
+    @property
+    def requested(self) -> Sequence[BoundTarget]:
+        """The T requested targets."""
+        return self.all[: self.count]
+
+
+@dataclass(frozen=True, eq=False)
+class PassRecord:
+    """The result of one pass for V targets.
+
+    Attributes
+    ----------
+    images
+        [B,C,H,W], as the model received them.
+    output
+        The model's output, without a graph.
+    targets
+        The V targets.
+    activations
+        Outputs of the captured layers, by module name.
+    gradients
+        [V,...] gradients of each target's score, by the tensor that they are taken with respect to.
+    curvatures
+        [V,...] products of the Hessian of each target's score with the activation.
+    attention
+        The attention layers, in order of execution.
+    gates
+        Features and values of the captured gates.
+    block_gradients
+        For each tuple of blocks that an explainer declared: the index of each block's attention, and the [V,...]
+        gradient of the block's own score with respect to the output of that attention.
+    shared
+        Values that explainers compute once and share.
+    """
+
+    images: Float[Tensor, "B C H W"]
+    output: Any
+    targets: PassTargets
+    activations: Mapping[str, Tensor]
+    gradients: Mapping[Leaf, Tensor]
+    curvatures: Mapping[Leaf, Tensor]
+    attention: Sequence[AttentionLayer]
+    gates: Mapping[Gate, Gated]
+    block_gradients: Mapping[tuple[Features, ...], Sequence[tuple[int, Tensor]]]
+    shared: dict[Hashable, Any] = field(default_factory=dict)

@@ -1,0 +1,110 @@
+"""Receives layer outputs, attention and block tokens while the model runs, and starts the autograd graph."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from xai_core.capture.block_scores import BlockTokens
+from xai_core.capture.needs import NeedsUnion
+from xai_core.capture.pass_record import IMAGES, AttentionLeaf, LayerLeaf, Leaf
+from xai_core.errors import LayerError
+from xai_core.model.attention import AttentionLayer
+from xai_core.outputs import first_tensor, with_first_tensor
+
+
+class PassRecorder:
+    """Records one forward pass.
+
+    The forward pass builds no graph before the earliest tensor in `differentiated`. At that tensor, the recorder
+    detaches a leaf, enables gradients, and passes a clone of the leaf on to the model. Frozen parameters, in-place
+    activations and the `.grad` of parameters therefore have no influence.
+
+    Parameters
+    ----------
+    needs
+        The union of what the explainers need.
+    grad_from_start
+        Whether gradients are enabled during the whole forward pass.
+
+    Attributes
+    ----------
+    tensors
+        The recorded tensors; leaves of the graph, or outputs inside the graph, where they are differentiated.
+    differentiated
+        The tensors that gradients are taken with respect to.
+    cut
+        The tensors after which a `no_grad` block of the model has cut the graph.
+    attention
+        The attention layers, in order of execution.
+    blocks
+        The tokens of the recorded blocks, by module name.
+    """
+
+    def __init__(self, needs: NeedsUnion, grad_from_start: bool) -> None:
+        self.needs = needs
+        self.grad_from_start = grad_from_start or needs.image_gradient
+        self.tensors: dict[Leaf, Tensor] = {}
+        self.differentiated: set[Leaf] = {LayerLeaf(name) for name in needs.gradients}
+        if needs.image_gradient:
+            self.differentiated.add(IMAGES)
+        self.cut: set[Leaf] = set()
+        self.attention: list[AttentionLayer] = []
+        self.blocks: dict[str, BlockTokens] = {}
+
+    @property
+    def attention_leaves(self) -> set[Leaf]:
+        """The attention outputs that were recorded."""
+        return {leaf for leaf in self.tensors if isinstance(leaf, AttentionLeaf)}
+
+    def on_images(self, images: Tensor) -> Tensor:
+        """Record the images as a leaf, if their gradient is needed; return the images for the model."""
+        if IMAGES not in self.differentiated:
+            return images
+        self.tensors[IMAGES] = images.detach().clone().requires_grad_()
+        return self.tensors[IMAGES].clone()
+
+    def on_layer(self, name: str, output: Any) -> Any:
+        """Record the output of a layer; return its replacement, or None to keep it."""
+        leaf = LayerLeaf(name)
+        if leaf in self.differentiated:
+            return self._differentiate(leaf, output)
+        self.tensors[leaf] = _tensor_of(leaf, output).detach().clone()
+        return None
+
+    def on_attention(self, layer: AttentionLayer) -> None:
+        """Record an attention layer."""
+        self.attention.append(layer)
+
+    def on_attention_output(self, output: Any) -> Any:
+        """Record the output of the attention that ran last; return its replacement."""
+        leaf = AttentionLeaf(len(self.attention) - 1)
+        self.differentiated.add(leaf)
+        return self._differentiate(leaf, output)
+
+    def on_block(self, name: str, output: Any) -> Any:
+        """Record the tokens of a block and the output of its attention; return the replacement of the tokens."""
+        tokens, index = first_tensor(output), len(self.attention) - 1
+        if tokens is None or index < 0:
+            raise LayerError(f"layer {name!r} is not a block with attention that returns tokens")
+        self.blocks[name] = BlockTokens(tokens, self.tensors[AttentionLeaf(index)], index)
+        return with_first_tensor(output, tokens.clone())  # the model may write to it
+
+    def _differentiate(self, leaf: Leaf, output: Any) -> Any:
+        tensor = _tensor_of(leaf, output)
+        started = any(other in self.tensors for other in self.differentiated)
+        if started and not torch.is_grad_enabled() and not self.grad_from_start:
+            self.cut.add(leaf)
+        inside_graph = tensor.requires_grad and started
+        self.tensors[leaf] = tensor if inside_graph else tensor.detach().clone().requires_grad_()
+        torch.set_grad_enabled(True)
+        return with_first_tensor(output, self.tensors[leaf].clone())
+
+
+def _tensor_of(leaf: Leaf, output: Any) -> Tensor:
+    tensor = first_tensor(output)
+    if tensor is None:
+        raise LayerError(
+            f"{leaf} returns {type(output).__name__}, which contains no tensor; choose a layer that returns a tensor"
+        )
+    return tensor
