@@ -17,6 +17,7 @@ from torch import Tensor
 import xai_core as xai
 from xai_core.configurable import MADE_OF
 from xai_core.errors import ConstantMapWarning, UnsuitableError
+from xai_core.plugin import Dataset
 
 BATCH = 50
 
@@ -44,7 +45,7 @@ def main() -> None:
         print(table(spec, data, options.forward_passes, options.without), flush=True)
 
 
-def table(spec: str, data: xai.Dataset, forwards: int, without: list[str]) -> str:
+def table(spec: str, data: Dataset, forwards: int, without: list[str]) -> str:
     """A table in Markdown, the best method first."""
     loaded = xai.load_model(spec)
     samples = [data[i] for i in range(len(data))]

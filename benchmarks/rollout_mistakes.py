@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 import xai_core as xai
+from xai_core.plugin import resize
 
 Rollout = Callable[[list[Tensor]], Tensor]
 """From the matrices [B,heads,N,N] of the layers, first to last, to a row [B,N]."""
@@ -101,7 +102,7 @@ def measure(count: int) -> dict[str, tuple[float, float]]:
     for name, (_, rollout) in MISTAKES.items():
         made = maps(rollout, record)
         correlation = (ranks(made) * truth).sum(1).mean().item()
-        shown = xai.resize(made, (images.shape[-2], images.shape[-1]))
+        shown = resize(made, (images.shape[-2], images.shape[-1]))
         hits = masks.flatten(1).gather(1, shown.flatten(1).argmax(1, keepdim=True)).double().mean().item()
         found[name] = correlation, hits
     return found

@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 import xai_core as xai
 from xai_core.errors import LayerError, UnsuitableError
+from xai_core.plugin import normalize, resize
 from xai_core.report import pictures
 
 SUBJECTS = (
@@ -85,7 +86,7 @@ class Subject:
         if bool(saliency.constant[0]):
             print(f"{name}: not here: the map is constant")
             return None
-        return pictures.overlay(self.photo, xai.normalize(xai.resize(saliency.raw, (SIDE, SIDE)))[0])
+        return pictures.overlay(self.photo, normalize(resize(saliency.raw, (SIDE, SIDE)))[0])
 
 
 def shown() -> list[tuple[str, Image.Image]]:

@@ -16,6 +16,7 @@ import xai_core as xai
 from conftest import SmallCNN, captured_by, fused_vit, settled
 from xai_core.errors import LayerError, PluginWarning
 from xai_core.model.layouts import token_grid
+from xai_core.plugin import Probe
 
 SMALL_VIT = {
     "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64,
@@ -211,7 +212,7 @@ def test_a_plugins_adapter_comes_first(images: Tensor, monkeypatch: pytest.Monke
 
     class EarlierLayer(xai.ModelAdapter):
         @classmethod
-        def suits(cls, model: nn.Module, probe: xai.Probe) -> bool:
+        def suits(cls, model: nn.Module, probe: Probe) -> bool:
             return isinstance(model, SmallCNN)
 
         @property
@@ -227,7 +228,7 @@ def test_a_plugins_adapter_comes_first(images: Tensor, monkeypatch: pytest.Monke
 def test_a_plugins_adapter_that_fails_is_passed_over(images: Tensor) -> None:
     class Failing(xai.ModelAdapter):
         @classmethod
-        def suits(cls, model: nn.Module, probe: xai.Probe) -> bool:
+        def suits(cls, model: nn.Module, probe: Probe) -> bool:
             raise RuntimeError("no idea")
 
     class Plugin:

@@ -36,6 +36,7 @@ from conftest import Largest, assert_same, captured_by, fused_vit, settled
 from xai_attention.gating import GateExplainer
 from xai_core.errors import LayerError, NoAttentionError, OptionError, UnsuitableError
 from xai_core.model.attention import ROW_BLOCK, DotProductAttention
+from xai_core.plugin import AttentionLayer
 from xai_core.plugins.registry import registry
 
 Matrices = list[Tensor]
@@ -362,7 +363,7 @@ def test_masks_are_part_of_attention() -> None:
     for option in options:
         if option.get("attn_mask") is not None and option["attn_mask"].dtype == torch.bool:
             option["attn_mask"].fill_diagonal_(True)
-        found: list[xai.AttentionLayer] = []
+        found: list[AttentionLayer] = []
         with AttentionReader(2, found.append):
             weights = nn.functional.scaled_dot_product_attention(q, k, v, enable_gqa=True, **option)
         torch.testing.assert_close(found[0].rows(), weights)
@@ -379,7 +380,7 @@ def test_padding_and_masks_of_multi_head_attention() -> None:
         {"attn_mask": torch.randn(8, 5, 7)},
         {"attn_mask": torch.rand(5, 7) > 0.8},
     ):
-        found: list[xai.AttentionLayer] = []
+        found: list[AttentionLayer] = []
         with AttentionReader(2, found.append):
             _, weights = attention(query, key, key, average_attn_weights=False, **options)
         torch.testing.assert_close(found[0].rows(), weights)

@@ -14,6 +14,7 @@ from conftest import captured_by, fused_vit, settled, torchvision_vit
 from test_attention import CASES, Encoder
 from xai_core.errors import NotCapturedError, NotConnectedError
 from xai_core.model.attention import AttentionReader
+from xai_core.plugin import AttentionLayer
 
 BOTH = xai.Needs(attention=True, attention_gradients=True)
 MODELS: dict[str, tuple[Callable[[], nn.Module], int, str]] = {
@@ -146,7 +147,7 @@ def test_grouped_heads_masks_and_three_dimensions() -> None:
     grouped = {"enable_gqa": True, "attn_mask": torch.randn(2, 1, 6, 6)}
     for tensors, options in (((q, k, v), grouped), ((q, k, v), {"enable_gqa": True, "is_causal": True}),
                              ((q[0], q[0], q[0]), {"scale": 0.3})):  # fmt: skip
-        found: list[xai.AttentionLayer] = []
+        found: list[AttentionLayer] = []
         with AttentionReader(len(tensors[0]), found.append, lambda given: given):
             output = F.scaled_dot_product_attention(*tensors, **options)
         gradient = torch.randn_like(output)
@@ -159,7 +160,7 @@ def test_grouped_heads_masks_and_three_dimensions() -> None:
 def test_separate_projections_of_multi_head_attention() -> None:
     attention = nn.MultiheadAttention(16, 4, kdim=12, vdim=10, batch_first=True).double()
     query, key, value = (torch.randn(2, 5, size).double() for size in (16, 12, 10))
-    found: list[xai.AttentionLayer] = []
+    found: list[AttentionLayer] = []
     with AttentionReader(2, found.append):
         output, _ = attention(query, key, value)
     gradient = torch.randn_like(output)

@@ -46,6 +46,7 @@ from xai_core.errors import (
     UnknownMetricError,
 )
 from xai_core.perturb import BLUR_SIGMA, BLUR_SIZE
+from xai_core.plugin import Dataset, Evaluation
 from xai_core.plugins.loader import Entry
 from xai_core.plugins.registry import registry
 from xai_faithfulness.road import NOISE
@@ -104,7 +105,7 @@ class Brightness(xai.Metric):
     name = "brightness"
     higher_is_better = True
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+    def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         return xai.MetricResult(saliency.values.mean((1, 2)))
 
 
@@ -114,7 +115,7 @@ class Inside(Brightness):
     name = "inside"
     needs_ground_truth: ClassVar[bool] = True
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+    def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         return xai.MetricResult((saliency.values * evaluation.masks).mean((1, 2)))
 
 
@@ -146,7 +147,7 @@ class Picky(Brightness):
 
     name = "picky"
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+    def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         if len(saliency.values) > 1:
             raise ValueError("one at a time")
         return super().evaluate(evaluation, saliency)
@@ -157,7 +158,7 @@ class Refusing(Brightness):
 
     name = "refusing"
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+    def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         raise ValueError("never")
 
 
@@ -165,7 +166,7 @@ def loaded(model: nn.Module | None = None) -> xai.LoadedModel:
     return xai.LoadedModel(model or Counted(), lambda image: image, restore=lambda image: image, spec="counted")
 
 
-def run(out: Path, data: xai.Dataset | None = None, model: nn.Module | None = None, **options: Any) -> xai.Run:
+def run(out: Path, data: Dataset | None = None, model: nn.Module | None = None, **options: Any) -> xai.Run:
     given = {"models": loaded(model), "data": Speckles() if data is None else data, "device": "cpu"}
     given |= {"methods": ["grad-cam", "eigen-cam"], "metrics": TWO, "controls": False, "batch": 4, "shard": 6}
     return xai.benchmark(out=out, **{**given, **options})
@@ -281,19 +282,19 @@ def test_a_metric_whose_code_has_changed_is_another(tmp_path: Path) -> None:
     class Rewritten(Brightness):
         """Brightness in per cent."""
 
-        def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+        def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
             return xai.MetricResult(100 * saliency.values.mean((1, 2)))
 
     class Moved(Brightness):
         """The same, elsewhere."""
 
-        def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+        def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
             return xai.MetricResult(saliency.values.mean((1, 2)))
 
     class Again(Brightness):
         """The same once more."""
 
-        def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+        def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
             return xai.MetricResult(saliency.values.mean((1, 2)))  # on another line
 
     run(tmp_path / "run", metrics=Brightness())
@@ -664,7 +665,7 @@ def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
         xai.Run.read(tmp_path)
 
 
-def prepared(data: xai.Dataset | None = None, **options: Any) -> Manifest:
+def prepared(data: Dataset | None = None, **options: Any) -> Manifest:
     """What a run would be of, without the run."""
     given = {"models": (loaded(),), "data": data or Speckles(2), "metrics": (Brightness(),), **options}
     return prepare(Settings(**given), torch.device("cpu"), torch.device("cpu")).manifest
@@ -736,7 +737,7 @@ class Crooked(Brightness):
 
     name = "crooked"
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+    def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         return xai.MetricResult(saliency.values.mean((1, 2)), torch.zeros(1, 4), torch.zeros(5))
 
 
@@ -813,7 +814,7 @@ class Greedy(Brightness):
 
     name = "greedy"
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+    def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         if len(saliency.values) > 2:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes.")
         return super().evaluate(evaluation, saliency)
@@ -851,7 +852,7 @@ class Holding(Brightness):
     held: ClassVar[list[weakref.ref[Any]]] = []
     alive: ClassVar[list[int]] = []
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+    def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         large = np.zeros(10)  # in this frame, as a block of perturbed images is
         self.alive.append(sum(one() is not None for one in self.held))
         self.held.append(weakref.ref(large))
@@ -898,7 +899,7 @@ class Doomed(Brightness):
     name = "doomed"
     error: ClassVar[Exception | None] = RuntimeError("CUDA error: unspecified launch failure")
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+    def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         if self.error:
             raise self.error
         return super().evaluate(evaluation, saliency)

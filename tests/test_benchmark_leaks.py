@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 import xai_core as xai
 from xai_core.benchmarking import leaks, worker
+from xai_core.plugin import Evaluation
 
 
 class Small(leaks.Growth):
@@ -26,7 +27,7 @@ class Collecting(Brightness):
     name = "collecting"
     kept: ClassVar[list[Tensor]] = []
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+    def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         self.kept.append(evaluation.images.repeat(16, 1, 1, 1))
         return super().evaluate(evaluation, saliency)
 

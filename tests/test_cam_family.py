@@ -16,6 +16,7 @@ import xai_core as xai
 from conftest import SmallCNN, fused_vit, settled
 from xai_cam.principal import principal_component, singular_component
 from xai_core.errors import ConstantMapWarning, OptionError
+from xai_core.plugin import normalize, resize
 
 Array = NDArray[np.float64]
 
@@ -225,7 +226,7 @@ def test_eigen_cam_is_not_centred(case: Case) -> None:
     ours = case.by_us("eigen-cam").values
     centerd = principal_component(case.activation).float()
     for theirs in (centerd, -centerd):
-        theirs = xai.normalize(xai.resize(theirs.relu(), (32, 32)))
+        theirs = normalize(resize(theirs.relu(), (32, 32)))
         assert (ours - theirs).abs().amax((1, 2)).amin() > 0.25
 
 

@@ -14,6 +14,7 @@ from conftest import SmallCNN, captured_by, fused_vit, settled
 from references import Reference, by_peer, relative, resized
 from xai_cam.full_grad import biases
 from xai_core.errors import OptionError, TargetError, UnsuitableError
+from xai_core.plugin import TargetLike
 
 
 class SmoothCNN(nn.Module):
@@ -37,7 +38,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], str]] = {
 }
 
 
-def explain(model: nn.Module, images: Tensor, method: str, target: xai.TargetLike = None) -> xai.Saliency:
+def explain(model: nn.Module, images: Tensor, method: str, target: TargetLike = None) -> xai.Saliency:
     (saliency,) = xai.Engine(model).explain(images, method, target).values()
     return saliency
 

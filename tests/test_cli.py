@@ -25,6 +25,7 @@ from xai_core.cli.demonstration import MOST_PIXELS
 from xai_core.configurable import MADE_OF
 from xai_core.data.images import open_image
 from xai_core.errors import PluginWarning, XAIError
+from xai_core.plugin import ModelSource
 from xai_core.plugins.discovery import Plugin
 from xai_core.plugins.loader import Entry
 from xai_core.plugins.registry import registry
@@ -41,7 +42,7 @@ def preprocess(image: Image.Image | Tensor) -> Tensor:
     return torch.from_numpy(np.array(image.resize((32, 32)), dtype=np.float32) / 127.5 - 1).permute(2, 0, 1)
 
 
-class Tiny(xai.ModelSource):
+class Tiny(ModelSource):
     """Tiny random models: `tiny:cnn`, `tiny:vit`, `tiny:nameless`."""
 
     name = "tiny"
@@ -411,7 +412,7 @@ def test_list_names_the_models_of_a_source() -> None:
 
 
 def test_list_shows_a_source_that_cannot_say_its_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Failing(xai.ModelSource):
+    class Failing(ModelSource):
         """Fails."""
 
         name = "failing"

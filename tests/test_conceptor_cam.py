@@ -14,6 +14,7 @@ from references import Reference, relative
 from test_capture import counted
 from xai_cam.conceptor_cam import largest_eigenvalue, through_conceptors
 from xai_core.errors import ConstantMapWarning, OptionError, TargetError
+from xai_core.plugin import TargetLike
 
 Array = NDArray[np.float64]
 
@@ -287,7 +288,7 @@ def test_a_model_of_one_class_has_no_negatives(images: Tensor) -> None:
 
 
 @pytest.mark.parametrize("target", [lambda output: output[:, 1], xai.Contrast(1, 2)])
-def test_a_target_that_is_no_class_has_no_negatives(images: Tensor, target: xai.TargetLike) -> None:
+def test_a_target_that_is_no_class_has_no_negatives(images: Tensor, target: TargetLike) -> None:
     engine = xai.Engine(settled(SmallCNN()))
     first, second = engine.explain(images, ["conceptor-cam", "conceptor-cam:negatives=0"], target).values()
     torch.testing.assert_close(first.raw, second.raw)

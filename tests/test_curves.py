@@ -12,6 +12,7 @@ from torch import Tensor, nn
 import xai_core as xai
 from conftest import Linear, SmallCNN, fused_vit, given_to, settled
 from xai_core.errors import MapShapeError, OptionError, OutOfMemoryWarning, UnknownMetricError
+from xai_core.plugin import baseline_images, ranks
 
 
 def rise_blur(images: Tensor) -> Tensor:
@@ -94,7 +95,7 @@ def test_closed_form_on_a_linear_model(steps: int | None, baseline: str) -> None
     size, target = (8, 12), torch.tensor([1, 3, 0])
     model, images = Linear(size), torch.randn(3, 3, *size)
     given: Any = torch.randn(3, 1, 1) if baseline == "tensor" else baseline
-    blank = xai.baseline_images(given, images, seed=5)
+    blank = baseline_images(given, images, seed=5)
     contribution = ((images - blank) * model.weight[target]).sum(1).flatten(1).detach()  # [B,HW]
     saliency = torch.rand(3, *size)
     order = saliency.flatten(1).argsort(1, descending=True)
@@ -258,34 +259,34 @@ def test_the_target_of_the_map_is_scored(scored: nn.Module, images: Tensor) -> N
 def test_blur_is_that_of_rise() -> None:
     images = torch.randn(2, 3, 20, 30)
     expected = rise_blur(images.double())
-    torch.testing.assert_close(xai.baseline_images("blur", images).double(), expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(baseline_images("blur", images).double(), expected, atol=1e-6, rtol=0)
 
 
 def test_baselines() -> None:
     images = torch.randn(2, 3, 8, 8)
-    assert torch.equal(xai.baseline_images("zero", images), torch.zeros_like(images))
-    torch.testing.assert_close(xai.baseline_images("mean", images)[1, 2, 3, 4], images[1, 2].mean())
-    noise = xai.baseline_images("noise", images, seed=1)
-    assert torch.equal(noise, xai.baseline_images("noise", images, seed=1))
+    assert torch.equal(baseline_images("zero", images), torch.zeros_like(images))
+    torch.testing.assert_close(baseline_images("mean", images)[1, 2, 3, 4], images[1, 2].mean())
+    noise = baseline_images("noise", images, seed=1)
+    assert torch.equal(noise, baseline_images("noise", images, seed=1))
     assert torch.equal(noise[0], noise[1])
-    assert not torch.equal(noise, xai.baseline_images("noise", images, seed=2))
+    assert not torch.equal(noise, baseline_images("noise", images, seed=2))
     with pytest.raises(OptionError, match="zero, mean, blur, noise or a tensor"):
-        xai.baseline_images("black", images)
+        baseline_images("black", images)
     with pytest.raises(OptionError, match="broadcast"):
-        xai.baseline_images(torch.zeros(5), images)
+        baseline_images(torch.zeros(5), images)
 
 
 def test_ranks() -> None:
     saliency = torch.tensor([[[0.5, 1.0], [0.5, 0.0]]])
-    assert xai.ranks(saliency).tolist() == [[[1, 0], [2, 3]]]
+    assert ranks(saliency).tolist() == [[[1, 0], [2, 3]]]
     tied = torch.zeros(1, 8, 8)
-    assert torch.equal(xai.ranks(tied).flatten(), torch.arange(64))
-    one, two = (xai.ranks(tied, "random", seed) for seed in (0, 1))
-    assert torch.equal(one, xai.ranks(tied, "random", 0))
+    assert torch.equal(ranks(tied).flatten(), torch.arange(64))
+    one, two = (ranks(tied, "random", seed) for seed in (0, 1))
+    assert torch.equal(one, ranks(tied, "random", 0))
     assert not torch.equal(one, two)
     assert sorted(one.flatten().tolist()) == list(range(64))
     half = torch.arange(64).view(1, 8, 8) // 32 * 1.0
-    assert set(xai.ranks(half, "random", 3)[0, 4:].flatten().tolist()) == set(range(32))
+    assert set(ranks(half, "random", 3)[0, 4:].flatten().tolist()) == set(range(32))
 
 
 def test_bad_options_and_maps(scored: nn.Module, images: Tensor) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 import xai_core as xai
 from conftest import SmallCNN, settled
 from xai_core.errors import MapShapeError, NoGroundTruthError, UnsuitableError
+from xai_core.plugin import Evaluation
 
 
 class Asking(xai.Metric):
@@ -18,9 +19,9 @@ class Asking(xai.Metric):
     higher_is_better = True
 
     def __init__(self) -> None:
-        self.given: list[tuple[xai.Evaluation, xai.Saliency]] = []
+        self.given: list[tuple[Evaluation, xai.Saliency]] = []
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+    def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         self.given.append((evaluation, saliency))
         return xai.MetricResult(saliency.values.mean((1, 2)))
 

@@ -11,6 +11,7 @@ import pytest
 from test_registry import Environment
 
 import xai_core as xai
+from xai_core.plugin import DatasetSource, Evaluation, Gated, ModelSource
 from xai_core.plugins import hookspecs
 from xai_core.plugins.loader import KINDS
 
@@ -50,14 +51,14 @@ GIVEN_TO_PLUGINS = [
     ("xai_explainers", xai.Explainer),
     ("xai_explainers", xai.Needs),
     ("xai_explainers", xai.Captured),
-    ("xai_explainers", xai.Gated),
+    ("xai_explainers", Gated),
     ("xai_metrics", xai.Metric),
-    ("xai_metrics", xai.Evaluation),
+    ("xai_metrics", Evaluation),
     ("xai_metrics", xai.MetricResult),
     ("xai_adapters", xai.ModelAdapter),
-    ("xai_models", xai.ModelSource),
+    ("xai_models", ModelSource),
     ("xai_models", xai.LoadedModel),
-    ("xai_datasets", xai.DatasetSource),
+    ("xai_datasets", DatasetSource),
     ("xai_datasets", xai.Sample),
 ]
 
@@ -147,7 +148,7 @@ def test_xai_models(installed: Any) -> None:
         except xai.XAIError as error:
             message = str(error)
         names = [name for name in xai.list_models() if name.startswith("plain:")]
-        bad = broken(testing.check_model_source(xai.registry.registry().entries["models"]["plain"].made_by))
+        bad = broken(testing.check_model_source(registry().entries["models"]["plain"].made_by))
         print(json.dumps([names, list(loaded.model(pictures()).shape), message, bad]))
         """
     )
@@ -163,7 +164,7 @@ def test_xai_datasets(installed: Any) -> None:
             xai.load_dataset("squares:count=0")
         except xai.XAIError as error:
             message = str(error)
-        bad = broken(testing.check_dataset(xai.registry.registry().entries["datasets"]["squares"].made_by))
+        bad = broken(testing.check_dataset(registry().entries["datasets"]["squares"].made_by))
         print(json.dumps([len(data), [data[i].target for i in range(3)], message, bad]))
         """
     )

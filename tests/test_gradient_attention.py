@@ -15,6 +15,7 @@ from test_attention import assert_equals, attention_pooling, normalized, rollout
 from test_attention_gradients import MODELS, case, plain
 from test_capture import counted
 from xai_core.errors import LayerError, OptionError, UnsuitableError
+from xai_core.plugin import AttentionLayer
 
 
 def weighted_replica(matrices: list[Tensor], gradients: list[Tensor]) -> list[Tensor]:
@@ -98,15 +99,15 @@ def test_fused_and_written_out_attention_give_the_same_map() -> None:
 def test_the_size_of_blocks_does_not_matter(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     model, images, _, _ = case("timm mean over patches")
     whole = xai.Engine(model).explain(images, METHODS, target=1)
-    blocks = xai.AttentionLayer.blocks
+    blocks = AttentionLayer.blocks
     sizes: list[int] = []
 
-    def smaller(layer: xai.AttentionLayer, tokens: slice) -> Any:
+    def smaller(layer: AttentionLayer, tokens: slice) -> Any:
         for part, rows in blocks(layer, tokens, size):
             sizes.append(rows.shape[2])
             yield part, rows
 
-    monkeypatch.setattr(xai.AttentionLayer, "blocks", smaller)
+    monkeypatch.setattr(AttentionLayer, "blocks", smaller)
     parts = xai.Engine(model).explain(images, METHODS, target=1)
     assert max(sizes) <= size
     for name in METHODS:

@@ -13,7 +13,6 @@ from torch import Tensor
 
 import xai_core as xai
 from conftest import made, three_images
-from xai_core.isolation import timeouts as limits
 from xai_core.errors import (
     InputTypeError,
     LayerError,
@@ -22,9 +21,11 @@ from xai_core.errors import (
     NonFiniteOutputError,
     TimeLimitError,
 )
+from xai_core.isolation import timeouts as limits
 from xai_core.isolation.error_context import responsible_call, said
 from xai_core.isolation.timeouts import Uninterrupted, limited
 from xai_core.model.execution import lock
+from xai_core.plugin import Evaluation
 from xai_core.plugins.discovery import Plugin
 from xai_core.plugins.loader import Entry
 from xai_core.plugins.registry import registry
@@ -58,7 +59,7 @@ class TheirScore(xai.Metric):
     def __init__(self, give: Callable[[Tensor], Any] = xai.MetricResult) -> None:
         self._give = give
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+    def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         return self._give(saliency.values.mean((1, 2)))
 
 

@@ -20,7 +20,7 @@ LAYERS = [
     {"explainer", "metric"},
     {"isolation", "plugins"},
     {"adapter_cache", "checks"},
-    {"engine"},
+    {"engine", "plugin"},
     {"benchmarking", "testing"},
     {"report"},
     {"cli"},

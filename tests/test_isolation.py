@@ -14,6 +14,7 @@ from torch import Tensor
 import xai_core as xai
 from xai_core.benchmarking import leaks, worker
 from xai_core.errors import OptionError
+from xai_core.plugin import Evaluation
 
 __all__ = ["installed"]
 FROM = "of their-cam 2.3"
@@ -124,7 +125,7 @@ class Endless(TheirScore):
 class Meddling(TheirScore):
     name = "meddling"
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+    def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         evaluation.model.cnn.head.bias.add_(1)
         return super().evaluate(evaluation, saliency)
 
@@ -156,7 +157,7 @@ class SlowForOne(TheirScore):
 
     name = "slow"
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+    def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         return loop() if saliency.raw.shape[-1] == 32 else super().evaluate(evaluation, saliency)
 
 
@@ -200,7 +201,7 @@ class Collecting(TheirScore):
     name = "collecting"
     kept: ClassVar[list[Tensor]] = []
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+    def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         self.kept.append(evaluation.images.repeat(8, 1, 1, 1))
         return super().evaluate(evaluation, saliency)
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import xai_core as xai
 from xai_core.errors import OptionError, UnknownModelError, UnsuitableError
+from xai_core.plugin import Dataset, DatasetSource, Evaluation, ModelSource, Probe, ranks
 from xai_core.testing import (
     Check,
     FailedCheckError,
@@ -213,9 +214,9 @@ class GoodMetric(xai.Metric):
     name = "good"
     higher_is_better = True
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+    def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         values = saliency.values
-        kept = xai.ranks(values) < values[0].numel() // 2
+        kept = ranks(values) < values[0].numel() // 2
         curve = torch.stack(
             [
                 evaluation.model_score(images)
@@ -231,7 +232,7 @@ class GoodMetric(xai.Metric):
 
 
 def metric(
-    change: Callable[[xai.Evaluation, xai.Saliency, xai.MetricResult], Any] | None = None, **attributes: Any
+    change: Callable[[Evaluation, xai.Saliency, xai.MetricResult], Any] | None = None, **attributes: Any
 ) -> xai.Metric:
     """A good metric but for what is given; `change` is called with the score that a good one gives."""
     if change is not None:
@@ -242,7 +243,7 @@ def metric(
     return type("Bad", (GoodMetric,), {"__doc__": "Bad.", **attributes})()  # type: ignore[no-any-return]
 
 
-def values(change: Callable[[xai.Evaluation, xai.Saliency, Tensor], Tensor], **attributes: Any) -> xai.Metric:
+def values(change: Callable[[Evaluation, xai.Saliency, Tensor], Tensor], **attributes: Any) -> xai.Metric:
     """A metric whose values are changed."""
     return metric(
         lambda evaluation, saliency, score: xai.MetricResult(change(evaluation, saliency, score.values)),
@@ -250,51 +251,51 @@ def values(change: Callable[[xai.Evaluation, xai.Saliency, Tensor], Tensor], **a
     )
 
 
-def all_at_once(evaluation: xai.Evaluation, saliency: xai.Saliency, given: Tensor) -> Tensor:
+def all_at_once(evaluation: Evaluation, saliency: xai.Saliency, given: Tensor) -> Tensor:
     with torch.no_grad():
         evaluation.model.eval()(torch.cat([evaluation.images] * 9))
     return given
 
 
-def block_counts(evaluation: xai.Evaluation, saliency: xai.Saliency, given: Tensor) -> Tensor:
+def block_counts(evaluation: Evaluation, saliency: xai.Saliency, given: Tensor) -> Tensor:
     return given + evaluation.model_score.block
 
 
-def trains(evaluation: xai.Evaluation, saliency: xai.Saliency, given: Tensor) -> Tensor:
+def trains(evaluation: Evaluation, saliency: xai.Saliency, given: Tensor) -> Tensor:
     next(evaluation.model.parameters()).requires_grad_(False)
     return given
 
 
-def writes_maps(evaluation: xai.Evaluation, saliency: xai.Saliency, given: Tensor) -> Tensor:
+def writes_maps(evaluation: Evaluation, saliency: xai.Saliency, given: Tensor) -> Tensor:
     saliency.values.zero_()
     return given
 
 
-def writes_images(evaluation: xai.Evaluation, saliency: xai.Saliency, given: Tensor) -> Tensor:
+def writes_images(evaluation: Evaluation, saliency: xai.Saliency, given: Tensor) -> Tensor:
     evaluation.images.add_(1)
     return given
 
 
-def divides(evaluation: xai.Evaluation, saliency: xai.Saliency, given: Tensor) -> Tensor:
+def divides(evaluation: Evaluation, saliency: xai.Saliency, given: Tensor) -> Tensor:
     return given / saliency.values.amax((1, 2))
 
 
-def only_float32(evaluation: xai.Evaluation, saliency: xai.Saliency, given: Tensor) -> Tensor:
+def only_float32(evaluation: Evaluation, saliency: xai.Saliency, given: Tensor) -> Tensor:
     return given + (evaluation.images.dtype == torch.float64)
 
 
-def from_the_map(evaluation: xai.Evaluation, saliency: xai.Saliency, score: xai.MetricResult) -> xai.MetricResult:
+def from_the_map(evaluation: Evaluation, saliency: xai.Saliency, score: xai.MetricResult) -> xai.MetricResult:
     assert score.curve is not None
     curve = score.curve.clone()
     curve[:, 0] = saliency.raw[:, 0, 0].to(curve)
     return xai.MetricResult(score.values, curve, score.fractions)
 
 
-def reads_masks(evaluation: xai.Evaluation, saliency: xai.Saliency, given: Tensor) -> Tensor:
+def reads_masks(evaluation: Evaluation, saliency: xai.Saliency, given: Tensor) -> Tensor:
     return given + evaluation.masks.any()
 
 
-def keeps_scores(evaluation: xai.Evaluation, saliency: xai.Saliency, given: Tensor) -> Tensor:
+def keeps_scores(evaluation: Evaluation, saliency: xai.Saliency, given: Tensor) -> Tensor:
     KEPT.append(given.clone())
     return given
 
@@ -376,7 +377,7 @@ class GoodAdapter(xai.ModelAdapter):
     """For networks that wrap their scores."""
 
     @classmethod
-    def suits(cls, model: nn.Module, probe: xai.Probe) -> bool:
+    def suits(cls, model: nn.Module, probe: Probe) -> bool:
         return isinstance(model, Wrapping)
 
     @property
@@ -420,7 +421,7 @@ BAD_ADAPTERS: dict[str, list[tuple[type[xai.ModelAdapter], str]]] = {
 }
 
 
-class GoodModels(xai.ModelSource):
+class GoodModels(ModelSource):
     """Small networks."""
 
     name = "good"
@@ -440,14 +441,14 @@ def preprocess(image: Image.Image | Tensor) -> Tensor:
     return nn.functional.interpolate(image[None], (32, 32), mode="bilinear")[0] - 0.5
 
 
-def source(change: Callable[[xai.LoadedModel], Any] | None = None, **attributes: Any) -> xai.ModelSource:
+def source(change: Callable[[xai.LoadedModel], Any] | None = None, **attributes: Any) -> ModelSource:
     if change is not None:
         good = GoodModels.load
         attributes["load"] = lambda self, name, **options: change(good(self, name, **options))
     return type("Bad", (GoodModels,), {"__doc__": "Bad.", **attributes})()  # type: ignore[no-any-return]
 
 
-def loaded(**changes: Any) -> xai.ModelSource:
+def loaded(**changes: Any) -> ModelSource:
     return source(
         lambda given: xai.LoadedModel(
             **{"model": given.model, "preprocess": given.preprocess, "class_names": given.class_names, **changes}
@@ -455,7 +456,7 @@ def loaded(**changes: Any) -> xai.ModelSource:
     )
 
 
-def any_name(self: xai.ModelSource, name: str | None, **options: Any) -> xai.LoadedModel:
+def any_name(self: ModelSource, name: str | None, **options: Any) -> xai.LoadedModel:
     return GoodModels().load("small")
 
 
@@ -466,7 +467,7 @@ def nan_output() -> nn.Module:
     return model
 
 
-BAD_SOURCES: dict[str, list[tuple[xai.ModelSource, str]]] = {
+BAD_SOURCES: dict[str, list[tuple[ModelSource, str]]] = {
     "has_a_name": [(source(name="My Models"), "lower case")],
     "names_its_models": [
         (source(names=lambda self: ["small", "small"]), "more than once"),
@@ -515,12 +516,12 @@ class GoodData:
         return xai.Sample(image, f"{index}", index, mask, box, mask[None])
 
 
-class GoodSource(xai.DatasetSource):
+class GoodSource(DatasetSource):
     """Opens them."""
 
     name = "good"
 
-    def load(self, name: str | None, **options: Any) -> xai.Dataset:
+    def load(self, name: str | None, **options: Any) -> Dataset:
         return GoodData()
 
 
@@ -534,7 +535,7 @@ class Changed(GoodData):
         return self.change(super().__getitem__(index))
 
 
-def having(**changes: Any) -> xai.Dataset:
+def having(**changes: Any) -> Dataset:
     return Changed(functools.partial(replaced, changes=changes))
 
 

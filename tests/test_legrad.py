@@ -17,6 +17,7 @@ from conftest import SmallCNN, captured_by, fused_vit, settled
 from test_attention_gradients import case, eager
 from test_gradient_attention import Cut, assert_is
 from xai_core.errors import LayerError, NotCapturedError, NotConnectedError, UnsuitableError
+from xai_core.plugin import AttentionLayer
 
 HEADS: dict[str, tuple[list[str], Callable[[Any, Tensor], Tensor]]] = {
     # the blocks, and what makes scores of the tokens of one
@@ -147,15 +148,15 @@ def test_fused_and_written_out_attention_give_the_same_map() -> None:
 def test_the_size_of_blocks_does_not_matter(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     model, images, _, _ = case("timm")
     whole = xai.Engine(model).explain(images, "legrad", target=1)["legrad"].raw
-    parts = xai.AttentionLayer.parts
+    parts = AttentionLayer.parts
     sizes: list[int] = []
 
-    def smaller(layer: xai.AttentionLayer) -> Iterator[slice]:
+    def smaller(layer: AttentionLayer) -> Iterator[slice]:
         for part in parts(layer, None, size):
             sizes.append(part.stop - part.start)
             yield part
 
-    monkeypatch.setattr(xai.AttentionLayer, "parts", smaller)
+    monkeypatch.setattr(AttentionLayer, "parts", smaller)
     torch.testing.assert_close(xai.Engine(model).explain(images, "legrad", target=1)["legrad"].raw, whole)
     assert max(sizes) <= size
 

@@ -14,6 +14,7 @@ import xai_core as xai
 from conftest import SmallCNN, settled
 from test_capture import HostReads
 from xai_core.errors import NoGroundTruthError, OptionError
+from xai_core.plugin import ranks, resize
 
 Array = NDArray[np.float64]
 METRICS = ["pointing-game", "energy-pointing-game", "relevance-mass", "relevance-rank", "iou"]
@@ -201,7 +202,7 @@ def test_all_targets_and_mirrors(engine: xai.Engine) -> None:
     for metric, made in engine.evaluate(images, maps, METRICS, masks)["layer-cam"].items():
         assert made.values.shape == (2, 2)
         for target, one in enumerate(maps["layer-cam"].each):
-            mirrored = score(engine, xai.resize(one.raw, (32, 32)).flip(2), masks.flip(2), metric)
+            mirrored = score(engine, resize(one.raw, (32, 32)).flip(2), masks.flip(2), metric)
             torch.testing.assert_close(made.values[:, target].double(), mirrored, atol=1e-6, rtol=1e-5)
 
 
@@ -234,13 +235,13 @@ def test_nothing_is_read_on_the_host_and_no_forward_is_run(images: Tensor) -> No
 
 def test_ranks_are_those_of_walks(engine: xai.Engine, images: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     """One order of the pixels serves them all, whatever the seed of what draws nothing."""
-    ranks, ranked = xai.ranks, []
+    ranked: list[Any] = []
 
     def counted(saliency: Tensor, *options: Any) -> Tensor:
         ranked.append(options)
         return ranks(saliency, *options)
 
-    monkeypatch.setattr(xai, "ranks", counted)
+    monkeypatch.setattr("xai_faithfulness.ranking.ranks", counted)
     maps, masks = {"mine": torch.rand(3, 32, 32)}, torch.rand(3, 32, 32) < 0.3
     shared = ["iou", "relevance-rank", "deletion:seed=3,steps=2", "insertion:steps=2", "road:seed=1,percentages=50"]
     engine.evaluate(images, maps, [*shared, "pixel-flipping:region=1,steps=2"], masks)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 import xai_core as xai
 from conftest import GatedCNN, Largest, Linear, fused_vit, given_to, settled
 from xai_core.errors import OptionError
+from xai_core.plugin import baseline_images
 
 MODELS = {"cnn": (GatedCNN, (37, 26)), "vit": (fused_vit, (32, 32))}
 
@@ -47,7 +48,7 @@ def test_equals_captum(family: str, size: int, stride: int) -> None:
 @pytest.mark.parametrize("baseline", ["mean", "blur", "noise"])
 def test_equals_captum_with_other_baselines_and_probabilities(images: Tensor, baseline: str) -> None:
     model, images = settled(GatedCNN()).double(), images.double()
-    blank = xai.baseline_images(baseline, images, seed=4)
+    blank = baseline_images(baseline, images, seed=4)
     probability = nn.Sequential(model, nn.Softmax(1))
     expected = by_captum(probability, images, torch.tensor([2, 2, 2]), (6, 6), (5, 5), blank)
     explainer = xai.create_explainer("occlusion", size=6, stride=5, baseline=baseline, seed=4)

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
 
 import xai_core as xai
 from xai_core.errors import InputShapeError, InputTypeError
+from xai_core.plugin import Dataset as Samples
 
 PIXELS = torch.arange(2 * 3 * 3).reshape(2, 3, 3).byte()  # [H,W,C]
 EXPECTED = PIXELS.movedim(-1, 0) / 255
@@ -44,7 +45,7 @@ def test_images_and_targets_of_every_kind(image: object, target: object) -> None
 
 def test_grey_arrays_and_pictures() -> None:
     data = xai.as_dataset([(PIXELS[..., 0].numpy(), None), (Image.new("L", (3, 2)), 1)])
-    assert isinstance(data, xai.Dataset)
+    assert isinstance(data, Samples)
     assert data[0].image.shape == (1, 2, 3)  # type: ignore[union-attr]
     assert data[0].target is None
     assert data[-1].id == "1"

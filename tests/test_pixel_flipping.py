@@ -11,6 +11,7 @@ from torch import Tensor, nn
 import xai_core as xai
 from conftest import Linear, SmallCNN, given_to, maps_for, settled
 from xai_core.errors import OptionError
+from xai_core.plugin import baseline_images, ranks
 from xai_faithfulness.regions import region_means
 
 
@@ -45,7 +46,7 @@ def test_equal_the_loop_over_squares(cnn: nn.Module, side: int, size: tuple[int,
     images, saliency = torch.randn(2, 3, *size), torch.rand(2, *size)
     metrics = [xai.create_metric(name, region=side) for name in ("pixel-flipping", "aopc")]
     flipping, aopc = xai.Engine(cnn).evaluate(images, {"m": saliency}, metrics)["m"].values()
-    blank = xai.baseline_images("noise", images).double()
+    blank = baseline_images("noise", images).double()
     reference = cnn.double()
     for i, image in enumerate(images.double()):
         expected = flipping_loop(reference, image, saliency[i], blank[i], side)
@@ -137,7 +138,7 @@ def test_squares_of_the_same_values_are_equal_and_go_by_index() -> None:
     for name, one in maps.items():
         means = region_means(one, 9)
         assert (means == means.flatten()[0]).all(), name
-        assert xai.ranks(means).flatten().tolist() == list(range(means.numel())), name
+        assert ranks(means).flatten().tolist() == list(range(means.numel())), name
 
 
 def test_more_steps_than_squares(images: Tensor) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import xai_core as xai
 from xai_core.errors import UnknownDatasetError, UnknownModelError
+from xai_core.plugin import Dataset, DatasetSource, Evaluation, ModelSource, Probe
 from xai_core.plugins.discovery import Plugin
 from xai_core.plugins.registry import registry
 from xai_core.testing.networks import convolutional_network
@@ -40,7 +41,7 @@ class Waiting(xai.Metric):
     higher_is_better = True
     expected_failures: ClassVar[Mapping[str, str]] = {"better_maps_score_better": "it is wrong on purpose"}
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+    def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         return xai.MetricResult(torch.tensor(saliency.values.mean((1, 2)).tolist()))
 
 
@@ -51,7 +52,7 @@ class Calm(Waiting):
     higher_is_better = False
     expected_failures: ClassVar[Mapping[str, str]] = {}
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+    def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         return xai.MetricResult(saliency.values.mean((1, 2)))
 
 
@@ -64,7 +65,7 @@ class Needy(xai.Metric):
     def __init__(self, file: str) -> None:
         self.file = file
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+    def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         raise AssertionError
 
 
@@ -76,11 +77,11 @@ class NetAdapter(xai.ModelAdapter):
     """For `Net`."""
 
     @classmethod
-    def suits(cls, model: nn.Module, probe: xai.Probe) -> bool:
+    def suits(cls, model: nn.Module, probe: Probe) -> bool:
         return isinstance(model, Net)
 
 
-class Nets(xai.ModelSource):
+class Nets(ModelSource):
     """Small models: `nets:one`, `nets:other`."""
 
     name = "nets"
@@ -102,12 +103,12 @@ def preprocess(image: Any) -> Tensor:
     return nn.functional.interpolate(image[None], (32, 32), mode="bilinear")[0]
 
 
-class Somewhere(xai.DatasetSource):
+class Somewhere(DatasetSource):
     """Samples of a place: `somewhere:PLACE`."""
 
     name = "somewhere"
 
-    def load(self, name: str | None, **options: Any) -> xai.Dataset:
+    def load(self, name: str | None, **options: Any) -> Dataset:
         if name is None:
             raise UnknownDatasetError("no place is given; expected `somewhere:PLACE`")
         return xai.as_dataset([(torch.rand(3, 4, 4, generator=torch.Generator().manual_seed(0)), 1)])

@@ -31,6 +31,7 @@ from xai_core.errors import (
     UnknownMetricError,
     UnknownModelError,
 )
+from xai_core.plugin import CONTRACT
 from xai_core.plugins.registry import current, looking_in, origin, registry
 
 EXPLAINER = """
@@ -413,5 +414,5 @@ def test_where_something_comes_from_is_known_by_its_class() -> None:
 
 
 def test_the_contract_has_a_number() -> None:
-    assert xai.CONTRACT == 1
-    assert type(xai.CONTRACT) is int
+    assert CONTRACT == 1
+    assert type(CONTRACT) is int

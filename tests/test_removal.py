@@ -13,6 +13,7 @@ import xai_core as xai
 from conftest import Linear, SmallCNN, given_to, maps_for, settled
 from references import resized
 from xai_core.errors import OptionError
+from xai_core.plugin import baseline_images
 
 BOTH = ["sensitivity-n", "faithfulness-correlation"]
 
@@ -46,7 +47,7 @@ def test_equal_the_correlation_of_scipy(
     values, [perturbed] = evaluated(engine, images, maps, metric)
     removed = (perturbed != images[:, None]).all(2)  # [B,N,H,W]
     assert torch.equal(removed[0], removed[1])
-    blank = xai.baseline_images(baseline, images)
+    blank = baseline_images(baseline, images)
     expected = torch.where(removed[:, :, None], blank[:, None], images[:, None])
     torch.testing.assert_close(perturbed, expected, atol=1e-6, rtol=0)
     assert len({tuple(one.flatten().tolist()) for one in removed[0]}) == 30

@@ -17,6 +17,7 @@ from torch import Tensor
 import xai_core as xai
 import xai_zoo
 from xai_core.errors import OptionError, UnknownModelError
+from xai_core.plugin import normalize
 
 ROOT = Path(__file__).parent.parent
 WEIGHTS = Path(xai_zoo.__file__).parent / "weights"
@@ -191,4 +192,4 @@ def test_right_is_what_the_explainer_gives() -> None:
     for name in set(script["MISTAKES"]) - {"right"}:
         wrong = script["maps"](script["MISTAKES"][name][1], record)
         if name != "residual not normalized":
-            assert (xai.normalize(wrong.float()) - xai.normalize(replica.float())).abs().amax() > 0.05, name
+            assert (normalize(wrong.float()) - normalize(replica.float())).abs().amax() > 0.05, name

@@ -9,6 +9,7 @@ from torchcam import methods
 
 import xai_core as xai
 from conftest import SmallCNN, settled
+from xai_core.plugin import normalize
 
 THEIRS = {
     "cam": "CAM",
@@ -37,7 +38,7 @@ def both(model: nn.Module, images: Tensor, method: str) -> tuple[Tensor, Tensor]
         classes = scores.argmax(1).tolist()
         (theirs,) = cam(classes) if name == "CAM" else cam(classes, scores)
     ours = xai.Engine(model).explain(images, method)[method].raw
-    return xai.normalize(ours), xai.normalize(theirs.detach())
+    return normalize(ours), normalize(theirs.detach())
 
 
 @pytest.mark.parametrize("method", ["cam", "grad-cam", "xgrad-cam", "layer-cam"])

@@ -17,6 +17,7 @@ import xai_core as xai
 from conftest import SmallCNN, assert_same, made, three_images
 from xai_core.errors import SideEffectError
 from xai_core.isolation.error_context import is_lasting
+from xai_core.plugin import Evaluation
 
 Deed = Callable[[nn.Module], Any]
 
@@ -53,7 +54,7 @@ class Scoring(xai.Metric):
     def __init__(self, deed: Deed) -> None:
         self.deed = deed
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+    def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         self.deed(evaluation.model)
         return xai.MetricResult(saliency.values.mean((1, 2)))
 

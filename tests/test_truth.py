@@ -11,6 +11,7 @@ from torch import Tensor
 import xai_core as xai
 from xai_core.data.ground_truth import filled
 from xai_core.errors import CroppedGroundTruthError, InputShapeError, NoGroundTruthError, UnsuitableError
+from xai_core.plugin import Evaluation
 
 TORCHVISION, TIMM = "torchvision:resnet18,weights=none", "timm:test_byobnet,pretrained=false"
 LITE0 = "efficientnet-lite0"
@@ -96,7 +97,7 @@ def test_a_box_fills_each_pixel_that_it_touches() -> None:
 def test_the_mask_is_taken_by_evaluate() -> None:
     cbam = xai.load_model("shapes-cbam:weights=none")
     mask = xai.model_mask(cbam, sample(disc(64, 64)))
-    evaluation = xai.Evaluation(torch.zeros(1, 3, 64, 64), None, cbam.model, mask[None])  # type: ignore[arg-type]
+    evaluation = Evaluation(torch.zeros(1, 3, 64, 64), None, cbam.model, mask[None])  # type: ignore[arg-type]
     assert evaluation.masks.shape == (1, 64, 64)
 
 

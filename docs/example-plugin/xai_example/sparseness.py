@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
+from xai_core.plugin import Evaluation
 
 
 def gini(values: Float[Tensor, "B H W"]) -> Float[Tensor, " B"]:
@@ -31,6 +32,6 @@ class Sparseness(xai.Metric):
     name = "sparseness"
     higher_is_better = True
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+    def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         """Take the index of each map."""
         return xai.MetricResult(gini(saliency.values))

@@ -8,6 +8,7 @@ from torch import Tensor
 
 import xai_core as xai
 from xai_core.errors import LayerError, OptionError, UnsuitableError
+from xai_core.plugin import AttentionLayer
 
 Blocks = Iterable[tuple[slice, Float[Tensor, "B rows N"]]]
 """Rows of a matrix [B,N,N], some at a time, each block with its slice of them."""
@@ -27,14 +28,14 @@ def fuse(weights: Float[Tensor, "B heads rows N"], heads: str) -> Float[Tensor, 
     return FUSIONS[heads](weights, 1)
 
 
-def chosen(layers: Sequence[xai.AttentionLayer], index: int) -> xai.AttentionLayer:
+def chosen(layers: Sequence[AttentionLayer], index: int) -> AttentionLayer:
     """The layer of an index, which may count from the end."""
     if not -len(layers) <= index < len(layers):
         raise LayerError(f"attention layer {index} is out of range; this model has {len(layers)}")
     return layers[index]
 
 
-def over_same_tokens(captured: xai.Captured, method: str) -> Sequence[xai.AttentionLayer]:
+def over_same_tokens(captured: xai.Captured, method: str) -> Sequence[AttentionLayer]:
     """All layers, each over all tokens of an image, and the same tokens in every one."""
     layers = captured.attention
     tokens = layers[-1].keys
@@ -57,7 +58,7 @@ def read_row(captured: xai.Captured, tokens: int) -> Float[Tensor, "B N"]:
     return row
 
 
-def downwards(layers: Sequence[xai.AttentionLayer], read: slice) -> Iterator[tuple[xai.AttentionLayer, slice]]:
+def downwards(layers: Sequence[AttentionLayer], read: slice) -> Iterator[tuple[AttentionLayer, slice]]:
     """The layers from the last to the first, with the rows that count: in the last those that the head reads."""
     for layer in reversed(layers):
         yield layer, read
@@ -69,7 +70,7 @@ def mean_of_rows(blocks: Iterable[tuple[slice, Float[Tensor, "B P rows N"]]], re
     return torch.stack([rows.sum(-2) for _, rows in blocks]).sum(0) / (read.stop - read.start)
 
 
-def weighted(layer: xai.AttentionLayer, read: slice) -> Iterator[tuple[slice, Float[Tensor, "B heads rows N"]]]:
+def weighted(layer: AttentionLayer, read: slice) -> Iterator[tuple[slice, Float[Tensor, "B heads rows N"]]]:
     """Rows of A times the gradient of the target's score with respect to them, dy/dA * A."""
     return ((part, rows * layer.gradient_rows(part.start, part.stop)) for part, rows in layer.blocks(read))
 

@@ -4,6 +4,7 @@ import torch
 
 import xai_core as xai
 from xai_attention.gating import GateExplainer
+from xai_core.plugin import Relevance
 
 
 class ChannelAttention(GateExplainer):
@@ -26,8 +27,8 @@ class ChannelAttention(GateExplainer):
     over = "channels"
     otherwise = "spatial-attention, if it gates places, or a method for feature maps, such as grad-cam"
 
-    def explain(self, captured: xai.Captured) -> xai.Relevance:
+    def explain(self, captured: xai.Captured) -> Relevance:
         """Weigh the channels and add them up."""
         [(features, values)] = captured.gates
         weights = values.mean((2, 3))  # [B,C]
-        return xai.Relevance(torch.einsum("bc,bchw->bhw", weights, features), weights=weights)
+        return Relevance(torch.einsum("bc,bchw->bhw", weights, features), weights=weights)

@@ -3,6 +3,7 @@
 import xai_core as xai
 from xai_attention.attention_ops import check_fusion, chosen, fuse, on_grid
 from xai_core.errors import UnsuitableError
+from xai_core.plugin import Relevance
 
 
 class ClassAttention(xai.Explainer):
@@ -38,9 +39,9 @@ class ClassAttention(xai.Explainer):
             )
         return xai.Needs(attention=True)
 
-    def explain(self, captured: xai.Captured) -> xai.Relevance:
+    def explain(self, captured: xai.Captured) -> Relevance:
         """Read the one row of the layer's attention."""
         batch = len(captured.images)
         layers = [layer for layer in captured.attention if layer.of_one_query and layer.batch == batch]
         rows = chosen(layers, self.layer).rows()
-        return xai.Relevance(on_grid(captured, fuse(rows, self.heads)[:, 0]), on_grid(captured, rows[:, :, 0]))
+        return Relevance(on_grid(captured, fuse(rows, self.heads)[:, 0]), on_grid(captured, rows[:, :, 0]))

@@ -6,6 +6,7 @@ from torch import nn
 
 import xai_core as xai
 from xai_core.errors import LayerError, UnsuitableError
+from xai_core.plugin import Layer
 
 
 class GateExplainer(xai.Explainer):
@@ -22,7 +23,7 @@ class GateExplainer(xai.Explainer):
     over: ClassVar[str]
     otherwise: ClassVar[str]
 
-    def __init__(self, layer: xai.Layer | None = None) -> None:
+    def __init__(self, layer: Layer | None = None) -> None:
         self.layer = layer
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:

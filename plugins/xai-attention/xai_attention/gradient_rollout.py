@@ -3,6 +3,7 @@
 import xai_core as xai
 from xai_attention.attention_ops import Blocks, weighted
 from xai_attention.rollout import Rollout
+from xai_core.plugin import AttentionLayer
 
 
 class GradientRollout(Rollout):
@@ -31,6 +32,6 @@ class GradientRollout(Rollout):
         _ = adapter.readout
         return xai.Needs(attention=True, attention_gradients=True)
 
-    def _fused(self, layer: xai.AttentionLayer, read: slice) -> Blocks:
+    def _fused(self, layer: AttentionLayer, read: slice) -> Blocks:
         """Rows of relu(mean over heads of dy/dA * A)."""
         return ((part, rows.mean(1).relu()) for part, rows in weighted(layer, read))

@@ -2,6 +2,7 @@
 
 import xai_core as xai
 from xai_attention.attention_ops import chosen, mean_of_rows, on_grid
+from xai_core.plugin import Relevance
 
 
 class HeadAttention(xai.Explainer):
@@ -29,10 +30,10 @@ class HeadAttention(xai.Explainer):
         _ = adapter.readout
         return xai.Needs(attention=True)
 
-    def explain(self, captured: xai.Captured) -> xai.Relevance:
+    def explain(self, captured: xai.Captured) -> Relevance:
         """Read one row of the layer's attention, or the mean of several."""
         attention = chosen(captured.attention, self.layer)
         attention.require_global(len(captured.images), self.name)
         read = captured.adapter.readout
         heads = on_grid(captured, mean_of_rows(attention.blocks(read), read))
-        return xai.Relevance(heads.mean(1), heads)
+        return Relevance(heads.mean(1), heads)

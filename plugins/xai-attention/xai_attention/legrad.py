@@ -6,6 +6,7 @@ from torch import Tensor
 
 import xai_core as xai
 from xai_attention.attention_ops import on_grid
+from xai_core.plugin import AttentionLayer, Relevance
 
 
 class LeGrad(xai.Explainer):
@@ -26,14 +27,14 @@ class LeGrad(xai.Explainer):
         _ = adapter.readout
         return xai.Needs(block_scores=adapter.blocks)
 
-    def explain(self, captured: xai.Captured) -> xai.Relevance:
+    def explain(self, captured: xai.Captured) -> Relevance:
         """Average what is positive of each layer's gradient."""
         layers = torch.stack([_positive(layer) for layer in captured.block_attention], 1)
         maps = on_grid(captured, layers)
-        return xai.Relevance(maps.mean(1), maps)
+        return Relevance(maps.mean(1), maps)
 
 
-def _positive(layer: xai.AttentionLayer) -> Float[Tensor, "B N"]:
+def _positive(layer: AttentionLayer) -> Float[Tensor, "B N"]:
     """The positive part of the gradient, averaged over heads and queries, in blocks of queries."""
     sums = [layer.gradient_rows(part.start, part.stop).relu().mean(1).sum(1) for part in layer.parts()]
     return torch.stack(sums).sum(0) / layer.queries

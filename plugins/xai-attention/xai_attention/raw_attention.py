@@ -4,6 +4,7 @@ import torch
 
 import xai_core as xai
 from xai_attention.attention_ops import check_fusion, chosen, fuse, mean_of_rows, on_grid
+from xai_core.plugin import Relevance
 
 
 class RawAttention(xai.Explainer):
@@ -35,11 +36,11 @@ class RawAttention(xai.Explainer):
         _ = adapter.readout
         return xai.Needs(attention=True)
 
-    def explain(self, captured: xai.Captured) -> xai.Relevance:
+    def explain(self, captured: xai.Captured) -> Relevance:
         """Read one row of the layer's attention, or the mean of several."""
         layer = chosen(captured.attention, self.layer)
         layer.require_global(len(captured.images), self.name)
         read = captured.adapter.readout
         blocks = ((part, torch.cat([fuse(rows, self.heads)[:, None], rows], 1)) for part, rows in layer.blocks(read))
         maps = on_grid(captured, mean_of_rows(blocks, read))
-        return xai.Relevance(maps[:, 0], maps[:, 1:])
+        return Relevance(maps[:, 0], maps[:, 1:])

@@ -14,6 +14,7 @@ from xai_attention.attention_ops import (
     times,
 )
 from xai_core.errors import OptionError
+from xai_core.plugin import AttentionLayer, Relevance
 
 
 class Rollout(xai.Explainer):
@@ -52,7 +53,7 @@ class Rollout(xai.Explainer):
         _ = adapter.readout
         return xai.Needs(attention=True)
 
-    def explain(self, captured: xai.Captured) -> xai.Relevance:
+    def explain(self, captured: xai.Captured) -> Relevance:
         """Multiply the class token's row through the layers, last to first."""
         layers = over_same_tokens(captured, self.name)
         row = read_row(captured, layers[-1].keys)
@@ -60,16 +61,16 @@ class Rollout(xai.Explainer):
         for layer, read in downwards(layers, captured.adapter.readout):
             row = times(row, self._with_residual(layer, read))
             down_to.append(on_grid(captured, row))
-        return xai.Relevance(down_to[-1], torch.stack(down_to[::-1], 1))
+        return Relevance(down_to[-1], torch.stack(down_to[::-1], 1))
 
-    def _with_residual(self, layer: xai.AttentionLayer, read: slice) -> Blocks:
+    def _with_residual(self, layer: AttentionLayer, read: slice) -> Blocks:
         """Rows of A^."""
         for part, fused in self._kept(layer, read):
             halves = 0.5 * fused
             halves.diagonal(part.start, -2, -1).add_(0.5)
             yield part, halves / halves.sum(-1, keepdim=True)
 
-    def _kept(self, layer: xai.AttentionLayer, read: slice) -> Blocks:
+    def _kept(self, layer: AttentionLayer, read: slice) -> Blocks:
         """Rows of A with the heads fused; all of A at once only where its smallest weights are discarded."""
         if not self.discard_ratio:
             yield from self._fused(layer, read)
@@ -83,6 +84,6 @@ class Rollout(xai.Explainer):
             weights.scatter(1, smallest, 0).index_copy(1, smallest.new_zeros(1), kept).view_as(fused),
         )
 
-    def _fused(self, layer: xai.AttentionLayer, read: slice) -> Blocks:
+    def _fused(self, layer: AttentionLayer, read: slice) -> Blocks:
         """Rows of A with the heads fused."""
         return ((part, fuse(rows, self.heads)) for part, rows in layer.blocks(read))

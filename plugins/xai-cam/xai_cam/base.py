@@ -9,8 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
+from xai_core.plugin import Layer, normalize, resize
 
-Layers = xai.Layer | Sequence[xai.Layer] | None
+Layers = Layer | Sequence[Layer] | None
 """One layer, several, `"layer3+layer4"` for several by name, or None: the last spatial features."""
 
 
@@ -54,7 +55,7 @@ class CAM(xai.Explainer):
         """Weigh the channels of a layer: their sum is the map before its ReLU."""
 
 
-def chosen(layer: Layers, adapter: xai.ModelAdapter) -> tuple[xai.Layer, ...]:
+def chosen(layer: Layers, adapter: xai.ModelAdapter) -> tuple[Layer, ...]:
     """The layers that a `layer` option means."""
     if layer is None:
         return (adapter.default_layer,)
@@ -68,5 +69,5 @@ def fuse(maps: Sequence[Float[Tensor, "B _ _"]], how: str = "mean") -> Float[Ten
     if len(maps) == 1:
         return maps[0]
     finest = max((one.shape[-2], one.shape[-1]) for one in maps)
-    stacked = torch.stack([xai.resize(xai.normalize(one), finest) for one in maps])
+    stacked = torch.stack([resize(normalize(one), finest) for one in maps])
     return stacked.mean(0) if how == "mean" else stacked.amax(0)

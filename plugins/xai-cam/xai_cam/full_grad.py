@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 import xai_core as xai
 from xai_core.errors import UnsuitableError
+from xai_core.plugin import resize
 
 
 class FullGrad(xai.Explainer):
@@ -36,7 +37,7 @@ class FullGrad(xai.Explainer):
         size = (captured.images.shape[-2], captured.images.shape[-1])
         total = rescaled(captured.image_gradient * captured.images)
         for layer, bias in biases(captured.adapter).items():
-            total = total + xai.resize(rescaled(captured.gradient(layer) * bias[:, None, None]), size)
+            total = total + resize(rescaled(captured.gradient(layer) * bias[:, None, None]), size)
         return total
 
 

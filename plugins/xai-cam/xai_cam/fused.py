@@ -8,6 +8,7 @@ from torch import Tensor
 import xai_core as xai
 from xai_cam.base import fuse
 from xai_core.errors import OptionError
+from xai_core.plugin import relevance
 
 
 class Fused(xai.Explainer):
@@ -47,4 +48,4 @@ class Fused(xai.Explainer):
     def explain(self, captured: xai.Captured) -> Float[Tensor, "B h w"]:
         """Make each map, and fuse them."""
         pairs = zip(self._explainers, captured.parts, strict=True)
-        return fuse([xai.relevance(explainer.explain(part)) for explainer, part in pairs], self.how)
+        return fuse([relevance(explainer.explain(part)) for explainer, part in pairs], self.how)

@@ -5,6 +5,7 @@ from torch import Tensor
 
 import xai_core as xai
 from xai_core.errors import OptionError
+from xai_core.plugin import relevance
 
 
 class Smoothed(xai.Explainer):
@@ -44,7 +45,7 @@ class Smoothed(xai.Explainer):
     def explain(self, captured: xai.Captured) -> Float[Tensor, "B h w"]:
         """Explain the image as given from this pass, and each of its variants from one of its own."""
         factors = (1.0, 1 - self.brightness, 1 + self.brightness) if self.brightness else (1.0,)
-        maps = [xai.relevance(self._explainer.explain(captured.parts[0]))]
+        maps = [relevance(self._explainer.explain(captured.parts[0]))]
         for factor in factors:
             if factor != 1:
                 maps.append(captured.explain_images(captured.images * factor, self._explainer))

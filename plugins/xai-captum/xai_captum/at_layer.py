@@ -3,6 +3,7 @@
 import xai_core as xai
 from xai_captum.path import Path
 from xai_core.errors import UnsuitableError
+from xai_core.plugin import Baseline, Layer
 
 
 class AtLayer(Path):
@@ -18,10 +19,10 @@ class AtLayer(Path):
 
     def __init__(
         self,
-        layer: xai.Layer | None = None,
+        layer: Layer | None = None,
         n_steps: int = 50,
         method: str = "gausslegendre",
-        baselines: xai.Baseline = "zero",
+        baselines: Baseline = "zero",
         channels: str = "positive",
     ) -> None:
         super().__init__(n_steps, method, baselines, channels)

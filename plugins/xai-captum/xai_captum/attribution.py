@@ -14,6 +14,7 @@ from xai_captum.channels import checked, over_channels
 from xai_captum.process import seeded
 from xai_core.errors import NotConnectedError
 from xai_core.model.shared_copy import SharedModel
+from xai_core.plugin import Baseline, ModelScorer, baseline_images
 from xai_core.targets.target import wide
 
 
@@ -65,7 +66,7 @@ class Attribution(xai.Explainer, Generic[M]):
     """How many variants of an image captum puts through the model together, whatever the memory."""
     alone: ClassVar[bool] = False
     """Whether captum is given one image at a time, so that its scores are the same bits whatever the batch."""
-    baselines: xai.Baseline = "zero"
+    baselines: Baseline = "zero"
     seed: int | None = None
     """Seed of what captum draws, where it draws: the same for every image, each of which it is then given alone."""
 
@@ -84,7 +85,7 @@ class Attribution(xai.Explainer, Generic[M]):
             model = self.model(captured)
             alone = self.alone or self.seed is not None
             size = 1 if alone else max(1, model.block // self.at_least)
-            baselines = xai.baseline_images(self.baselines, images)
+            baselines = baseline_images(self.baselines, images)
             made = []
             for start in range(0, len(images), size):
                 some = slice(start, start + size)
@@ -126,7 +127,7 @@ class Differentiated(Attribution[SharedModel]):
 class Scored:
     """The engine's scores of masked images, for captum to call."""
 
-    score: xai.ModelScorer
+    score: ModelScorer
     dtype: torch.dtype
 
     @property

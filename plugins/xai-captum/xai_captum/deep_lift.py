@@ -10,6 +10,7 @@ from xai_captum.options import number
 from xai_captum.process import unwarned
 from xai_core.errors import UnsuitableError
 from xai_core.model.shared_copy import SharedModel
+from xai_core.plugin import Baseline
 
 
 class DeepLift(Differentiated):
@@ -27,7 +28,7 @@ class DeepLift(Differentiated):
     eps
         Input differences below it have their gradient instead.
     baselines
-        What to compare with: `zero`, `mean`, `blur`, `noise`, or a tensor, see `xai_core.baseline_images`.
+        What to compare with: `zero`, `mean`, `blur`, `noise`, or a tensor, see `xai_core.plugin.baseline_images`.
     channels
         How channels are reduced: see `xai_captum.channels.over_channels`.
     """
@@ -35,7 +36,7 @@ class DeepLift(Differentiated):
     name = "deep-lift"
     at_least = 2  # the image and its baseline go through the model together
 
-    def __init__(self, eps: float = 1e-10, baselines: xai.Baseline = "zero", channels: str = "positive") -> None:
+    def __init__(self, eps: float = 1e-10, baselines: Baseline = "zero", channels: str = "positive") -> None:
         super().__init__(channels)
         self.eps = number("eps", eps, above=0)
         self.baselines = baselines

@@ -11,6 +11,7 @@ import xai_core as xai
 from xai_captum.attribution import Differentiated, Part
 from xai_captum.options import number, positive, seed_of
 from xai_core.model.shared_copy import SharedModel
+from xai_core.plugin import Baseline
 
 
 class GradientShap(Differentiated):
@@ -28,7 +29,7 @@ class GradientShap(Differentiated):
     stdevs
         Standard deviation of the noise, in units of the image as the model takes it.
     baselines
-        Where the path begins: `zero`, `mean`, `blur`, `noise`, or a tensor, see `xai_core.baseline_images`.
+        Where the path begins: `zero`, `mean`, `blur`, `noise`, or a tensor, see `xai_core.plugin.baseline_images`.
     seed
         Seed of the noise and the places, which are the same for every image.
     channels
@@ -44,7 +45,7 @@ class GradientShap(Differentiated):
         self,
         n_samples: int = 50,
         stdevs: float = 0.1,
-        baselines: xai.Baseline = "zero",
+        baselines: Baseline = "zero",
         seed: int = 0,
         channels: str = "positive",
     ) -> None:

@@ -8,6 +8,7 @@ from xai_captum.attribution import Part
 from xai_captum.relu import ChangedReLU
 from xai_core.errors import OptionError, UnsuitableError
 from xai_core.model.shared_copy import SharedModel
+from xai_core.plugin import Layer
 
 MODES = ("nearest", "bilinear", "bicubic", "area")
 
@@ -31,9 +32,7 @@ class GuidedGradCAM(ChangedReLU):
 
     name = "guided-grad-cam"
 
-    def __init__(
-        self, layer: xai.Layer | None = None, interpolate_mode: str = "bilinear", channels: str = "abs"
-    ) -> None:
+    def __init__(self, layer: Layer | None = None, interpolate_mode: str = "bilinear", channels: str = "abs") -> None:
         super().__init__(channels)
         if interpolate_mode not in MODES:
             raise OptionError(f"interpolate_mode must be one of {', '.join(MODES)}, not {interpolate_mode!r}")

@@ -8,6 +8,7 @@ from xai_captum.attribution import Part, Scored
 from xai_captum.options import positive, seed_of
 from xai_captum.patches import Patches
 from xai_core.errors import OptionError
+from xai_core.plugin import Baseline
 
 
 class KernelShap(Patches):
@@ -34,7 +35,7 @@ class KernelShap(Patches):
         self,
         n_samples: int = 200,
         patch: int | None = None,
-        baselines: xai.Baseline = "zero",
+        baselines: Baseline = "zero",
         seed: int = 0,
         channels: str = "positive",
     ) -> None:

@@ -9,6 +9,7 @@ import xai_core as xai
 from xai_captum.attribution import Part, Perturbed, Scored
 from xai_captum.options import positive
 from xai_core.errors import OptionError
+from xai_core.plugin import Baseline
 
 SHARE = 8
 """The side of the window as a share of the image's shorter side, where none is given."""
@@ -26,7 +27,7 @@ class Occlusion(Perturbed):
     strides
         By how many pixels it moves, at most its side; default: half its side.
     baselines
-        What the window shows: `zero`, `mean`, `blur`, `noise`, or a tensor, see `xai_core.baseline_images`.
+        What the window shows: `zero`, `mean`, `blur`, `noise`, or a tensor, see `xai_core.plugin.baseline_images`.
     channels
         What is made of the number of each pixel, which is of all channels together: `sum` leaves its sign, `positive`
         what is for the target, and `abs`, `max` and `norm` its magnitude.
@@ -38,7 +39,7 @@ class Occlusion(Perturbed):
         self,
         sliding_window_shapes: int | None = None,
         strides: int | None = None,
-        baselines: xai.Baseline = "zero",
+        baselines: Baseline = "zero",
         channels: str = "positive",
     ) -> None:
         super().__init__(channels)

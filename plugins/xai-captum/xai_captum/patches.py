@@ -11,6 +11,7 @@ from torch import Tensor
 import xai_core as xai
 from xai_captum.attribution import Part, Perturbed, Scored
 from xai_captum.options import positive
+from xai_core.plugin import Baseline
 
 SHARE = 7
 """Into how many patches the shorter side is divided, where no size is given."""
@@ -26,7 +27,7 @@ class Patches(Perturbed):
     patch
         The side of a patch, in pixels; default: a seventh of the image's shorter side.
     baselines
-        What a patch shows instead: `zero`, `mean`, `blur`, `noise`, or a tensor, see `xai_core.baseline_images`.
+        What a patch shows instead: `zero`, `mean`, `blur`, `noise`, or a tensor, see `xai_core.plugin.baseline_images`.
     channels
         What is made of the number of each patch, which is of all channels together: `sum` leaves its sign, `positive`
         what is for the target, and `abs`, `max` and `norm` its magnitude.
@@ -36,7 +37,7 @@ class Patches(Perturbed):
         "reads_nothing_on_the_host": "captum counts features and draws sets on the host"
     }
 
-    def __init__(self, patch: int | None = None, baselines: xai.Baseline = "zero", channels: str = "positive") -> None:
+    def __init__(self, patch: int | None = None, baselines: Baseline = "zero", channels: str = "positive") -> None:
         super().__init__(channels)
         positive(patch=patch)
         self.patch = patch

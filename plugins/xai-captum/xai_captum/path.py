@@ -4,6 +4,7 @@ import xai_core as xai
 from xai_captum.attribution import Differentiated
 from xai_captum.options import positive
 from xai_core.errors import OptionError
+from xai_core.plugin import Baseline
 
 SUMS = ("gausslegendre", "riemann_left", "riemann_middle", "riemann_right", "riemann_trapezoid")
 """How captum sums up an integral."""
@@ -19,7 +20,7 @@ class Path(Differentiated):
     method
         The sum that stands for the integral: `gausslegendre`, or `riemann_left`, `_middle`, `_right`, `_trapezoid`.
     baselines
-        Where the line begins: `zero`, `mean`, `blur`, `noise`, or a tensor, see `xai_core.baseline_images`.
+        Where the line begins: `zero`, `mean`, `blur`, `noise`, or a tensor, see `xai_core.plugin.baseline_images`.
     channels
         How channels are reduced.
     """
@@ -28,7 +29,7 @@ class Path(Differentiated):
         self,
         n_steps: int = 50,
         method: str = "gausslegendre",
-        baselines: xai.Baseline = "zero",
+        baselines: Baseline = "zero",
         channels: str = "positive",
     ) -> None:
         super().__init__(channels)

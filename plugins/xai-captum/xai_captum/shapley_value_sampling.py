@@ -7,6 +7,7 @@ import xai_core as xai
 from xai_captum.attribution import Part, Scored
 from xai_captum.options import positive, seed_of
 from xai_captum.patches import Patches
+from xai_core.plugin import Baseline
 
 
 class ShapleyValueSampling(Patches):
@@ -33,7 +34,7 @@ class ShapleyValueSampling(Patches):
         self,
         n_samples: int = 10,
         patch: int | None = None,
-        baselines: xai.Baseline = "zero",
+        baselines: Baseline = "zero",
         seed: int = 0,
         channels: str = "positive",
     ) -> None:

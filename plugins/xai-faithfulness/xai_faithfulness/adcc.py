@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
+from xai_core.plugin import Evaluation
 from xai_faithfulness.coherency import coherency
 from xai_faithfulness.complexity import complexity
 from xai_faithfulness.masked import drop
@@ -34,7 +35,7 @@ class ADCC(xai.Metric):
     name = "adcc"
     higher_is_better = True
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+    def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         """Combine the three, computed once for those who ask for them alone."""
         coherent = coherency(evaluation, saliency)
         simple = 1 - complexity(saliency.values)

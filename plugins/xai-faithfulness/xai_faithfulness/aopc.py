@@ -1,6 +1,7 @@
 """AOPC, the area over the perturbation curve."""
 
 import xai_core as xai
+from xai_core.plugin import Evaluation
 from xai_faithfulness.pixel_flipping import PixelFlipping
 
 
@@ -22,7 +23,7 @@ class AOPC(PixelFlipping):
     name = "aopc"
     higher_is_better = True
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+    def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         """Take the mean of what was lost."""
         walked, fractions = self.walked(evaluation, saliency)
         return xai.MetricResult((walked[:, :1] - walked).mean(1), walked, fractions)

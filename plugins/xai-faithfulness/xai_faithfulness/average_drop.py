@@ -1,6 +1,7 @@
 """Average drop."""
 
 import xai_core as xai
+from xai_core.plugin import Evaluation
 from xai_faithfulness.masked import Masking, drop
 
 
@@ -21,6 +22,6 @@ class AverageDrop(Masking):
     name = "average-drop"
     higher_is_better = False
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+    def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         """Compare the two probabilities."""
         return xai.MetricResult(drop(evaluation, saliency, self.mute))

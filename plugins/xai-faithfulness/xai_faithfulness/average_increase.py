@@ -1,6 +1,7 @@
 """Average increase."""
 
 import xai_core as xai
+from xai_core.plugin import Evaluation
 from xai_faithfulness.blending import whole_score
 from xai_faithfulness.masked import PROBABILITY, Masking, masked_score
 
@@ -18,7 +19,7 @@ class AverageIncrease(Masking):
     name = "average-increase"
     higher_is_better = True
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+    def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         """Compare the two probabilities."""
         masked = masked_score(evaluation, saliency, self.mute)
         return xai.MetricResult((masked > whole_score(evaluation, PROBABILITY)).to(masked.dtype))

@@ -6,11 +6,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-import xai_core as xai
+from xai_core.plugin import Baseline, Evaluation, ModelScorer, baseline_images
 
 
 def mixed_scores(
-    score: xai.ModelScorer,
+    score: ModelScorer,
     start: Float[Tensor, "B C H W"],
     finish: Float[Tensor, "B C H W"],
     replaced: Callable[[slice, slice], Bool[Tensor, "_ S H W"]],
@@ -32,17 +32,17 @@ def mixed_scores(
     return torch.cat(scores).view(len(start), points)
 
 
-def whole_score(evaluation: xai.Evaluation, kind: str) -> Float[Tensor, " B"]:
+def whole_score(evaluation: Evaluation, kind: str) -> Float[Tensor, " B"]:
     """The score of each image as it is, computed once for all metrics."""
     return evaluation.once(("score", kind), lambda: evaluation.model_score(evaluation.images, kind=kind))
 
 
-def blank_of(evaluation: xai.Evaluation, baseline: xai.Baseline, seed: int) -> Float[Tensor, "B C H W"]:
+def blank_of(evaluation: Evaluation, baseline: Baseline, seed: int) -> Float[Tensor, "B C H W"]:
     """What the pixels of each image are replaced by, made once for all metrics."""
-    return evaluation.once(("baseline", baseline, seed), lambda: xai.baseline_images(baseline, evaluation.images, seed))
+    return evaluation.once(("baseline", baseline, seed), lambda: baseline_images(baseline, evaluation.images, seed))
 
 
-def blank_score(evaluation: xai.Evaluation, baseline: xai.Baseline, seed: int, kind: str) -> Float[Tensor, " B"]:
+def blank_score(evaluation: Evaluation, baseline: Baseline, seed: int, kind: str) -> Float[Tensor, " B"]:
     """The score of each image's blank, computed once for all metrics."""
     return evaluation.once(
         ("score", kind, baseline, seed), lambda: evaluation.model_score(blank_of(evaluation, baseline, seed), kind=kind)

@@ -4,11 +4,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
+from xai_core.plugin import Evaluation
 from xai_faithfulness.correlation import correlation
 from xai_faithfulness.masked import masked_images
 
 
-def coherency(evaluation: xai.Evaluation, saliency: xai.Saliency) -> Float[Tensor, " B"]:
+def coherency(evaluation: Evaluation, saliency: xai.Saliency) -> Float[Tensor, " B"]:
     """(1 + r) / 2, with r the correlation of each map with that of the image times the map; 0 where there is none."""
 
     def compute() -> Tensor:
@@ -38,6 +39,6 @@ class Coherency(xai.Metric):
     name = "coherency"
     higher_is_better = True
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+    def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         """Explain the masked image and compare."""
         return xai.MetricResult(coherency(evaluation, saliency))

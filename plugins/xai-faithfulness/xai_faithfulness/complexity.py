@@ -4,6 +4,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
+from xai_core.plugin import Evaluation
 
 
 def complexity(values: Float[Tensor, "B H W"]) -> Float[Tensor, " B"]:
@@ -24,6 +25,6 @@ class Complexity(xai.Metric):
     name = "complexity"
     higher_is_better = False
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+    def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         """Take the mean."""
         return xai.MetricResult(complexity(saliency.values))

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 import xai_core as xai
+from xai_core.plugin import Baseline, Evaluation, ModelScorer, steps_of
 from xai_faithfulness.blending import blank_of, blank_score, mixed_scores, whole_score
 from xai_faithfulness.options import at_least, one_of, seed_of
 from xai_faithfulness.ranking import ranks_of
@@ -15,7 +16,7 @@ from xai_faithfulness.regions import grid_of
 
 
 def curve(
-    score: xai.ModelScorer,
+    score: ModelScorer,
     start: Float[Tensor, "B C H W"],
     finish: Float[Tensor, "B C H W"],
     ranks: Int[Tensor, "B H W"],
@@ -67,7 +68,7 @@ class Walk(xai.Metric):
         Seed of random ties and of noise.
     """
 
-    protocol_baseline: ClassVar[xai.Baseline]
+    protocol_baseline: ClassVar[Baseline]
     inserts: ClassVar[bool] = False
     """Whether the walk goes from the baseline to the image, rather than from the image to the baseline."""
     region: int = 1
@@ -76,7 +77,7 @@ class Walk(xai.Metric):
     def __init__(
         self,
         steps: int | None = None,
-        baseline: xai.Baseline | None = None,
+        baseline: Baseline | None = None,
         score: str = "probability",
         ties: str = "stable",
         seed: int = 0,
@@ -89,15 +90,15 @@ class Walk(xai.Metric):
 
     def counts(self, size: tuple[int, int]) -> list[int]:
         """How many of the regions of a map of this size are replaced at each point."""
-        return xai.steps_of(size, self.steps)
+        return steps_of(size, self.steps)
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+    def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         """Walk from one end to the other and integrate."""
         walked, fractions = self.walked(evaluation, saliency)
         return xai.MetricResult(auc(walked), walked, fractions)
 
     def walked(
-        self, evaluation: xai.Evaluation, saliency: xai.Saliency
+        self, evaluation: Evaluation, saliency: xai.Saliency
     ) -> tuple[Float[Tensor, "B S"], Float[Tensor, " S"]]:
         """The score at each point of the walk, and the fraction of pixels, or regions, replaced there."""
         baseline = self.protocol_baseline if self.baseline is None else self.baseline

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-import xai_core as xai
+from xai_core.plugin import Baseline
 from xai_faithfulness.curves import Walk
 
 
@@ -19,4 +19,4 @@ class Deletion(Walk):
     name = "deletion"
     higher_is_better = False
     inserts: ClassVar[bool] = False
-    protocol_baseline: ClassVar[xai.Baseline] = "zero"
+    protocol_baseline: ClassVar[Baseline] = "zero"

@@ -1,6 +1,6 @@
 """Faithfulness correlation."""
 
-import xai_core as xai
+from xai_core.plugin import Baseline
 from xai_faithfulness.removal import SubsetCorrelation
 
 
@@ -23,7 +23,7 @@ class FaithfulnessCorrelation(SubsetCorrelation):
         n: int | None = None,
         region: int = 1,
         samples: int = 100,
-        baseline: xai.Baseline = "mean",
+        baseline: Baseline = "mean",
         score: str = "logit",
         seed: int = 0,
     ) -> None:

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 import xai_core as xai
+from xai_core.plugin import Baseline, Evaluation, resize
 from xai_faithfulness.correlation import direction
 from xai_faithfulness.options import at_least, flag, one_of, seed_of
 from xai_faithfulness.regions import fitting
@@ -54,7 +55,7 @@ class Infidelity(xai.Metric):
         self,
         region: int = 16,
         samples: int = 100,
-        baseline: xai.Baseline = "zero",
+        baseline: Baseline = "zero",
         score: str = "logit",
         normalize: bool = True,
         seed: int = 0,
@@ -66,7 +67,7 @@ class Infidelity(xai.Metric):
         self.normalize = flag("normalize", normalize)
         self.seed = seed_of(seed)
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+    def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         """Compare sums of relevance with losses."""
         size = (evaluation.images.shape[-2], evaluation.images.shape[-1])
         key = ("squares", self.region, self.samples, self.seed)
@@ -83,7 +84,7 @@ class Infidelity(xai.Metric):
 
 def spread(maps: Float[Tensor, "B h w"], size: tuple[int, int]) -> Float[Tensor, "B H W"]:
     """Resize maps such that they add up to what they did: a pixel has its share of what its place has."""
-    return xai.resize(maps, size) * (math.prod(maps.shape[1:]) / math.prod(size))
+    return resize(maps, size) * (math.prod(maps.shape[1:]) / math.prod(size))
 
 
 def squares(side: int, size: tuple[int, int], samples: int, seed: int) -> Bool[Tensor, "N H W"]:

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-import xai_core as xai
+from xai_core.plugin import Baseline
 from xai_faithfulness.curves import Walk
 
 
@@ -19,4 +19,4 @@ class Insertion(Walk):
     name = "insertion"
     higher_is_better = True
     inserts: ClassVar[bool] = True
-    protocol_baseline: ClassVar[xai.Baseline] = "blur"
+    protocol_baseline: ClassVar[Baseline] = "blur"

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 import xai_core as xai
+from xai_core.plugin import Baseline, Evaluation, ranks
 from xai_faithfulness.blending import blank_of, blank_score, whole_score
 from xai_faithfulness.curves import curve
 from xai_faithfulness.options import at_least, one_of, seed_of
@@ -56,26 +57,25 @@ class IROF(xai.Metric):
         "reads_nothing_on_the_host": "SLIC's superpixels are scikit-image's, which computes on the host",
     }
 
-    def __init__(
-        self, segments: int = 100, baseline: xai.Baseline = "mean", ties: str = "stable", seed: int = 0
-    ) -> None:
+    def __init__(self, segments: int = 100, baseline: Baseline = "mean", ties: str = "stable", seed: int = 0) -> None:
         self.segments = at_least(1, "segments", segments)
         self.baseline = baseline
         self.ties = one_of("ties", ties, "stable", "random")
         self.seed = seed_of(seed)
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+    def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         """Remove superpixels in the order of their saliency, and integrate what is lost."""
         images = evaluation.images
         labels, counts, most = evaluation.once(
             ("superpixels", self.segments), lambda: superpixels(images, self.segments)
         )
         means = segment_means(saliency.values, labels, most)
-        ranks = xai.ranks(means[:, None], self.ties, self.seed)[:, 0].gather(1, labels.flatten(1)).view_as(labels)
+        segment_ranks = ranks(means[:, None], self.ties, self.seed)[:, 0]
+        pixel_ranks = segment_ranks.gather(1, labels.flatten(1)).view_as(labels)
         blank = blank_of(evaluation, self.baseline, self.seed)
         whole = whole_score(evaluation, PROBABILITY)
         ends = (whole, blank_score(evaluation, self.baseline, self.seed, PROBABILITY))
-        walked = curve(evaluation.model_score, images, blank, ranks, range(most + 1), ends)
+        walked = curve(evaluation.model_score, images, blank, pixel_ranks, range(most + 1), ends)
         some = whole > 0
         ratio = walked / whole.where(some, 1)[:, None]
         lost = area_over(ratio, counts)

@@ -4,6 +4,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
+from xai_core.plugin import Evaluation, ranks
 from xai_faithfulness.blending import whole_score
 from xai_faithfulness.options import number
 
@@ -18,11 +19,11 @@ def masked_images(
     """
     if mute:
         kept = values[0].numel() - round(mute * values[0].numel())
-        values = values.masked_fill(xai.ranks(values) >= kept, 0)
+        values = values.masked_fill(ranks(values) >= kept, 0)
     return images * values[:, None].to(images.dtype)
 
 
-def masked_score(evaluation: xai.Evaluation, saliency: xai.Saliency, mute: float = 0) -> Float[Tensor, " B"]:
+def masked_score(evaluation: Evaluation, saliency: xai.Saliency, mute: float = 0) -> Float[Tensor, " B"]:
     """The probability of each image times its map, computed once for all metrics."""
     return evaluation.once(
         ("masked score", saliency, mute),
@@ -30,7 +31,7 @@ def masked_score(evaluation: xai.Evaluation, saliency: xai.Saliency, mute: float
     )
 
 
-def drop(evaluation: xai.Evaluation, saliency: xai.Saliency, mute: float = 0) -> Float[Tensor, " B"]:
+def drop(evaluation: Evaluation, saliency: xai.Saliency, mute: float = 0) -> Float[Tensor, " B"]:
     """The share of the image's probability that the image times its map has lost: max(0, Y - O) / Y."""
     whole, masked = whole_score(evaluation, PROBABILITY), masked_score(evaluation, saliency, mute)
     some = whole > 0

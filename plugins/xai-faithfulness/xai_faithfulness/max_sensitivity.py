@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 import xai_core as xai
+from xai_core.plugin import Evaluation
 from xai_faithfulness.options import at_least, number, seed_of
 
 
@@ -48,7 +49,7 @@ class MaxSensitivity(xai.Metric):
         self.samples = at_least(1, "samples", samples)
         self.seed = seed_of(seed)
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+    def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         """Explain images beside those of the batch, and keep the largest change."""
         images, generator = evaluation.images, torch.Generator().manual_seed(self.seed)
         most = saliency.raw.abs().amax((1, 2), keepdim=True)

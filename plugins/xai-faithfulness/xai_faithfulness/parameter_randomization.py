@@ -7,6 +7,7 @@ import torch
 
 import xai_core as xai
 from xai_core.errors import UnsuitableError
+from xai_core.plugin import Evaluation
 from xai_faithfulness.map_similarity import SIMILARITIES, map_similarity
 from xai_faithfulness.options import at_least, one_of, seed_of
 from xai_faithfulness.randomized import modules_from_the_top, randomized
@@ -61,7 +62,7 @@ class ParameterRandomization(xai.Metric):
         self.layers = at_least(1, "layers", layers)
         self.seed = seed_of(seed)
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+    def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         """Explain the images by one changed copy of the model after another."""
         modules = len(modules_from_the_top(evaluation.model))
         if not modules:

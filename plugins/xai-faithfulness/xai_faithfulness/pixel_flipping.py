@@ -3,7 +3,7 @@
 import math
 from typing import ClassVar
 
-import xai_core as xai
+from xai_core.plugin import Baseline, steps_of
 from xai_faithfulness.curves import Walk
 from xai_faithfulness.options import at_least
 
@@ -32,13 +32,13 @@ class PixelFlipping(Walk):
 
     name = "pixel-flipping"
     higher_is_better = False
-    protocol_baseline: ClassVar[xai.Baseline] = "noise"
+    protocol_baseline: ClassVar[Baseline] = "noise"
 
     def __init__(
         self,
         region: int = 9,
         steps: int | None = None,
-        baseline: xai.Baseline | None = None,
+        baseline: Baseline | None = None,
         score: str = "probability",
         ties: str = "stable",
         seed: int = 0,
@@ -48,4 +48,4 @@ class PixelFlipping(Walk):
 
     def counts(self, size: tuple[int, int]) -> list[int]:
         """One region a step, where the number of steps is not given."""
-        return xai.steps_of(size, math.prod(size) if self.steps is None else self.steps)
+        return steps_of(size, math.prod(size) if self.steps is None else self.steps)

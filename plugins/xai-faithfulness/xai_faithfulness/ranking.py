@@ -4,11 +4,12 @@ from jaxtyping import Int
 from torch import Tensor
 
 import xai_core as xai
+from xai_core.plugin import Evaluation, ranks
 from xai_faithfulness.regions import over_pixels, region_means
 
 
 def ranks_of(
-    evaluation: xai.Evaluation, saliency: xai.Saliency, ties: str = "stable", seed: int = 0, region: int = 1
+    evaluation: Evaluation, saliency: xai.Saliency, ties: str = "stable", seed: int = 0, region: int = 1
 ) -> Int[Tensor, "B H W"]:
     """The rank of each pixel, 0 for the most salient, or that of its square of side `region`; computed once for all.
 
@@ -17,5 +18,5 @@ def ranks_of(
     size = (saliency.values.shape[-2], saliency.values.shape[-1])
     return evaluation.once(
         ("ranks", saliency, region, ties, seed if ties == "random" else None),
-        lambda: over_pixels(xai.ranks(region_means(saliency.values, region), ties, seed), region, size),
+        lambda: over_pixels(ranks(region_means(saliency.values, region), ties, seed), region, size),
     )

@@ -10,6 +10,7 @@ from torch import Tensor
 
 import xai_core as xai
 from xai_core.errors import OptionError
+from xai_core.plugin import Baseline, Evaluation, resize
 from xai_faithfulness.blending import blank_of, mixed_scores, whole_score
 from xai_faithfulness.correlation import correlation
 from xai_faithfulness.options import at_least, one_of, seed_of
@@ -17,9 +18,9 @@ from xai_faithfulness.regions import over_pixels, region_sums
 
 
 def losses(
-    evaluation: xai.Evaluation,
+    evaluation: Evaluation,
     removed: Bool[Tensor, "N H W"],
-    baseline: xai.Baseline,
+    baseline: Baseline,
     kind: str,
     seed: int,
     key: Hashable,
@@ -69,7 +70,7 @@ class SubsetCorrelation(xai.Metric):
         n: int | None = None,
         region: int = 1,
         samples: int = 100,
-        baseline: xai.Baseline = "zero",
+        baseline: Baseline = "zero",
         score: str = "logit",
         seed: int = 0,
     ) -> None:
@@ -84,10 +85,10 @@ class SubsetCorrelation(xai.Metric):
     def sizes(self, grid: tuple[int, int]) -> list[int]:
         """The sizes of subsets of a grid of regions, where n is not given."""
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+    def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         """Take the mean of the correlations at each size."""
         size = (evaluation.images.shape[-2], evaluation.images.shape[-1])
-        relevance = region_sums(xai.resize(saliency.raw, size), self.region)
+        relevance = region_sums(resize(saliency.raw, size), self.region)
         relevance = relevance.masked_fill(saliency.constant[:, None, None], 0)
         grid = (relevance.shape[-2], relevance.shape[-1])
         sizes = self.sizes(grid) if self.n is None else [self.n]
@@ -96,9 +97,7 @@ class SubsetCorrelation(xai.Metric):
         each = [self._correlation(evaluation, relevance, n) for n in sizes]
         return xai.MetricResult(torch.stack(each).mean(0))
 
-    def _correlation(
-        self, evaluation: xai.Evaluation, relevance: Float[Tensor, "B h w"], n: int
-    ) -> Float[Tensor, " B"]:
+    def _correlation(self, evaluation: Evaluation, relevance: Float[Tensor, "B h w"], n: int) -> Float[Tensor, " B"]:
         size = (evaluation.images.shape[-2], evaluation.images.shape[-1])
         key = (n, self.region, self.samples, self.seed)
 

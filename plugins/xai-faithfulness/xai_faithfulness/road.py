@@ -9,6 +9,7 @@ from torch import Tensor
 
 import xai_core as xai
 from xai_core.errors import OptionError
+from xai_core.plugin import Evaluation, ModelScorer
 from xai_faithfulness.blending import blank_of
 from xai_faithfulness.imputation import impute
 from xai_faithfulness.options import one_of, seed_of
@@ -20,7 +21,7 @@ NOISE = 0.01
 
 
 def road_curve(
-    score: xai.ModelScorer,
+    score: ModelScorer,
     images: Float[Tensor, "B C H W"],
     ranks: Int[Tensor, "B H W"],
     counts: Sequence[int],
@@ -88,7 +89,7 @@ class ROAD(xai.Metric):
         self.seed = seed_of(seed)
         self._shares = shares(percentages)
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+    def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         """Follow the score along one order or both."""
         if self.order == "combined":
             lerf, morf = (self._curve(evaluation, saliency, order) for order in ("lerf", "morf"))
@@ -98,7 +99,7 @@ class ROAD(xai.Metric):
         fractions = torch.tensor(self._shares, dtype=curve.dtype).to(curve.device, non_blocking=True)
         return xai.MetricResult(curve.mean(1), curve, fractions)
 
-    def _curve(self, evaluation: xai.Evaluation, saliency: xai.Saliency, order: str) -> Float[Tensor, "B P"]:
+    def _curve(self, evaluation: Evaluation, saliency: xai.Saliency, order: str) -> Float[Tensor, "B P"]:
         images, seed = evaluation.images, self.seed
         ranks = ranks_of(evaluation, saliency, self.ties, seed)
         noise = blank_of(evaluation, "noise", seed)

@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 import xai_core as xai
+from xai_core.plugin import Baseline, Evaluation
 from xai_faithfulness.curves import Walk
 from xai_faithfulness.deletion import Deletion
 from xai_faithfulness.insertion import Insertion
@@ -21,9 +22,9 @@ class SRG(Walk):
 
     name = "srg"
     higher_is_better = True
-    protocol_baseline: ClassVar[xai.Baseline] = "zero"
+    protocol_baseline: ClassVar[Baseline] = "zero"
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+    def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         """Subtract deletion from insertion, and at each fraction removed the one curve from the other."""
         baseline = self.protocol_baseline if self.baseline is None else self.baseline
         inserted, deleted = (

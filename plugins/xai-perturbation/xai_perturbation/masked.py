@@ -6,11 +6,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-import xai_core as xai
+from xai_core.plugin import ModelScorer
 
 
 def masked_scores(
-    score: xai.ModelScorer,
+    score: ModelScorer,
     start: Float[Tensor, "B C H W"],
     finish: Float[Tensor, "B C H W"],
     masks: Callable[[slice], Float[Tensor, "n H W"]],

@@ -8,6 +8,7 @@ from torch import Tensor
 
 import xai_core as xai
 from xai_core.errors import OptionError
+from xai_core.plugin import Baseline, baseline_images
 from xai_perturbation.masked import masked_scores
 from xai_perturbation.options import kind_of_score, seed_of, whole
 
@@ -49,7 +50,7 @@ class Occlusion(xai.Explainer):
         self,
         size: int | None = None,
         stride: int | None = None,
-        baseline: xai.Baseline = "zero",
+        baseline: Baseline = "zero",
         score: str = "probability",
         seed: int = 0,
     ) -> None:
@@ -99,7 +100,7 @@ class Occlusion(xai.Explainer):
             down, across = numbers[part] // len(columns), numbers[part] % len(columns)
             return rows[down, :, None] * columns[across, None, :]
 
-        blank = xai.baseline_images(self.baseline, images, self.seed)
+        blank = baseline_images(self.baseline, images, self.seed)
         lost = unhidden.new_zeros(*unhidden.shape[:2], *images.shape[-2:])
         for some, scores in masked_scores(score, images, blank, patches, len(numbers), self.score):
             lost += torch.tensordot(unhidden - scores, some, 1)

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
+from xai_core.plugin import Baseline, baseline_images
 from xai_perturbation.masked import masked_scores
 from xai_perturbation.options import chance, kind_of_score, seed_of, whole
 
@@ -51,7 +52,7 @@ class RISE(xai.Explainer):
         cells: int = 7,
         probability: float = 0.5,
         score: str = "probability",
-        baseline: xai.Baseline = "zero",
+        baseline: Baseline = "zero",
         seed: int = 0,
     ) -> None:
         self.masks = whole("masks", masks, 1)
@@ -89,7 +90,7 @@ class RISE(xai.Explainer):
             rows, columns = cropped(cells, height, sent[:, 0]), cropped(cells, width, sent[:, 1])
             return rows @ sent[:, 2:].unflatten(1, (cells, cells)) @ columns.mT
 
-        blank = xai.baseline_images(self.baseline, images, self.seed)
+        blank = baseline_images(self.baseline, images, self.seed)
         weighted = images.new_zeros(captured.model_score.targets, batch, height, width, dtype=kind)
         for some, scores in masked_scores(captured.model_score, blank, images, masks, self.masks, self.score):
             weighted += torch.tensordot(scores.to(kind), some, 1)

@@ -1,6 +1,7 @@
 """Model and data sources for xai-core."""
 
 import xai_core as xai
+from xai_core.plugin import DatasetSource, ModelSource
 from xai_zoo.cifar10 import Cifar10
 from xai_zoo.cifar_vit import CifarViTSource
 from xai_zoo.coco import Coco
@@ -45,7 +46,7 @@ __all__ = [
 
 
 @xai.hookimpl
-def xai_models() -> list[type[xai.ModelSource]]:
+def xai_models() -> list[type[ModelSource]]:
     """Give the model sources of this plugin."""
     return [
         CifarViTSource,
@@ -63,6 +64,6 @@ def xai_models() -> list[type[xai.ModelSource]]:
 
 
 @xai.hookimpl
-def xai_datasets() -> list[type[xai.DatasetSource]]:
+def xai_datasets() -> list[type[DatasetSource]]:
     """Give the data sources of this plugin."""
     return [Cifar10, Coco, Folder, HuggingFace, ImageNet, Photos, Shapes, ShapesShortcut, Voc]

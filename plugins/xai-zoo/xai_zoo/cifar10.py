@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import xai_core as xai
 from xai_core.errors import FileError
+from xai_core.plugin import DatasetSource
 from xai_zoo.options import check_one_of, given_folder
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Cifar10Dataset:
         return xai.Sample(image, f"{self.split}-{index}", target)
 
 
-class Cifar10(xai.DatasetSource):
+class Cifar10(DatasetSource):
     """CIFAR-10 (Krizhevsky, 2009), which is on this machine already: `cifar10:FOLDER`, `cifar10:FOLDER,split=train`.
 
     The folder is the one that torchvision was told to download to; it holds `cifar-10-batches-py`. Options: `split`,

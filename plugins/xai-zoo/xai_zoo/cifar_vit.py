@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 import xai_core as xai
 from xai_core.errors import OptionError
+from xai_core.plugin import ModelSource
 from xai_core.spec import Value
 from xai_zoo.options import check_whole
 from xai_zoo.reference import check_no_name, loaded
@@ -89,7 +90,7 @@ class CifarViT(nn.Module):
         return self.head(tokens[:, 0])
 
 
-class CifarViTSource(xai.ModelSource):
+class CifarViTSource(ModelSource):
     """A small vision transformer: `cifar-vit`, `cifar-vit:size=64,patch=8,dim=128,num_classes=10`.
 
     Options: `size` of the pictures (32), `patch` (4), `dim` (256), `heads` (8), `depth` (6), `mlp` (twice `dim`),

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-import xai_core as xai
 from xai_core.errors import FileError, OptionError
+from xai_core.plugin import DatasetSource
 from xai_zoo import rle
 from xai_zoo.annotated import Marked, MarkedImages, Mask
 from xai_zoo.options import check_flag, given_folder, given_path
@@ -20,7 +20,7 @@ from xai_zoo.options import check_flag, given_folder, given_path
 _EXPECTED = "expected COCO's instances, a JSON object of images, annotations and categories"
 
 
-class Coco(xai.DatasetSource):
+class Coco(DatasetSource):
     """COCO (Lin et al., 2014), which is on this machine already: `coco:IMAGES,annotations=instances_val2017.json`.
 
     A sample is an image and one of its categories, `000000000139#person`. A target is the category's place in the order

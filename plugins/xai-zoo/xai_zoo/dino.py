@@ -5,6 +5,7 @@ from pathlib import Path
 
 import xai_core as xai
 from xai_core.errors import OptionError, UnknownModelError
+from xai_core.plugin import ModelSource
 from xai_core.spec import Spec, Value, suggest
 from xai_zoo.checkpoint import StateDict, fit, read_state_dict
 from xai_zoo.imagenet import MEAN, STD
@@ -20,7 +21,7 @@ _TIMM = {
 _BACKBONE, _HEAD = "backbone.", "head."
 
 
-class Dino(xai.ModelSource):
+class Dino(ModelSource):
     """Self-supervised vision transformers (Caron et al., 2021): `dino:vits8,size=480,weights=FILE`.
 
     The output is the class token [B,D], which no class is: methods that need no class show it as it is, others explain

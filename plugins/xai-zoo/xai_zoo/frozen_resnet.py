@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 import xai_core as xai
+from xai_core.plugin import ModelSource
 from xai_core.spec import Value
 from xai_zoo.imagenet import MEAN, STD
 from xai_zoo.options import check_one_of, check_whole
@@ -33,7 +34,7 @@ class FrozenResNet(nn.Module):
         return self.head(self.trunk(images))
 
 
-class FrozenResNetSource(xai.ModelSource):
+class FrozenResNetSource(ModelSource):
     """A pretrained ResNet whose parameters are frozen, under a new head: `frozen-resnet:depth=50,num_classes=10`.
 
     Options: `depth` (18, 34, 50, 101 or 152), `num_classes` (10), `size` of the pictures (224), `trunk`, which is what

@@ -9,6 +9,7 @@ from typing import Any
 import xai_core as xai
 from xai_core.data.images import decode_image, open_image
 from xai_core.errors import ImageFileError, OptionError, UnknownDatasetError
+from xai_core.plugin import DatasetSource
 from xai_core.spec import suggest
 
 
@@ -38,7 +39,7 @@ class HuggingFaceDataset:
         return xai.Sample(image, str(index), None if target is None or target < 0 else target)
 
 
-class HuggingFace(xai.DatasetSource):
+class HuggingFace(DatasetSource):
     """A data set of Hugging Face's hub or of this machine: `hf:uoft-cs/cifar10,split=test,image=img`, `hf:FOLDER`.
 
     A folder holds what `save_to_disk` wrote, Parquet files, or anything else that `datasets.load_dataset` takes; a

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-import xai_core as xai
 from xai_core.errors import FileError
+from xai_core.plugin import DatasetSource
 from xai_zoo.folder import Folder
 from xai_zoo.image_files import ImageFiles
 from xai_zoo.installed import installed_file
@@ -23,7 +23,7 @@ _EXPECTED = (
 )
 
 
-class ImageNet(xai.DatasetSource):
+class ImageNet(DatasetSource):
     """ImageNet of 2012 (Russakovsky et al., 2015), which is on this machine already: `imagenet:FOLDER,split=train`.
 
     The folder is torchvision's: `val` and `train`, each with one folder per class. A target is the class's place among

@@ -1,7 +1,7 @@
 """The photographs that come with scikit-image."""
 
-import xai_core as xai
 from xai_core.errors import UnknownDatasetError
+from xai_core.plugin import DatasetSource
 from xai_core.spec import suggest
 from xai_zoo.image_files import ImageFile, ImageFiles
 from xai_zoo.installed import installed_file
@@ -15,7 +15,7 @@ FILES = {
 }
 
 
-class Photos(xai.DatasetSource):
+class Photos(DatasetSource):
     """Color photographs inside the scikit-image wheel: `photos`, or one of them, `photos:chelsea`."""
 
     name = "photos"

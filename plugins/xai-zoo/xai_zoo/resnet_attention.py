@@ -7,6 +7,7 @@ from torch import nn
 
 import xai_core as xai
 from xai_core.errors import OptionError
+from xai_core.plugin import ModelSource
 from xai_core.spec import Value
 from xai_zoo.bam import BAM
 from xai_zoo.cbam import CBAM
@@ -17,7 +18,7 @@ from xai_zoo.reference import check_no_name, loaded
 _DEPTHS = (18, 34, 50)
 
 
-class ResNetCBAM(xai.ModelSource):
+class ResNetCBAM(ModelSource):
     """A ResNet with CBAM after its stages: `resnet-cbam`, `resnet-cbam:depth=50,stages=3+4,num_classes=10`.
 
     Options: `depth` (18, 34 or 50), `stages` (1+2+3+4), `reduction` (16), `kernel` (7), `num_classes` (1000), `size` of
@@ -46,7 +47,7 @@ class ResNetCBAM(xai.ModelSource):
         return loaded(model, (self.name, {**said, "size": size}), weights, size, MEAN, STD)
 
 
-class ResNetBAM(xai.ModelSource):
+class ResNetBAM(ModelSource):
     """A ResNet with BAM after its stages: `resnet-bam`, `resnet-bam:depth=34,dilation=2`.
 
     Options: `depth` (18, 34 or 50), `stages` (1+2+3), `reduction` (16), `dilation` (4), `num_classes` (1000), `size` of

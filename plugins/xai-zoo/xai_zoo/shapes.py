@@ -11,6 +11,7 @@ from torch import Tensor
 
 import xai_core as xai
 from xai_core.errors import UnknownDatasetError
+from xai_core.plugin import DatasetSource
 from xai_zoo import outlines
 from xai_zoo.options import check_one_of, check_whole
 from xai_zoo.painting import Figure, paint
@@ -89,7 +90,7 @@ class ShapesDataset:
         return Scene(background, figures, len(behind), distractors)
 
 
-class Shapes(xai.DatasetSource):
+class Shapes(DatasetSource):
     """Shapes on natural textures, made on the fly, with exact masks: `shapes`, `shapes:size=96,count=500,split=test`.
 
     Options: `size` of the pictures (64), `count` of them (2000), `seed` (0), and `split`, `train` (the default),

@@ -9,6 +9,7 @@ from torch import nn
 
 import xai_core as xai
 from xai_core.errors import OptionError
+from xai_core.plugin import ModelSource
 from xai_core.spec import Spec, Value
 from xai_zoo import outlines
 from xai_zoo.checkpoint import fit, read_state_dict
@@ -23,7 +24,7 @@ POOLS = ("max", "class")
 _MEAN, _STD = (0.5,) * 3, (0.25,) * 3
 
 
-class ShapesModel(xai.ModelSource):
+class ShapesModel(ModelSource):
     """A small model for shapes of 64x64 pixels."""
 
     def load(  # type: ignore[override] # the registry refuses other options

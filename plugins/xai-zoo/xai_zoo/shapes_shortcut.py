@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-import xai_core as xai
+from xai_core.plugin import DatasetSource
 from xai_zoo.options import check_one_of
 from xai_zoo.outlines import bar
 from xai_zoo.painting import Figure
@@ -45,7 +45,7 @@ class ShapesShortcutDataset(ShapesDataset):
         return Figure(center + bar(_SIDE, _SIDE), np.rint(255 * np.array(hsv_to_rgb(part, 1, 1))).astype(np.uint8))
 
 
-class ShapesShortcut(xai.DatasetSource):
+class ShapesShortcut(DatasetSource):
     """Shapes with a mark that gives the class away: `shapes-shortcut`, `shapes-shortcut:mark=moved,split=test`.
 
     Options: those of `shapes`, and `mark`: `shown` (the default), `moved` to where another class has it, in its color,

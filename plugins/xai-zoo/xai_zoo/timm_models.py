@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import xai_core as xai
 from xai_core.errors import CheckpointError, OptionError, UnknownModelError
+from xai_core.plugin import ModelSource
 from xai_core.spec import Spec, Value, suggest
 from xai_zoo.checkpoint import StateDict, fit, read_state_dict
 from xai_zoo.imagenet import class_names
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 _PRETRAINED = "pretrained"
 
 
-class TimmModels(xai.ModelSource):
+class TimmModels(ModelSource):
     """timm's models: `timm:vit_small_patch16_224`, `timm:resnet18.a1_in1k`, `timm:resnet18,weights=FILE`.
 
     Options: `pretrained=false` or `weights=none` for random weights; `weights=FILE`; others, such as `num_classes`,

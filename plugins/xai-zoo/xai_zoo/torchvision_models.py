@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import xai_core as xai
 from xai_core.errors import CheckpointError, OptionError, UnknownModelError
+from xai_core.plugin import ModelSource
 from xai_core.spec import Spec, Value, suggest
 from xai_zoo.checkpoint import StateDict, fit, read_state_dict
 from xai_zoo.imagenet import MEAN, STD
@@ -23,7 +24,7 @@ _BEST = "DEFAULT"
 _INCEPTION = {"transform_input": True, "init_weights": False}
 
 
-class TorchvisionModels(xai.ModelSource):
+class TorchvisionModels(ModelSource):
     """torchvision's classifiers: `torchvision:resnet50`, `torchvision:resnet50,weights=FILE,num_classes=10`.
 
     Options: `weights` is a file, `none` for random weights, or one of torchvision's own (`IMAGENET1K_V1`; the

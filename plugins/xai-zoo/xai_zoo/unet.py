@@ -4,6 +4,7 @@ from pathlib import Path
 
 import xai_core as xai
 from xai_core.errors import OptionError
+from xai_core.plugin import ModelSource
 from xai_core.spec import Value, suggest
 from xai_zoo.imagenet import MEAN, STD
 from xai_zoo.options import check_whole
@@ -12,7 +13,7 @@ from xai_zoo.reference import check_no_name, loaded
 _STRIDE = 32
 
 
-class UNet(xai.ModelSource):
+class UNet(ModelSource):
     """segmentation-models-pytorch's U-Net: `unet:encoder=resnet34,num_classes=21,weights=FILE`; [B,classes,H,W].
 
     A class of a region is what can be explained: `xai.Region`. It needs `pip install segmentation-models-pytorch`.

@@ -9,8 +9,8 @@ from xml.etree import ElementTree
 import numpy as np
 import torch
 
-import xai_core as xai
 from xai_core.errors import FileError, ImageFileError
+from xai_core.plugin import DatasetSource
 from xai_zoo.annotated import Box, Marked, MarkedImages, Mask
 from xai_zoo.options import check_flag, check_one_of, given_folder
 
@@ -22,7 +22,7 @@ CLASSES = (
 )
 
 
-class Voc(xai.DatasetSource):
+class Voc(DatasetSource):
     """PASCAL VOC (Everingham et al., 2010), which is on this machine already: `voc:FOLDER`, `voc:FOLDER,year=2007`.
 
     The folder holds `VOCdevkit/VOC2012`, as torchvision leaves it; `VOCdevkit` itself and `VOC2012` do too. A sample is

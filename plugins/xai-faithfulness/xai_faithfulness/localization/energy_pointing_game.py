@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 import xai_core as xai
+from xai_core.plugin import Evaluation
 from xai_faithfulness.localization.mass import share_inside
 
 
@@ -20,6 +21,6 @@ class EnergyPointingGame(xai.Metric):
     higher_is_better = True
     needs_ground_truth: ClassVar[bool] = True
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+    def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         """Take the share of the values."""
         return xai.MetricResult(share_inside(saliency.values, evaluation.masks))

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 import xai_core as xai
+from xai_core.plugin import Evaluation
 from xai_faithfulness.ranking import ranks_of
 
 
@@ -43,7 +44,7 @@ class IoU(xai.Metric):
     higher_is_better = True
     needs_ground_truth: ClassVar[bool] = True
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+    def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         """Try each value of the map as a threshold."""
         values = best_iou(saliency.values, evaluation.masks, ranks_of(evaluation, saliency))
         return xai.MetricResult(values)

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 import xai_core as xai
+from xai_core.plugin import Evaluation
 from xai_faithfulness.options import number
 
 
@@ -58,6 +59,6 @@ class PointingGame(xai.Metric):
     def __init__(self, tolerance: float = 0) -> None:
         self.tolerance = number("tolerance", tolerance, lambda pixels: 0 <= pixels < math.inf, "of pixels, at least 0")
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+    def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         """Look where the map is largest."""
         return xai.MetricResult(pointing_game(saliency.values, evaluation.masks, self.tolerance))

@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 import xai_core as xai
+from xai_core.plugin import Evaluation, resize
 from xai_faithfulness.localization.mass import share_inside
 
 
@@ -20,8 +21,8 @@ class RelevanceMass(xai.Metric):
     higher_is_better = True
     needs_ground_truth: ClassVar[bool] = True
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+    def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         """Take the share of the raw map's positive part."""
         masks = evaluation.masks
-        relevance = xai.resize(saliency.raw, (masks.shape[1], masks.shape[2])).relu()
+        relevance = resize(saliency.raw, (masks.shape[1], masks.shape[2])).relu()
         return xai.MetricResult(share_inside(relevance, masks))

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 import xai_core as xai
+from xai_core.plugin import Evaluation
 from xai_faithfulness.ranking import ranks_of
 
 
@@ -40,7 +41,7 @@ class RelevanceRank(xai.Metric):
     higher_is_better = True
     needs_ground_truth: ClassVar[bool] = True
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+    def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         """Count the most salient pixels that are inside."""
         values = relevance_rank(saliency.values, evaluation.masks, ranks_of(evaluation, saliency))
         return xai.MetricResult(values)

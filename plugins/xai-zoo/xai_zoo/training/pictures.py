@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils import data as torch_data
 
-import xai_core as xai
 from xai_core.errors import TargetError
+from xai_core.plugin import Dataset
 from xai_zoo.training.seeds import seed_of
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Augment = Callable[[Any], Any]
 
 
-class Pictures(Dataset[tuple[Tensor, int]]):
+class Pictures(torch_data.Dataset[tuple[Tensor, int]]):
     """Some items of a data set as (what `preprocess` makes of the image, class).
 
     Augmentation depends on the seed, the epoch and the item alone, not on who loads it.
@@ -33,7 +33,7 @@ class Pictures(Dataset[tuple[Tensor, int]]):
 
     def __init__(
         self,
-        data: xai.Dataset,
+        data: Dataset,
         items: Sequence[int],
         preprocess: "Callable[[Picture], Tensor]",
         augment: "Augment | None" = None,

@@ -3,6 +3,7 @@
 import xai_core as xai
 from new_plugin.adapter import NewPluginAdapter
 from new_plugin.source import NewPluginModel
+from xai_core.plugin import ModelSource
 
 __all__ = ["NewPluginAdapter", "NewPluginModel"]
 
@@ -14,6 +15,6 @@ def xai_adapters() -> list[type[xai.ModelAdapter]]:
 
 
 @xai.hookimpl
-def xai_models() -> list[type[xai.ModelSource]]:
+def xai_models() -> list[type[ModelSource]]:
     """Give the model that the adapter is tried on."""
     return [NewPluginModel]

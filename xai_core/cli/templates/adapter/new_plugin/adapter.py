@@ -5,6 +5,7 @@ from torch import nn
 
 import xai_core as xai
 from new_plugin.network import ColumnNetwork
+from xai_core.plugin import Probe
 
 
 class NewPluginAdapter(xai.ModelAdapter):
@@ -14,7 +15,7 @@ class NewPluginAdapter(xai.ModelAdapter):
     tried_with = "new-plugin"  # a model that it is for, which `xai plugin check` tries it on
 
     @classmethod
-    def suits(cls, model: nn.Module, probe: xai.Probe) -> bool:
+    def suits(cls, model: nn.Module, probe: Probe) -> bool:
         """Whether it is for this model; it comes before the built-in adapters."""
         return isinstance(model, ColumnNetwork)
 

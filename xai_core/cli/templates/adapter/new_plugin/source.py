@@ -8,6 +8,7 @@ import torch.nn.functional as F
 import xai_core as xai
 from new_plugin.network import ColumnNetwork
 from xai_core.errors import UnknownModelError
+from xai_core.plugin import ModelSource
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -22,7 +23,7 @@ def preprocess(image: "Image | torch.Tensor") -> torch.Tensor:
     return F.interpolate(image[None].float(), (32, 32), mode="bilinear", antialias=True)[0] * 2 - 1
 
 
-class NewPluginModel(xai.ModelSource):
+class NewPluginModel(ModelSource):
     """A random network whose tokens come column by column: `new-plugin`."""
 
     name = "new-plugin"

@@ -2,11 +2,12 @@
 
 import xai_core as xai
 from new_plugin.source import NewPluginImages
+from xai_core.plugin import DatasetSource
 
 __all__ = ["NewPluginImages"]
 
 
 @xai.hookimpl
-def xai_datasets() -> list[type[xai.DatasetSource]]:
+def xai_datasets() -> list[type[DatasetSource]]:
     """Give the data sources of this plugin."""
     return [NewPluginImages]

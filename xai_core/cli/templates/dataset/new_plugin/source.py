@@ -6,6 +6,7 @@ import torch
 
 import xai_core as xai
 from xai_core.errors import OptionError, UnknownDatasetError
+from xai_core.plugin import DatasetSource
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Discs:
         return xai.Sample(image, str(index), target, mask, box)
 
 
-class NewPluginImages(xai.DatasetSource):
+class NewPluginImages(DatasetSource):
     """Pictures of discs, as an example: `new-plugin`, `new-plugin:count=100,size=64,seed=0`; put your data here."""
 
     name = "new-plugin"

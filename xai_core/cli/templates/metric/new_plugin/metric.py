@@ -4,13 +4,14 @@ import torch
 
 import xai_core as xai
 from xai_core.errors import OptionError
+from xai_core.plugin import Evaluation, baseline_images, ranks
 
 
 def without_most_salient(
     images: torch.Tensor, values: torch.Tensor, share: float, baseline: torch.Tensor
 ) -> torch.Tensor:
     """Images [B,C,H,W] whose most salient pixels by `values` [B,H,W] are those of the baseline [B,C,H,W]."""
-    removed = xai.ranks(values) < round(share * values[0].numel())
+    removed = ranks(values) < round(share * values[0].numel())
     return torch.where(removed[:, None], baseline, images)
 
 
@@ -39,12 +40,11 @@ class NewPlugin(xai.Metric):
         self.share = share
         self.baseline = baseline
 
-    def evaluate(self, evaluation: xai.Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
-        """Give one number for each image; `evaluation.model_score` keeps to the engine's memory and stays on the device."""
+    def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+        """Give one number for each image; `evaluation.model_score` stays within the memory budget."""
         images = evaluation.images
-        baseline = xai.baseline_images(self.baseline, images)
-        whole = evaluation.once(
-            "new-plugin: whole images", lambda: evaluation.model_score(images)
-        )  # for all explainers
+        baseline = baseline_images(self.baseline, images)
+        # one score of the original images serves the maps of all explainers
+        whole = evaluation.once("new-plugin: whole images", lambda: evaluation.model_score(images))
         less = evaluation.model_score(without_most_salient(images, saliency.values, self.share, baseline))
         return xai.MetricResult(whole - less)

@@ -2,11 +2,12 @@
 
 import xai_core as xai
 from new_plugin.source import NewPluginModels
+from xai_core.plugin import ModelSource
 
 __all__ = ["NewPluginModels"]
 
 
 @xai.hookimpl
-def xai_models() -> list[type[xai.ModelSource]]:
+def xai_models() -> list[type[ModelSource]]:
     """Give the model sources of this plugin."""
     return [NewPluginModels]

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 import xai_core as xai
 from new_plugin.network import Network
 from xai_core.errors import UnknownModelError
+from xai_core.plugin import ModelSource
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -33,7 +34,7 @@ def restore(images: torch.Tensor) -> torch.Tensor:
     return (images * STD + MEAN).clamp(0, 1)
 
 
-class NewPluginModels(xai.ModelSource):
+class NewPluginModels(ModelSource):
     """Small random networks, as an example: `new-plugin:small`, `new-plugin:wide`; put your models here."""
 
     name = "new-plugin"

@@ -1,0 +1,73 @@
+"""The public names: complete, importable without PyTorch, and the same for type checkers as at run time."""
+
+import ast
+import json
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import fresh
+import pytest
+
+import xai_core
+from xai_core import plugin
+
+MOST_NAMES = 28
+
+
+def test_dir_shows_the_public_names_and_the_version() -> None:
+    assert sorted(dir(xai_core)) == sorted([*xai_core.__all__, "__version__"])
+    assert len(xai_core.__all__) <= MOST_NAMES
+
+
+def test_dir_is_the_same_after_every_submodule_is_imported() -> None:
+    code = "import xai_core, xai_core.plugin, xai_core.benchmarking.summary, json; print(json.dumps(dir(xai_core)))"
+    assert json.loads(fresh.printed(code)) == dir(xai_core)
+
+
+def test_importing_imports_no_torch() -> None:
+    code = "import sys, xai_core; print([name for name in ('torch', 'numpy', 'pluggy') if name in sys.modules])"
+    # a new interpreter: the processes of `fresh` have already imported PyTorch
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize("name", xai_core.__all__)
+def test_every_public_name_resolves(name: str) -> None:
+    value = getattr(xai_core, name)
+    assert value.__module__.startswith("xai_core.") or name == "hookimpl"
+    assert getattr(xai_core, name) is value
+
+
+def test_type_checkers_see_the_names_that_resolve_at_run_time() -> None:
+    tree = ast.parse(Path(xai_core.__file__).read_text())
+    [checked] = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    imported = {
+        alias.asname: f"{node.module}"
+        for node in checked.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.name == alias.asname
+    }
+    assert imported == {name: f"xai_core.{module}" for name, module in xai_core._MODULES.items()}
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'Baselines'"):
+        xai_core.Baselines  # type: ignore[attr-defined]  # noqa: B018
+    with pytest.raises(ImportError, match="Baselines"):
+        from xai_core import Baselines  # type: ignore[attr-defined]  # noqa: F401
+
+
+def test_version() -> None:
+    assert xai_core.__version__ == version("xai-core")
+
+
+def test_a_module_of_the_benchmark_package_can_be_imported() -> None:
+    code = "import xai_core.benchmarking.summary; print(callable(xai_core.benchmark))"
+    assert fresh.printed(code).strip() == "True"
+
+
+def test_plugin_names_are_sorted_and_not_public_twice() -> None:
+    assert sorted(plugin.__all__) == sorted({*plugin.__all__} - {*xai_core.__all__})
+    assert all(hasattr(plugin, name) for name in plugin.__all__)
