@@ -8,7 +8,14 @@ from xai_core.cli.listing import listing
 from xai_core.cli.plugin import plugin
 from xai_core.cli.report import report
 
-app = command_line("xai-core", "Explain PyTorch vision models: saliency maps, and how faithful they are.")
+PURPOSE = """Compute and evaluate saliency maps of PyTorch vision models.
+
+A SPEC (specification string) names a model, method, metric or dataset, with its options: NAME, NAME:VARIANT or
+NAME:OPTION=VALUE,... Examples: grad-cam, grad-cam:layer=layer3, timm:resnet18,num_classes=10. `xai list` shows the
+installed names.
+"""
+
+app = command_line("xai-core", PURPOSE)
 app.command()(demo)
 app.command()(explain)
 app.command("benchmark")(benchmark_command)

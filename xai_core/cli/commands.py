@@ -1,4 +1,4 @@
-"""What every command line of the project has: errors in one line, `--version`, `--debug`."""
+"""Base of every command line of the project: one-line errors, `--version` and `--debug`."""
 
 from importlib.metadata import version
 from typing import Annotated, Any
@@ -6,13 +6,11 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from xai_core.cli.console import complain
 from xai_core.errors import XAIError
-from xai_core.isolation.error_context import said
 
 
 class Commands(TyperGroup):
-    """Commands whose errors, where they are ours, are shown as one line."""
+    """Group of commands that prints an `XAIError` as one line and exits with code 2."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -20,12 +18,23 @@ class Commands(TyperGroup):
         except XAIError as error:
             if ctx.params["debug"]:
                 raise
+            from xai_core.cli.console import complain
+            from xai_core.isolation.error_context import said
+
             complain(f"error: {said(error)}")
             raise typer.Exit(2) from None
 
 
 def command_line(distribution: str, purpose: str) -> typer.Typer:
-    """Make a command line without commands, for a distribution, whose help says what it is for."""
+    """Return a command line without commands.
+
+    Parameters
+    ----------
+    distribution
+        Name of the package whose version `--version` prints.
+    purpose
+        Help text of the command line.
+    """
     app = typer.Typer(
         cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
     )
@@ -40,7 +49,9 @@ def command_line(distribution: str, purpose: str) -> typer.Typer:
         version: Annotated[
             bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and exit.")
         ] = False,
-        debug: Annotated[bool, typer.Option("--debug", envvar="XAI_DEBUG", help="Show tracebacks of errors.")] = False,
+        debug: Annotated[
+            bool, typer.Option("--debug", envvar="XAI_DEBUG", help="Show the tracebacks of errors.")
+        ] = False,
     ) -> None:
         pass
 

@@ -1,4 +1,4 @@
-"""What is said to the user, and how: tables on standard output, progress and complaints on standard error."""
+"""Output to the terminal: tables on standard output, progress and messages on standard error."""
 
 from collections.abc import Collection
 
@@ -19,17 +19,17 @@ from rich.text import Text
 
 from xai_core.report.tables import Sheet
 
-_SLOWEST = 24 * 3600
-"""Seconds between two steps of work that still give a rate."""
+_RATE_WINDOW = 24 * 3600
+"""Seconds over which the rate of a progress bar is averaged; steps of a benchmark can take hours."""
 
 
 def console() -> Console:
-    """Standard output."""
+    """Return a console that prints to standard output."""
     return Console(highlight=False)
 
 
 def say(text: str) -> None:
-    """Print a line, whole: neither wrapped nor read as markup."""
+    """Print text without line wrapping and without interpreting markup."""
     console().print(Text(text), soft_wrap=True)
 
 
@@ -38,19 +38,25 @@ def complain(text: str, style: str = "red") -> None:
     Console(stderr=True, highlight=False).print(Text(" ".join(text.split()), style), soft_wrap=True)
 
 
-def counted(number: int, what: str) -> str:
-    """A number of things: `1 part`, `2 parts`."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: `1 shard`, `2 shards`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def warn(text: str) -> None:
-    """Print one line on standard error, of something that does not stop the work."""
+    """Print one line on standard error about a problem that does not stop the work."""
     complain(text, "yellow")
 
 
 def table(*columns: str, right: Collection[str] = (), title: str = "", caption: str = "") -> Table:
-    """Make a table that reads at 80 columns and as plain text; nothing in it is cut off."""
-    made = Table(
+    """Return an empty table that is readable at 80 columns and as plain text, and that truncates nothing.
+
+    Parameters
+    ----------
+    right
+        Names of the right-aligned columns.
+    """
+    empty = Table(
         title=Text(title, "bold") if title else None,
         caption=Text(caption) if caption else None,
         box=box.SIMPLE_HEAD,
@@ -61,34 +67,40 @@ def table(*columns: str, right: Collection[str] = (), title: str = "", caption: 
         padding=(0, 1, 0, 0),
     )
     for column in columns:
-        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
-    return made
+        empty.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return empty
 
 
 def sheet_table(sheet: Sheet) -> Group:
-    """A table of the report, and what is said below it."""
-    made = table(*sheet.columns, right=sheet.numbers)
+    """Return a table of the report with its title and the text below it."""
+    rows = table(*sheet.columns, right=sheet.numbers)
     for row in sheet.rows:
-        made.add_row(*map(Text, row))
-    return Group(Text(sheet.title, "bold"), *[made] * bool(sheet.rows), *map(Text, sheet.below), "")
+        rows.add_row(*map(Text, row))
+    return Group(Text(sheet.title, "bold"), *[rows] * bool(sheet.rows), *map(Text, sheet.below), "")
 
 
 def progress(rate: bool = False) -> Progress:
-    """Make a progress bar on standard error, with rate and time left or without; none where that is no terminal."""
+    """Return a progress bar on standard error, which is hidden if standard error is not a terminal.
+
+    Parameters
+    ----------
+    rate
+        Whether to show the rate and the remaining time instead of the elapsed time.
+    """
     terminal = Console(stderr=True)
-    ends: tuple[ProgressColumn, ...] = (Rate(), TimeRemainingColumn()) if rate else (TimeElapsedColumn(),)
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), *ends)
+    timing: tuple[ProgressColumn, ...] = (Rate(), TimeRemainingColumn()) if rate else (TimeElapsedColumn(),)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), *timing)
     return Progress(
         *columns,
         console=terminal,
         transient=True,
         disable=not terminal.is_terminal,
-        speed_estimate_period=_SLOWEST,
+        speed_estimate_period=_RATE_WINDOW,
     )
 
 
 class Rate(ProgressColumn):
-    """How many a second, or a minute where that is less than one."""
+    """Steps per second, or per minute if there is less than one step per second."""
 
     def render(self, task: Task) -> Text:
         if not task.speed:

@@ -1,4 +1,4 @@
-"""A model on its device, with what a command asks of it: predictions, and classes by name."""
+"""A model on its device, with its predictions and its classes by name."""
 
 import warnings
 from collections.abc import Iterator, Sequence
@@ -21,8 +21,8 @@ from xai_core.targets.target import targets_of
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
-    """The model to be explained, loaded from `spec`, and its engine on `device`."""
+class ModelOnDevice:
+    """A model loaded from `spec`, and its engine on `device`."""
 
     spec: str
     device: torch.device
@@ -30,7 +30,7 @@ class Subject:
     engine: Engine
 
     def predict(self, images: Float[Tensor, "B C H W"], target: int | None = None) -> list[Prediction]:
-        """Give the predicted class, or the class `target`, of each image."""
+        """Return the predicted class of each image, or the class `target`, with its probability."""
         images = accept(images, self.engine.model)
         adapter = self.engine.adapter(images)
         with torch.no_grad():
@@ -39,52 +39,58 @@ class Subject:
             probabilities = bound.model_score(output, kind="probability")
         assert bound.ids is not None
         return [
-            Prediction(i, self.class_name(i), p)
-            for i, p in zip(bound.ids.tolist(), probabilities.tolist(), strict=True)
+            Prediction(class_id, self.class_name(class_id), probability)
+            for class_id, probability in zip(bound.ids.tolist(), probabilities.tolist(), strict=True)
         ]
 
-    def class_name(self, number: int) -> str:
-        """The name of a class, or `class N` where names are not known."""
+    def class_name(self, class_id: int) -> str:
+        """Return the name of a class, or `class N` if the model has no name for it."""
         names = self.loaded.class_names
-        return names[number] if names is not None and number < len(names) else f"class {number}"
+        return names[class_id] if names is not None and class_id < len(names) else f"class {class_id}"
 
-    def class_id(self, given: str) -> int:
-        """Read a class given by id, or by name whatever the case.
+    def class_id(self, text: str) -> int:
+        """Return the id of a class that is given by its id or its name, in any case.
 
         Raises
         ------
         TargetError
-            Where no class, or more than one, has that name.
+            If no class has that name, or if several classes have it.
         """
         try:
-            return int(given)
+            return int(text)
         except ValueError:
-            return find_class(given, self.loaded.class_names)
+            return find_class(text, self.loaded.class_names)
 
 
 def find_class(name: str, names: Sequence[str] | None) -> int:
-    """Find a class by its name, whatever the case."""
+    """Return the id of the class with that name, in any case."""
     if names is None:
-        raise TargetError(f"the names of this model's classes are not known; give an id instead of {name!r}")
-    found = [number for number, known in enumerate(names) if known.casefold() == name.casefold()]
-    if not found:
-        alike = [known for known in names if name.casefold() in known.casefold()] or names
-        raise TargetError(f"the model has no class {name!r}; {suggest(name, alike)}")
-    if len(found) > 1:
-        raise TargetError(f"{len(found)} classes are called {name!r}; give an id: {' or '.join(map(str, found))}")
-    return found[0]
+        raise TargetError(f"this model has no class names: pass a class id instead of {name!r}")
+    ids = [class_id for class_id, known in enumerate(names) if known.casefold() == name.casefold()]
+    if not ids:
+        similar = [known for known in names if name.casefold() in known.casefold()] or names
+        raise TargetError(f"the model has no class {name!r}; {suggest(name, similar)}")
+    if len(ids) > 1:
+        raise TargetError(f"{len(ids)} classes have the name {name!r}: pass an id, {' or '.join(map(str, ids))}")
+    return ids[0]
 
 
-def load(spec: str, device: str | None) -> Subject:
-    """Load a model onto a device; by default onto a GPU where there is one."""
-    chosen = chosen_device(device)
+def load(spec: str, device: str | None) -> ModelOnDevice:
+    """Load a model onto a device, by default onto a GPU if one is available."""
+    torch_device = chosen_device(device)
     loaded = load_model(spec)
-    loaded.model.to(chosen)
-    return Subject(spec, chosen, loaded, Engine(loaded))
+    loaded.model.to(torch_device)
+    return ModelOnDevice(spec, torch_device, loaded, Engine(loaded))
 
 
 def chosen_device(name: str | None) -> torch.device:
-    """The device of a name, or by default a GPU where there is one."""
+    """Return the device of that name, by default a GPU if one is available.
+
+    Raises
+    ------
+    typer.BadParameter
+        If PyTorch has no such device.
+    """
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -96,8 +102,8 @@ def chosen_device(name: str | None) -> torch.device:
 
 
 @contextmanager
-def flat_maps_shown() -> Iterator[None]:
-    """Leave it to the command to say which maps are flat; it shows that beside the map."""
+def constant_map_warnings_hidden() -> Iterator[None]:
+    """Hide warnings about constant maps, because the commands mark these maps in their output."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConstantMapWarning)
         yield

@@ -1,10 +1,12 @@
-"""Options that more than one command takes."""
+"""Options that several commands share."""
 
 from typing import Annotated
 
 import typer
 
-Model = Annotated[str, typer.Option(metavar="SPEC", help="See `xai list models`.")]
+Several = list[str] | None
+Model = Annotated[str, typer.Option(metavar="SPEC", help="Model to explain (see `xai list models`).")]
 Device = Annotated[
-    str | None, typer.Option(metavar="DEVICE", help="Such as cpu or cuda.  [default: a GPU, if there is one]")
+    str | None,
+    typer.Option(metavar="DEVICE", help="PyTorch device, such as cpu or cuda:1.  [default: a GPU if available]"),
 ]

@@ -1,10 +1,10 @@
-"""`xai plugin`: what authors of plugins need."""
+"""The subcommands of `xai plugin`."""
 
 import typer
 
 from xai_core.cli.plugin_check import check
 from xai_core.cli.plugin_new import new
 
-plugin = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Begin a plugin, and check one.")
+plugin = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Create a plugin, or check one.")
 plugin.command()(new)
 plugin.command()(check)

@@ -1,7 +1,7 @@
-"""`xai plugin new`: a distribution of a plugin that passes its own tests, to be changed into another.
+"""`xai plugin new`: a package with a working example of a plugin and with tests that pass.
 
-The templates are such distributions themselves, with words in them that are replaced; a leading `dot_` of a file or
-folder becomes a dot.
+The templates are complete packages. Some of their words are placeholders that are replaced. A leading `dot_` of a file
+or folder name becomes a dot.
 """
 
 import datetime
@@ -11,26 +11,19 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from importlib.metadata import distributions, requires, version
 from keyword import iskeyword
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from packaging.requirements import Requirement
-from packaging.utils import InvalidName, canonicalize_name
-from packaging.version import Version
 
-from xai_core import files
-from xai_core.cli.console import counted, say
 from xai_core.errors import FileError, OptionError
-from xai_core.plugins.registry import registry
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
 class Kind(StrEnum):
-    """What a plugin gives."""
+    """What a plugin provides."""
 
     explainer = "explainer"
     metric = "metric"
@@ -40,7 +33,7 @@ class Kind(StrEnum):
 
 
 class License(StrEnum):
-    """Under which terms others may use it."""
+    """License of the package."""
 
     mit = "mit"
     apache = "apache-2.0"
@@ -51,9 +44,9 @@ class License(StrEnum):
 PURPOSES = {
     Kind.explainer: "An explainer",
     Kind.metric: "A metric",
-    Kind.adapter: "An adapter",
-    Kind.model: "A source of models",
-    Kind.dataset: "A source of data",
+    Kind.adapter: "A model adapter",
+    Kind.model: "A model source",
+    Kind.dataset: "A dataset source",
 }
 SPDX = {
     License.mit: "MIT",
@@ -64,26 +57,47 @@ SPDX = {
 
 
 def new(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the distribution and of what it gives: my-cam.")],
-    kind: Annotated[Kind, typer.Option(help="What the plugin gives.")] = Kind.explainer,
-    into: Annotated[Path, typer.Option(metavar="DIR", help="Where its folder is made.")] = Path(),
-    license: Annotated[License, typer.Option(help="Its license.")] = License.mit,
-    author: Annotated[str, typer.Option(metavar="NAME", help="Who holds the rights.  [default: its authors]")] = "",
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Name of the package and of its example, such as my-cam.")
+    ],
+    kind: Annotated[Kind, typer.Option(help="Kind of the plugin.")] = Kind.explainer,
+    into: Annotated[Path, typer.Option(metavar="DIR", help="Parent folder of the package.")] = Path(),
+    license: Annotated[License, typer.Option(help="License of the package.")] = License.mit,
+    author: Annotated[str, typer.Option(metavar="AUTHOR", help="Copyright holder.  [default: The NAME authors]")] = "",
 ) -> None:
-    """Begin a plugin: a distribution with a working example, and tests that pass.
+    """Create a plugin package with an example and tests.
 
-    Nothing that is there already is written over.
+    The example works without changes, and its tests pass. The command fails if the folder DIR/NAME exists and is not
+    empty.
     """
+    from xai_core import files
+    from xai_core.cli.console import counted, say
+
     name = checked_name(name, kind)
     author = author or f"The {name} authors"
     if not author.isprintable() or set(author) & set('"\\'):
-        raise OptionError(f"--author {author!r}: expected a name without quotes, backslashes and line breaks")
+        raise OptionError(f"--author: expected a name without quotes, backslashes and line breaks, got {author!r}")
     if into.exists() and not into.is_dir():
-        raise FileError(f"{into} is a file; give a folder")
+        raise FileError(f"--into: expected a folder, got the file {into}")
     folder = into / name
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise FileError(f"{folder} exists already; take another name, or give another folder with --into")
-    words = {
+        raise FileError(f"{folder} already exists: choose another name, or another folder with --into")
+    words = placeholders(name, kind, license, author)
+    contents = {folder / replaced(path, words): replaced(text, words) for path, text in template(kind, license)}
+    for path, text in contents.items():
+        files.make_folder(path.parent)
+        files.write(path, text.encode())
+    quoted = shlex.quote(str(folder))
+    installer = "python -m pip" if importlib.util.find_spec("pip") else "uv pip"
+    say(f"Created {counted(len(contents), 'file')} in {folder}. Next steps:")
+    say(f"  {installer} install --editable {quoted} pytest\n  python -m pytest {quoted}\n  xai plugin check {name}")
+
+
+def placeholders(name: str, kind: Kind, license: License, author: str) -> Mapping[str, str]:
+    """Return the placeholders of the templates with their replacements."""
+    from importlib.metadata import version
+
+    return {
         "new-plugin": name,
         "new_plugin": name.replace("-", "_"),
         "NewPlugin": "".join(part.capitalize() for part in name.split("-")),
@@ -93,18 +107,10 @@ def new(
         "NEW_YEAR": f"{datetime.date.today().year}",
         "NEW_REQUIREMENT": requirement(version("xai-core")),
     }
-    made = {folder / replaced(path, words): replaced(text, words) for path, text in template(kind, license)}
-    for path, text in made.items():
-        files.make_folder(path.parent)
-        files.write(path, text.encode())
-    where = shlex.quote(str(folder))
-    installer = "python -m pip" if importlib.util.find_spec("pip") else "uv pip"
-    say(f"{counted(len(made), 'file')} in {folder}, with an example that works as it is. Next:")
-    say(f"  {installer} install --editable {where} pytest\n  python -m pytest {where}\n  xai plugin check {name}")
 
 
 def template(kind: Kind, license: License) -> Iterator[tuple[str, str]]:
-    """The files of a plugin, by their path in its folder, with words to be replaced."""
+    """Yield the path and the text of each file of a package, with placeholders."""
     for folder in (TEMPLATES / "common", TEMPLATES / kind):
         for path in sorted(folder.rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
@@ -115,43 +121,54 @@ def template(kind: Kind, license: License) -> Iterator[tuple[str, str]]:
 
 
 def replaced(text: str, words: Mapping[str, str]) -> str:
-    """Replace each word wherever it is."""
-    return re.sub("|".join(words), lambda found: words[found[0]], text)
+    """Return text with every placeholder replaced."""
+    return re.sub("|".join(words), lambda match: words[match[0]], text)
 
 
 def requirement(release: str) -> str:
-    """The releases of xai-core that a plugin made now is for: those until the next that may break it."""
+    """Return the requirement of a new plugin: releases of xai-core until the next one that may be incompatible."""
+    from packaging.version import Version
+
     running = Version(release)
     if running.major:
         return f"xai-core>={running.major}.{running.minor},<{running.major + 1}"
     return f"xai-core>=0.{running.minor},<0.{running.minor + 1}"
 
 
-def checked_name(given: str, kind: Kind) -> str:
-    """The name as PyPI normalizes it.
+def checked_name(text: str, kind: Kind) -> str:
+    """Return the name of a package as PyPI normalizes it.
 
     Raises
     ------
     OptionError
-        Where it is no name of a distribution, of a package or of what a plugin gives, or is taken.
+        If it is not a valid name of a package and of a module, or if an installed package, module or plugin has it.
     """
+    from importlib.metadata import distributions, requires
+
+    from packaging.requirements import Requirement
+    from packaging.utils import InvalidName, canonicalize_name
+
+    from xai_core.plugins.registry import registry
+
     try:
-        name = str(canonicalize_name(given, validate=True))
+        name = str(canonicalize_name(text, validate=True))
     except InvalidName:
-        raise OptionError(f"{given!r} is no name of a distribution; expected letters, digits and hyphens") from None
-    package = name.replace("-", "_")
-    if not package.isidentifier():
-        raise OptionError(f"{given!r} makes no Python package, since {package!r} is no identifier; begin with a letter")
-    if package in sys.stdlib_module_names or iskeyword(package):
-        raise OptionError(f"{package!r} is a word or a module of Python itself; take another name")
-    installed = {canonicalize_name(one.name) for one in distributions() if one.name}
-    ours = {canonicalize_name(Requirement(one).name) for one in requires("xai-core") or ()}
-    if name in installed | ours or package == "tests":
-        raise OptionError(f"a distribution {name!r} exists already; take another name")
-    if importlib.util.find_spec(package) is not None:
-        raise OptionError(f"a module {package!r} is installed already; take another name")
-    gives = "models" if kind is Kind.adapter else f"{kind}s"
-    if name in registry().entries[gives]:
-        taken = registry().entries[gives][name]
-        raise OptionError(f"{taken.plugin.release} gives {gives.removesuffix('s')} {name!r} already; take another name")
+        raise OptionError(
+            f"expected a package name of letters, digits and hyphens, such as my-cam, got {text!r}"
+        ) from None
+    module = name.replace("-", "_")
+    if not module.isidentifier():
+        raise OptionError(f"expected a package name that begins with a letter, got {text!r}")
+    if module in sys.stdlib_module_names or iskeyword(module):
+        raise OptionError(f"{module!r} is a keyword or a standard module of Python: choose another name")
+    installed = {canonicalize_name(package.name) for package in distributions() if package.name}
+    dependencies = {canonicalize_name(Requirement(line).name) for line in requires("xai-core") or ()}
+    if name in installed | dependencies or module == "tests":
+        raise OptionError(f"a package named {name!r} already exists: choose another name")
+    if importlib.util.find_spec(module) is not None:
+        raise OptionError(f"a module named {module!r} is already installed: choose another name")
+    provided = "models" if kind is Kind.adapter else f"{kind}s"
+    if name in registry().entries[provided]:
+        release = registry().entries[provided][name].plugin.release
+        raise OptionError(f"{release} already provides the {provided.removesuffix('s')} {name!r}: choose another name")
     return name

@@ -1,4 +1,4 @@
-"""Explaining samples by every installed method, and scoring each map: what `xai demo` does."""
+"""Maps and scores of samples by every installed method that is compatible and fast enough, for `xai demo`."""
 
 import inspect
 import time
@@ -10,7 +10,7 @@ from rich.progress import Progress
 from torch import Tensor
 
 from xai_core import files
-from xai_core.cli.loading import Subject, flat_maps_shown
+from xai_core.cli.loading import ModelOnDevice, constant_map_warnings_hidden
 from xai_core.configurable import MADE_OF
 from xai_core.data.sources import Sample
 from xai_core.errors import LayerError, OptionError, UnknownExplainerError, UnsuitableError
@@ -22,89 +22,89 @@ from xai_core.report.results import Curve, Explained, Result, Scored
 from xai_core.saliency import Saliency
 
 STEPS = 10
-"""Of each curve: enough for a look, where the RISE protocol has 224."""
+"""Steps of each perturbation curve. The RISE protocol uses 224 steps; ten are enough for a first look."""
 MOST_PIXELS = 500_000
-"""Of a method, through the model for one image: ten forwards of 224x224. What takes more is left for `xai explain`."""
+"""Largest number of pixels that a method may send through the model per image: ten images of 224x224."""
 
 
 class Demonstration:
-    """Explains and scores samples by every installed method that suits the model, and takes no minutes.
+    """Explains samples by every installed method that is compatible and fast enough, and scores the maps.
 
     Attributes
     ----------
-    left_out
-        The methods that turned out not to be for this model, or for a demonstration, each with the reason.
+    skipped
+        The reason for each method that was skipped.
     metrics
-        The metrics that the maps are scored by.
+        The metrics that score the maps.
     """
 
-    def __init__(self, subject: Subject, bar: Progress) -> None:
-        self.left_out: dict[str, str] = {}
+    def __init__(self, model: ModelOnDevice, bar: Progress) -> None:
+        self.skipped: dict[str, str] = {}
         self.metrics = [create_metric(name, steps=STEPS) for name in ("deletion", "insertion")]
-        self._subject, self._bar = subject, bar
+        self._model, self._bar = model, bar
         self._task = bar.add_task("")
 
     def run(self, samples: Sequence[Sample]) -> list[Result]:
-        """Give a result for each sample.
+        """Return a result for each sample.
 
         Raises
         ------
         UnknownExplainerError
-            Where no explainer is installed.
+            If no explainer is installed.
         UnsuitableError
-            Where none suits the model.
+            If no installed explainer is compatible with the model.
         """
         methods = list_explainers()
         if not methods:
-            raise UnknownExplainerError("no explainer is installed; `pip install xai-core[all]` brings some")
+            raise UnknownExplainerError("no method is installed: run `pip install xai-core[all]`")
         self._bar.update(self._task, total=len(samples) * len(methods))
         names = files.distinct(pictures.stem(sample.id) for sample in samples)
-        with flat_maps_shown():
+        with constant_map_warnings_hidden():
             results = [self._result(sample, name, methods) for sample, name in zip(samples, names, strict=True)]
         if not any(result.explained for result in results):
-            reasons = "; ".join(f"{method}: {reason}" for method, reason in self.left_out.items())
-            raise UnsuitableError(f"no installed method suits {self._subject.spec}: {reasons}")
+            reasons = "; ".join(f"{method}: {reason}" for method, reason in self.skipped.items())
+            raise UnsuitableError(f"no installed method is compatible with {self._model.spec}: {reasons}")
         return results
 
     def _result(self, sample: Sample, name: str, methods: Sequence[str]) -> Result:
-        images = self._subject.loaded.preprocess(sample.image)[None]
-        photo = pictures.seen(self._subject.loaded, images[0])
-        [predicted] = self._subject.predict(images)
+        images = self._model.loaded.preprocess(sample.image)[None]
+        photo = pictures.seen(self._model.loaded, images[0])
+        [predicted] = self._model.predict(images)
         maps: dict[str, Saliency] = {}
         seconds: dict[str, float] = {}
         for method in methods:
             self._bar.update(self._task, description=f"{name}: {method}")
-            if method not in self.left_out:
+            if method not in self.skipped:
                 try:
                     explainer = self._affordable(method, images)
                     start = time.perf_counter()
-                    maps |= self._subject.engine.explain(images, {method: explainer}, predicted.id)
+                    maps |= self._model.engine.explain(images, {method: explainer}, predicted.id)
                     seconds[method] = time.perf_counter() - start
                 except (UnsuitableError, LayerError, OptionError) as error:
-                    self.left_out[method] = str(error)
+                    self.skipped[method] = str(error)
             self._bar.advance(self._task)
-        scores = self._subject.engine.evaluate(images, maps, self.metrics)
+        scores = self._model.engine.evaluate(images, maps, self.metrics)
         explained = [_explained(photo, method, maps[method], seconds[method], scores[method]) for method in maps]
-        truth = None if sample.mask is None else self._truth(sample, photo)
-        return Result(sample.id, name, photo, predicted, explained, truth)
-
-    def _truth(self, sample: Sample, photo: Image) -> Image | None:
-        """The mask over the photo, where the model sees the image as it is."""
-        assert sample.mask is not None
-        seen_whole = sample.mask.shape == (photo.height, photo.width)
-        return pictures.overlay(photo, sample.mask.float()) if seen_whole else None
+        return Result(sample.id, name, photo, predicted, explained, _ground_truth(sample, photo))
 
     def _affordable(self, method: str, images: Float[Tensor, "1 C H W"]) -> Explainer:
-        """Make an explainer, unless it is made of others or takes too long."""
+        """Create an explainer; raise UnsuitableError if it is composite, incompatible or too slow."""
         explainer = create_explainer(method)
-        adapter = self._subject.engine.adapter(images)
+        adapter = self._model.engine.adapter(images)
         explainer.needs(adapter)
-        forwards = explainer.forward_passes(adapter)
-        if MADE_OF.isdisjoint(inspect.signature(type(explainer)).parameters):
-            if forwards * images[0, 0].numel() <= MOST_PIXELS:
-                return explainer
-            raise UnsuitableError(f"takes {forwards} forwards a photo; try `xai explain --method {method}`")
-        raise UnsuitableError(f"made of other methods; try `xai explain --method '{explainer.spec}'`")
+        passes = explainer.forward_passes(adapter)
+        if not MADE_OF.isdisjoint(inspect.signature(type(explainer)).parameters):
+            raise UnsuitableError(f"composite method; try `xai explain --method '{explainer.spec}'`")
+        if passes * images[0, 0].numel() > MOST_PIXELS:
+            raise UnsuitableError(f"needs {passes} forward passes per image; try `xai explain --method {method}`")
+        return explainer
+
+
+def _ground_truth(sample: Sample, photo: Image) -> Image | None:
+    """Return the ground-truth mask over the photo, if the model sees the image uncropped and at its own size."""
+    if sample.mask is None or sample.mask.shape != (photo.height, photo.width):
+        return None
+    return pictures.overlay(photo, sample.mask.float())
 
 
 def _explained(

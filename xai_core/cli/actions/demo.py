@@ -1,0 +1,136 @@
+"""Demonstration of every method on sample data, with a report: the work of `xai demo`."""
+
+import functools
+import platform
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from shlex import join
+
+import torch
+import typer
+
+from xai_core import files
+from xai_core.cli.actions.demonstration import Demonstration
+from xai_core.cli.actions.scores import score_table
+from xai_core.cli.console import complain, console, progress, say, warn
+from xai_core.cli.loading import load
+from xai_core.data.sources import Sample
+from xai_core.errors import FileError
+from xai_core.metric import Metric
+from xai_core.plugins.registry import load_dataset, registry
+from xai_core.report import page, pictures
+from xai_core.report.curves import plot, sheet
+from xai_core.report.results import Exhibit, Result, rows
+from xai_core.report.rows import write_csv
+
+OUT = Path("xai-demo")
+SHOWN = (
+    ("efficientnet-lite0", "photos"),
+    ("shapes-vit", "shapes:split=test"),
+    ("shapes-cbam", "shapes:split=test"),
+)
+"""The default models with their datasets: a CNN on photographs, and two models on data with ground-truth masks."""
+
+
+def run_demo(
+    out: Path | None, model: str | None, data: str | None, limit: int, device: str | None, overwrite: bool
+) -> None:
+    """Explain the first images of each dataset by every method, score the maps, and write a report."""
+    start = time.perf_counter()
+    folder = _folder(out, overwrite)
+    pairs = [(model or SHOWN[0][0], data or SHOWN[0][1])] if model or data else SHOWN
+    opened = [(load(spec, device), dataset, *_samples(dataset, limit)) for spec, dataset in pairs]
+    files.make_folder(folder)
+    exhibits: list[Exhibit] = []
+    with progress() as bar:
+        for subject, dataset, samples, _ in opened:
+            demonstration = Demonstration(subject, bar)
+            results = demonstration.run(samples)
+            exhibits.append(Exhibit(subject.spec, dataset, results, _by_reason(demonstration.skipped)))
+    chosen = [word for option, value in (("--model", model), ("--data", data)) if value for word in (option, value)]
+    command = join(["xai", "demo", *chosen, "--limit", f"{limit}", "--device", f"{subject.device}"])
+    title = exhibits[0].title if len(exhibits) == 1 else "Saliency maps of several models"
+    cached_plot = functools.cache(plot)
+    about = _about(subject.device, demonstration.metrics, command)
+    _write(folder, exhibits, cached_plot, page.render(title, exhibits, about, cached_plot))
+    for exhibit in exhibits:
+        console().print(score_table(exhibit.title, exhibit.results))
+        for methods, reason in exhibit.left_out.items():
+            warn(f"{methods}: skipped: {reason}")
+    images = sum(len(exhibit.results) for exhibit in exhibits)
+    say(f"Explained {images} images in {time.perf_counter() - start:.0f} s. Report: {folder / 'index.html'}")
+    broken = [reason for *_, reasons in opened for reason in reasons]
+    for reason in broken:
+        complain(f"skipped: {reason}")
+    if broken:
+        raise typer.Exit(1)
+
+
+def _folder(out: Path | None, overwrite: bool) -> Path:
+    if out is None:
+        return files.unused(OUT)
+    if not overwrite and out.is_dir() and any(out.iterdir()):
+        raise FileError(f"{out} already contains files: pass another --out, or --overwrite to write into it")
+    return out
+
+
+def _samples(data: str, limit: int) -> tuple[list[Sample], list[str]]:
+    """Return the first images of a dataset, and a message for each image that cannot be read."""
+    dataset = load_dataset(data)
+    samples, broken = [], []
+    for index in range(min(limit, len(dataset))):
+        try:
+            samples.append(dataset[index])
+        except FileError as error:
+            broken.append(str(error))
+    if not samples:
+        raise FileError(f"{data} contains no readable image: {'; '.join(broken) or 'it is empty'}")
+    return samples, broken
+
+
+def _by_reason(skipped: Mapping[str, str]) -> Mapping[str, str]:
+    """Join the methods that share a reason: `method, method` to the reason."""
+    methods_of: dict[str, list[str]] = {}
+    for method, reason in skipped.items():
+        methods_of.setdefault(reason, []).append(method)
+    return {", ".join(methods): reason for reason, methods in methods_of.items()}
+
+
+def _write(folder: Path, exhibits: Sequence[Exhibit], plot: Callable[[Result], bytes], html: str) -> None:
+    """Write all files. If there are several exhibits, the images of each are in a folder of their own."""
+    folders = [folder]
+    if len(exhibits) > 1:
+        folders = [folder / name for name in files.distinct(exhibit.model for exhibit in exhibits)]
+    for subfolder, exhibit in zip(folders, exhibits, strict=True):
+        files.make_folder(subfolder)
+        for result in exhibit.results:
+            methods = files.distinct(explained.method for explained in result.explained)
+            for explained, method in zip(result.explained, methods, strict=True):
+                file = f"{result.file}.{method}"
+                files.write(subfolder / f"{file}.png", pictures.png(explained.overlay))
+                if explained.parts:
+                    files.write(subfolder / f"{file}.parts.png", pictures.png(pictures.strip(explained.parts)))
+            files.write(subfolder / f"{result.file}.curves.png", plot(result))
+        files.write(subfolder / "overview.png", sheet(exhibit.results))
+    write_csv(folder / "results.csv", (row for exhibit in exhibits for row in rows(exhibit)))
+    files.write(folder / "index.html", html)
+
+
+def _about(device: torch.device, metrics: Iterable[Metric], command: str) -> Mapping[str, str]:
+    """Return everything that the results depend on."""
+    distributions = sorted({(plugin.distribution, plugin.version) for plugin in registry().plugins})
+    on_gpu = device.type == "cuda"
+    hardware = torch.cuda.get_device_name(device) if on_gpu else f"{torch.get_num_threads()} threads"
+    return {
+        "Metrics": ", ".join(metric.spec for metric in metrics),
+        "Versions": ", ".join(
+            f"{name} {number}" for name, number in [("xai-core", version("xai-core")), *distributions]
+        ),
+        "Torch": f"{torch.__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}",
+        "Device": f"{device} ({hardware})",
+        "Command": command,
+        "Date": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+    }
