@@ -138,17 +138,17 @@ def test_reports_in_every_format(ran: tuple[Path, Did], tmp_path: Path) -> None:
     assert latex.count(r"\toprule") == latex.count(r"\end{tabular}") == 3
     assert r"95 \% interval" in latex
     pictures = tmp_path / "pictures"
-    drawn = Did("report", out, "--pictures", pictures, "--format", "json")
-    assert drawn.err == f"2 pictures in {pictures}\n"
+    drawn = Did("report", out, "--figures", pictures, "--format", "json")
+    assert drawn.err == f"Wrote 2 diagrams to {pictures}.\n"
     assert json.loads(drawn.out) == said
     picture = pictures / "shapes-cbam.deletion-steps=4.png"
     assert open_image(picture).width > 500
     picture.write_text("mine")
-    refused = Did("report", out, "--pictures", pictures)
+    refused = Did("report", out, "--figures", pictures)
     assert (refused.code, refused.out) == (2, "")
-    assert "and 1 more would be overwritten; give another --pictures, or --overwrite" in refused.err
+    assert "and 1 more would be overwritten; give another --figures, or --overwrite" in refused.err
     assert picture.read_text() == "mine"
-    assert Did("report", out, "--pictures", pictures, "--overwrite").code == 0
+    assert Did("report", out, "--figures", pictures, "--overwrite").code == 0
     assert open_image(picture).width > 500
 
 

@@ -142,7 +142,7 @@ def test_what_is_broken_is_said_whole_in_eighty_columns(monkeypatch: pytest.Monk
     assert run.code == 1, run.err
     assert max(map(len, run.out.splitlines())) <= 80
     said = " ".join(run.out.split())
-    assert re.search(r"metric waiting 15 17 1 ", said)
+    assert re.search(r"metric waiting 17 15 1 ", said)
     assert re.search(r"metric calm 17 17 ", said)
     assert "waiting: reads_nothing_on_the_host No value leaves the device" in said
     assert "`evaluate` waits for the device: test_plugin_check.py:" in said
@@ -150,7 +150,7 @@ def test_what_is_broken_is_said_whole_in_eighty_columns(monkeypatch: pytest.Monk
     assert "it is wrong on purpose" in said
     assert "needy it needs file: give `--only 'needy:option=value'`" in said
     assert "somewhere give `--data somewhere:...`, or `tried_with` in the class; without, it says: no place" in said
-    assert run.out.splitlines()[-1] == "34 checks: 32 kept, 1 broken, 1 excused; 2 things not tried"
+    assert run.out.splitlines()[-1] == "34 checks: 32 kept, 1 broken, 1 excused; 2 components not checked"
     assert run.err == ""
 
 
@@ -175,7 +175,7 @@ def test_explainers_and_adapters_are_tried_on_the_models_that_are_given(monkeypa
     assert run.code == 1
     said = " ".join(run.out.split())
     assert "NetAdapter it suits none of nets:other: give a model that it is for, `--model SPEC`" in said
-    assert run.out.splitlines()[-1] == "0 checks: nothing was tried"
+    assert run.out.splitlines()[-1] == "0 checks: no check ran"
 
 
 def test_a_class_may_say_what_it_is_tried_with(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +187,7 @@ def test_a_class_may_say_what_it_is_tried_with(monkeypatch: pytest.MonkeyPatch) 
 
     run = Run("plugin", "check", module(monkeypatch, adapters=[Told], models=[Nets]))
     said = " ".join(run.out.split())
-    assert re.search(r"adapter Told 8 9 ", said)
+    assert re.search(r"adapter Told 9 8 ", said)
     assert re.search(r"model nets 9 9 ", said)
     assert "Told: says_what_it_is" in said
     assert "it passes: take it off `expected_failures`" in said

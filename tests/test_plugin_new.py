@@ -62,7 +62,7 @@ def test_what_is_written_passes_its_own_tests_and_the_check(tmp_path: Path) -> N
     for kind, (code, said) in zip(Kind, checks, strict=True):
         assert code == 0, said
         assert f"own-{kind} 0.1.0" in said
-        assert "not tried" not in said
+        assert "not checked" not in said
 
 
 def test_every_word_is_replaced_and_everything_has_its_place(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_every_word_is_replaced_and_everything_has_its_place(tmp_path: Path) -> 
         (License.none, "LicenseRef-All-Rights-Reserved", None),
     ],
 )
-def test_the_licence_is_the_one_that_is_chosen(
+def test_the_license_is_the_one_that_is_chosen(
     tmp_path: Path, license: License, expression: str, begins: str | None
 ) -> None:
     assert new("own-cam", "--license", license, "--author", "Ada Lovelace").code == 0
@@ -107,23 +107,23 @@ def test_the_licence_is_the_one_that_is_chosen(
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (("my cam",), ("'my cam' is no name of a distribution",)),
+        (("my cam",), ("expected a package name of letters, digits and hyphens", "'my cam'")),
         (("-cam-",), ()),
-        (("3d-cam",), ("'3d_cam' is no identifier",)),
-        (("class",), ("'class' is a word or a module of Python",)),
-        (("Json",), ("'json' is a word or a module of Python",)),
-        (("xai_cam",), ("a distribution 'xai-cam' exists already",)),
-        (("typer",), ("a distribution 'typer' exists already",)),
-        (("xai-core",), ("a distribution 'xai-core' exists already",)),
+        (("3d-cam",), ("begins with a letter", "'3d-cam'")),
+        (("class",), ("'class' is a keyword or a standard module of Python",)),
+        (("Json",), ("'json' is a keyword or a standard module of Python",)),
+        (("xai_cam",), ("a package named 'xai-cam' already exists",)),
+        (("typer",), ("a package named 'typer' already exists",)),
+        (("xai-core",), ("a package named 'xai-core' already exists",)),
         (("grad-cam",), ("'grad-cam'", "already")),
-        (("layer-cam",), ("xai-cam 0.1.0 gives explainer 'layer-cam' already",)),
-        (("deletion", "--kind", "metric"), ("gives metric 'deletion' already",)),
-        (("unet", "--kind", "adapter"), ("gives model 'unet' already",)),
-        (("shapes", "--kind", "dataset"), ("gives dataset 'shapes' already",)),
-        (("tests",), ("take another name",)),
+        (("layer-cam",), ("xai-cam 0.1.0 already provides the explainer 'layer-cam'",)),
+        (("deletion", "--kind", "metric"), ("already provides the metric 'deletion'",)),
+        (("unet", "--kind", "adapter"), ("already provides the model 'unet'",)),
+        (("shapes", "--kind", "dataset"), ("already provides the dataset 'shapes'",)),
+        (("tests",), ("choose another name",)),
         (("own-cam", "--author", 'A "B" C'), ("expected a name without quotes",)),
-        (("own-cam", "--into", "full"), ("exists already; take another name, or give another folder",)),
-        (("own-cam", "--into", "a-file"), ("a-file is a file; give a folder",)),
+        (("own-cam", "--into", "full"), ("already exists: choose another name, or another folder with --into",)),
+        (("own-cam", "--into", "a-file"), ("--into: expected a folder, got the file a-file",)),
     ],
 )
 def test_what_cannot_be_begun_is_one_line_and_nothing_is_written(
@@ -161,4 +161,4 @@ def test_a_plugin_is_for_the_releases_that_do_not_break_it(release: str, expecte
 def test_a_module_that_is_there_is_not_hidden(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "own_cam.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
-    refused(new("own-cam", "--into", "elsewhere"), "a module 'own_cam' is installed already")
+    refused(new("own-cam", "--into", "elsewhere"), "a module named 'own_cam' is already installed")
