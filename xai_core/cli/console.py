@@ -20,7 +20,7 @@ from rich.text import Text
 from xai_core.report.tables import Sheet
 
 _RATE_WINDOW = 24 * 3600
-"""Seconds over which the rate of a progress bar is averaged; steps of a benchmark can take hours."""
+"""Seconds over which the rate of a progress bar is averaged. One step of a benchmark can take hours."""
 
 
 def console() -> Console:

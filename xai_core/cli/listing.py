@@ -7,7 +7,7 @@ import typer
 
 
 class Kind(StrEnum):
-    """What `xai list` can list."""
+    """Kind of name that `xai list` lists."""
 
     methods = "methods"
     metrics = "metrics"

@@ -23,7 +23,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 class Kind(StrEnum):
-    """What a plugin provides."""
+    """Kind of component that a plugin provides."""
 
     explainer = "explainer"
     metric = "metric"

@@ -108,7 +108,8 @@ class Registry:
         left_out = [*dict.fromkeys(plugin.distribution for plugin in self.left_out)]
         also = f" Plugins that failed to load: {'; '.join(broken)}." if broken else ""
         also += f" {VARIABLE}={chosen_by_environment()} leaves out: {', '.join(left_out)}." if left_out else ""
-        return f"no installed plugin gives {what}; {close} `xai list {kind.replace('explainers', 'methods')}` shows all.{also}"
+        listed = "methods" if kind == "explainers" else kind
+        return f"no installed plugin gives {what}; {close} `xai list {listed}` shows all.{also}"
 
 
 class Loader:

@@ -22,7 +22,7 @@ from xai_core.report.results import Curve, Explained, Result, Scored
 from xai_core.saliency import Saliency
 
 STEPS = 10
-"""Steps of each perturbation curve. The RISE protocol uses 224 steps; ten are enough for a first look."""
+"""Steps of each perturbation curve. The RISE protocol uses 224 steps. Ten steps are enough for a first look."""
 MOST_PIXELS = 500_000
 """Largest number of pixels that a method may send through the model per image: ten images of 224x224."""
 
@@ -88,7 +88,7 @@ class Demonstration:
         return Result(sample.id, name, photo, predicted, explained, _ground_truth(sample, photo))
 
     def _affordable(self, method: str, images: Float[Tensor, "1 C H W"]) -> Explainer:
-        """Create an explainer; raise UnsuitableError if it is composite, incompatible or too slow."""
+        """Create an explainer, or raise UnsuitableError if it is composite, incompatible or too slow."""
         explainer = create_explainer(method)
         adapter = self._model.engine.adapter(images)
         explainer.needs(adapter)
