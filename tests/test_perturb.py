@@ -1,0 +1,33 @@
+"""Scorers of several targets share what they learn of the device's memory."""
+
+import warnings
+
+import pytest
+import torch
+from torch import Tensor
+
+from xai_core.errors import OutOfMemoryWarning
+from xai_core.perturb import ModelScorer
+from xai_core.targets.target import BoundTarget
+
+
+def test_a_block_that_was_halved_for_one_target_stays_so_for_the_others() -> None:
+    sizes: list[int] = []
+
+    def run(images: Tensor, of: Tensor) -> Tensor:
+        sizes.append(len(images))
+        if len(images) > 2:
+            raise torch.OutOfMemoryError
+        return images
+
+    targets = [BoundTarget(lambda output, of, kind, i=i: output[:, i], 2) for i in range(3)]
+    scorer, images = ModelScorer(run, targets, 8), torch.randn(6, 3)
+    first, second = scorer.of_target(1), scorer.of_target(2)
+    with pytest.warns(OutOfMemoryWarning, match="1 at once|2 at once|3 at once"):
+        assert torch.equal(first(images), images[:, 1])
+    assert scorer.block == first.block == second.block <= 2
+    sizes.clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert torch.equal(second(images), images[:, 2])
+    assert max(sizes) <= 2
