@@ -10,11 +10,11 @@ __all__ = ["NewPluginAdapter", "NewPluginModel"]
 
 @xai.hookimpl
 def xai_adapters() -> list[type[xai.ModelAdapter]]:
-    """Give the adapters of this plugin."""
+    """Register the model adapters of this plugin."""
     return [NewPluginAdapter]
 
 
 @xai.hookimpl
 def xai_models() -> list[type[ModelSource]]:
-    """Give the model that the adapter is tried on."""
+    """Register the model that `xai plugin check` applies the adapter to."""
     return [NewPluginModel]

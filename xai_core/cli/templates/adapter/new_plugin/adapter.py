@@ -1,4 +1,4 @@
-"""The adapter: what xai-core must know of such a network."""
+"""Model adapter: describes a network to xai-core."""
 
 import torch
 from torch import nn
@@ -9,25 +9,25 @@ from xai_core.plugin import Probe
 
 
 class NewPluginAdapter(xai.ModelAdapter):
-    """For networks whose tokens come column by column, as an example; put what your model needs here."""
+    """Adapter for tokens in column-major order. TODO: replace this example by the adapter of your model."""
 
     kind = "token"
-    tried_with = "new-plugin"  # a model that it is for, which `xai plugin check` tries it on
+    tried_with = "new-plugin"  # spec of a compatible model, for `xai plugin check`
 
     @classmethod
     def suits(cls, model: nn.Module, probe: Probe) -> bool:
-        """Whether it is for this model; it comes before the built-in adapters."""
+        """Return whether it supports this model. The engine asks it before the built-in adapters."""
         return isinstance(model, ColumnNetwork)
 
     def spatial(self, tensor: torch.Tensor, layer: str) -> torch.Tensor:
-        """Show the output of a layer as [B,K,h,w]."""
+        """Return the output of a layer as [B,K,h,w]."""
         if not self.features(layer).sequence:
             return super().spatial(tensor, layer)
         h, w = self.features(layer).grid
         return tensor.transpose(1, 2).unflatten(2, (w, h)).transpose(2, 3)
 
     def substitute(self, tensor: torch.Tensor, maps: torch.Tensor, layer: str) -> torch.Tensor:
-        """Put maps in the place of what `spatial` shows."""
+        """Return the output of a layer with its spatial features replaced by `maps` [B,K,h,w]."""
         if not self.features(layer).sequence:
             return super().substitute(tensor, maps, layer)
         return maps.to(tensor.dtype).transpose(2, 3).flatten(2).transpose(1, 2)

@@ -1,11 +1,11 @@
-"""A network that the built-in adapters misread: its tokens come column by column."""
+"""Network whose tokens are in column-major order, which the built-in adapters misinterpret."""
 
 import torch
 from torch import nn
 
 
 class ColumnNetwork(nn.Module):
-    """Patches of 4x4 as tokens, column by column; two layers on each token; their mean; a head: [B,3,H,W] -> [B,5]."""
+    """Tokens of 4x4 patches in column-major order, two layers per token, mean and head: [B,3,H,W] -> [B,5]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -14,6 +14,6 @@ class ColumnNetwork(nn.Module):
         self.head = nn.Linear(16, 5)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Give class scores."""
+        """Return class scores."""
         tokens = self.patches(images).transpose(2, 3).flatten(2).transpose(1, 2)  # [B,w*h,16]
         return self.head(self.mixer(tokens).square().mean(1))

@@ -1,4 +1,4 @@
-"""The model that the adapter is tried on."""
+"""The model that `xai plugin check` applies the adapter to."""
 
 from typing import TYPE_CHECKING
 
@@ -7,15 +7,14 @@ import torch.nn.functional as F
 
 import xai_core as xai
 from new_plugin.network import ColumnNetwork
-from xai_core.errors import UnknownModelError
-from xai_core.plugin import ModelSource
+from xai_core.plugin import ModelSource, UnknownModelError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 
 def preprocess(image: "Image | torch.Tensor") -> torch.Tensor:
-    """Make of a PIL image, or of a tensor [3,H,W] in [0,1], what the model takes: [3,32,32] in [-1,1]."""
+    """Convert a PIL image, or a tensor [3,H,W] in [0,1], to the input of the model: [3,32,32] in [-1,1]."""
     if not isinstance(image, torch.Tensor):
         image = image.convert("RGB")
         pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
@@ -24,14 +23,14 @@ def preprocess(image: "Image | torch.Tensor") -> torch.Tensor:
 
 
 class NewPluginModel(ModelSource):
-    """A random network whose tokens come column by column: `new-plugin`."""
+    """Random network whose tokens are in column-major order: `new-plugin`."""
 
     name = "new-plugin"
 
     def load(self, name: str | None) -> xai.LoadedModel:  # type: ignore[override] # no options
-        """Make the network."""
+        """Return the network."""
         if name is not None:
-            raise UnknownModelError(f"new-plugin is one model, and there is no {name!r}; expected `new-plugin`")
+            raise UnknownModelError(f"new-plugin has a single model: expected `new-plugin`, got `new-plugin:{name}`")
         with torch.random.fork_rng():
             torch.manual_seed(0)
             return xai.LoadedModel(ColumnNetwork().eval(), preprocess, spec="new-plugin")

@@ -9,5 +9,5 @@ __all__ = ["NewPluginImages"]
 
 @xai.hookimpl
 def xai_datasets() -> list[type[DatasetSource]]:
-    """Give the data sources of this plugin."""
+    """Register the dataset sources of this plugin."""
     return [NewPluginImages]

@@ -1,17 +1,16 @@
-"""Pictures of one disc on noise, with a mask of the disc."""
+"""Images of one disc on noise, with a mask of the disc."""
 
 from dataclasses import dataclass
 
 import torch
 
 import xai_core as xai
-from xai_core.errors import OptionError, UnknownDatasetError
-from xai_core.plugin import DatasetSource
+from xai_core.plugin import DatasetSource, OptionError, UnknownDatasetError
 
 
 @dataclass(frozen=True)
 class Discs:
-    """Pictures of a disc, each made when it is asked for; item i is the same on every machine."""
+    """Images of a disc, generated on access. Item i is the same on every machine."""
 
     count: int
     size: int
@@ -22,14 +21,14 @@ class Discs:
         return self.count
 
     def __getitem__(self, index: int, /) -> xai.Sample:
-        """Make a picture: its class is how light the disc is, its mask where the disc is."""
-        index = range(self.count)[index]  # raises IndexError, and takes -1
+        """Generate a sample: the class is the brightness of the disc, and the mask is the disc."""
+        index = range(self.count)[index]  # raises IndexError, and supports negative indices
         target = index % len(self.class_names)
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + index)
         radius = self.size / 6
         center = radius + (self.size - 2 * radius) * torch.rand(2, generator=generator)
-        places = torch.arange(self.size) + 0.5
-        mask = (places[:, None] - center[0]) ** 2 + (places - center[1]) ** 2 < radius**2
+        pixels = torch.arange(self.size) + 0.5
+        mask = (pixels[:, None] - center[0]) ** 2 + (pixels - center[1]) ** 2 < radius**2
         noise = 0.35 + 0.3 * torch.rand(3, self.size, self.size, generator=generator)
         image = torch.where(mask, 0.1 + 0.8 * target, noise)
         row, column = center.tolist()
@@ -38,16 +37,16 @@ class Discs:
 
 
 class NewPluginImages(DatasetSource):
-    """Pictures of discs, as an example: `new-plugin`, `new-plugin:count=100,size=64,seed=0`; put your data here."""
+    """Images of discs: `new-plugin`, `new-plugin:count=100,size=64,seed=0`. TODO: replace this example by your data."""
 
     name = "new-plugin"
 
     def load(  # type: ignore[override] # no other options
         self, name: str | None, count: int = 32, size: int = 64, seed: int = 0
     ) -> Discs:
-        """Open the data; nothing is made before it is asked for."""
+        """Return the dataset. Its images are generated on access."""
         if name is not None:
-            raise UnknownDatasetError(f"new-plugin has no data set {name!r}; expected `new-plugin:count=N`")
+            raise UnknownDatasetError(f"expected `new-plugin:count=N` without a name, got `new-plugin:{name}`")
         if count < 1 or size < 8:
-            raise OptionError(f"new-plugin: count must be at least 1 and size at least 8, got {count} and {size}")
+            raise OptionError(f"new-plugin: expected count >= 1 and size >= 8, got count={count} and size={size}")
         return Discs(count, size, seed)

@@ -8,5 +8,5 @@ __all__ = ["NewPlugin"]
 
 @xai.hookimpl
 def xai_explainers() -> list[type[xai.Explainer]]:
-    """Give the explainers of this plugin."""
+    """Register the explainers of this plugin."""
     return [NewPlugin]

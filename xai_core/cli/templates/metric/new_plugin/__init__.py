@@ -8,5 +8,5 @@ __all__ = ["NewPlugin"]
 
 @xai.hookimpl
 def xai_metrics() -> list[type[xai.Metric]]:
-    """Give the metrics of this plugin."""
+    """Register the metrics of this plugin."""
     return [NewPlugin]

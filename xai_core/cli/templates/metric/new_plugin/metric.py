@@ -1,50 +1,50 @@
-"""NewPlugin: what the score loses with the most salient pixels."""
+"""NewPlugin: drop of the score when the most salient pixels are removed."""
 
 import torch
 
 import xai_core as xai
-from xai_core.errors import OptionError
-from xai_core.plugin import Evaluation, baseline_images, ranks
+from xai_core.plugin import Evaluation, OptionError, baseline_images, ranks
 
 
 def without_most_salient(
-    images: torch.Tensor, values: torch.Tensor, share: float, baseline: torch.Tensor
+    images: torch.Tensor, values: torch.Tensor, fraction: float, baseline: torch.Tensor
 ) -> torch.Tensor:
-    """Images [B,C,H,W] whose most salient pixels by `values` [B,H,W] are those of the baseline [B,C,H,W]."""
-    removed = ranks(values) < round(share * values[0].numel())
+    """Replace the most salient pixels of images [B,C,H,W], by saliency `values` [B,H,W], by the baseline [B,C,H,W]."""
+    removed = ranks(values) < round(fraction * values[0].numel())
     return torch.where(removed[:, None], baseline, images)
 
 
 class NewPlugin(xai.Metric):
-    """NewPlugin: what the target's score loses with the most salient pixels. It is an example; put your metric here.
+    """NewPlugin: drop of the score when the most salient pixels are removed. TODO: replace this example by your metric.
 
-    y(x) - y(x'), with x' the image x in which the share `share` of the pixels, the most salient, is replaced by the
+    y(x) - y(x'), where y is the target's score. In x', the most salient pixels of the image x are replaced by the
     baseline. Higher is better.
 
-    Source: name your own: paper, year, equation.
+    Source: TODO: cite your source with its equation.
 
     Parameters
     ----------
-    share
-        Of the pixels, in (0, 1).
+    fraction
+        Fraction of the pixels to remove, in (0, 1).
     baseline
-        What pixels are replaced by: `zero`, `mean`, `blur` or `noise`.
+        Replacement of the pixels: `zero`, `mean`, `blur` or `noise`.
     """
 
     name = "new-plugin"
     higher_is_better = True
 
-    def __init__(self, share: float = 0.2, baseline: str = "mean") -> None:
-        if not 0 < share < 1:
-            raise OptionError(f"share is a part of the pixels and must be in (0, 1), got {share}")
-        self.share = share
+    def __init__(self, fraction: float = 0.2, baseline: str = "mean") -> None:
+        if not 0 < fraction < 1:
+            raise OptionError(f"fraction: expected a number in (0, 1), got {fraction}")
+        self.fraction = fraction
         self.baseline = baseline
 
     def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
-        """Give one number for each image; `evaluation.model_score` stays within the memory budget."""
+        """Return one value per image. `evaluation.model_score` runs the model within the engine's memory budget."""
         images = evaluation.images
         baseline = baseline_images(self.baseline, images)
-        # one score of the original images serves the maps of all explainers
-        whole = evaluation.once("new-plugin: whole images", lambda: evaluation.model_score(images))
-        less = evaluation.model_score(without_most_salient(images, saliency.values, self.share, baseline))
-        return xai.MetricResult(whole - less)
+        original = evaluation.once(  # computed once for all explainers
+            "new-plugin: original images", lambda: evaluation.model_score(images)
+        )
+        changed = evaluation.model_score(without_most_salient(images, saliency.values, self.fraction, baseline))
+        return xai.MetricResult(original - changed)

@@ -9,5 +9,5 @@ __all__ = ["NewPluginModels"]
 
 @xai.hookimpl
 def xai_models() -> list[type[ModelSource]]:
-    """Give the model sources of this plugin."""
+    """Register the model sources of this plugin."""
     return [NewPluginModels]

@@ -5,7 +5,7 @@ from torch import nn
 
 
 class Network(nn.Module):
-    """Two convolutions, the mean over places, and a linear head: [B,3,H,W] -> [B,classes]."""
+    """Two convolutions, global average pooling, and a linear head: [B,3,H,W] -> [B,classes]."""
 
     def __init__(self, width: int, classes: int) -> None:
         super().__init__()
@@ -16,5 +16,5 @@ class Network(nn.Module):
         self.head = nn.Linear(2 * width, classes)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Give class scores."""
+        """Return class scores."""
         return self.head(self.pool(self.features(images)).flatten(1))

@@ -1,4 +1,4 @@
-"""The models, with what stands between a picture and them."""
+"""Models, their preprocessing and their class names."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -8,8 +8,7 @@ import torch.nn.functional as F
 
 import xai_core as xai
 from new_plugin.network import Network
-from xai_core.errors import UnknownModelError
-from xai_core.plugin import ModelSource
+from xai_core.plugin import ModelSource, UnknownModelError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -20,7 +19,7 @@ SIZE, MEAN, STD = 32, 0.5, 0.25
 
 
 def preprocess(image: "Image | torch.Tensor") -> torch.Tensor:
-    """Make of a PIL image, or of a tensor [3,H,W] in [0,1], what the models take: [3,32,32], normalized."""
+    """Convert a PIL image, or a tensor [3,H,W] in [0,1], to the input of the models: [3,32,32], normalized."""
     if not isinstance(image, torch.Tensor):
         image = image.convert("RGB")
         pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
@@ -30,23 +29,23 @@ def preprocess(image: "Image | torch.Tensor") -> torch.Tensor:
 
 
 def restore(images: torch.Tensor) -> torch.Tensor:
-    """The inverse of the normalization: colors in [0,1]."""
+    """Invert the normalization: return colors in [0,1]."""
     return (images * STD + MEAN).clamp(0, 1)
 
 
 class NewPluginModels(ModelSource):
-    """Small random networks, as an example: `new-plugin:small`, `new-plugin:wide`; put your models here."""
+    """Small random networks: `new-plugin:small`, `new-plugin:wide`. TODO: replace this example by your models."""
 
     name = "new-plugin"
 
     def names(self) -> Sequence[str]:
-        """The models that there are."""
+        """Return the names of the models."""
         return tuple(WIDTHS)
 
     def load(self, name: str | None, seed: int = 0) -> xai.LoadedModel:  # type: ignore[override] # no other options
-        """Make a model; load its weights here."""
+        """Return a model. TODO: load its weights."""
         if name not in WIDTHS:
-            raise UnknownModelError(f"new-plugin has no model {name!r}; there are {', '.join(WIDTHS)}")
+            raise UnknownModelError(f"new-plugin: expected a model among {', '.join(WIDTHS)}, got {name!r}")
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             model = Network(WIDTHS[name], len(CLASS_NAMES))
