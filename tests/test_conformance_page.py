@@ -24,4 +24,4 @@ PAGE = (Path(__file__).parent.parent / "docs" / "plugins" / "conformance.md").re
 def test_the_page_has_every_check(heading: str, module: ModuleType) -> None:
     section = PAGE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     said = re.findall(r"^\| `(\w+)` \| (.+) \|$", section, re.MULTILINE)
-    assert said == [(one.__name__, " ".join((one.__doc__ or "").split())) for one in module.PROMISES]
+    assert said == [(one.__name__, " ".join((one.__doc__ or "").split())) for one in module.CHECKS]

@@ -85,11 +85,11 @@ def members(made_by: type) -> list[str]:
     for one in reversed([base for base in made_by.__mro__ if base.__module__.startswith("xai_core.")]):
         attributes = re.search(r"\nAttributes\n-+\n(.*)", inspect.getdoc(one) or "", re.DOTALL)
         found |= {name: name for name in re.findall(r"^(\w+)$", attributes[1], re.MULTILINE)} if attributes else {}
-        found |= dict(declared(tree(one)))
+        found |= dict(declared_failures(tree(one)))
     return [said for name, said in found.items() if not name.startswith("_") or name in CALLED]
 
 
-def declared(class_: Any) -> Iterator[tuple[str, str]]:
+def declared_failures(class_: Any) -> Iterator[tuple[str, str]]:
     for node in class_.body:
         match node:
             case ast.AnnAssign():

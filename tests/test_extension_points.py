@@ -90,7 +90,7 @@ KEEPS_ITS_PROMISES = """
 from xai_core import testing
 
 def broken(checks):
-    return [f"{result.check.name}: {result.reason}" for result in testing.run_checks(checks) if not result.good]
+    return [f"{result.check.name}: {result.reason}" for result in testing.run_checks(checks) if not result.ok]
 
 """
 
@@ -98,8 +98,8 @@ def broken(checks):
 def test_xai_explainers(installed: Any) -> None:
     shape, spec, bad = installed(
         """
-        from xai_core.testing.networks import convolutional_network, pictures
-        [saliency] = xai.Engine(convolutional_network()).explain(pictures(), "positive-cam:power=2").values()
+        from xai_core.testing.networks import convolutional_network, random_images
+        [saliency] = xai.Engine(convolutional_network()).explain(random_images(), "positive-cam:power=2").values()
         spec = xai.create_explainer("positive-cam:power=2").spec
         print(json.dumps([list(saliency.values.shape), spec, broken(testing.check_explainer("positive-cam"))]))
         """
@@ -110,8 +110,8 @@ def test_xai_explainers(installed: Any) -> None:
 def test_xai_metrics(installed: Any) -> None:
     values, bad = installed(
         """
-        from xai_core.testing.networks import convolutional_network, pictures
-        engine, images = xai.Engine(convolutional_network()), pictures()
+        from xai_core.testing.networks import convolutional_network, random_images
+        engine, images = xai.Engine(convolutional_network()), random_images()
         scores = engine.evaluate(images, {"all": images.abs().sum(1)}, ["kept-score", "kept-score:share=1"])["all"]
         values = [score.values.tolist() for score in scores.values()]
         print(json.dumps([values, broken(testing.check_metric("kept-score"))]))
@@ -126,8 +126,8 @@ def test_xai_adapters(installed: Any) -> None:
     ours, others, shape, bad = installed(
         """
         import their_plugin
-        from xai_core.testing.networks import convolutional_network, pictures
-        model, images = their_plugin.Strips().eval(), pictures()
+        from xai_core.testing.networks import convolutional_network, random_images
+        model, images = their_plugin.Strips().eval(), random_images()
         adapters = [type(xai.Engine(one).adapter(images)).__name__ for one in (model, convolutional_network())]
         [saliency, _] = xai.Engine(model).explain(images, ["grad-cam", "ablation-cam"]).values()
         bad = broken(testing.check_adapter(their_plugin.StripsAdapter, model))
@@ -141,7 +141,7 @@ def test_xai_models(installed: Any) -> None:
     names, classes, message, bad = installed(
         """
         import torch
-        from xai_core.testing.networks import pictures
+        from xai_core.testing.networks import random_images
         loaded = xai.load_model("plain:small,classes=5")
         try:
             xai.load_model("plain:small,colors=5")
@@ -149,7 +149,7 @@ def test_xai_models(installed: Any) -> None:
             message = str(error)
         names = [name for name in xai.list_models() if name.startswith("plain:")]
         bad = broken(testing.check_model_source(registry().entries["models"]["plain"].made_by))
-        print(json.dumps([names, list(loaded.model(pictures()).shape), message, bad]))
+        print(json.dumps([names, list(loaded.model(random_images()).shape), message, bad]))
         """
     )
     assert (names, classes, bad) == (["plain:large", "plain:small"], [2, 5], [])

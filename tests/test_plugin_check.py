@@ -39,7 +39,7 @@ class Waiting(xai.Metric):
 
     name = "waiting"
     higher_is_better = True
-    expected_failures: ClassVar[Mapping[str, str]] = {"better_maps_score_better": "it is wrong on purpose"}
+    expected_failures: ClassVar[Mapping[str, str]] = {"better_map_scores_better": "it is wrong on purpose"}
 
     def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         return xai.MetricResult(torch.tensor(saliency.values.mean((1, 2)).tolist()))
@@ -144,12 +144,12 @@ def test_what_is_broken_is_said_whole_in_eighty_columns(monkeypatch: pytest.Monk
     said = " ".join(run.out.split())
     assert re.search(r"metric waiting 17 15 1 ", said)
     assert re.search(r"metric calm 17 17 ", said)
-    assert "waiting: reads_nothing_on_the_host No value leaves the device" in said
+    assert "waiting: avoids_host_transfers No value leaves the device" in said
     assert "`evaluate` waits for the device: test_plugin_check.py:" in said
-    assert "waiting: better_maps_score_better" in said
+    assert "waiting: better_map_scores_better" in said
     assert "it is wrong on purpose" in said
     assert "needy it needs file: give `--only 'needy:option=value'`" in said
-    assert "somewhere give `--data somewhere:...`, or `tried_with` in the class; without, it says: no place" in said
+    assert "somewhere give `--data somewhere:...`, or `test_spec` in the class; without, it says: no place" in said
     assert run.out.splitlines()[-1] == "34 checks: 32 kept, 1 broken, 1 excused; 2 components not checked"
     assert run.err == ""
 
@@ -159,7 +159,7 @@ def test_what_is_kept_ends_well_and_every_check_can_be_seen(monkeypatch: pytest.
     run = Run("plugin", "check", name, "--only", "calm", "--only", "somewhere", "--data", "somewhere:here", "--all")
     assert run.code == 0, run.out
     assert run.out.splitlines()[-1] == "27 checks: 27 kept"
-    assert re.search(r"^calm +reads_nothing_on_the_host +kept *$", run.out, re.MULTILINE)
+    assert re.search(r"^calm +avoids_host_transfers +kept *$", run.out, re.MULTILINE)
     assert "waiting" not in run.out
 
 
@@ -182,14 +182,14 @@ def test_a_class_may_say_what_it_is_tried_with(monkeypatch: pytest.MonkeyPatch) 
     class Told(NetAdapter):
         """For `Net`."""
 
-        tried_with = "nets:one"
-        expected_failures: ClassVar[Mapping[str, str]] = {"says_what_it_is": "it does say"}
+        test_spec = "nets:one"
+        expected_failures: ClassVar[Mapping[str, str]] = {"has_docstring": "it does say"}
 
     run = Run("plugin", "check", module(monkeypatch, adapters=[Told], models=[Nets]))
     said = " ".join(run.out.split())
     assert re.search(r"adapter Told 9 8 ", said)
     assert re.search(r"model nets 9 9 ", said)
-    assert "Told: says_what_it_is" in said
+    assert "Told: has_docstring" in said
     assert "it passes: take it off `expected_failures`" in said
     assert run.code == 1
 
@@ -233,4 +233,4 @@ def test_a_module_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_pa
 def test_an_expected_failure_of_no_check_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Calm, "expected_failures", {"reads_nothing": "why"})
     name = module(monkeypatch, metrics=[Calm])
-    refused(Run("plugin", "check", name), "there is no check 'reads_nothing'", "reads_nothing_on_the_host")
+    refused(Run("plugin", "check", name), "there is no check 'reads_nothing'", "avoids_host_transfers")

@@ -62,8 +62,8 @@ def test_the_mistake_breaks_the_promise_that_it_says(folder: Path) -> None:
 import json
 from xai_core.testing import check_explainer, run_checks
 checks = list(check_explainer("my-cam"))
-[result] = run_checks(check for check in checks if check.name == "a_batch_is_its_single_images")
-print(json.dumps([str(result.check), result.check.promise, result.reason, len(checks)]))
+[result] = run_checks(check for check in checks if check.name == "batch_matches_single_images")
+print(json.dumps([str(result.check), result.check.description, result.reason, len(checks)]))
         """,
     )
     said = " ".join(PAGE.split())

@@ -1,18 +1,18 @@
-"""The conformance kit: what is promised of explainers, metrics, adapters, models and data, as checks to run.
+"""Conformance tests for plugins: checks of explainers, metrics, model adapters, model sources and datasets.
 
     from xai_core.testing import check_explainer, parametrize_with_checks
 
     @parametrize_with_checks(check_explainer(MyCAM))
-    def test_promises(check):
+    def test_conformance(check):
         check()
 
-Without pytest: `xai plugin check DISTRIBUTION`, or call each check. One check is one promise, and a failure says what
-was expected, what came, and what to do. What a subject cannot keep by its nature is declared with the reason, in the
-class as `expected_failures` or where the checks are made; it must then fail.
+Without pytest, run `xai plugin check PACKAGE`, or call each check. A failure states what was expected, what was
+received and what to do. If a component cannot pass a check by design, declare the reason in the class attribute
+`expected_failures`, or pass it as the argument `expected_failures`. A declared check must then fail.
 """
 
 from xai_core.testing.adapters import check_adapter
-from xai_core.testing.check import Check, FailedCheckError, Outcome, Result, run_checks
+from xai_core.testing.check import Check, CheckResult, FailedCheckError, Outcome, run_checks
 from xai_core.testing.datasets import check_dataset
 from xai_core.testing.explainers import check_explainer
 from xai_core.testing.metrics import check_metric
@@ -21,9 +21,9 @@ from xai_core.testing.parametrize import parametrize_with_checks
 
 __all__ = [
     "Check",
+    "CheckResult",
     "FailedCheckError",
     "Outcome",
-    "Result",
     "check_adapter",
     "check_dataset",
     "check_explainer",

@@ -1,4 +1,4 @@
-"""The promises of adapters."""
+"""Conformance checks of model adapters."""
 
 import copy
 import warnings
@@ -15,11 +15,11 @@ from xai_core.model.layouts import Features
 from xai_core.model.probe import Probe, probe
 from xai_core.outputs import first_tensor
 from xai_core.plugins.hookspecs import hookimpl
-from xai_core.testing.check import Check, checks_of, require
-from xai_core.testing.described import declared, require_docstring
+from xai_core.testing.check import Check, build_checks, require
+from xai_core.testing.class_metadata import declared_failures, require_docstring
 from xai_core.testing.metric_case import GradientTimesImage
-from xai_core.testing.networks import more_networks, networks, pictures
-from xai_core.testing.trace import difference, trace
+from xai_core.testing.networks import fallback_networks, networks, random_images
+from xai_core.testing.side_effects import changes, model_snapshot
 
 
 def check_adapter(
@@ -28,103 +28,118 @@ def check_adapter(
     images: Tensor | None = None,
     expected_failures: Mapping[str, str] | None = None,
 ) -> Iterator[Check]:
-    """The promises of an adapter, one check each.
+    """Return the conformance checks of a model adapter.
 
     Parameters
     ----------
     adapter
-        The class.
+        The adapter class.
     model
-        A model that it is for, in evaluation mode.
+        A model that the adapter supports, in evaluation mode.
     images
-        [B,C,H,W] as that model takes them, B of at least two; default: random ones of [2,3,32,32].
+        [B,C,H,W], a batch of at least two images for the model. Default: random images [2,3,32,32].
     expected_failures
-        Names of checks that it cannot pass, each with the reason; with those that its class declares in an attribute
+        Maps names of checks that the adapter cannot pass to the reason, in addition to those in the class attribute
         `expected_failures`.
     """
-    case = AdapterCase(adapter, model, pictures() if images is None else images)
-    return checks_of(adapter.__name__, case, PROMISES, declared(adapter, expected_failures))
+    case = AdapterCase(adapter, model, random_images() if images is None else images)
+    return build_checks(adapter.__name__, case, CHECKS, declared_failures(adapter, expected_failures))
 
 
 @dataclass
 class AdapterCase:
-    """An adapter, a model that it is for, and images."""
+    """An adapter class with a model that it supports, and images for the model.
 
-    made_by: type[ModelAdapter]
+    Attributes
+    ----------
+    adapter_class
+        The tested class.
+    model
+        A model that the adapter supports.
+    images
+        [B,C,H,W], the input of the model.
+    """
+
+    adapter_class: type[ModelAdapter]
     model: nn.Module
     images: Tensor
 
     @property
     def probe(self) -> Probe:
-        """What one forward of the model shows."""
+        """Probe of the model: names and shapes from one forward pass."""
         return probe(self.model, lambda model, images: model(images), self.images)
 
     @property
     def adapter(self) -> ModelAdapter:
-        """The adapter of the model."""
-        return self.made_by(self.model, self.probe)
+        """An adapter of the model."""
+        return self.adapter_class(self.model, self.probe)
 
     def output(self) -> tuple[Tensor, object]:
-        """What the default layer gave, and the model."""
-        kept: list[Tensor] = []
+        """Run the model and return the output of the default layer and the output of the model."""
+        recorded: list[Tensor] = []
 
-        def keep(module: nn.Module, args: object, output: object) -> None:
+        def record(module: nn.Module, args: object, output: object) -> None:
             tensor = first_tensor(output)
             assert tensor is not None
-            kept.append(tensor.clone())
+            recorded.append(tensor.clone())
 
-        handle = self.model.get_submodule(self.adapter.default_layer).register_forward_hook(keep)
+        handle = self.model.get_submodule(self.adapter.default_layer).register_forward_hook(record)
         with torch.no_grad():
             output = self.model(self.images)
         handle.remove()
-        return kept[-1], output
+        return recorded[-1], output
 
 
-def says_what_it_is(case: AdapterCase) -> None:
-    """The docstring's first line says which models it is for."""
-    require_docstring(case.made_by)
+def has_docstring(case: AdapterCase) -> None:
+    """The class has a docstring of its own."""
+    require_docstring(case.adapter_class)
 
 
-def suits_its_model(case: AdapterCase) -> None:
-    """`suits` is true for the model that it is for."""
-    given = case.made_by.suits(case.model, case.probe)
-    require(given is True, f"`suits` gave {given!r} for the model that the adapter is for")
-
-
-def leaves_other_models_to_others(case: AdapterCase) -> None:
-    """`suits` is false for models that the built-in adapters read well: a plugin's adapter comes before them."""
-    for called, model in {**networks(), **more_networks()}.items():
-        if type(model) is type(case.model):
-            continue
-        seen = probe(model, lambda model, images: model(images), pictures())
-        given = case.made_by.suits(model, seen)
-        require(given is False, f"`suits` gave {given!r} for {called}, which is not what the adapter is for")
-
-
-def names_a_layer_that_runs(case: AdapterCase) -> None:
-    """The default layer is a module's name, and its features are known."""
-    layer = case.adapter.default_layer
-    names = dict(case.model.named_modules())
-    require(layer in names, f"`default_layer` is {layer!r}, which is no module of the model")
-    features = case.adapter.features(layer)
+def supports_its_model(case: AdapterCase) -> None:
+    """`suits` returns True for a model that the adapter supports."""
+    result = case.adapter_class.suits(case.model, case.probe)
     require(
-        isinstance(features, Features), f"`features({layer!r})` must give xai_core's Features; it gave {features!r}"
+        result is True, f"`suits` must return True for {type(case.model).__name__}, the tested model; it is {result!r}"
     )
 
 
-def shows_features_channels_first(case: AdapterCase) -> None:
-    """`spatial` shows the default layer's output as [B,K,h,w] on its grid."""
+def rejects_other_models(case: AdapterCase) -> None:
+    """`suits` returns False for models that the built-in adapters support, which would otherwise not be used."""
+    for label, model in {**networks(), **fallback_networks()}.items():
+        if type(model) is type(case.model):
+            continue
+        probed = probe(model, lambda model, images: model(images), random_images())
+        result = case.adapter_class.suits(model, probed)
+        require(
+            result is False,
+            f"`suits` must return False for {label}, which a built-in adapter supports; it is {result!r}",
+        )
+
+
+def default_layer_is_valid(case: AdapterCase) -> None:
+    """`default_layer` is the name of a module, and `features` returns Features for it."""
+    layer = case.adapter.default_layer
+    names = dict(case.model.named_modules())
+    require(layer in names, f"`default_layer` must be the name of a module of the model; it is {layer!r}")
+    features = case.adapter.features(layer)
+    require(
+        isinstance(features, Features), f"`features({layer!r})` must return Features of xai-core; it is {features!r}"
+    )
+
+
+def spatial_is_channels_first(case: AdapterCase) -> None:
+    """`spatial` converts the output of the default layer to [B,K,h,w], with (h,w) equal to `grid`."""
     adapter = case.adapter
     tensor, _ = case.output()
     maps = adapter.spatial(tensor, adapter.default_layer)
     expected = (len(case.images), *adapter.grid)
     require(
         maps.ndim == 4 and (maps.shape[0], *maps.shape[2:]) == expected,
-        f"`spatial` must give [B,K,h,w] with B, h, w = {expected}; it gave {list(maps.shape)}",
+        f"`spatial` must return [B,K,h,w] with (B,h,w) = {expected}; it returned {list(maps.shape)}",
     )
 
 
-def puts_back_what_it_shows(case: AdapterCase) -> None:
+def substitute_inverts_spatial(case: AdapterCase) -> None:
     """`substitute` is the inverse of `spatial`."""
     adapter = case.adapter
     tensor, _ = case.output()
@@ -132,14 +147,16 @@ def puts_back_what_it_shows(case: AdapterCase) -> None:
     maps = adapter.spatial(tensor, layer)
     require(
         torch.equal(adapter.substitute(tensor, maps, layer), tensor),
-        "`substitute(tensor, spatial(tensor))` must be the tensor itself",
+        "`substitute(tensor, spatial(tensor, layer), layer)` must return a tensor equal to the first argument",
     )
     changed = adapter.spatial(adapter.substitute(tensor, maps + 1, layer), layer)
-    require(torch.equal(changed, maps + 1), "what `substitute` put in, `spatial` must show")
+    require(
+        torch.equal(changed, maps + 1), "`spatial(substitute(tensor, maps, layer), layer)` must return `maps` unchanged"
+    )
 
 
-def gives_class_scores(case: AdapterCase) -> None:
-    """`scores` finds floating-point [B,classes] in the output, or says by ModelOutputError that there are none."""
+def scores_returns_class_scores(case: AdapterCase) -> None:
+    """`scores` returns floating-point class scores [B,classes], or raises ModelOutputError if there are none."""
     _, output = case.output()
     try:
         scores = case.adapter.scores(output)
@@ -150,57 +167,58 @@ def gives_class_scores(case: AdapterCase) -> None:
         and scores.ndim == 2
         and len(scores) == len(case.images)
         and scores.is_floating_point(),
-        f"`scores` must give floating-point [B,classes] with B={len(case.images)}; it gave "
+        f"`scores` must return floating-point [B,classes] with B={len(case.images)}; it returned "
         f"{list(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__}",
     )
 
 
-def says_what_the_head_reads(case: AdapterCase) -> None:
-    """`readout` is a slice of tokens, or raises UnsuitableError where the head reads none."""
+def readout_is_valid(case: AdapterCase) -> None:
+    """`readout` is the slice of tokens that the head reads, or raises UnsuitableError if it reads no tokens."""
     try:
-        given = case.adapter.readout
+        readout = case.adapter.readout
     except UnsuitableError:
         return
-    require(isinstance(given, slice), f"`readout` must be a slice of tokens; it is {given!r}")
+    require(isinstance(readout, slice), f"`readout` must be a slice of tokens; it is {readout!r}")
 
 
-def models_are_explained_by_it(case: AdapterCase) -> None:
-    """An engine with it gives finite maps, and leaves the model as it was."""
+def engine_explains_its_model(case: AdapterCase) -> None:
+    """An engine uses the adapter for its model, returns finite maps, and leaves the model unchanged."""
     model = copy.deepcopy(case.model).train()
-    before = trace(model)
+    before = model_snapshot(model)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConstantMapWarning)
-        engine = Engine(model, plugins=[Giving(case.made_by)])
+        engine = Engine(model, plugins=[SingleAdapterPlugin(case.adapter_class)])
+        chosen = type(engine.adapter(case.images))
         require(
-            type(engine.adapter(case.images)) is case.made_by,
-            f"an engine chose {type(engine.adapter(case.images)).__name__} for the model",
+            chosen is case.adapter_class,
+            f"an engine must use {case.adapter_class.__name__} for the model; it uses {chosen.__name__}",
         )
         [saliency] = engine.explain(case.images, GradientTimesImage()).values()
-    require(bool(saliency.raw.isfinite().all()), "a map of the model holds NaN or infinity")
-    left = difference(before, trace(model))
-    require(not left, f"explaining the model changed {left}")
+    require(bool(saliency.raw.isfinite().all()), "a map of the model contains NaN or infinity")
+    changed = changes(before, model_snapshot(model))
+    require(not changed, f"explaining the model changed {changed}")
 
 
-class Giving:
-    """A plugin of one adapter."""
+class SingleAdapterPlugin:
+    """Plugin that registers one adapter class."""
 
-    def __init__(self, adapter: type[ModelAdapter]) -> None:
-        self._adapter = adapter
+    def __init__(self, adapter_class: type[ModelAdapter]) -> None:
+        self._adapter_class = adapter_class
 
     @hookimpl
     def xai_adapters(self) -> list[type[ModelAdapter]]:
-        """Give it."""
-        return [self._adapter]
+        """Return the adapter class."""
+        return [self._adapter_class]
 
 
-PROMISES: tuple[Callable[[AdapterCase], None], ...] = (
-    says_what_it_is,
-    suits_its_model,
-    leaves_other_models_to_others,
-    names_a_layer_that_runs,
-    shows_features_channels_first,
-    puts_back_what_it_shows,
-    gives_class_scores,
-    says_what_the_head_reads,
-    models_are_explained_by_it,
+CHECKS: tuple[Callable[[AdapterCase], None], ...] = (
+    has_docstring,
+    supports_its_model,
+    rejects_other_models,
+    default_layer_is_valid,
+    spatial_is_channels_first,
+    substitute_inverts_spatial,
+    scores_returns_class_scores,
+    readout_is_valid,
+    engine_explains_its_model,
 )

@@ -1,4 +1,4 @@
-"""A check: one promise, with a name, that something keeps or not."""
+"""Conformance checks: named functions that pass or fail for one explainer, metric, adapter, model source or dataset."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,124 +11,156 @@ from xai_core.spec import suggest
 
 
 class FailedCheckError(AssertionError):
-    """A promise is not kept; the message says what was expected, what came, and what to do."""
+    """A conformance check failed. The message states what was expected, what was received and what to do."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One promise of one subject. Call it: it returns where the promise is kept, and raises where it is not.
+    """A conformance check of one component. Call it: it returns None if it passes and raises an exception if it fails.
 
     Attributes
     ----------
-    subject
-        What is checked: the spec of an explainer or metric, the name of a source, the class of an adapter.
+    component
+        The tested component: the spec of an explainer or metric, the name of a source, or the class name of an adapter.
     name
-        What the promise is called, as a sentence in a Python name.
-    promise
-        The promise, as a sentence.
+        Name of the check, in snake case.
+    description
+        The requirement, as one sentence.
     run
-        Tries it.
+        Runs the check, without arguments.
     expected_failure
-        Why the subject cannot keep it, where that is known; then it must not.
+        Reason why the component cannot pass the check, or None. With a reason, the check must fail.
     """
 
-    subject: str
+    component: str
     name: str
-    promise: str
+    description: str
     run: Callable[[], None]
     expected_failure: str | None = None
 
     def __call__(self) -> None:
-        """Try the promise.
+        """Run the check.
 
         Raises
         ------
         FailedCheckError
-            Where it is not kept, with the reason. Errors of the subject itself pass as they are.
+            If the check fails. Exceptions from the tested component are not converted.
         """
         self.run()
 
     def __str__(self) -> str:
-        return f"{self.subject}: {self.name}"
+        return f"{self.component}: {self.name}"
 
 
 Case = TypeVar("Case")
 
 
-def checks_of(
-    subject: str,
+def build_checks(
+    component: str,
     case: Case,
-    promises: Sequence[Callable[[Case], None]],
+    functions: Sequence[Callable[[Case], None]],
     expected_failures: Mapping[str, str],
 ) -> Iterator[Check]:
-    """The promises, functions of a case, as checks of a subject.
+    """Return one check for each function of a case.
+
+    Parameters
+    ----------
+    component
+        Name of the tested component.
+    case
+        Argument of each function.
+    functions
+        Functions that raise an exception if the check fails. The name of the function is the name of the check, and
+        its docstring is the description.
+    expected_failures
+        Maps names of checks to the reason why the component cannot pass them.
 
     Raises
     ------
     OptionError
-        Where an expected failure has no reason, or is of no promise.
+        If an expected failure has no reason, or names an unknown check.
     """
-    known = [promise.__name__ for promise in promises]
+    known = [function.__name__ for function in functions]
     for name, reason in expected_failures.items():
         if name not in known:
-            raise OptionError(f"expected_failures of {subject}: there is no check {name!r}; {suggest(name, known)}")
+            raise OptionError(f"expected_failures of {component}: there is no check {name!r}; {suggest(name, known)}")
         if not isinstance(reason, str) or not reason.strip():
-            raise OptionError(f"expected_failures of {subject}: say why {name!r} cannot pass")
+            raise OptionError(
+                f"expected_failures of {component}: {name!r} has no reason; expected a string that states why it cannot pass"
+            )
     return (
         Check(
-            subject,
-            promise.__name__,
-            " ".join((promise.__doc__ or "").split()),
-            partial(promise, case),
-            expected_failures.get(promise.__name__),
+            component,
+            function.__name__,
+            " ".join((function.__doc__ or "").split()),
+            partial(function, case),
+            expected_failures.get(function.__name__),
         )
-        for promise in promises
+        for function in functions
     )
 
 
-def require(kept: bool, reason: str) -> None:
-    """Raise FailedCheckError with the reason unless the promise is kept."""
-    if not kept:
-        raise FailedCheckError(reason)
+def require(condition: bool, message: str) -> None:
+    """Raise FailedCheckError with the message unless the condition is true."""
+    if not condition:
+        raise FailedCheckError(message)
 
 
 class Outcome(StrEnum):
-    """What a check came to."""
+    """Outcome of a conformance check."""
 
-    kept = "kept"
-    broken = "broken"
-    excused = "excused"
-    """Broken, as expected, with a reason."""
-    outdated = "outdated"
-    """Kept, though declared as one that cannot be."""
+    passed = "passed"
+    failed = "failed"
+    expected_failure = "expected failure"
+    """Failed, as declared in `expected_failures`."""
+    unexpected_pass = "unexpected pass"
+    """Passed, although declared in `expected_failures`."""
 
 
 @dataclass(frozen=True)
-class Result:
-    """A check, what it came to, and why, where it is not plainly kept."""
+class CheckResult:
+    """Result of a conformance check.
+
+    Attributes
+    ----------
+    check
+        The check that was run.
+    outcome
+        The outcome of the check.
+    message
+        Message of the failure, or the declared reason of an expected failure. Empty if the check passed.
+    """
 
     check: Check
     outcome: Outcome
-    reason: str = ""
+    message: str = ""
 
     @property
-    def good(self) -> bool:
-        """Whether nothing is to be mended."""
-        return self.outcome in (Outcome.kept, Outcome.excused)
+    def ok(self) -> bool:
+        """Whether the check passed, or failed as declared."""
+        return self.outcome in (Outcome.passed, Outcome.expected_failure)
 
 
-def run_checks(checks: Iterable[Check]) -> Iterator[Result]:
-    """Run checks one by one, whatever they come to."""
+def run_checks(checks: Iterable[Check]) -> Iterator[CheckResult]:
+    """Run checks one by one and yield the result of each. A failed check does not stop the remaining checks."""
     for check in checks:
-        expected = check.expected_failure
         try:
             check()
         except Exception as error:
-            said = str(error) if isinstance(error, FailedCheckError) else f"{type(error).__name__}: {error}"
-            yield Result(check, Outcome.excused, expected) if expected else Result(check, Outcome.broken, said)
+            yield _failure(check, error)
         else:
-            yield (
-                Result(check, Outcome.outdated, f"it passes: take it off `expected_failures` ({expected})")
-                if (expected)
-                else Result(check, Outcome.kept)
-            )
+            yield _success(check)
+
+
+def _failure(check: Check, error: Exception) -> CheckResult:
+    if check.expected_failure:
+        return CheckResult(check, Outcome.expected_failure, check.expected_failure)
+    message = str(error) if isinstance(error, FailedCheckError) else f"{type(error).__name__}: {error}"
+    return CheckResult(check, Outcome.failed, message)
+
+
+def _success(check: Check) -> CheckResult:
+    if check.expected_failure:
+        message = f"the check passes; remove it from `expected_failures` (declared reason: {check.expected_failure})"
+        return CheckResult(check, Outcome.unexpected_pass, message)
+    return CheckResult(check, Outcome.passed)

@@ -1,4 +1,4 @@
-"""The promises of data sets and of their sources."""
+"""Conformance checks of datasets and dataset sources."""
 
 import pickle
 from collections.abc import Callable, Iterator, Mapping
@@ -12,199 +12,216 @@ from PIL import Image
 from torch import Tensor
 
 from xai_core.data.sources import Dataset, DatasetSource, Sample
-from xai_core.testing.check import Check, checks_of, require
-from xai_core.testing.described import declared, require_docstring, require_name
+from xai_core.testing.check import Check, build_checks, require
+from xai_core.testing.class_metadata import declared_failures, require_docstring, require_name
 
-LOOKED_AT = 50
-"""How many samples are looked at."""
+SAMPLES = 50
+"""Number of samples that are tested, from the first."""
 
 
 def check_dataset(
     data: type[DatasetSource] | DatasetSource | Dataset,
-    where: str | None = None,
+    name: str | None = None,
     expected_failures: Mapping[str, str] | None = None,
     **options: Any,
 ) -> Iterator[Check]:
-    """The promises of a data set, one check each, tried on its first samples.
+    """Return the conformance checks of a dataset. They read its first 50 samples.
 
     Parameters
     ----------
     data
-        A source, by class or object, or a data set.
-    where
-        What the source is asked to open: a folder, a file, a name, or nothing.
+        A dataset, or a source as a class or an object.
+    name
+        First argument of `load` of the source, such as the path of a folder or the name of a dataset.
     expected_failures
-        Names of checks that it cannot pass, each with the reason; with those that its class declares in an attribute
+        Maps names of checks that the dataset cannot pass to the reason, in addition to those in the class attribute
         `expected_failures`.
     options
         Options of `load`.
     """
     data = data() if isinstance(data, type) else data
-    called = data.name if isinstance(data, DatasetSource) else type(data).__name__
-    return checks_of(called, DatasetCase(data, where, options), PROMISES, declared(data, expected_failures))
+    component = data.name if isinstance(data, DatasetSource) else type(data).__name__
+    return build_checks(component, DatasetCase(data, name, options), CHECKS, declared_failures(data, expected_failures))
 
 
 @dataclass
 class DatasetCase:
-    """A data set, or what opens it."""
+    """A dataset, or a source with the arguments of its `load`.
 
-    given: DatasetSource | Dataset
-    where: str | None
+    Attributes
+    ----------
+    source
+        The dataset, or the source that loads it.
+    name
+        First argument of `load`.
+    options
+        Options of `load`.
+    """
+
+    source: DatasetSource | Dataset
+    name: str | None
     options: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
     def data(self) -> Dataset:
-        """The data set."""
-        if isinstance(self.given, DatasetSource):
-            return self.given.load(self.where, **self.options)
-        return self.given
+        """The dataset."""
+        if isinstance(self.source, DatasetSource):
+            return self.source.load(self.name, **self.options)
+        return self.source
 
     @cached_property
     def samples(self) -> list[Sample]:
-        """Its first samples."""
-        return [self.data[index] for index in range(min(len(self.data), LOOKED_AT))]
+        """The first samples of the dataset."""
+        return [self.data[index] for index in range(min(len(self.data), SAMPLES))]
 
     def each(self) -> Iterator[tuple[str, Sample, tuple[int, int]]]:
-        """Each of them, with what it is called and the (H, W) of its image."""
+        """Yield each sample with its label in messages and the (H, W) of its image."""
         for index, sample in enumerate(self.samples):
             image = sample.image
             size = (image.height, image.width) if isinstance(image, Image.Image) else (image.shape[-2], image.shape[-1])
             yield f"sample {index}", sample, size
 
 
-def has_a_name(case: DatasetCase) -> None:
-    """A source's name is lower case with hyphens, and the docstring's first line says what it opens."""
-    if isinstance(case.given, DatasetSource):
-        require_name(case.given)
-        require_docstring(type(case.given))
+def has_valid_name(case: DatasetCase) -> None:
+    """The name of a source is lower case with hyphens, and its class has a docstring of its own."""
+    if isinstance(case.source, DatasetSource):
+        require_name(case.source)
+        require_docstring(type(case.source))
 
 
-def holds_samples(case: DatasetCase) -> None:
-    """It has a length, of at least one, and items that are samples."""
-    require(isinstance(case.data, Dataset), "a data set has `__len__` and `__getitem__`")
-    require(len(case.data) > 0, "it is empty")
-    for called, sample, _ in case.each():
-        require(isinstance(sample, Sample), f"{called} must be an xai_core.Sample; it is {type(sample).__name__}")
+def contains_samples(case: DatasetCase) -> None:
+    """The dataset has at least one element, and each element is a Sample."""
+    require(isinstance(case.data, Dataset), "a dataset must have the methods `__len__` and `__getitem__`")
+    require(len(case.data) > 0, "the dataset is empty; expected at least one sample")
+    for label, sample, _ in case.each():
+        require(isinstance(sample, Sample), f"{label} must be an xai_core.Sample; it is {type(sample).__name__}")
 
 
-def ends_where_it_says(case: DatasetCase) -> None:
-    """The index of its length raises IndexError."""
+def raises_index_error_at_end(case: DatasetCase) -> None:
+    """`data[len(data)]` raises IndexError."""
+    count = len(case.data)
     try:
-        case.data[len(case.data)]
+        case.data[count]
     except IndexError:
         return
     except Exception as error:
-        require(False, f"data[{len(case.data)}] of {len(case.data)} raises {type(error).__name__}, not IndexError")
-    require(False, f"data[{len(case.data)}] of {len(case.data)} gives a sample; raise IndexError")
+        require(False, f"data[{count}], after the last sample, must raise IndexError; it raises {type(error).__name__}")
+    require(False, f"data[{count}], after the last sample, must raise IndexError; it returns a sample")
 
 
-def names_each_sample(case: DatasetCase) -> None:
-    """Ids are strings, each of one sample, which rows of a benchmark are named by."""
+def sample_ids_are_unique(case: DatasetCase) -> None:
+    """The id of each sample is a nonempty string that no other sample has; benchmarks identify rows by it."""
     ids = [sample.id for sample in case.samples]
-    wrong = [one for one in ids if not (isinstance(one, str) and one)]
-    require(not wrong, f"an id is a string that is not empty; one is {wrong[:1]}")
-    twice = [one for one in ids if ids.count(one) > 1]
-    require(not twice, f"more than one sample has the id {twice[:1]}")
+    invalid = [sample_id for sample_id in ids if not (isinstance(sample_id, str) and sample_id)]
+    require(not invalid, f"the id of a sample must be a nonempty string; it is {invalid[0] if invalid else None!r}")
+    repeated = [sample_id for sample_id in ids if ids.count(sample_id) > 1]
+    require(not repeated, f"more than one sample has the id {repeated[0] if repeated else None!r}")
 
 
-def images_are_images(case: DatasetCase) -> None:
-    """Images are of PIL, or floating-point tensors [C,H,W] in [0,1]."""
-    for called, sample, _ in case.each():
+def images_are_valid(case: DatasetCase) -> None:
+    """An image is a PIL image or a floating-point tensor [C,H,W] with values in [0,1]."""
+    for label, sample, _ in case.each():
         image = sample.image
         if isinstance(image, Image.Image):
             continue
+        received = f"{image.dtype} {list(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
         require(
             isinstance(image, Tensor) and image.ndim == 3 and image.is_floating_point(),
-            f"the image of {called} must be of PIL or a floating-point tensor [C,H,W]; it is "
-            f"{image.dtype} {list(image.shape)}"
-            if isinstance(image, Tensor)
-            else f"it is {type(image).__name__}",
+            f"the image of {label} must be a PIL image or a floating-point tensor [C,H,W]; it is {received}",
         )
         low, high = image.amin().item(), image.amax().item()
-        require(low >= 0 and high <= 1, f"the image of {called} has values from {low:.2g} to {high:.2g}, not in [0,1]")
+        require(
+            low >= 0 and high <= 1,
+            f"the values of the image of {label} must be in [0,1]; they range from {low:.2g} to {high:.2g}",
+        )
 
 
-def targets_are_classes(case: DatasetCase) -> None:
-    """A target is a class id, an int from 0, or None."""
-    for called, sample, _ in case.each():
+def targets_are_class_ids(case: DatasetCase) -> None:
+    """A target is a class id, a nonnegative int, or None."""
+    for label, sample, _ in case.each():
         target: object = sample.target
-        fits = target is None or (isinstance(target, int) and not isinstance(target, bool) and target >= 0)
-        require(fits, f"the target of {called} must be an int from 0, or None; it is {target!r}")
+        valid = target is None or (isinstance(target, int) and not isinstance(target, bool) and target >= 0)
+        require(valid, f"the target of {label} must be a nonnegative int or None; it is {target!r}")
 
 
-def masks_cover_their_image(case: DatasetCase) -> None:
-    """A mask is bool [H,W] at the image's size, true somewhere; distractors are bool [D,H,W]."""
-    for called, sample, size in case.each():
+def masks_match_their_image(case: DatasetCase) -> None:
+    """A mask is bool [H,W] with the size of its image and at least one True pixel. Distractors are bool [D,H,W]."""
+    for label, sample, size in case.each():
         if sample.mask is not None:
             require(
                 sample.mask.dtype == torch.bool and tuple(sample.mask.shape) == size,
-                f"the mask of {called} must be bool {list(size)}; it is {sample.mask.dtype} {list(sample.mask.shape)}",
+                f"the mask of {label} must be bool {list(size)}; it is {sample.mask.dtype} {list(sample.mask.shape)}",
             )
-            require(
-                bool(sample.mask.any()), f"the mask of {called} is true nowhere; give None where the truth is unknown"
-            )
+            require(bool(sample.mask.any()), f"the mask of {label} is empty; use None if there is no ground-truth mask")
         if sample.distractors is not None:
             require(
                 sample.distractors.dtype == torch.bool and tuple(sample.distractors.shape[1:]) == size,
-                f"the distractors of {called} must be bool [D,{size[0]},{size[1]}]; they are "
+                f"the distractors of {label} must be bool [D,{size[0]},{size[1]}]; they are "
                 f"{sample.distractors.dtype} {list(sample.distractors.shape)}",
             )
 
 
-def boxes_are_in_their_image(case: DatasetCase) -> None:
+def boxes_lie_within_image(case: DatasetCase) -> None:
     """Boxes are floating-point [N,4]: left, top, right, bottom in pixels, within the image."""
-    for called, sample, (height, width) in case.each():
+    for label, sample, (height, width) in case.each():
         if sample.boxes is None:
             continue
         boxes = sample.boxes
         require(
             boxes.is_floating_point() and boxes.ndim == 2 and boxes.shape[1] == 4,
-            f"the boxes of {called} must be floating-point [N,4]; they are {boxes.dtype} {list(boxes.shape)}",
+            f"the boxes of {label} must be floating-point [N,4]; they are {boxes.dtype} {list(boxes.shape)}",
         )
         left, top, right, bottom = boxes.unbind(1)
         inside = (left >= 0) & (top >= 0) & (right <= width) & (bottom <= height) & (left < right) & (top < bottom)
         require(
             bool(inside.all()),
-            f"a box of {called} is not left < right, top < bottom within {width} x {height}: "
-            f"{boxes[~inside][:1].tolist()}",
+            f"each box of {label} must have left < right and top < bottom, within the image of {height}x{width} "
+            f"pixels (height x width); got (left, top, right, bottom) = {boxes[~inside][:1].tolist()}",
         )
 
 
-def the_same_item_twice_is_the_same(case: DatasetCase) -> None:
-    """A sample does not depend on when or how often it is asked for."""
+def is_deterministic(case: DatasetCase) -> None:
+    """Repeated access to an index returns the same sample."""
     last = len(case.samples) - 1
     for index in {0, last}:
-        require(_alike(case.data[index], case.samples[index]), f"sample {index} is another when asked for again")
+        require(
+            _equal(case.data[index], case.samples[index]),
+            f"data[{index}] must return the same sample each time; a repeated access returned a different one",
+        )
 
 
-def can_be_sent_to_workers(case: DatasetCase) -> None:
-    """It can be pickled, and gives the same samples afterwards, as loading ahead and Ray need."""
+def can_be_pickled(case: DatasetCase) -> None:
+    """The dataset can be pickled, and the copy has the same samples; Ray and DataLoader workers require it."""
     try:
-        sent = pickle.loads(pickle.dumps(case.data))
+        loaded = pickle.loads(pickle.dumps(case.data))
     except Exception as error:
-        require(False, f"it cannot be pickled: {type(error).__name__}: {error}")
+        require(False, f"the dataset cannot be pickled: {type(error).__name__}: {error}")
     else:
-        require(len(sent) == len(case.data), f"it has {len(case.data)} samples here and {len(sent)} in a worker")
-        require(_alike(sent[0], case.samples[0]), "sample 0 is another one in a worker")
+        require(
+            len(loaded) == len(case.data),
+            f"a pickled copy must have as many samples as the dataset, {len(case.data)}; it has {len(loaded)}",
+        )
+        require(_equal(loaded[0], case.samples[0]), "sample 0 of a pickled copy differs from sample 0 of the dataset")
 
 
-def _alike(one: Sample, other: Sample) -> bool:
-    return (one.id, one.target) == (other.id, other.target) and np.array_equal(_array(one), _array(other))
+def _equal(first: Sample, second: Sample) -> bool:
+    same_row = (first.id, first.target) == (second.id, second.target)
+    return same_row and np.array_equal(_pixels(first), _pixels(second))
 
 
-def _array(sample: Sample) -> Any:
+def _pixels(sample: Sample) -> Any:
     return np.asarray(sample.image) if isinstance(sample.image, Image.Image) else sample.image.numpy()
 
 
-PROMISES: tuple[Callable[[DatasetCase], None], ...] = (
-    has_a_name,
-    holds_samples,
-    ends_where_it_says,
-    names_each_sample,
-    images_are_images,
-    targets_are_classes,
-    masks_cover_their_image,
-    boxes_are_in_their_image,
-    the_same_item_twice_is_the_same,
-    can_be_sent_to_workers,
+CHECKS: tuple[Callable[[DatasetCase], None], ...] = (
+    has_valid_name,
+    contains_samples,
+    raises_index_error_at_end,
+    sample_ids_are_unique,
+    images_are_valid,
+    targets_are_class_ids,
+    masks_match_their_image,
+    boxes_lie_within_image,
+    is_deterministic,
+    can_be_pickled,
 )

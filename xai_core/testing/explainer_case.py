@@ -1,4 +1,4 @@
-"""What explainers are tried with: models that they suit, and wrappers that look on."""
+"""Test case for explainers: compatible models, and explainer wrappers that record what happens."""
 
 import contextlib
 import copy
@@ -20,66 +20,75 @@ from xai_core.model.adapter import ModelAdapter
 from xai_core.plugins.registry import create_explainer
 from xai_core.saliency import Relevance, Saliency
 from xai_core.testing.check import require
-from xai_core.testing.host_reads import host_reads
-from xai_core.testing.networks import more_networks, networks, pictures
+from xai_core.testing.host_transfers import host_transfers
+from xai_core.testing.networks import fallback_networks, networks, random_images
 
 ROUNDING = 1e-5
-"""How far values in [0,1] may be apart that are the same but for rounding; compared where models are in float64."""
+"""Largest rounding difference between values in [0,1], for models in float64."""
 
 
 @dataclass
 class ExplainerCase:
-    """An explainer, and the models that it is tried on."""
+    """An explainer and the models that it is tested on.
+
+    Attributes
+    ----------
+    explainer
+        The tested explainer.
+    candidates
+        Models to test on, by the name that messages use. Default: the built-in networks.
+    """
 
     explainer: Explainer
-    given: dict[str, nn.Module] | None = None
-    _kept: dict[Any, Any] = field(default_factory=dict)
+    candidates: dict[str, nn.Module] | None = None
+    _reference: dict[str, Saliency] = field(default_factory=dict)
 
     @cached_property
     def models(self) -> dict[str, nn.Module]:
-        """Those of the models that the explainer suits."""
-        if self.given is not None:
-            return self._suited(self.given)
-        return self._suited(networks()) or self._suited(more_networks())
+        """The candidates that the explainer supports."""
+        if self.candidates is not None:
+            return self._supported(self.candidates)
+        return self._supported(networks()) or self._supported(fallback_networks())
 
     def require_models(self) -> None:
-        """Require a model to try it on."""
+        """Require at least one supported model."""
         require(
             bool(self.models),
-            "`needs` raises UnsuitableError for every model that it was tried on; give one that it suits, as "
+            "`needs` raised UnsuitableError for every tested model; provide a model that the explainer supports, with "
             "`models={name: model}` or `xai plugin check --model SPEC`",
         )
 
     def each(self) -> Iterator[tuple[str, nn.Module]]:
-        """A copy of each model that it suits, with what it is called."""
+        """Yield the name and a copy of each supported model."""
         self.require_models()
-        for called, model in self.models.items():
-            yield called, copy.deepcopy(model)
+        for label, model in self.models.items():
+            yield label, copy.deepcopy(model)
 
-    def _suited(self, models: dict[str, nn.Module]) -> dict[str, nn.Module]:
-        suited = {}
-        for called, model in models.items():
+    def _supported(self, models: dict[str, nn.Module]) -> dict[str, nn.Module]:
+        supported = {}
+        for label, model in models.items():
             with contextlib.suppress(UnsuitableError):
-                self.explainer.needs(Engine(model).adapter(pictures()))
-                suited[called] = model
-        return suited
+                self.explainer.needs(Engine(model).adapter(random_images()))
+                supported[label] = model
+        return supported
 
     def explain(self, model: nn.Module, images: Tensor, target: Any = 1, **options: Any) -> Saliency:
-        """Its maps, whatever they are: flat ones are not warned of here."""
+        """Return the maps of images, without warnings about constant maps. `options` are those of `Engine`."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConstantMapWarning)
             [saliency] = Engine(model, **options).explain(images, [self.explainer], target).values()
         return saliency
 
-    def expected(self, called: str) -> Saliency:
-        """What it gives for a model in float64, made once."""
-        if called not in self._kept:
-            self._kept[called] = self.explain(copy.deepcopy(self.models[called]).double(), pictures().double())
-        return self._kept[called]
+    def reference(self, label: str) -> Saliency:
+        """Return the maps of class 1 for a float64 copy of a model; computed once."""
+        if label not in self._reference:
+            model = copy.deepcopy(self.models[label]).double()
+            self._reference[label] = self.explain(model, random_images().double())
+        return self._reference[label]
 
 
-class Wrapped(Explainer):
-    """An explainer round another, which looks on."""
+class ExplainerWrapper(Explainer):
+    """Explainer that delegates to another explainer. Base class of recorders."""
 
     def __init__(self, explainer: Explainer) -> None:
         self.inner = explainer
@@ -100,64 +109,70 @@ class Wrapped(Explainer):
         return self.inner.explain(captured)
 
 
-class Keeping(Wrapped):
-    """Keeps what is given."""
+class RelevanceRecorder(ExplainerWrapper):
+    """Explainer wrapper that records the relevance tensors that `explain` returns."""
 
     def __init__(self, explainer: Explainer) -> None:
         super().__init__(explainer)
-        self.made: list[Any] = []
+        self.recorded: list[Any] = []
 
     def explain(self, captured: Captured) -> Tensor | Relevance:
-        given = super().explain(captured)
-        self.made.append(given.map if isinstance(given, Relevance) else given)
-        return given
+        relevance = super().explain(captured)
+        self.recorded.append(relevance.map if isinstance(relevance, Relevance) else relevance)
+        return relevance
 
 
-class Watched(Wrapped):
-    """Notes what is read on the host."""
+class HostTransferRecorder(ExplainerWrapper):
+    """Explainer wrapper that records the device-to-host transfers in `explain`."""
 
     def __init__(self, explainer: Explainer) -> None:
         super().__init__(explainer)
-        self.reads: list[str] = []
+        self.transfers: list[str] = []
 
     def explain(self, captured: Captured) -> Tensor | Relevance:
-        with host_reads() as reads:
-            given = super().explain(captured)
-        self.reads += reads
-        return given
+        with host_transfers() as transfers:
+            relevance = super().explain(captured)
+        self.transfers += transfers
+        return relevance
 
 
 class DeliberateError(Exception):
-    """Raised on purpose."""
+    """Exception that a check raises on purpose inside a model."""
 
 
-class Failing:
-    """A hook that raises at its n-th call."""
+class RaisingHook:
+    """Forward hook that raises DeliberateError at its n-th call.
+
+    Parameters
+    ----------
+    call
+        Number of the call that raises, from 1.
+    """
 
     def __init__(self, call: int) -> None:
-        self.left = call
+        self.remaining = call
 
     def __call__(self, *_: Any) -> None:
-        self.left -= 1
-        if not self.left:
+        self.remaining -= 1
+        if not self.remaining:
             raise DeliberateError
 
 
-def require_same(given: Tensor, expected: Tensor, what: str) -> None:
-    """Require values in [0,1] that are the same but for rounding."""
-    most = apart(given, expected)
-    require(most <= ROUNDING, f"{what}: maps differ by {most:.2g} of their range")
+def require_same(values: Tensor, expected: Tensor, what: str) -> None:
+    """Require that values in [0,1] are equal up to rounding."""
+    difference = largest_difference(values, expected)
+    require(difference <= ROUNDING, f"{what}: maps differ by {difference:.2g} of their range")
 
 
-def apart(one: Tensor, other: Tensor) -> float:
-    """How far values are apart at most."""
-    if one.shape != other.shape:
+def largest_difference(values: Tensor, other: Tensor) -> float:
+    """Return the largest absolute difference of two tensors; infinity if their shapes differ."""
+    if values.shape != other.shape:
         return math.inf
-    return (one - other).abs().amax().item()
+    return (values - other).abs().amax().item()
 
 
-def made_of(explainer: str | Explainer | type[Explainer]) -> Explainer:
-    """The explainer that is named, given, or made by a class without options."""
+def as_explainer(explainer: str | Explainer | type[Explainer]) -> Explainer:
+    """Return an explainer from a spec, an object, or a class without required options."""
     if isinstance(explainer, str):
         return create_explainer(explainer)
     return explainer() if isinstance(explainer, type) else explainer

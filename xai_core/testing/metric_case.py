@@ -1,4 +1,4 @@
-"""What metrics are tried with: maps, a truth, and a wrapper that looks on."""
+"""Test case for metrics: maps to score, ground-truth masks, and a metric wrapper that records what happens."""
 
 import warnings
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ from xai_core.explainer import Explainer
 from xai_core.metric import Evaluation, Metric, MetricResult
 from xai_core.model.adapter import ModelAdapter
 from xai_core.saliency import Saliency
-from xai_core.testing.host_reads import host_reads
+from xai_core.testing.host_transfers import host_transfers
 
 
 class GradientTimesImage(Explainer):
-    """The gradient at the images times the images, by magnitude, summed over channels: maps to be scored."""
+    """Absolute value of the image times its gradient, summed over channels. Computes the maps that metrics score."""
 
     name = "gradient-times-image"
 
@@ -33,12 +33,18 @@ class GradientTimesImage(Explainer):
 
 @dataclass
 class MetricCase:
-    """A metric, and what it scores."""
+    """A metric under test.
+
+    Attributes
+    ----------
+    metric
+        The tested metric.
+    """
 
     metric: Metric
 
     def maps(self, model: nn.Module, images: Tensor, target: Any = 1) -> Saliency:
-        """Maps that can be made again, for one class."""
+        """Return maps of one class, which metrics can recompute for other images."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConstantMapWarning)
             [saliency] = Engine(model).explain(images, GradientTimesImage(), target).values()
@@ -47,39 +53,45 @@ class MetricCase:
     def score(
         self, model: nn.Module, images: Tensor, saliency: Saliency, metric: Metric | None = None, **options: Any
     ) -> MetricResult:
-        """The scores of maps, against a truth in the middle where the metric asks for one."""
-        masks = truth(images) if self.metric.needs_ground_truth else None
-        [[score]] = [
-            one.values()
-            for one in Engine(model, **options).evaluate(images, {"m": saliency}, metric or self.metric, masks).values()
-        ]
-        return score
+        """Score maps, with the masks of `ground_truth` if the metric needs them.
+
+        Parameters
+        ----------
+        metric
+            A wrapper to use instead of the tested metric.
+        options
+            Options of `Engine`.
+        """
+        masks = ground_truth(images) if self.metric.needs_ground_truth else None
+        results = Engine(model, **options).evaluate(images, {"map": saliency}, metric or self.metric, masks)
+        [[result]] = [by_metric.values() for by_metric in results.values()]
+        return result
 
 
-def truth(images: Tensor) -> Bool[Tensor, "B H W"]:
-    """Masks of another box for each image."""
+def ground_truth(images: Tensor) -> Bool[Tensor, "B H W"]:
+    """Return a mask for each image: a box near the center, of a different size for each image."""
     masks = torch.zeros(len(images), *images.shape[-2:], dtype=torch.bool)
-    for place, mask in enumerate(masks):
-        mask[8 + place : 20, 6 : 22 + place] = True
+    for index, mask in enumerate(masks):
+        mask[8 + index : 20, 6 : 22 + index] = True
     return masks
 
 
-def remade(saliency: Saliency, raw: Tensor, places: slice = slice(None)) -> Saliency:
-    """The same maps with other relevance."""
+def with_relevance(saliency: Saliency, raw: Tensor) -> Saliency:
+    """Return a copy of maps whose relevance is `raw` [B,h,w]."""
     size = (saliency.values.shape[-2], saliency.values.shape[-1])
     assert not isinstance(saliency.target, tuple)
-    return Saliency.of(raw[places], len(raw[places]), size, saliency.target, "map", saliency.explain_again)
+    return Saliency.of(raw, len(raw), size, saliency.target, "map", saliency.explain_again)
 
 
-class Watched(Metric):
-    """A metric round another, which notes what that reads on the host, and what it writes to."""
+class MetricRecorder(Metric):
+    """Metric wrapper that records device-to-host transfers and in-place writes to the inputs."""
 
     def __init__(self, metric: Metric) -> None:
         self.inner = metric
         self.name = metric.name  # type: ignore[misc]
         self.higher_is_better = metric.higher_is_better
         self.needs_ground_truth = metric.needs_ground_truth  # type: ignore[misc]
-        self.reads: list[str] = []
+        self.transfers: list[str] = []
         self.written: list[str] = []
 
     @property
@@ -87,10 +99,10 @@ class Watched(Metric):
         return self.inner.spec
 
     def evaluate(self, evaluation: Evaluation, saliency: Saliency) -> MetricResult:
-        given = {"images": evaluation.images, "values": saliency.values, "raw relevance": saliency.raw}
-        before = {name: tensor.clone() for name, tensor in given.items()}
-        with host_reads() as reads:
-            score = self.inner.evaluate(evaluation, saliency)
-        self.reads += reads
-        self.written += [name for name, tensor in given.items() if not torch.equal(tensor, before[name])]
-        return score
+        inputs = {"images": evaluation.images, "values": saliency.values, "raw relevance": saliency.raw}
+        before = {name: tensor.clone() for name, tensor in inputs.items()}
+        with host_transfers() as transfers:
+            result = self.inner.evaluate(evaluation, saliency)
+        self.transfers += transfers
+        self.written += [name for name, tensor in inputs.items() if not torch.equal(tensor, before[name])]
+        return result

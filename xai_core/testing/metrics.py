@@ -1,4 +1,4 @@
-"""The promises of metrics."""
+"""Conformance checks of metrics."""
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
@@ -10,273 +10,247 @@ from xai_core.engine import Engine
 from xai_core.errors import NoGroundTruthError
 from xai_core.metric import Metric
 from xai_core.plugins.registry import create_metric
-from xai_core.testing.check import Check, checks_of, require
-from xai_core.testing.described import require_docstring, require_name, require_spec
-from xai_core.testing.metric_case import MetricCase, Watched, remade, truth
-from xai_core.testing.networks import SIZE, WIDE, convolutional_network, linear_network, pictures
-from xai_core.testing.trace import difference, live_bytes_of, random_state, stir, trace
+from xai_core.testing.check import Check, build_checks, require
+from xai_core.testing.class_metadata import require_docstring, require_name, require_spec
+from xai_core.testing.metric_case import MetricCase, ground_truth, with_relevance
+from xai_core.testing.metric_side_effects import (
+    avoids_host_transfers,
+    is_deterministic,
+    leaves_inputs_unchanged,
+    leaves_model_unchanged,
+    retains_no_tensors,
+)
+from xai_core.testing.networks import SIZE, WIDE, convolutional_network, linear_network, random_images
 
 ROUNDING, RELATIVE = 1e-5, 1e-4
-"""How far scores may be apart that are the same but for rounding."""
+"""Absolute and relative tolerance between scores that are equal up to rounding."""
+PRECISION = 1e-3
+"""Largest accepted difference between the scores of a float64 model and of a float32 model."""
 
 
 def check_metric(
     metric: str | Metric | type[Metric], expected_failures: Mapping[str, str] | None = None
 ) -> Iterator[Check]:
-    """The promises of a metric, one check each, tried on a convolutional network and on a linear one.
+    """Return the conformance checks of a metric. They use a small CNN and a linear model.
 
     Parameters
     ----------
     metric
-        Its name or spec, an object, or a class that is made without options. Images have 32x32 pixels, or 32x64.
+        A name or spec, an object, or a class without required options. It must support images of 32x32 and 32x64
+        pixels.
     expected_failures
-        Names of checks that it cannot pass, each with the reason; with those that its class declares.
+        Maps names of checks that the metric cannot pass to the reason, in addition to those of its class.
     """
-    made = _made(metric)
-    return checks_of(made.spec, MetricCase(made), PROMISES, {**made.expected_failures, **(expected_failures or {})})
+    tested = _as_metric(metric)
+    return build_checks(
+        tested.spec, MetricCase(tested), CHECKS, {**tested.expected_failures, **(expected_failures or {})}
+    )
 
 
-def _made(metric: str | Metric | type[Metric]) -> Metric:
+def _as_metric(metric: str | Metric | type[Metric]) -> Metric:
     if isinstance(metric, str):
         return create_metric(metric)
     return metric() if isinstance(metric, type) else metric
 
 
-def has_a_name(case: MetricCase) -> None:
-    """The name is lower case with hyphens, and the docstring's first line says what it is."""
+def has_valid_name(case: MetricCase) -> None:
+    """The name is lower case with hyphens, and the class has a docstring of its own."""
     require_name(case.metric)
     require_docstring(type(case.metric))
 
 
-def its_spec_makes_it_again(case: MetricCase) -> None:
-    """Options are kept under their names, so that the spec says all that makes it again."""
+def spec_round_trips(case: MetricCase) -> None:
+    """Each option is stored in an attribute of the same name, so that the spec recreates the object."""
     require_spec(case.metric)
 
 
-def declares_its_direction(case: MetricCase) -> None:
-    """`higher_is_better` is true or false on every metric object."""
+def declares_direction(case: MetricCase) -> None:
+    """`higher_is_better` of the metric object is True or False."""
     declared = getattr(case.metric, "higher_is_better", None)
-    require(isinstance(declared, bool), f"say `higher_is_better = True` or `False` in the class; it is {declared!r}")
+    require(
+        isinstance(declared, bool), f"`higher_is_better` must be True or False, set in the class; it is {declared!r}"
+    )
 
 
-def gives_a_number_for_each_image(case: MetricCase) -> None:
-    """Values are finite [B] on the images' device; a curve is [B,S], with fractions that rise from 0 to 1."""
+def returns_one_score_per_image(case: MetricCase) -> None:
+    """Scores are finite, [B], on the device of the images. A curve is [B,S], with increasing fractions [S]."""
     model = convolutional_network()
     for size in (SIZE, WIDE):
-        images = pictures(size=size)
-        score = case.score(model, images, case.maps(model, images))
-        require(score.values.shape == (2,), f"values are {list(score.values.shape)} for two images")
-        require(bool(score.values.isfinite().all()), "values hold NaN or infinity")
-        require(score.values.device == images.device, f"values are on {score.values.device}, the images were not")
-        if score.curve is not None and score.fractions is not None:
+        images = random_images(size=size)
+        result = case.score(model, images, case.maps(model, images))
+        require(result.values.shape == (2,), f"for two images `values` must be [2]; it is {list(result.values.shape)}")
+        require(bool(result.values.isfinite().all()), "`values` contains NaN or infinity")
+        require(
+            result.values.device == images.device,
+            f"`values` is on {result.values.device}; expected the device of the images, {images.device}",
+        )
+        if result.curve is not None and result.fractions is not None:
             require(
-                len(score.fractions) > 1 and bool((score.fractions.diff() > 0).all()),
-                f"the fractions of a curve rise; they are {score.fractions.tolist()}",
+                len(result.fractions) > 1 and bool((result.fractions.diff() > 0).all()),
+                f"the fractions of a curve must be strictly increasing; they are {result.fractions.tolist()}",
             )
 
 
-def an_image_is_scored_alike_alone_and_among_others(case: MetricCase) -> None:
-    """An image's number does not depend on its batch."""
-    model, images = convolutional_network().double(), pictures(3).double()
-    together = case.score(model, images, case.maps(model, images))
-    masks = truth(images)
-    for place in range(len(images)):
-        one = images[place : place + 1]
-        saliency = case.maps(model, one)
-        with_truth = masks[place : place + 1] if case.metric.needs_ground_truth else None
-        alone = Engine(model).evaluate(one, {"m": saliency}, case.metric, with_truth)
-        [[score]] = [scores.values() for scores in alone.values()]
-        require_same(score.values[0], together.values[place], f"image {place} alone and among three")
+def batch_matches_single_images(case: MetricCase) -> None:
+    """The score of an image does not depend on the other images in the batch."""
+    model, images = convolutional_network().double(), random_images(3).double()
+    batch = case.score(model, images, case.maps(model, images))
+    masks = ground_truth(images)
+    for index in range(len(images)):
+        image = images[index : index + 1]
+        saliency = case.maps(model, image)
+        mask = masks[index : index + 1] if case.metric.needs_ground_truth else None
+        results = Engine(model).evaluate(image, {"map": saliency}, case.metric, mask)
+        [[single]] = [by_metric.values() for by_metric in results.values()]
+        _require_same(single.values[0], batch.values[index], f"image {index} alone and in a batch of three")
 
 
-def the_block_does_not_matter(case: MetricCase) -> None:
-    """However many images go through the model at once, scores are the same, and no more go through than asked."""
-    model, images = convolutional_network().double(), pictures().double()
+def is_independent_of_block_size(case: MetricCase) -> None:
+    """Scores do not depend on the block size, and no forward pass has more images than the block size or the batch."""
+    model, images = convolutional_network().double(), random_images().double()
     saliency = case.maps(model, images)
     expected = case.score(model, images, saliency, block=1000)
     for block in (1, 7):
         sizes: list[int] = []
         handle = model.register_forward_pre_hook(lambda _, args, sizes=sizes: sizes.append(len(args[0])))
-        given = case.score(model, images, saliency, block=block)
+        result = case.score(model, images, saliency, block=block)
         handle.remove()
-        require_same(given.values, expected.values, f"with blocks of {block} and of 1000")
-        most = max(sizes, default=0)
+        _require_same(result.values, expected.values, f"with block sizes of {block} and 1000")
+        largest = max(sizes, default=0)
         require(
-            most <= max(block, len(images)),
-            f"{most} images went through the model at once where the engine's block was {block}; go through "
+            largest <= max(block, len(images)),
+            f"a forward pass had {largest} images, with a block size of {block}; score images with "
             "`evaluation.model_score(...)`",
         )
 
 
-def the_scale_of_the_map_does_not_matter(case: MetricCase) -> None:
-    """A map times a positive number has the same score."""
-    model, images = convolutional_network().double(), pictures().double()
+def is_invariant_to_map_scale(case: MetricCase) -> None:
+    """The score of a map does not change if the map is multiplied by a positive number."""
+    model, images = convolutional_network().double(), random_images().double()
     saliency = case.maps(model, images)
     expected = case.score(model, images, saliency)
-    scaled = case.score(model, images, remade(saliency, saliency.raw * 1024))
-    require_same(scaled.values, expected.values, "a map and 1024 times that map")
+    scaled = case.score(model, images, with_relevance(saliency, saliency.raw * 1024))
+    _require_same(scaled.values, expected.values, "a map and the map times 1024")
 
 
-def the_same_call_gives_the_same_score(case: MetricCase) -> None:
-    """Nothing is random but by a seed of its own: the process's generators do not matter, and are not moved."""
-    model, images = convolutional_network(), pictures()
+def scores_constant_maps_and_models(case: MetricCase) -> None:
+    """The score of a constant map is finite, and so is the score of any map of a model with constant output."""
+    model, images = convolutional_network(), random_images()
     saliency = case.maps(model, images)
-    stir(1)
-    first = case.score(model, images, saliency)
-    stir(2)
-    before = random_state()
-    second = case.score(model, images, saliency)
-    moved = [name for name, state in random_state().items() if state != before[name]]
+    constant_map = case.score(model, images, with_relevance(saliency, torch.ones_like(saliency.raw)))
+    values = constant_map.values
+    require(bool(values.isfinite().all()), f"the score of a constant map must be finite; it is {values.tolist()}")
+    constant_model = linear_network()
+    nn.init.zeros_(constant_model.get_parameter("weight"))
+    saliency = case.maps(constant_model, images)
+    values = case.score(constant_model, images, with_relevance(saliency, random_images(seed=7)[:, 0])).values
     require(
-        torch.equal(first.values, second.values),
-        "two calls give other scores; draw from a torch.Generator with a seed that is an option",
-    )
-    require(
-        not moved,
-        f"the process's random numbers of {', '.join(moved)} were drawn from or seeded; use a torch.Generator of your "
-        "own",
+        bool(values.isfinite().all()),
+        f"the score of a map of a model with constant output must be finite; it is {values.tolist()}",
     )
 
 
-def leaves_the_model_alone(case: MetricCase) -> None:
-    """Weights, buffers, gradients, hooks and flags are as before, in training mode too."""
-    model, images = convolutional_network().train(), pictures()
-    model.get_submodule("stem").eval()
-    before = trace(model)
-    case.score(model, images, case.maps(model, images))
-    left = difference(before, trace(model))
-    require(not left, f"it changed {left}; `copy.deepcopy(evaluation.model)` may be changed")
-
-
-def leaves_what_it_is_given_alone(case: MetricCase) -> None:
-    """Neither the images nor the maps are written to, which other metrics of the batch are given too."""
-    model, images = convolutional_network(), pictures()
-    watched = Watched(case.metric)
-    case.score(model, images, case.maps(model, images), watched)
-    require(not watched.written, f"it writes to the {', '.join(watched.written)} that other metrics are given too")
-
-
-def reads_nothing_on_the_host(case: MetricCase) -> None:
-    """No value leaves the device: no `.item()`, `.cpu()`, `.tolist()`, `if tensor:`, no shape made of values."""
-    model, images = convolutional_network(), pictures()
-    watched = Watched(case.metric)
-    case.score(model, images, case.maps(model, images), watched)
-    require(not watched.reads, f"`evaluate` waits for the device: {'; '.join(watched.reads[:3])}")
-
-
-def constant_maps_and_models_are_scored(case: MetricCase) -> None:
-    """A map that tells no place from another has a finite score, and so has any map of a model that says one thing."""
-    model, images = convolutional_network(), pictures()
-    saliency = case.maps(model, images)
-    flat = case.score(model, images, remade(saliency, torch.ones_like(saliency.raw)))
-    require(bool(flat.values.isfinite().all()), f"a constant map scores {flat.values.tolist()}")
-    constant = linear_network()
-    nn.init.zeros_(constant.get_parameter("weight"))
-    saliency = case.maps(constant, images)
-    score = case.score(constant, images, remade(saliency, pictures(seed=7)[:, 0]))
-    require(bool(score.values.isfinite().all()), f"a map of a constant model scores {score.values.tolist()}")
-
-
-def models_of_any_precision_are_scored(case: MetricCase) -> None:
-    """A float64 model has the scores of a float32 one, and a bfloat16 model has finite ones."""
-    images = pictures()
+def supports_all_precisions(case: MetricCase) -> None:
+    """Scores of a float64 model match those of the float32 model; scores of a bfloat16 model are finite."""
+    images = random_images()
     model = convolutional_network()
     saliency = case.maps(model, images)
     expected = case.score(model, images, saliency)
     for dtype in (torch.float64, torch.bfloat16):
-        other = copy.deepcopy(model).to(dtype)
-        again = remade(case.maps(other, images.to(dtype)), saliency.raw)
-        given = case.score(other, images.to(dtype), again)
-        require(bool(given.values.isfinite().all()), f"for a model in {dtype} it is NaN or infinite")
+        converted = copy.deepcopy(model).to(dtype)
+        maps = with_relevance(case.maps(converted, images.to(dtype)), saliency.raw)
+        values = case.score(converted, images.to(dtype), maps).values
+        require(bool(values.isfinite().all()), f"for a model in {dtype} the score is NaN or infinite")
         if dtype == torch.float64:
-            apart = (given.values - expected.values).abs().amax().item()
-            require(apart <= 1e-3, f"scores of a model in float64 and in float32 differ by {apart:.2g}")
+            difference = (values - expected.values).abs().amax().item()
+            require(
+                difference <= PRECISION,
+                f"scores of a model in float64 and in float32 differ by {difference:.2g}; expected at most {PRECISION}",
+            )
 
 
-def better_maps_score_better(case: MetricCase) -> None:
-    """On a linear model, what each pixel contributes scores better than the reverse; or the truth, if asked for."""
-    model, images = linear_network().double(), pictures().double()
+def better_map_scores_better(case: MetricCase) -> None:
+    """For a linear model, the exact contribution of each pixel scores better than its negative.
+
+    If the metric needs ground truth, the ground-truth mask scores better than its negative.
+    """
+    model, images = linear_network().double(), random_images().double()
     weight = model.get_parameter("weight")
     with torch.no_grad():
         weight.zero_()
         weight[1] = 4 / images[0].numel()
-    images = (
-        torch.where(truth(images)[:, None], 2, -1) + 0.1 * images
-    )  # an object that speaks for the class, the rest against
-    best = truth(images).double() if case.metric.needs_ground_truth else (weight[1] * images).sum(1).detach()
+    # pixels of the object contribute positively to class 1, all other pixels negatively
+    images = torch.where(ground_truth(images)[:, None], 2, -1) + 0.1 * images
+    best = ground_truth(images).double() if case.metric.needs_ground_truth else (weight[1] * images).sum(1).detach()
     saliency = case.maps(model, images)
-    given, reverse = (case.score(model, images, remade(saliency, raw)).values for raw in (best, -best))
-    better = given > reverse if case.metric.higher_is_better else given < reverse
-    what = "the truth" if case.metric.needs_ground_truth else "what each pixel contributes"
+    scores, negative = (case.score(model, images, with_relevance(saliency, raw)).values for raw in (best, -best))
+    better = scores > negative if case.metric.higher_is_better else scores < negative
+    what = "the ground-truth mask" if case.metric.needs_ground_truth else "the exact contribution of each pixel"
     require(
         bool(better.all()),
-        f"{what} scores {given.tolist()}, and the reverse {reverse.tolist()}, though higher_is_better is "
-        f"{case.metric.higher_is_better}",
+        f"{what} scores {scores.tolist()}, and its negative {negative.tolist()}; with higher_is_better="
+        f"{case.metric.higher_is_better}, expected a better score for the first",
     )
 
 
-def ends_of_a_curve_are_those_of_every_map(case: MetricCase) -> None:
-    """A curve begins with the whole image and ends with none of it, or the reverse, whatever the map."""
-    model, images = convolutional_network().double(), pictures().double()
+def curve_ends_do_not_depend_on_map(case: MetricCase) -> None:
+    """The two ends of a perturbation curve, no pixel replaced and all pixels replaced, are equal for all maps."""
+    model, images = convolutional_network().double(), random_images().double()
     saliency = case.maps(model, images)
-    one = case.score(model, images, saliency)
-    other = case.score(model, images, remade(saliency, -saliency.raw))
-    if one.curve is None or other.curve is None or one.fractions is None:
+    result = case.score(model, images, saliency)
+    negative = case.score(model, images, with_relevance(saliency, -saliency.raw))
+    if result.curve is None or negative.curve is None or result.fractions is None:
         return
     for end, fraction in ((0, 0.0), (-1, 1.0)):
-        if one.fractions[end].item() == fraction:
-            require_same(one.curve[:, end], other.curve[:, end], f"the curves of two maps at fraction {fraction:.0f}")
+        if result.fractions[end].item() == fraction:
+            what = f"the curves of two maps at fraction {fraction:.0f}"
+            _require_same(result.curve[:, end], negative.curve[:, end], what)
 
 
-def asks_for_the_truth_where_it_says_so(case: MetricCase) -> None:
-    """`needs_ground_truth` is true where `evaluation.masks` is read, and only there."""
-    model, images = convolutional_network(), pictures()
+def declares_use_of_ground_truth(case: MetricCase) -> None:
+    """`needs_ground_truth` is True if and only if `evaluate` reads `evaluation.masks`."""
+    model, images = convolutional_network(), random_images()
     saliency = case.maps(model, images)
     engine = Engine(model)
     try:
-        engine.evaluate(images, {"m": saliency}, case.metric)
+        engine.evaluate(images, {"map": saliency}, case.metric)
     except NoGroundTruthError:
         require(
-            case.metric.needs_ground_truth, "it reads `evaluation.masks`: say `needs_ground_truth = True` in the class"
+            case.metric.needs_ground_truth,
+            "`evaluate` reads `evaluation.masks`; set `needs_ground_truth = True` in the class",
         )
     else:
-        require(not case.metric.needs_ground_truth, "`needs_ground_truth` is true, but `evaluation.masks` is not read")
+        require(
+            not case.metric.needs_ground_truth,
+            "`needs_ground_truth` is True, but `evaluate` does not read `evaluation.masks`; set it to False",
+        )
 
 
-def keeps_nothing(case: MetricCase) -> None:
-    """No tensor outlives the score: not in the metric, its class or its module."""
-    model, images = convolutional_network(), pictures()
-    saliency = case.maps(model, images)
-    case.score(model, images, saliency)  # what is made once may stay
-    kept = live_bytes_of(lambda: case.score(model, images, saliency))
-    require(not kept, f"{kept} bytes of tensors are still there after a call whose score is not")
-
-
-PROMISES: tuple[Callable[[MetricCase], None], ...] = (
-    has_a_name,
-    its_spec_makes_it_again,
-    declares_its_direction,
-    gives_a_number_for_each_image,
-    an_image_is_scored_alike_alone_and_among_others,
-    the_block_does_not_matter,
-    the_scale_of_the_map_does_not_matter,
-    the_same_call_gives_the_same_score,
-    leaves_the_model_alone,
-    leaves_what_it_is_given_alone,
-    reads_nothing_on_the_host,
-    constant_maps_and_models_are_scored,
-    models_of_any_precision_are_scored,
-    better_maps_score_better,
-    ends_of_a_curve_are_those_of_every_map,
-    asks_for_the_truth_where_it_says_so,
-    keeps_nothing,
+CHECKS: tuple[Callable[[MetricCase], None], ...] = (
+    has_valid_name,
+    spec_round_trips,
+    declares_direction,
+    returns_one_score_per_image,
+    batch_matches_single_images,
+    is_independent_of_block_size,
+    is_invariant_to_map_scale,
+    is_deterministic,
+    leaves_model_unchanged,
+    leaves_inputs_unchanged,
+    avoids_host_transfers,
+    scores_constant_maps_and_models,
+    supports_all_precisions,
+    better_map_scores_better,
+    curve_ends_do_not_depend_on_map,
+    declares_use_of_ground_truth,
+    retains_no_tensors,
 )
 
 
-def require_same(given: Tensor, expected: Tensor, what: str) -> None:
-    """Require scores that are the same but for rounding."""
-    apart = (given - expected).abs()
+def _require_same(values: Tensor, expected: Tensor, what: str) -> None:
+    """Require scores that are equal up to rounding."""
+    difference = (values - expected).abs()
     require(
-        bool((apart <= ROUNDING + RELATIVE * expected.abs()).all()),
-        f"{what}: scores differ by {apart.amax().item():.2g} ({given.tolist()} and {expected.tolist()})",
+        bool((difference <= ROUNDING + RELATIVE * expected.abs()).all()),
+        f"{what}: scores differ by {difference.amax().item():.2g} ({values.tolist()} and {expected.tolist()})",
     )

@@ -1,4 +1,4 @@
-"""The promises of model sources."""
+"""Conformance checks of model sources."""
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -14,39 +14,52 @@ from xai_core.data.sources import LoadedModel, ModelSource
 from xai_core.engine import Engine
 from xai_core.errors import ConstantMapWarning, UnknownModelError
 from xai_core.outputs import scores_of
-from xai_core.testing.check import Check, checks_of, require
-from xai_core.testing.described import declared, require_docstring, require_name
+from xai_core.testing.check import Check, build_checks, require
+from xai_core.testing.class_metadata import declared_failures, require_docstring, require_name
 from xai_core.testing.metric_case import GradientTimesImage
+
+MAX_PREPROCESS_DIFFERENCE = 0.05
+"""Largest accepted mean difference between a preprocessed PIL image and tensor, in standard deviations."""
 
 
 def check_model_source(
     source: type[ModelSource] | ModelSource,
-    model: str | None = None,
+    name: str | None = None,
     expected_failures: Mapping[str, str] | None = None,
     **options: Any,
 ) -> Iterator[Check]:
-    """The promises of a source of models, one check each, tried on one of its models.
+    """Return the conformance checks of a model source. They load one of its models.
 
     Parameters
     ----------
     source
-        The class, or an object of it.
-    model
-        The model to load; default: the first of its `names()`, or none.
+        The source, as a class or an object.
+    name
+        First argument of `load`: the model to test. Default: the first of `names()`, or None if there are none.
     expected_failures
-        Names of checks that it cannot pass, each with the reason; with those that its class declares in an attribute
+        Maps names of checks that the source cannot pass to the reason, in addition to those in the class attribute
         `expected_failures`.
     options
         Options of `load`.
     """
-    made = source() if isinstance(source, type) else source
-    case = ModelSourceCase(made, model or next(iter(made.names()), None), options)
-    return checks_of(made.name, case, PROMISES, declared(made, expected_failures))
+    tested = source() if isinstance(source, type) else source
+    case = ModelSourceCase(tested, name or next(iter(tested.names()), None), options)
+    return build_checks(tested.name, case, CHECKS, declared_failures(tested, expected_failures))
 
 
 @dataclass
 class ModelSourceCase:
-    """A source and one of its models."""
+    """A model source with the arguments of its `load`.
+
+    Attributes
+    ----------
+    source
+        The tested source.
+    name
+        First argument of `load`.
+    options
+        Options of `load`.
+    """
 
     source: ModelSource
     name: str | None
@@ -54,17 +67,18 @@ class ModelSourceCase:
 
     @cached_property
     def loaded(self) -> LoadedModel:
-        """The model."""
-        given: object = self.source.load(self.name, **self.options)
+        """The loaded model."""
+        loaded: object = self.source.load(self.name, **self.options)
         require(
-            isinstance(given, LoadedModel), f"`load` must give an xai_core.LoadedModel; it gave {type(given).__name__}"
+            isinstance(loaded, LoadedModel),
+            f"`load` must return an xai_core.LoadedModel; it returned {type(loaded).__name__}",
         )
-        assert isinstance(given, LoadedModel)
-        return given
+        assert isinstance(loaded, LoadedModel)
+        return loaded
 
     @cached_property
-    def picture(self) -> Image.Image:
-        """A PIL image of 80 columns and 60 rows."""
+    def image(self) -> Image.Image:
+        """A PIL image of 80x60 pixels (width x height)."""
         row = torch.linspace(0, 255, 80).byte().numpy()
         image = Image.new("RGB", (80, 60))
         image.putdata([(int(v), int(255 - v), 128) for _ in range(60) for v in row])
@@ -72,122 +86,155 @@ class ModelSourceCase:
 
     @property
     def images(self) -> Tensor:
-        """That image, twice, as the model takes it."""
-        return torch.stack([self.loaded.preprocess(self.picture)] * 2)
+        """[2,C,h,w], the same preprocessed image twice."""
+        return torch.stack([self.loaded.preprocess(self.image)] * 2)
 
-    def output(self) -> Tensor | None:
-        """The class scores, where the model gives some."""
+    def scores(self) -> Tensor | None:
+        """Return the class scores of the images, or None if the output of the model contains none."""
         with torch.no_grad():
             return scores_of(self.loaded.model(self.images))
 
 
-def has_a_name(case: ModelSourceCase) -> None:
-    """The name is lower case with hyphens, and the docstring's first line says what it gives."""
+def has_valid_name(case: ModelSourceCase) -> None:
+    """The name is lower case with hyphens, and the class has a docstring of its own."""
     require_name(case.source)
     require_docstring(type(case.source))
 
 
-def names_its_models(case: ModelSourceCase) -> None:
-    """`names` gives distinct strings, or nothing for a source of one model."""
+def lists_model_names(case: ModelSourceCase) -> None:
+    """`names` returns distinct nonempty strings, or an empty sequence for a source of a single model."""
     names = case.source.names()
     require(
         not isinstance(names, str) and all(isinstance(name, str) and name for name in names),
-        f"`names` must give the models' names, strings; it gave {names!r}",
+        f"`names` must return the names of the models, nonempty strings; it returned {names!r}",
     )
-    twice = sorted({name for name in names if list(names).count(name) > 1}) if len(names) < 10_000 else []
-    require(not twice, f"`names` gives {twice[:3]} more than once")
+    repeated = sorted({name for name in names if list(names).count(name) > 1}) if len(names) < 10_000 else []
+    require(not repeated, f"`names` returns {repeated[:3]} more than once; expected distinct names")
 
 
-def gives_a_model_in_evaluation_mode(case: ModelSourceCase) -> None:
-    """`load` gives a LoadedModel whose module and all its submodules are in evaluation mode."""
+def returns_model_in_eval_mode(case: ModelSourceCase) -> None:
+    """`load` returns a LoadedModel whose model and all its submodules are in evaluation mode."""
     model: object = case.loaded.model
     require(
         isinstance(model, nn.Module), f"`LoadedModel.model` must be a torch.nn.Module; it is {type(model).__name__}"
     )
     training = [name or "the model itself" for name, module in case.loaded.model.named_modules() if module.training]
-    require(not training, f"{training[:1]} is in training mode; return `model.eval()`")
-
-
-def preprocesses_what_users_have(case: ModelSourceCase) -> None:
-    """PIL images and tensors in [0,1], of any size, become finite floating-point [C,h,w] of one size."""
-    shapes = {}
-    for size in ((80, 60), (60, 80), (300, 200)):
-        picture = case.picture.resize(size)
-        made = case.loaded.preprocess(picture)
-        require(
-            isinstance(made, Tensor) and made.ndim == 3 and made.is_floating_point(),
-            f"`preprocess` must make a floating-point [C,h,w] of a PIL image of {size}; it made "
-            f"{list(made.shape) if isinstance(made, Tensor) else type(made).__name__}",
-        )
-        require(bool(made.isfinite().all()), f"`preprocess` makes NaN or infinity of a PIL image of {size}")
-        shapes[size] = tuple(made.shape)
-    require(len(set(shapes.values())) == 1, f"images of one batch have one size; `preprocess` makes {shapes}")
-    tensor = torch.rand(3, 60, 80, generator=torch.Generator().manual_seed(0))
-    made = case.loaded.preprocess(tensor)
     require(
-        tuple(made.shape) in shapes.values(),
-        f"of a tensor [3,60,80] `preprocess` makes {list(made.shape)}, not {shapes}",
+        not training, f"{training[0] if training else ''} is in training mode; call `model.eval()` before returning it"
     )
 
 
-def images_and_tensors_are_preprocessed_alike(case: ModelSourceCase) -> None:
-    """A PIL image and the same image as a tensor in [0,1] become nearly the same."""
-    raw = torch.frombuffer(bytearray(case.picture.tobytes()), dtype=torch.uint8)
-    tensor = raw.view(60, 80, 3).permute(2, 0, 1) / 255
-    one, other = case.loaded.preprocess(case.picture), case.loaded.preprocess(tensor)
-    require(one.shape == other.shape, f"they become {list(one.shape)} and {list(other.shape)}")
-    apart = ((one - other).abs().mean() / one.std().clamp(min=1e-6)).item()
-    require(apart < 0.05, f"they become tensors that differ by {apart:.2f} of their standard deviation")
+def preprocesses_any_image(case: ModelSourceCase) -> None:
+    """PIL images and tensors in [0,1] of any size become finite floating-point tensors [C,h,w] of one size."""
+    shapes = {}
+    for size in ((80, 60), (60, 80), (300, 200)):
+        image = case.image.resize(size)
+        tensor = case.loaded.preprocess(image)
+        received = list(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
+        require(
+            isinstance(tensor, Tensor) and tensor.ndim == 3 and tensor.is_floating_point(),
+            f"for a PIL image of size {size}, `preprocess` must return a floating-point tensor [C,h,w]; it returned "
+            f"{received}",
+        )
+        require(
+            bool(tensor.isfinite().all()),
+            f"for a PIL image of size {size}, `preprocess` returns NaN or infinity; expected finite values",
+        )
+        shapes[size] = tuple(tensor.shape)
+    require(
+        len(set(shapes.values())) == 1,
+        f"`preprocess` must return one shape for all images; for PIL images of these sizes it returned {shapes}",
+    )
+    pixels = torch.rand(3, 60, 80, generator=torch.Generator().manual_seed(0))
+    tensor = case.loaded.preprocess(pixels)
+    expected = shapes[80, 60]
+    require(
+        tuple(tensor.shape) == expected,
+        f"for a tensor [3,60,80] `preprocess` must return {list(expected)}, as for PIL images; it returned "
+        f"{list(tensor.shape)}",
+    )
 
 
-def restores_what_the_model_sees(case: ModelSourceCase) -> None:
-    """`restore`, where there is one, undoes the normalization: colors in [0,1]."""
+def preprocesses_pil_and_tensor_alike(case: ModelSourceCase) -> None:
+    """A PIL image and a tensor of the same image in [0,1] are nearly equal after preprocessing."""
+    pixels = torch.frombuffer(bytearray(case.image.tobytes()), dtype=torch.uint8)
+    tensor = pixels.view(60, 80, 3).permute(2, 0, 1) / 255
+    from_pil, from_tensor = case.loaded.preprocess(case.image), case.loaded.preprocess(tensor)
+    require(
+        from_pil.shape == from_tensor.shape,
+        f"`preprocess` must return the same shape for a PIL image and a tensor; it returned {list(from_pil.shape)} and "
+        f"{list(from_tensor.shape)}",
+    )
+    difference = ((from_pil - from_tensor).abs().mean() / from_pil.std().clamp(min=1e-6)).item()
+    require(
+        difference < MAX_PREPROCESS_DIFFERENCE,
+        f"a PIL image and a tensor of the same image differ by {difference:.2f} standard deviations after "
+        f"preprocessing; expected less than {MAX_PREPROCESS_DIFFERENCE}",
+    )
+
+
+def restore_inverts_normalization(case: ModelSourceCase) -> None:
+    """`restore`, if it is not None, undoes the normalization: it returns colors in [0,1]."""
     if case.loaded.restore is None:
         return
-    shown = case.loaded.restore(case.images)
-    low, high = shown.amin().item(), shown.amax().item()
-    require(shown.shape == case.images.shape, f"of {list(case.images.shape)} it makes {list(shown.shape)}")
-    require(low >= -0.01 and high <= 1.01, f"colors of a picture are restored to {low:.2f} to {high:.2f}, not to [0,1]")
+    restored = case.loaded.restore(case.images)
+    low, high = restored.amin().item(), restored.amax().item()
+    require(
+        restored.shape == case.images.shape,
+        f"`restore` must return the shape of its input, {list(case.images.shape)}; it returned {list(restored.shape)}",
+    )
+    require(
+        low >= -0.01 and high <= 1.01,
+        f"`restore` must return colors in [0,1]; they range from {low:.2f} to {high:.2f}",
+    )
 
 
-def names_every_class(case: ModelSourceCase) -> None:
-    """`class_names`, where there are some, are one for each class score."""
-    names, scores = case.loaded.class_names, case.output()
+def class_names_match_scores(case: ModelSourceCase) -> None:
+    """`class_names`, if it is not None, has one name for each class score."""
+    names, scores = case.loaded.class_names, case.scores()
     if names is None or scores is None or scores.ndim != 2:
         return
-    require(len(names) == scores.shape[1], f"there are {len(names)} class names for {scores.shape[1]} class scores")
+    require(
+        len(names) == scores.shape[1],
+        f"`class_names` must have one name for each class score; there are {len(names)} class names for "
+        f"{scores.shape[1]} class scores",
+    )
 
 
 def can_be_explained(case: ModelSourceCase) -> None:
-    """An engine explains its predicted class, with a gradient that is finite."""
-    scores = case.output()
+    """An engine explains the predicted class, and the gradient with respect to the images is finite."""
+    scores = case.scores()
     if scores is None or scores.ndim != 2:
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConstantMapWarning)
         [saliency] = Engine(case.loaded).explain(case.images, GradientTimesImage()).values()
-    require(bool(saliency.raw.isfinite().all()), "the gradient at the images holds NaN or infinity")
+    require(bool(saliency.raw.isfinite().all()), "the gradient with respect to the images contains NaN or infinity")
 
 
-def refuses_models_that_it_does_not_have(case: ModelSourceCase) -> None:
-    """A name that it does not know raises UnknownModelError, which the user reads."""
+def rejects_unknown_models(case: ModelSourceCase) -> None:
+    """`load` raises UnknownModelError if there is no model of that name."""
     try:
         case.source.load("no-such-model-anywhere", **case.options)
     except UnknownModelError:
         return
     except Exception as error:
-        require(False, f"a model that does not exist raises {type(error).__name__}: {error}; raise UnknownModelError")
-    require(False, "a model that does not exist is loaded all the same; raise UnknownModelError")
+        require(
+            False,
+            "for a name that does not exist, `load` must raise UnknownModelError; it raises "
+            f"{type(error).__name__}: {error}",
+        )
+    require(False, "for a name that does not exist, `load` must raise UnknownModelError; it returns a model")
 
 
-PROMISES: tuple[Callable[[ModelSourceCase], None], ...] = (
-    has_a_name,
-    names_its_models,
-    gives_a_model_in_evaluation_mode,
-    preprocesses_what_users_have,
-    images_and_tensors_are_preprocessed_alike,
-    restores_what_the_model_sees,
-    names_every_class,
+CHECKS: tuple[Callable[[ModelSourceCase], None], ...] = (
+    has_valid_name,
+    lists_model_names,
+    returns_model_in_eval_mode,
+    preprocesses_any_image,
+    preprocesses_pil_and_tensor_alike,
+    restore_inverts_normalization,
+    class_names_match_scores,
     can_be_explained,
-    refuses_models_that_it_does_not_have,
+    rejects_unknown_models,
 )

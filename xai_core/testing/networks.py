@@ -1,4 +1,4 @@
-"""Small random networks that plugins are tried on, and images for them."""
+"""Small networks with random weights for conformance tests, and images for them."""
 
 import torch
 import torch.nn.functional as F
@@ -8,16 +8,16 @@ from torch import Tensor, nn
 CLASSES = 5
 SIZE = (32, 32)
 WIDE = (32, 64)
-"""A size that is not square."""
+"""A non-square size (H, W)."""
 
 
 class ConvolutionalNetwork(nn.Module):
-    """Convolutions with batch norm, a residual, gates over channels and places, the mean over places, a linear head.
+    """CNN with batch norm, a residual connection, channel and spatial attention, global average pooling, a linear head.
 
     Parameters
     ----------
     inplace
-        Whether activations, the residual and a gate write over their input.
+        Whether the activations, the residual addition and the channel attention modify their input in place.
     """
 
     def __init__(self, inplace: bool = True) -> None:
@@ -32,7 +32,7 @@ class ConvolutionalNetwork(nn.Module):
         self.head = nn.Linear(12, CLASSES)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B classes"]:
-        """Give class scores."""
+        """Return class scores."""
         x = self.stem(images)
         if self.inplace:
             y = self.branch(x)
@@ -47,7 +47,7 @@ class ConvolutionalNetwork(nn.Module):
 
 
 class _Block(nn.Module):
-    """Attention, fused, and two linear layers, each with layer norm before and a residual round it."""
+    """Transformer block with pre-normalization, fused attention and an MLP with one hidden layer."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class _Block(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
 
     def forward(self, tokens: Tensor, queries: int | None = None) -> Tensor:
-        """Let the first `queries` tokens, by default all, attend to all."""
+        """Compute the output tokens. Only the first `queries` tokens (default: all) attend to all tokens."""
         x = self.norm1(tokens)
         q = self.q(x[:, :queries])
         q, k, v = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in (q, *self.kv(x).chunk(2, 2)))
@@ -67,12 +67,12 @@ class _Block(nn.Module):
 
 
 class VisionTransformer(nn.Module):
-    """Patches and a class token, three blocks of fused attention, a linear head on the class token; any size.
+    """Vision transformer: class token, three blocks of fused attention, linear head. Supports any image size.
 
     Parameters
     ----------
     class_attention
-        Whether the class token comes in the last block only, and alone attends there, as in CaiT.
+        Whether the class token is added before the last block, and only it attends there, as in CaiT.
     """
 
     def __init__(self, class_attention: bool = False) -> None:
@@ -87,7 +87,7 @@ class VisionTransformer(nn.Module):
         self.head = nn.Linear(width, CLASSES)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B classes"]:
-        """Give class scores."""
+        """Return class scores."""
         x = self.patches(images)
         x = (x + self.positions(x)).flatten(2).transpose(1, 2)
         token = self.token.expand(len(x), -1, -1)
@@ -101,21 +101,21 @@ class VisionTransformer(nn.Module):
 
 
 class LinearNetwork(nn.Module):
-    """Class scores that are sums over pixels, so that what each pixel contributes is known: `weight[c] * image`."""
+    """Linear model: the contribution of each pixel to the score of class c is exactly `weight[c] * image`."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.seen = nn.Conv2d(3, 3, 1, bias=False)  # features that cover the image, which adapters look for
-        nn.init.dirac_(self.seen.weight)
+        self.features = nn.Conv2d(3, 3, 1, bias=False)  # adapters require a layer with spatial features
+        nn.init.dirac_(self.features.weight)
         self.weight = nn.Parameter(torch.zeros(CLASSES, 3, *SIZE))
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B classes"]:
-        """Give class scores."""
-        return torch.einsum("bchw,kchw->bk", self.seen(images), self.weight)
+        """Return class scores."""
+        return torch.einsum("bchw,kchw->bk", self.features(images), self.weight)
 
 
-def settled(model: nn.Module, seed: int) -> nn.Module:
-    """Draw weights that are not near zero, and statistics of batch norm; evaluation mode. The global seed is left."""
+def randomized(model: nn.Module, seed: int) -> nn.Module:
+    """Draw weights and batch norm statistics, without the global random number generator; set evaluation mode."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, tensor in (*model.named_parameters(), *model.named_buffers()):
@@ -131,38 +131,38 @@ def settled(model: nn.Module, seed: int) -> nn.Module:
     return model.eval()
 
 
-# Seeds for which Grad-CAM finds evidence for classes 1 and 3 in every one of the `pictures`.
+# With these seeds, Grad-CAM has positive relevance for classes 1 and 3 in each image of `random_images`.
 
 
 def convolutional_network(inplace: bool = True) -> nn.Module:
-    """A random one, in evaluation mode."""
-    return settled(ConvolutionalNetwork(inplace), 2)
+    """Return a ConvolutionalNetwork with random weights, in evaluation mode."""
+    return randomized(ConvolutionalNetwork(inplace), 2)
 
 
 def vision_transformer(class_attention: bool = False) -> nn.Module:
-    """A random one, in evaluation mode."""
-    return settled(VisionTransformer(class_attention), 0 if class_attention else 1)
+    """Return a VisionTransformer with random weights, in evaluation mode."""
+    return randomized(VisionTransformer(class_attention), 0 if class_attention else 1)
 
 
 def linear_network() -> nn.Module:
-    """A random one, in evaluation mode."""
+    """Return a LinearNetwork with random weights, in evaluation mode."""
     model = LinearNetwork()
     nn.init.normal_(model.weight, generator=torch.Generator().manual_seed(0))
     return model.eval()
 
 
 def networks() -> dict[str, nn.Module]:
-    """The networks that explainers are tried on, by what they are called in messages."""
+    """Return the networks that explainers are tested on, by the name that messages use."""
     return {"a convolutional network": convolutional_network(), "a vision transformer": vision_transformer()}
 
 
-def more_networks() -> dict[str, nn.Module]:
-    """Those for explainers that suit none of these."""
+def fallback_networks() -> dict[str, nn.Module]:
+    """Return the networks for explainers that support none of `networks`, by the name that messages use."""
     return {"a transformer with class attention": vision_transformer(class_attention=True)}
 
 
-def pictures(count: int = 2, size: tuple[int, int] = SIZE, seed: int = 1) -> Float[Tensor, "B 3 H W"]:
-    """Random images, smooth enough to have places."""
+def random_images(count: int = 2, size: tuple[int, int] = SIZE, seed: int = 1) -> Float[Tensor, "B 3 H W"]:
+    """Return random images with low spatial frequencies and some noise, approximately normalized."""
     noise = torch.randn(count, 3, size[0] // 4, size[1] // 4, generator=torch.Generator().manual_seed(seed))
     fine = torch.randn(count, 3, *size, generator=torch.Generator().manual_seed(seed + 1))
     return F.interpolate(noise, size, mode="bilinear", align_corners=False) + 0.3 * fine

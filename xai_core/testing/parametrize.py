@@ -1,4 +1,4 @@
-"""Checks as cases of a pytest test."""
+"""Conformance checks as parameters of a pytest test."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -10,14 +10,14 @@ if TYPE_CHECKING:
 
 
 def parametrize_with_checks(*checks: Iterable[Check]) -> "pytest.MarkDecorator":
-    """Make a test of one argument, `check`, run once for each check.
+    """Return a decorator that runs a test function once for each check, with the argument `check`.
 
-    A check that is expected to fail is marked so, with its reason, and fails where it passes.
+    A check with an expected failure is marked as a strict xfail: the test fails if the check passes.
 
     Parameters
     ----------
     checks
-        What `check_explainer`, `check_metric` and the others give.
+        Results of `check_explainer`, `check_metric`, `check_adapter`, `check_model_source` or `check_dataset`.
     """
     import pytest
 
@@ -26,10 +26,10 @@ def parametrize_with_checks(*checks: Iterable[Check]) -> "pytest.MarkDecorator":
         [
             pytest.param(
                 check,
-                id=f"{check.subject}-{check.name}",
+                id=f"{check.component}-{check.name}",
                 marks=pytest.mark.xfail(reason=check.expected_failure, strict=True) if check.expected_failure else (),
             )
-            for some in checks
-            for check in some
+            for group in checks
+            for check in group
         ],
     )

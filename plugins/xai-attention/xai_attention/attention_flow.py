@@ -37,7 +37,7 @@ class AttentionFlow(xai.Explainer):
     name = "attention-flow"
     targeted = False
     expected_failures: ClassVar[Mapping[str, str]] = {
-        "reads_nothing_on_the_host": "maximum flows are SciPy's, which computes on the host",
+        "avoids_host_transfers": "maximum flows are SciPy's, which computes on the host",
     }
 
     def forward_passes(self, adapter: xai.ModelAdapter) -> int:

@@ -26,7 +26,7 @@ class XGradCAM(CAM):
 
     name = "xgrad-cam"
     expected_failures: ClassVar[Mapping[str, str]] = {
-        "half_precision_is_alike": "it divides by the sum of a channel, which is about zero for normalized tokens",
+        "supports_bfloat16": "it divides by the sum of a channel, which is about zero for normalized tokens",
     }
 
     def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K h w"]:

@@ -38,7 +38,7 @@ class GradientShap(Differentiated):
 
     name = "gradient-shap"
     expected_failures: ClassVar[Mapping[str, str]] = {
-        "reads_nothing_on_the_host": "captum draws the places on the host"
+        "avoids_host_transfers": "captum draws the places on the host"
     }
 
     def __init__(

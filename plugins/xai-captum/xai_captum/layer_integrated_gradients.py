@@ -24,7 +24,7 @@ class LayerIntegratedGradients(AtLayer):
 
     name = "layer-integrated-gradients"
     expected_failures: ClassVar[Mapping[str, str]] = {
-        "reads_nothing_on_the_host": "captum counts a layer's outputs on the host"
+        "avoids_host_transfers": "captum counts a layer's outputs on the host"
     }
 
     def forward_passes(self, adapter: xai.ModelAdapter) -> int:

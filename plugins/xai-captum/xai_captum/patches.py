@@ -34,7 +34,7 @@ class Patches(Perturbed):
     """
 
     expected_failures: ClassVar[Mapping[str, str]] = {
-        "reads_nothing_on_the_host": "captum counts features and draws sets on the host"
+        "avoids_host_transfers": "captum counts features and draws sets on the host"
     }
 
     def __init__(self, patch: int | None = None, baselines: Baseline = "zero", channels: str = "positive") -> None:

@@ -48,7 +48,7 @@ class Infidelity(xai.Metric):
     name = "infidelity"
     higher_is_better = False
     expected_failures: ClassVar[Mapping[str, str]] = {
-        "better_maps_score_better": "a map is scaled by the best factor, so that its reverse does as well",
+        "better_map_scores_better": "a map is scaled by the best factor, so that its reverse does as well",
     }
 
     def __init__(

@@ -54,7 +54,7 @@ class IROF(xai.Metric):
     name = "irof"
     higher_is_better = True
     expected_failures: ClassVar[Mapping[str, str]] = {
-        "reads_nothing_on_the_host": "SLIC's superpixels are scikit-image's, which computes on the host",
+        "avoids_host_transfers": "SLIC's superpixels are scikit-image's, which computes on the host",
     }
 
     def __init__(self, segments: int = 100, baseline: Baseline = "mean", ties: str = "stable", seed: int = 0) -> None:

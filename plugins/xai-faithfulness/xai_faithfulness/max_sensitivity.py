@@ -40,8 +40,8 @@ class MaxSensitivity(xai.Metric):
     name = "max-sensitivity"
     higher_is_better = False
     expected_failures: ClassVar[Mapping[str, str]] = {
-        "the_scale_of_the_map_does_not_matter": "the maps of an image's neighbors are made again, on their own scale",
-        "better_maps_score_better": "it compares a map with those of an image's neighbors, not with the truth",
+        "is_invariant_to_map_scale": "the maps of an image's neighbors are made again, on their own scale",
+        "better_map_scores_better": "it compares a map with those of an image's neighbors, not with the truth",
     }
 
     def __init__(self, radius: float = 0.02, samples: int = 10, seed: int = 0) -> None:

@@ -51,9 +51,9 @@ class ParameterRandomization(xai.Metric):
     name = "parameter-randomization"
     higher_is_better = False
     expected_failures: ClassVar[Mapping[str, str]] = {
-        "better_maps_score_better": "it compares a map with those of changed models, not with the truth",
-        "ends_of_a_curve_are_those_of_every_map": "its curve is over layers, not over pixels",
-        "reads_nothing_on_the_host": "parameters are drawn on the host, and each changed copy of the model is probed",
+        "better_map_scores_better": "it compares a map with those of changed models, not with the truth",
+        "curve_ends_do_not_depend_on_map": "its curve is over layers, not over pixels",
+        "avoids_host_transfers": "parameters are drawn on the host, and each changed copy of the model is probed",
     }
 
     def __init__(self, order: str = "cascading", similarity: str = "ssim", layers: int = 8, seed: int = 0) -> None:

@@ -70,7 +70,7 @@ class ROAD(xai.Metric):
 
     name = "road"
     expected_failures: ClassVar[Mapping[str, str]] = {
-        "reads_nothing_on_the_host": "the solver asks, some steps late, whether all images have converged",
+        "avoids_host_transfers": "the solver asks, some steps late, whether all images have converged",
     }
 
     def __init__(

@@ -43,7 +43,7 @@ class FrozenResNetSource(ModelSource):
     """
 
     name = "frozen-resnet"
-    tried_with = "frozen-resnet:trunk=none"
+    test_spec = "frozen-resnet:trunk=none"
 
     def load(  # type: ignore[override] # the registry refuses other options
         self,

@@ -27,7 +27,7 @@ class TimmModels(ModelSource):
     """
 
     name = "timm"
-    tried_with = "timm:vit_tiny_patch16_224,pretrained=false"
+    test_spec = "timm:vit_tiny_patch16_224,pretrained=false"
 
     def names(self) -> Sequence[str]:
         import timm

@@ -32,7 +32,7 @@ class TorchvisionModels(ModelSource):
     """
 
     name = "torchvision"
-    tried_with = "torchvision:resnet18,weights=none"
+    test_spec = "torchvision:resnet18,weights=none"
 
     def names(self) -> Sequence[str]:
         return _torchvision().list_models(module=_torchvision())

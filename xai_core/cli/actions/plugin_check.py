@@ -9,10 +9,10 @@ from rich.text import Text
 
 from xai_core.cli.console import console, counted, progress, say, table
 from xai_core.plugins.registry import looking_in
-from xai_core.testing.check import Outcome, Result, run_checks
-from xai_core.testing.plugin import Asked, Subject, find_plugin, subjects_of
+from xai_core.testing.check import CheckResult, Outcome, run_checks
+from xai_core.testing.plugin_checks import CheckOptions, Component, find_plugin, plugin_components
 
-Results = list[tuple[Subject, list[Result]]]
+Results = list[tuple[Component, list[CheckResult]]]
 
 
 def check_plugin(package: str, models: Sequence[str], data: Sequence[str], only: Sequence[str], show_all: bool) -> None:
@@ -25,8 +25,8 @@ def check_plugin(package: str, models: Sequence[str], data: Sequence[str], only:
     """
     found, plugins = find_plugin(package)
     with looking_in(found):
-        subjects = [*subjects_of(found, plugins, Asked(models, data, only))]
-        results = _run(subjects)
+        components = [*plugin_components(found, plugins, CheckOptions(models, data, only))]
+        results = _run(components)
     releases = " and ".join(
         dict.fromkeys(plugin.release if plugin.entry_point else plugin.module for plugin in plugins)
     )
@@ -34,30 +34,30 @@ def check_plugin(package: str, models: Sequence[str], data: Sequence[str], only:
     if show_all:
         console().print("", _every_check(results))
     for title, outcomes in (
-        ("Failed checks", (Outcome.broken, Outcome.outdated)),
-        ("Expected failures, with the declared reason", (Outcome.excused,)),
+        ("Failed checks", (Outcome.failed, Outcome.unexpected_pass)),
+        ("Expected failures, with the declared reason", (Outcome.expected_failure,)),
     ):
         _print_reasons(title, [each for _, checks in results for each in checks if each.outcome in outcomes])
-    _print_not_tried(subjects)
-    say(f"\n{_counts(subjects, results)}")
+    _print_unchecked(components)
+    say(f"\n{_counts(components, results)}")
     ran = any(checks for _, checks in results)
-    if not ran or not all_good(results):
+    if not ran or not all_ok(results):
         raise typer.Exit(1)
 
 
-def all_good(results: Results) -> bool:
+def all_ok(results: Results) -> bool:
     """Return whether every check passed or is an expected failure."""
-    return all(each.good for _, checks in results for each in checks)
+    return all(each.ok for _, checks in results for each in checks)
 
 
-def _run(subjects: Sequence[Subject]) -> Results:
+def _run(components: Sequence[Component]) -> Results:
     with progress() as bars:
-        bar = bars.add_task("", total=sum(len(subject.checks) for subject in subjects))
+        bar = bars.add_task("", total=sum(len(component.checks) for component in components))
         results: Results = []
-        for subject in subjects:
-            bars.update(bar, description=subject.name)
-            results.append((subject, []))
-            for result in run_checks(subject.checks):
+        for component in components:
+            bars.update(bar, description=component.name)
+            results.append((component, []))
+            for result in run_checks(component.checks):
                 results[-1][1].append(result)
                 bars.advance(bar)
         return results
@@ -66,48 +66,48 @@ def _run(subjects: Sequence[Subject]) -> Results:
 def _summary(title: str, results: Results) -> Table:
     numbers = ("Checks", "Passed", "Expected failures")
     rows = table("Kind", "Name", *numbers, title=title, right=numbers)
-    for subject, checks in results:
+    for component, checks in results:
         if not checks:
-            rows.add_row(subject.kind, Text(subject.name), "", Text("not checked", "yellow"), "")
+            rows.add_row(component.kind, Text(component.name), "", Text("not checked", "yellow"), "")
             continue
         counts = {outcome: sum(each.outcome is outcome for each in checks) for outcome in Outcome}
-        style = "green" if all_good([(subject, checks)]) else "red"
-        expected = f"{counts[Outcome.excused] or ''}"
-        passed = Text(f"{counts[Outcome.kept]}", style)
-        rows.add_row(subject.kind, Text(subject.name), f"{len(checks)}", passed, expected)
+        style = "green" if all_ok([(component, checks)]) else "red"
+        expected = f"{counts[Outcome.expected_failure] or ''}"
+        passed = Text(f"{counts[Outcome.passed]}", style)
+        rows.add_row(component.kind, Text(component.name), f"{len(checks)}", passed, expected)
     return rows
 
 
 def _every_check(results: Results) -> Table:
     rows = table("Name", "Check", "Outcome")
-    for subject, checks in results:
+    for component, checks in results:
         for each in checks:
-            rows.add_row(Text(subject.name), each.check.name, Text(each.outcome, "" if each.good else "red"))
+            rows.add_row(Text(component.name), each.check.name, Text(each.outcome, "" if each.ok else "red"))
     return rows
 
 
-def _print_reasons(title: str, results: Sequence[Result]) -> None:
+def _print_reasons(title: str, results: Sequence[CheckResult]) -> None:
     if results:
         console().print("", Text(title, "bold"), sep="\n")
     for each in results:
-        style = "" if each.good else "red"
+        style = "" if each.ok else "red"
         console().print(Text(f"{each.check}", style))
-        console().print(Padding(Text(each.check.promise), (0, 0, 0, 2), expand=False))
-        console().print(Padding(Text(each.reason, style), (0, 0, 0, 4), expand=False))
+        console().print(Padding(Text(each.check.description), (0, 0, 0, 2), expand=False))
+        console().print(Padding(Text(each.message, style), (0, 0, 0, 4), expand=False))
 
 
-def _print_not_tried(subjects: Sequence[Subject]) -> None:
-    unchecked = [subject for subject in subjects if subject.not_tried]
+def _print_unchecked(components: Sequence[Component]) -> None:
+    unchecked = [component for component in components if component.skip_reason]
     if unchecked:
         console().print("", Text("Not checked", "bold"), sep="\n")
-    for subject in unchecked:
-        console().print(Text(subject.name, "yellow"))
-        console().print(Padding(Text(subject.not_tried), (0, 0, 0, 2), expand=False))
+    for component in unchecked:
+        console().print(Text(component.name, "yellow"))
+        console().print(Padding(Text(component.skip_reason), (0, 0, 0, 2), expand=False))
 
 
-def _counts(subjects: Sequence[Subject], results: Results) -> str:
+def _counts(components: Sequence[Component], results: Results) -> str:
     outcomes = [each.outcome for _, checks in results for each in checks]
     counts = ", ".join(f"{outcomes.count(outcome)} {outcome}" for outcome in Outcome if outcome in outcomes)
-    unchecked = sum(bool(subject.not_tried) for subject in subjects)
+    unchecked = sum(bool(component.skip_reason) for component in components)
     summary = f"{counted(len(outcomes), 'check')}: {counts or 'no check ran'}"
     return f"{summary}; {counted(unchecked, 'component')} not checked" if unchecked and counts else summary

@@ -12,7 +12,7 @@ class NewPluginAdapter(xai.ModelAdapter):
     """Adapter for tokens in column-major order. TODO: replace this example by the adapter of your model."""
 
     kind = "token"
-    tried_with = "new-plugin"  # spec of a compatible model, for `xai plugin check`
+    test_spec = "new-plugin"  # spec of a compatible model, for `xai plugin check`
 
     @classmethod
     def suits(cls, model: nn.Module, probe: Probe) -> bool:

@@ -1,4 +1,4 @@
-"""Sees what moves values from the device to the host, on the CPU too, where that costs nothing."""
+"""Detection of transfers from the device to the host, also on the CPU, where such a transfer costs nothing."""
 
 import contextlib
 import sys
@@ -14,42 +14,42 @@ from torch.utils._python_dispatch import TorchDispatchMode
 _OPERATIONS = frozenset(
     {"_local_scalar_dense", "is_nonzero", "equal", "nonzero", "masked_select", "unique", "_unique2", "unique_dim"}
 )
-"""Operations that need a value, or whose result has a shape that depends on values."""
+"""Operations that read a value, or whose output shape depends on values."""
 _METHODS = frozenset({"tolist", "numpy", "cpu", "__array__"})
-"""Methods that copy to the host without an operation that could be seen, where the tensor is there already."""
+"""Methods that copy a tensor to the host. On a CPU tensor they run no operation that the dispatcher could report."""
 
 
 @contextlib.contextmanager
-def host_reads() -> Iterator[list[str]]:
-    """Collect, as `file:line: operation`, what is read on the host other than by the engine itself."""
-    reads: list[str] = []
-    with _Methods(reads), _Operations(reads):
-        yield reads
+def host_transfers() -> Iterator[list[str]]:
+    """Collect device-to-host transfers as `file:line: operation`, without those of xai-core itself."""
+    transfers: list[str] = []
+    with _Methods(transfers), _Operations(transfers):
+        yield transfers
 
 
 class _Methods(TorchFunctionMode):
-    def __init__(self, reads: list[str]) -> None:
+    def __init__(self, transfers: list[str]) -> None:
         super().__init__()
-        self._reads = reads
+        self._transfers = transfers
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(func, "__name__", "")
         if name in _METHODS and args and isinstance(args[0], Tensor):
-            _note(self._reads, name)
+            _record(self._transfers, name)
         return func(*args, **(kwargs or {}))
 
 
 class _Operations(TorchDispatchMode):
-    def __init__(self, reads: list[str]) -> None:
+    def __init__(self, transfers: list[str]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._reads = reads
+        self._transfers = transfers
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.__name__.partition(".")[0]
         copied = name == "_to_copy" and (kwargs or {}).get("device") == torch.device("cpu")
-        chosen = name == "index" and any(_is_mask(index) for index in _indices(args))
-        if name in _OPERATIONS or copied or chosen:
-            _note(self._reads, name.strip("_"))
+        masked = name == "index" and any(_is_mask(index) for index in _indices(args))
+        if name in _OPERATIONS or copied or masked:
+            _record(self._transfers, name.strip("_"))
         return func(*args, **(kwargs or {}))
 
 
@@ -61,12 +61,12 @@ def _is_mask(index: Any) -> bool:
     return isinstance(index, Tensor) and index.dtype in (torch.bool, torch.uint8)
 
 
-def _note(reads: list[str], name: str) -> None:
+def _record(transfers: list[str], name: str) -> None:
     frame: FrameType | None = sys._getframe(2)
     while frame is not None and (_module(frame) == __name__ or _module(frame).partition(".")[0] == "torch"):
         frame = frame.f_back
     if frame is not None and not _module(frame).startswith("xai_core."):
-        reads.append(f"{frame.f_code.co_filename.rpartition('/')[2]}:{frame.f_lineno}: {name}")
+        transfers.append(f"{frame.f_code.co_filename.rpartition('/')[2]}:{frame.f_lineno}: {name}")
 
 
 def _module(frame: FrameType) -> str:

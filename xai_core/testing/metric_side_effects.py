@@ -1,0 +1,71 @@
+"""Conformance checks of metrics: side effects on the model, the inputs, global state and memory."""
+
+import torch
+
+from xai_core.testing.check import require
+from xai_core.testing.metric_case import MetricCase, MetricRecorder
+from xai_core.testing.networks import convolutional_network, random_images
+from xai_core.testing.side_effects import changes, leaked_bytes, model_snapshot, random_state, seed_global_generators
+
+
+def is_deterministic(case: MetricCase) -> None:
+    """Repeated calls return the same scores, and do not use the global random number generators."""
+    model, images = convolutional_network(), random_images()
+    saliency = case.maps(model, images)
+    seed_global_generators(1)
+    first = case.score(model, images, saliency)
+    seed_global_generators(2)
+    before = random_state()
+    second = case.score(model, images, saliency)
+    used = [name for name, state in random_state().items() if state != before[name]]
+    require(
+        torch.equal(first.values, second.values),
+        "two calls return different scores; draw random numbers from a torch.Generator with a seed that is an option",
+    )
+    require(
+        not used,
+        f"the global random number generators of {', '.join(used)} were used or seeded; use a separate torch.Generator",
+    )
+
+
+def leaves_model_unchanged(case: MetricCase) -> None:
+    """Weights, buffers, gradients, hooks and flags do not change, in training mode too."""
+    model, images = convolutional_network().train(), random_images()
+    model.get_submodule("stem").eval()
+    before = model_snapshot(model)
+    case.score(model, images, case.maps(model, images))
+    changed = changes(before, model_snapshot(model))
+    require(not changed, f"`evaluate` changed {changed}; modify only a copy, `copy.deepcopy(evaluation.model)`")
+
+
+def leaves_inputs_unchanged(case: MetricCase) -> None:
+    """`evaluate` does not write to the images or the maps, which other metrics share."""
+    model, images = convolutional_network(), random_images()
+    recorder = MetricRecorder(case.metric)
+    case.score(model, images, case.maps(model, images), recorder)
+    require(
+        not recorder.written,
+        f"`evaluate` writes to the {', '.join(recorder.written)}, which other metrics share; write to a clone",
+    )
+
+
+def avoids_host_transfers(case: MetricCase) -> None:
+    """No values are transferred to the host: no `.item()`, `.cpu()`, `.tolist()`, `if tensor:` or data-dependent shape."""
+    model, images = convolutional_network(), random_images()
+    recorder = MetricRecorder(case.metric)
+    case.score(model, images, case.maps(model, images), recorder)
+    require(
+        not recorder.transfers,
+        f"`evaluate` transfers values from the device to the host: {'; '.join(recorder.transfers[:3])}",
+    )
+
+
+def retains_no_tensors(case: MetricCase) -> None:
+    """No tensor remains in memory after the score is discarded, neither in the metric, its class nor its module."""
+    model, images = convolutional_network(), random_images()
+    saliency = case.maps(model, images)
+    case.score(model, images, saliency)  # caches that are filled once are allowed
+    leaked = leaked_bytes(lambda: case.score(model, images, saliency))
+    require(
+        not leaked, f"{leaked} bytes of tensors remain in memory after the score is discarded; do not store tensors"
+    )

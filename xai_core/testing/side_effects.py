@@ -1,0 +1,86 @@
+"""Side effects that a plugin can leave: on the model, in the global random number generators, in memory."""
+
+import gc
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from xai_core.isolation.tensor_memory import live_bytes
+
+Snapshot = dict[str, dict[str, Any]]
+"""State of a model: for each property, its value by the name of a module, parameter or buffer."""
+
+
+def model_snapshot(model: nn.Module) -> Snapshot:
+    """Return everything about a model that a plugin could change: values, flags, attributes and hooks."""
+    tensors: dict[str, Tensor] = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    modules = dict(model.named_modules())
+    return {
+        "the values": {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()},
+        "the tensors": {name: id(tensor) for name, tensor in tensors.items()},
+        "requires_grad": {name: tensor.requires_grad for name, tensor in tensors.items()},
+        ".grad": {name: tensor.grad for name, tensor in tensors.items()},
+        "the training flag": {name: module.training for name, module in modules.items()},
+        "the attributes": {name: sorted(vars(module)) for name, module in modules.items()},
+        "the hooks": {
+            name: [len(hooks) for key, hooks in vars(module).items() if "hooks" in key and hooks is not None]
+            for name, module in modules.items()
+        },
+    }
+
+
+def changes(before: Snapshot, after: Snapshot) -> str:
+    """Describe the differences between two snapshots of a model; an empty string if there are none."""
+    differences = []
+    for what, old in before.items():
+        new = after[what]
+        names = [name for name in {**old, **new} if not _equal(old.get(name), new.get(name))]
+        if names:
+            others = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            differences.append(f"{what} of {names[0] or 'the model itself'!r}{others}")
+    return ", ".join(differences)
+
+
+def _equal(first: Any, second: Any) -> bool:
+    if isinstance(first, Tensor) and isinstance(second, Tensor):
+        return first.shape == second.shape and torch.equal(first, second)
+    return first is second or (
+        not isinstance(first, Tensor) and not isinstance(second, Tensor) and bool(first == second)
+    )
+
+
+def random_state() -> dict[str, Any]:
+    """Return the states of the global random number generators of PyTorch and NumPy."""
+    states = {
+        "torch": torch.get_rng_state().tolist(),
+        "numpy": [part.tolist() if isinstance(part, np.ndarray) else part for part in np.random.get_state()],
+    }
+    if torch.cuda.is_available():
+        states["torch.cuda"] = [state.tolist() for state in torch.cuda.get_rng_state_all()]
+    return states
+
+
+def seed_global_generators(seed: int) -> None:
+    """Seed the global generators of PyTorch, NumPy and Python.
+
+    `random_state` omits the generator of Python, because type checkers that run in tests draw from it.
+    """
+    torch.manual_seed(seed)
+    np.random.seed(seed)
+    random.seed(seed)
+
+
+def leaked_bytes(call: Callable[[], object]) -> int:
+    """Return the number of bytes of tensors that a call leaves in memory after its result is discarded."""
+    gc.freeze()  # excludes existing objects from collection, which would take most of the time
+    try:
+        before = live_bytes()
+        call()
+        gc.collect()
+        return live_bytes() - before
+    finally:
+        gc.unfreeze()
