@@ -1,4 +1,7 @@
-"""The contract with plugins is the one on its page: no name, signature or default changes unnoticed."""
+"""The contract page lists every name, signature and default that plugins use.
+
+Run this file as a script to rewrite the listings of the page after an intended change.
+"""
 
 import ast
 import inspect
@@ -37,7 +40,9 @@ from xai_core.plugin import (
 from xai_core.plugins import hookspecs
 from xai_core.targets.target import BoundTarget
 
-PAGE = (Path(__file__).parent.parent / "docs" / "plugins" / "contract.md").read_text()
+ROOT = next(folder for folder in Path(__file__).parents if (folder / "mkdocs.yml").exists())
+PATH = ROOT / "docs" / "plugins" / "contract.md"
+PAGE = PATH.read_text()
 HOOKS = [hook for hook in vars(hookspecs).values() if hasattr(hook, "xai_core_spec")]
 EXPLAINERS = [xai.Explainer, xai.Needs, xai.Captured, Relevance]
 PARTS = [AttentionLayer, Gate, Gated, ModelScorer, SharedModel, BoundTarget, Target]
@@ -46,7 +51,7 @@ ADAPTERS = [xai.ModelAdapter, Probe, Features]
 SOURCES = [ModelSource, xai.LoadedModel, DatasetSource, Dataset, xai.Sample]
 HELP = [xai.create_explainer, xai.create_metric, baseline_images, ranks, steps_of]
 HELP += [relevance, resize, normalize]
-KIT = [getattr(testing, name) for name in testing.__all__]
+CONFORMANCE = [getattr(testing, name) for name in testing.__all__]
 ERRORS = [one for one in vars(errors).values() if isinstance(one, type)]
 SURFACE: dict[str, list[Any]] = {
     "Hooks": HOOKS,
@@ -56,7 +61,7 @@ SURFACE: dict[str, list[Any]] = {
     "Adapters": ADAPTERS,
     "Sources": SOURCES,
     "Functions": HELP,
-    "The conformance kit": KIT,
+    "Conformance tests": CONFORMANCE,
     "Errors": ERRORS,
 }
 TYPES = {"Baseline", "Layer", "TargetLike"}
@@ -111,18 +116,35 @@ def tree(thing: Any) -> Any:
     return ast.parse(textwrap.dedent(inspect.getsource(thing))).body[0]
 
 
-@pytest.mark.parametrize("heading", SURFACE)
-def test_the_page_says_what_plugins_are_given(heading: str) -> None:
-    [documented] = re.findall(rf"^### {heading}\n.*?^```text\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+LISTING = r"(^### {}\n.*?^```text\n)(.*?)(?=^```)"
+FLAGS = re.DOTALL | re.MULTILINE
+
+
+def listing(heading: str) -> str:
+    """Return the listing below a heading, from the code."""
     blank = "\n\n" if any(map(inspect.isclass, SURFACE[heading])) and heading != "Errors" else "\n"
-    now = blank.join(map(surface, SURFACE[heading])) + "\n"
-    assert documented == now, (
-        "what plugins are given has changed. Must one that works be changed? Then raise CONTRACT, and say so in the"
-        f" changelog. In either case, write this below `### {heading}` in docs/plugins/contract.md:\n\n{now}"
+    return blank.join(map(surface, SURFACE[heading])) + "\n"
+
+
+def rewrite() -> None:
+    """Write the listings to the page."""
+    page = PAGE
+    for heading in SURFACE:
+        text = listing(heading)
+        page = re.sub(LISTING.format(heading), lambda match, text=text: match[1] + text, page, flags=FLAGS)
+    PATH.write_text(page)
+
+
+@pytest.mark.parametrize("heading", SURFACE)
+def test_the_page_lists_the_names_of_plugins(heading: str) -> None:
+    [(_, documented)] = re.findall(LISTING.format(heading), PAGE, FLAGS)
+    assert documented == listing(heading), (
+        "the names or signatures for plugins have changed. If a working plugin must change, increase CONTRACT and add "
+        f"a changelog entry. In any case, update the page: `uv run python {Path(__file__).relative_to(ROOT)}`"
     )
 
 
-def test_the_page_is_of_this_contract() -> None:
+def test_the_page_states_the_version_of_the_contract() -> None:
     assert f"`xai_core.plugin.CONTRACT` is {CONTRACT}." in PAGE
     assert re.findall(r"^\| (\d+) \|", PAGE, re.MULTILINE) == [str(i) for i in range(1, CONTRACT + 1)]
 
@@ -130,3 +152,7 @@ def test_the_page_is_of_this_contract() -> None:
 def test_every_public_name_is_for_plugins_or_for_users() -> None:
     for_plugins = {one.__name__ for things in SURFACE.values() for one in things}
     assert {*xai.__all__, *plugin.__all__} - for_plugins - FOR_USERS - TYPES == {"CONTRACT", "hookimpl"}
+
+
+if __name__ == "__main__":
+    rewrite()

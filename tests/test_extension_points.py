@@ -88,9 +88,10 @@ def installed(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
 
 KEEPS_ITS_PROMISES = """
 from xai_core import testing
+from xai_core.plugins.registry import registry
 
 def broken(checks):
-    return [f"{result.check.name}: {result.reason}" for result in testing.run_checks(checks) if not result.ok]
+    return [f"{result.check.name}: {result.message}" for result in testing.run_checks(checks) if not result.ok]
 
 """
 
@@ -140,7 +141,6 @@ def test_xai_adapters(installed: Any) -> None:
 def test_xai_models(installed: Any) -> None:
     names, classes, message, bad = installed(
         """
-        import torch
         from xai_core.testing.networks import random_images
         loaded = xai.load_model("plain:small,classes=5")
         try:

@@ -151,11 +151,11 @@ BAD_EXPLAINERS: dict[str, list[tuple[xai.Explainer, str]]] = {
         (explainer(__doc__=None), "has no docstring"),
     ],
     "spec_round_trips": [
-        (Forgetful(), "'power' must be kept"),
-        (Otherwise(), "it says"),
+        (Forgetful(), "'power' must be stored"),
+        (Otherwise(), "has a different spec"),
     ],
     "supports_a_model": [
-        (explainer(needs=unsuited), "give one that it suits"),
+        (explainer(needs=unsuited), "provide a model that the explainer supports"),
         (explainer(needs=lambda self, adapter: ["layer"]), "must return xai_core.Needs"),
     ],
     "returns_one_map_per_image": [
@@ -163,11 +163,11 @@ BAD_EXPLAINERS: dict[str, list[tuple[xai.Explainer, str]]] = {
         (explainer(lambda captured, given: given[:1]), "must return floating-point relevance"),
         (explainer(lambda captured, given: given.bool()), "must return floating-point relevance"),
         (explainer(lambda captured, given: given / 0), "NaN or infinity"),
-        (explainer(lambda captured, given: torch.ones_like(given)), "tells no place from another"),
+        (explainer(lambda captured, given: torch.ones_like(given)), "every map is constant"),
         (explainer(lambda captured, given: given.to("meta")), "meta"),
     ],
     "supports_non_square_images": [
-        (explainer(lambda captured, given: given.mT), "is 16 by 8|is 8 by 4"),
+        (explainer(lambda captured, given: given.mT), "is 16x8|is 8x4"),
         (explainer(lambda captured, given: given.flatten(1).unflatten(1, (4, 4))), "unflatten"),
     ],
     "batch_matches_single_images": [
@@ -179,8 +179,8 @@ BAD_EXPLAINERS: dict[str, list[tuple[xai.Explainer, str]]] = {
     ],
     "is_deterministic": [
         (explainer(lambda captured, given: given + torch.rand(given.shape)), "two calls differ"),
-        (explainer(seeds_globally), "random numbers of torch"),
-        (explainer(draws_from_numpy), "random numbers of numpy"),
+        (explainer(seeds_globally), "generators of torch"),
+        (explainer(draws_from_numpy), "generators of numpy"),
         (explainer(lambda captured, given: given * (1 + random.random())), "two calls differ"),
     ],
     "leaves_model_unchanged": [
@@ -189,11 +189,11 @@ BAD_EXPLAINERS: dict[str, list[tuple[xai.Explainer, str]]] = {
     ],
     "uses_only_declared_needs": [
         (explainer(asks_for_attention), "did not ask for attention"),
-        (explainer(own_forward), "past the engine"),
+        (explainer(own_forward), "called directly"),
     ],
-    "supports_frozen_parameters": [(explainer(depends_on_requires_grad), "frozen and not")],
-    "supports_bfloat16": [(explainer(depends_on_precision), "correlates")],
-    "supports_in_place_activations": [(explainer(depends_on_in_place), "in place and not")],
+    "supports_frozen_parameters": [(explainer(depends_on_requires_grad), "with and without frozen")],
+    "supports_bfloat16": [(explainer(depends_on_precision), "correlation of")],
+    "supports_in_place_activations": [(explainer(depends_on_in_place), "with and without in-place")],
     "avoids_host_transfers": [
         (explainer(lambda captured, given: given * given.amax().item()), "test_kit.py.*local_scalar_dense"),
         (explainer(lambda captured, given: given * max(given.amax((1, 2)).tolist())), "test_kit.py.*tolist"),
@@ -202,9 +202,9 @@ BAD_EXPLAINERS: dict[str, list[tuple[xai.Explainer, str]]] = {
         (explainer(lambda captured, given: given if given.amax() > 0 else -given), "test_kit.py"),
         (explainer(lambda captured, given: given - given[given > 0].mean()), "test_kit.py.*index"),
     ],
-    "retains_no_tensors": [(explainer(keeps), "bytes of tensors are still there")],
-    "is_thread_safe": [(Shared(), "at_work|beside another thread")],
-    "declares_forward_passes": [(explainer(many_forwards), "takes 4 forwards, and `forward_passes` says 1")],
+    "retains_no_tensors": [(explainer(keeps), "bytes of tensors remain")],
+    "is_thread_safe": [(Shared(), "at_work|with one thread and with two")],
+    "declares_forward_passes": [(explainer(many_forwards), "takes 4 forward passes, but `forward_passes` returns 1")],
 }
 
 
@@ -303,17 +303,17 @@ def keeps_scores(evaluation: Evaluation, saliency: xai.Saliency, given: Tensor) 
 BAD_METRICS: dict[str, list[tuple[xai.Metric, str]]] = {
     "has_valid_name": [(metric(name="Mine"), "lower case"), (metric(__doc__=None), "has no docstring")],
     "spec_round_trips": [
-        (type("Bad", (GoodMetric,), {"__init__": lambda self, steps=1: None})(), "'steps' must be kept")
+        (type("Bad", (GoodMetric,), {"__init__": lambda self, steps=1: None})(), "'steps' must be stored")
     ],
     "declares_direction": [
-        (metric(higher_is_better="up"), "say `higher_is_better"),
+        (metric(higher_is_better="up"), "`higher_is_better` must be True or False"),
     ],
     "returns_one_score_per_image": [
         (values(lambda evaluation, saliency, given: given.mean()), "must be one number per image"),
         (values(lambda evaluation, saliency, given: given / 0), "NaN or infinite"),
         (
             metric(lambda evaluation, saliency, score: xai.MetricResult(score.values, score.curve, torch.ones(3))),
-            "fractions of a curve rise",
+            "must be strictly increasing",
         ),
         (
             metric(lambda evaluation, saliency, score: xai.MetricResult(score.values, score.curve, torch.ones(2))),
@@ -321,17 +321,17 @@ BAD_METRICS: dict[str, list[tuple[xai.Metric, str]]] = {
         ),
     ],
     "batch_matches_single_images": [
-        (values(lambda evaluation, saliency, given: given / given.abs().amax()), "alone and among three")
+        (values(lambda evaluation, saliency, given: given / given.abs().amax()), "alone and in a batch of three")
     ],
     "is_independent_of_block_size": [
-        (values(block_counts), "with blocks of 1 and of 1000"),
-        (values(all_at_once), "18 images went through"),
+        (values(block_counts), "with block sizes of 1 and 1000"),
+        (values(all_at_once), "had 18 images"),
     ],
     "is_invariant_to_map_scale": [
-        (values(lambda evaluation, saliency, given: given + saliency.raw.amax((1, 2))), "1024 times that map")
+        (values(lambda evaluation, saliency, given: given + saliency.raw.amax((1, 2))), "the map times 1024")
     ],
     "is_deterministic": [
-        (values(lambda evaluation, saliency, given: given + torch.rand(1)), "other scores"),
+        (values(lambda evaluation, saliency, given: given + torch.rand(1)), "different scores"),
     ],
     "leaves_model_unchanged": [(values(trains), "requires_grad")],
     "leaves_inputs_unchanged": [
@@ -339,26 +339,26 @@ BAD_METRICS: dict[str, list[tuple[xai.Metric, str]]] = {
         (values(writes_images), "writes to the images"),
     ],
     "avoids_host_transfers": [
-        (values(lambda evaluation, saliency, given: given * float(given.amax())), "waits for the device")
+        (values(lambda evaluation, saliency, given: given * float(given.amax())), "from the device to the host")
     ],
     "scores_constant_maps_and_models": [(values(divides), "NaN or infinite")],
     "supports_all_precisions": [(values(only_float32), "in float64 and in float32 differ")],
     "better_map_scores_better": [
-        (values(lambda evaluation, saliency, given: -given), "what each pixel contributes"),
+        (values(lambda evaluation, saliency, given: -given), "the exact contribution of each pixel"),
         (
             values(
                 lambda evaluation, saliency, given: -(saliency.values * evaluation.masks).sum((1, 2)),
                 needs_ground_truth=True,
             ),
-            "the truth scores",
+            "the ground-truth mask scores",
         ),
     ],
     "curve_ends_do_not_depend_on_map": [(metric(from_the_map), "at fraction 0")],
     "declares_use_of_ground_truth": [
-        (values(reads_masks), "say `needs_ground_truth = True`"),
-        (metric(needs_ground_truth=True), "is not read"),
+        (values(reads_masks), "set `needs_ground_truth = True`"),
+        (metric(needs_ground_truth=True), "does not read"),
     ],
-    "retains_no_tensors": [(values(keeps_scores), "bytes of tensors are still there")],
+    "retains_no_tensors": [(values(keeps_scores), "bytes of tensors remain")],
 }
 
 
@@ -402,19 +402,19 @@ def gone(*_: Any) -> Any:
 
 BAD_ADAPTERS: dict[str, list[tuple[type[xai.ModelAdapter], str]]] = {
     "has_docstring": [(adapter(__doc__=None), "has no docstring")],
-    "supports_its_model": [(adapter(suits=always(False)), "gave False"), (adapter(suits=always(1)), "gave 1")],
-    "rejects_other_models": [(adapter(suits=always(True)), "which is not what the adapter is for")],
-    "default_layer_is_valid": [(adapter(default_layer="nowhere"), "no module of the model")],
+    "supports_its_model": [(adapter(suits=always(False)), "is False"), (adapter(suits=always(1)), "is 1")],
+    "rejects_other_models": [(adapter(suits=always(True)), "which a built-in adapter supports")],
+    "default_layer_is_valid": [(adapter(default_layer="nowhere"), "must be the name of a module")],
     "spatial_is_channels_first": [
-        (adapter(spatial=lambda self, tensor, layer: tensor.flatten(2)), r"must give \[B,K,h,w\]")
+        (adapter(spatial=lambda self, tensor, layer: tensor.flatten(2)), r"must return \[B,K,h,w\]")
     ],
     "substitute_inverts_spatial": [
-        (adapter(substitute=lambda self, tensor, maps, layer: tensor), "`spatial` must show"),
-        (adapter(substitute=lambda self, tensor, maps, layer: maps + 1), "must be the tensor itself"),
+        (adapter(substitute=lambda self, tensor, maps, layer: tensor), "must return `maps` unchanged"),
+        (adapter(substitute=lambda self, tensor, maps, layer: maps + 1), "must return a tensor equal to"),
     ],
     "scores_returns_class_scores": [
-        (adapter(scores=lambda self, output: output["heads"]["classes"][0]), "`scores` must give"),
-        (adapter(scores=lambda self, output: output), "`scores` must give"),
+        (adapter(scores=lambda self, output: output["heads"]["classes"][0]), "`scores` must return"),
+        (adapter(scores=lambda self, output: output), "`scores` must return"),
     ],
     "readout_is_valid": [(adapter(readout=3), "must be a slice")],
     "engine_explains_its_model": [(adapter(scores=gone), "nothing")],
@@ -471,31 +471,31 @@ BAD_SOURCES: dict[str, list[tuple[ModelSource, str]]] = {
     "has_valid_name": [(source(name="My Models"), "lower case")],
     "lists_model_names": [
         (source(names=lambda self: ["small", "small"]), "more than once"),
-        (source(names=lambda self: ["small", 3]), "strings"),
+        (source(names=lambda self: ["small", 3]), "nonempty strings"),
     ],
     "returns_model_in_eval_mode": [
-        (source(lambda given: given.model), "must give an xai_core.LoadedModel"),
+        (source(lambda given: given.model), "must return an xai_core.LoadedModel"),
         (loaded(model=convolutional_network().train()), "is in training mode"),
         (loaded(model="a path"), "must be a torch.nn.Module"),
     ],
     "preprocesses_any_image": [
-        (loaded(preprocess=lambda image: preprocess(image)[None]), "must make a floating-point"),
+        (loaded(preprocess=lambda image: preprocess(image)[None]), "must return a floating-point"),
         (loaded(preprocess=lambda image: preprocess(image) / 0), "NaN or infinity"),
-        (loaded(preprocess=lambda image: torch.rand(3, *image.size)), "images of one batch have one size"),
-        (loaded(preprocess=lambda image: preprocess(image)[:, : 32 - 8 * isinstance(image, Tensor)]), "of a tensor"),
+        (loaded(preprocess=lambda image: torch.rand(3, *image.size)), "must return one shape for all images"),
+        (loaded(preprocess=lambda image: preprocess(image)[:, : 32 - 8 * isinstance(image, Tensor)]), "for a tensor"),
     ],
     "preprocesses_pil_and_tensor_alike": [
         (loaded(preprocess=lambda image: preprocess(image) * (1 + isinstance(image, Tensor))), "differ by")
     ],
     "restore_inverts_normalization": [
-        (loaded(restore=lambda images: images * 255), r"not to \[0,1\]"),
-        (loaded(restore=lambda images: images[0] + 0.5), "it makes"),
+        (loaded(restore=lambda images: images * 255), r"must return colors in \[0,1\]"),
+        (loaded(restore=lambda images: images[0] + 0.5), "must return the shape"),
     ],
     "class_names_match_scores": [(loaded(class_names=["a"]), "1 class names for 5 class scores")],
     "can_be_explained": [(loaded(model=nan_output()), "NaN")],
     "rejects_unknown_models": [
-        (source(load=any_name), "loaded all the same"),
-        (source(load=lambda self, name, **options: {"small": 1}[name]), "raises KeyError"),
+        (source(load=any_name), "it returns a model"),
+        (source(load=lambda self, name, **options: {"small": 1}[name]), "it raises KeyError"),
     ],
 }
 
@@ -582,31 +582,31 @@ class BadSource(GoodSource):
 BAD_DATA: dict[str, list[tuple[Any, str]]] = {
     "has_valid_name": [(BadSource, "lower case")],
     "contains_samples": [
-        (Empty(), "it is empty"),
+        (Empty(), "dataset is empty"),
         (Changed(lambda sample: sample.image), "must be an xai_core.Sample|no attribute"),
     ],
-    "raises_index_error_at_end": [(Wrapping3(), "raise IndexError"), (Keyed(), "raises KeyError, not IndexError")],
-    "sample_ids_are_unique": [(having(id="one"), "more than one sample"), (having(id=3), "an id is a string")],
+    "raises_index_error_at_end": [(Wrapping3(), "it returns a sample"), (Keyed(), "it raises KeyError")],
+    "sample_ids_are_unique": [(having(id="one"), "more than one sample"), (having(id=3), "must be a nonempty string")],
     "images_are_valid": [
-        (having(image=torch.rand(3, 8, 12) * 255), r"not in \[0,1\]"),
-        (having(image=torch.rand(1, 3, 8, 12)), "must be of PIL"),
+        (having(image=torch.rand(3, 8, 12) * 255), r"must be in \[0,1\]"),
+        (having(image=torch.rand(1, 3, 8, 12)), "must be a PIL image"),
     ],
     "targets_are_class_ids": [
-        (having(target="cat"), "must be an int"),
-        (having(target=-1), "must be an int"),
-        (having(target=True), "must be an int"),
+        (having(target="cat"), "must be a nonnegative int"),
+        (having(target=-1), "must be a nonnegative int"),
+        (having(target=True), "must be a nonnegative int"),
     ],
     "masks_match_their_image": [
         (having(mask=torch.ones(12, 8, dtype=torch.bool)), r"must be bool \[8, 12\]"),
         (having(mask=torch.ones(8, 12)), "must be bool"),
-        (having(mask=torch.zeros(8, 12, dtype=torch.bool)), "true nowhere"),
+        (having(mask=torch.zeros(8, 12, dtype=torch.bool)), "is empty"),
         (having(distractors=torch.zeros(8, 12, dtype=torch.bool)), "distractors"),
     ],
     "boxes_lie_within_image": [
-        (having(boxes=torch.tensor([[1.0, 2.0, 30.0, 4.0]])), "is not left < right"),
+        (having(boxes=torch.tensor([[1.0, 2.0, 30.0, 4.0]])), "must have left < right"),
         (having(boxes=torch.tensor([[1, 2, 3, 4]])), "floating-point"),
     ],
-    "is_deterministic": [(Counting(), "is another when asked for again")],
+    "is_deterministic": [(Counting(), "returned a different one")],
     "can_be_pickled": [(Changed(lambda sample: sample), "cannot be pickled")],
 }
 
@@ -628,7 +628,7 @@ KINDS: dict[str, tuple[Callable[[Any], Iterator[Check]], Any, dict[str, Any], tu
 def test_what_keeps_its_promises_passes(kind: str) -> None:
     check, good, _, _ = KINDS[kind]
     results = list(run_checks(check(good)))
-    assert [(result.check.name, result.reason) for result in results if result.outcome != Outcome.passed] == []
+    assert [(result.check.name, result.message) for result in results if result.outcome != Outcome.passed] == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -653,23 +653,26 @@ def test_a_broken_promise_is_found(kind: str, name: str, subject: Any, reason: s
         check()
     [result] = run_checks([check])
     assert result.outcome == Outcome.failed
-    assert str(raised.value) in result.reason
+    assert str(raised.value) in result.message
     assert not result.ok
 
 
 def test_expected_failures_need_a_reason_and_a_check() -> None:
-    with pytest.raises(OptionError, match="say why"):
+    with pytest.raises(OptionError, match="has no reason"):
         check_explainer(GoodExplainer, expected_failures={"retains_no_tensors": " "})
     with pytest.raises(OptionError, match="did you mean 'retains_no_tensors'"):
-        check_explainer(GoodExplainer, expected_failures={"keep_nothing": "it does"})
+        check_explainer(GoodExplainer, expected_failures={"retain_no_tensors": "it does"})
 
 
 def test_what_is_expected_to_fail_must() -> None:
     declared = {"has_valid_name": "none is good enough"}
-    for subject, outcome in ((explainer(name="My CAM"), Outcome.expected_failure), (GoodExplainer(), Outcome.unexpected_pass)):
+    for subject, outcome in (
+        (explainer(name="My CAM"), Outcome.expected_failure),
+        (GoodExplainer(), Outcome.unexpected_pass),
+    ):
         result = next(run_checks(check_explainer(subject, expected_failures=declared)))
         assert (result.outcome, result.ok) == (outcome, outcome == Outcome.expected_failure)
-        assert "none is good enough" in result.reason
+        assert "none is good enough" in result.message
     in_class = explainer(name="My CAM", expected_failures=declared)
     assert next(run_checks(check_explainer(in_class))).outcome == Outcome.expected_failure
 

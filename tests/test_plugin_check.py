@@ -144,13 +144,13 @@ def test_what_is_broken_is_said_whole_in_eighty_columns(monkeypatch: pytest.Monk
     said = " ".join(run.out.split())
     assert re.search(r"metric waiting 17 15 1 ", said)
     assert re.search(r"metric calm 17 17 ", said)
-    assert "waiting: avoids_host_transfers No value leaves the device" in said
-    assert "`evaluate` waits for the device: test_plugin_check.py:" in said
+    assert "waiting: avoids_host_transfers No value is copied to the host" in said
+    assert "`evaluate` transfers values from the device to the host: test_plugin_check.py:" in said
     assert "waiting: better_map_scores_better" in said
     assert "it is wrong on purpose" in said
-    assert "needy it needs file: give `--only 'needy:option=value'`" in said
-    assert "somewhere give `--data somewhere:...`, or `test_spec` in the class; without, it says: no place" in said
-    assert run.out.splitlines()[-1] == "34 checks: 32 kept, 1 broken, 1 excused; 2 components not checked"
+    assert "needy it has required options (file): pass `--only 'needy:option=value'`" in said
+    assert "somewhere its name alone loads nothing (no place" in said
+    assert run.out.splitlines()[-1] == "34 checks: 32 passed, 1 failed, 1 expected failure; 2 components not checked"
     assert run.err == ""
 
 
@@ -158,8 +158,8 @@ def test_what_is_kept_ends_well_and_every_check_can_be_seen(monkeypatch: pytest.
     name = module(monkeypatch, metrics=[Waiting, Calm], datasets=[Somewhere])
     run = Run("plugin", "check", name, "--only", "calm", "--only", "somewhere", "--data", "somewhere:here", "--all")
     assert run.code == 0, run.out
-    assert run.out.splitlines()[-1] == "27 checks: 27 kept"
-    assert re.search(r"^calm +avoids_host_transfers +kept *$", run.out, re.MULTILINE)
+    assert run.out.splitlines()[-1] == "27 checks: 27 passed"
+    assert re.search(r"^calm +avoids_host_transfers +passed *$", run.out, re.MULTILINE)
     assert "waiting" not in run.out
 
 
@@ -167,14 +167,14 @@ def test_explainers_and_adapters_are_tried_on_the_models_that_are_given(monkeypa
     name = module(monkeypatch, explainers=[OwnCAM], adapters=[NetAdapter], models=[Nets])
     run = Run("plugin", "check", name, "--only", "own-cam:layer=last", "--model", "nets:other")
     assert run.code == 0, run.out
-    assert run.out.splitlines()[-1] == "17 checks: 17 kept"
+    assert run.out.splitlines()[-1] == "17 checks: 17 passed"
     run = Run("plugin", "check", name, "--only", "NetAdapter", "--model", "nets:one")
     assert run.code == 0, run.out
-    assert run.out.splitlines()[-1] == "9 checks: 9 kept"
+    assert run.out.splitlines()[-1] == "9 checks: 9 passed"
     run = Run("plugin", "check", name, "--only", "NetAdapter", "--model", "nets:other")
     assert run.code == 1
     said = " ".join(run.out.split())
-    assert "NetAdapter it suits none of nets:other: give a model that it is for, `--model SPEC`" in said
+    assert "NetAdapter it supports none of nets:other: pass a model that it supports, `--model SPEC`" in said
     assert run.out.splitlines()[-1] == "0 checks: no check ran"
 
 
@@ -190,21 +190,24 @@ def test_a_class_may_say_what_it_is_tried_with(monkeypatch: pytest.MonkeyPatch) 
     assert re.search(r"adapter Told 9 8 ", said)
     assert re.search(r"model nets 9 9 ", said)
     assert "Told: has_docstring" in said
-    assert "it passes: take it off `expected_failures`" in said
+    assert "the check passes; remove it from `expected_failures`" in said
     assert run.code == 1
 
 
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        (("xai-cat",), ("'xai-cat' is neither an installed distribution nor a module", "xai-attention, xai-cam")),
+        (
+            ("xai-cat",),
+            ("'xai-cat' is neither an installed package nor an importable module", "xai-attention, xai-cam"),
+        ),
         (("pytest",), ("'pytest' has no function marked with `xai_core.hookimpl`",)),
         (("pytest-xdist",), ("has no entry point in the group `xai_core`", "xai-cam")),
         (("xai-cam", "--only", "grad-cat"), ("--only grad-cat", "did you mean 'grad-cam'")),
-        (("xai-cam", "--data", "photos"), ("--data photos: this plugin gives no data source 'photos'",)),
+        (("xai-cam", "--data", "photos"), ("--data photos: this plugin provides no dataset source 'photos'",)),
         (("xai-cam", "--model", "no-such"), ("no installed plugin gives model 'no-such'",)),
         (("xai-cam", "--only", "grad-cam:depth=3"), ("it takes layer",)),
-        (("xai-cam", "--only", "cam", "--model", "cifar-vit"), ("explainers are tried on images of 32x32 and 32x64",)),
+        (("xai-cam", "--only", "cam", "--model", "cifar-vit"), ("explainers are tested on images of 32x32 and 32x64",)),
     ],
 )
 def test_what_cannot_be_checked_is_one_line(given: Sequence[str], words: Sequence[str]) -> None:
@@ -218,19 +221,19 @@ def test_a_folder_is_no_plugin(tmp_path: Any) -> None:
 def test_a_plugin_that_is_broken_or_left_out_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     broken = Plugin("mine", "mine", "my-cam", "1.2", "ZeroDivisionError: division by zero")
     monkeypatch.setattr(registry(), "plugins", [*registry().plugins, broken])
-    refused(Run("plugin", "check", "My_Cam"), "plugin my-cam 1.2 (mine) does not work: ZeroDivisionError")
+    refused(Run("plugin", "check", "My_Cam"), "plugin my-cam 1.2 (mine) cannot be loaded: ZeroDivisionError")
     monkeypatch.setattr(registry(), "left_out", [Plugin("mine", "mine", "your-cam", "1.2")])
     monkeypatch.setenv("XAI_PLUGINS", "xai-cam")
-    refused(Run("plugin", "check", "your-cam"), "XAI_PLUGINS=xai-cam leaves 'your-cam' out")
+    refused(Run("plugin", "check", "your-cam"), "XAI_PLUGINS=xai-cam excludes 'your-cam'")
 
 
 def test_a_module_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     (tmp_path / "failing_plugin.py").write_text("import no_such_module")
     monkeypatch.syspath_prepend(tmp_path)
-    refused(Run("plugin", "check", "failing_plugin"), "module failing_plugin does not work", "'no_such_module'")
+    refused(Run("plugin", "check", "failing_plugin"), "module failing_plugin cannot be imported", "'no_such_module'")
 
 
 def test_an_expected_failure_of_no_check_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Calm, "expected_failures", {"reads_nothing": "why"})
+    monkeypatch.setattr(Calm, "expected_failures", {"avoids_transfers": "why"})
     name = module(monkeypatch, metrics=[Calm])
-    refused(Run("plugin", "check", name), "there is no check 'reads_nothing'", "avoids_host_transfers")
+    refused(Run("plugin", "check", name), "there is no check 'avoids_transfers'", "avoids_host_transfers")

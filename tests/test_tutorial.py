@@ -63,9 +63,9 @@ import json
 from xai_core.testing import check_explainer, run_checks
 checks = list(check_explainer("my-cam"))
 [result] = run_checks(check for check in checks if check.name == "batch_matches_single_images")
-print(json.dumps([str(result.check), result.check.description, result.reason, len(checks)]))
+print(json.dumps([str(result.check), result.check.description, result.message, len(checks)]))
         """,
     )
     said = " ".join(PAGE.split())
     assert f"{name} {promise} {reason}" in said
-    assert f"{count} checks: {count} kept" in said
+    assert f"{count} checks: {count} passed" in said

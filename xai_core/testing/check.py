@@ -85,9 +85,7 @@ def build_checks(
         if name not in known:
             raise OptionError(f"expected_failures of {component}: there is no check {name!r}; {suggest(name, known)}")
         if not isinstance(reason, str) or not reason.strip():
-            raise OptionError(
-                f"expected_failures of {component}: {name!r} has no reason; expected a string that states why it cannot pass"
-            )
+            raise OptionError(f"expected_failures of {component}: {name!r} has no reason; state why it cannot pass")
     return (
         Check(
             component,

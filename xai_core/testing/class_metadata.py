@@ -51,8 +51,8 @@ def require_spec(component: Configurable) -> None:
     else:
         require(
             copy.spec == component.spec,
-            f"the object created from the spec {component.spec!r} has a different spec: {copy.spec!r}; store each option "
-            "unchanged",
+            f"the object created from the spec {component.spec!r} has a different spec, {copy.spec!r}; store each "
+            "option unchanged",
         )
 
 

@@ -101,7 +101,7 @@ def uses_only_declared_needs(case: ExplainerCase) -> None:
 
 
 def avoids_host_transfers(case: ExplainerCase) -> None:
-    """No values are transferred to the host: no `.item()`, `.cpu()`, `.tolist()`, `if tensor:` or data-dependent shape."""
+    """No value is copied to the host: no `.item()`, `.cpu()`, `.tolist()`, `if tensor:` or data-dependent shape."""
     for label, model in case.each():
         recorder = HostTransferRecorder(case.explainer)
         ExplainerCase(recorder).explain(model, random_images())

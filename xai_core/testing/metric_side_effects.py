@@ -50,7 +50,7 @@ def leaves_inputs_unchanged(case: MetricCase) -> None:
 
 
 def avoids_host_transfers(case: MetricCase) -> None:
-    """No values are transferred to the host: no `.item()`, `.cpu()`, `.tolist()`, `if tensor:` or data-dependent shape."""
+    """No value is copied to the host: no `.item()`, `.cpu()`, `.tolist()`, `if tensor:` or data-dependent shape."""
     model, images = convolutional_network(), random_images()
     recorder = MetricRecorder(case.metric)
     case.score(model, images, case.maps(model, images), recorder)

@@ -132,8 +132,8 @@ def _module(name: str) -> object | None:
 def plugin_components(known: Registry, plugins: Iterable[Plugin], options: CheckOptions) -> Iterator[Component]:
     """Yield everything that plugins of the active registry provide, with its conformance checks.
 
-    If a component cannot be tested by its name alone, its class defines `test_spec`: a spec with the required options, or
-    with the name of a model or dataset. For an adapter, `test_spec` is the spec of a model that it supports.
+    If a component cannot be tested by its name alone, its class defines `test_spec`: a spec with the required options,
+    or with the name of a model or dataset. For an adapter, `test_spec` is the spec of a model that it supports.
 
     Raises
     ------
