@@ -37,9 +37,7 @@ class GradientShap(Differentiated):
     """
 
     name = "gradient-shap"
-    expected_failures: ClassVar[Mapping[str, str]] = {
-        "avoids_host_transfers": "captum draws the places on the host"
-    }
+    expected_failures: ClassVar[Mapping[str, str]] = {"avoids_host_transfers": "captum draws the places on the host"}
 
     def __init__(
         self,
