@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import xai_core as xai
-from conftest import SmallCNN, fused_vit, settled
+from support.models import SmallCNN, fused_vit, settled
 from xai_core import errors
 
 IMAGES = torch.randn(2, 3, 32, 32)

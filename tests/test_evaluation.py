@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import xai_core as xai
-from conftest import SmallCNN, settled
+from support.models import SmallCNN, settled
 from xai_core.errors import MapShapeError, NoGroundTruthError, UnsuitableError
 from xai_core.plugin import Evaluation
 

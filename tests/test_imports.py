@@ -3,10 +3,11 @@
 import ast
 from pathlib import Path
 
-import fresh
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from support import subprocesses as fresh
+from support.paths import ROOT
+
 CORE = sorted((ROOT / "xai_core").rglob("*.py"))
 PLUGINS = sorted((ROOT / "plugins").glob("*/xai_*"))
 

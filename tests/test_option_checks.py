@@ -2,8 +2,9 @@
 
 import json
 
-import fresh
 import pytest
+
+from support import subprocesses as fresh
 
 METHODS = [
     "captum-occlusion:strides=2.5",

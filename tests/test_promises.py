@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 
 import xai_core as xai
-from conftest import SmallCNN, assert_same, made, one_pass, suitable, three_images, trace
+from support.explaining import assert_same, one_pass, suitable
+from support.models import SmallCNN, made, three_images
+from support.observing import trace
 
 Maps = dict[str, xai.Saliency]
 # Of maps of four by four places, some are constant by nature.

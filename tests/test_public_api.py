@@ -7,10 +7,10 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-import fresh
 import pytest
 
 import xai_core
+from support import subprocesses as fresh
 from xai_core import plugin
 
 MOST_NAMES = 28

@@ -1,0 +1,285 @@
+"""PASCAL VOC and COCO, from small trees: boxes and masks of each class in each image."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pycocotools import mask as reference
+from torch import Tensor
+
+import xai_core as xai
+from support.annotated_datasets import HEIGHT, WIDTH, instance, picture, voc_object
+from xai_core.data import images
+from xai_core.errors import FileError, ImageFileError, OptionError, UnknownDatasetError
+from xai_zoo import rle
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of pycocotools
+
+
+def rectangle(left: int, top: int, right: int, bottom: int) -> Tensor:
+    mask = torch.zeros(HEIGHT, WIDTH, dtype=torch.bool)
+    mask[top:bottom, left:right] = True
+    return mask
+
+
+# PASCAL VOC
+
+
+def test_voc_gives_a_sample_for_each_class_in_an_image(voc: Path) -> None:
+    data = xai.load_dataset(f"voc:{voc}")
+    assert [(sample.id, sample.target) for sample in data] == [
+        ("a#bird", 2),
+        ("a#dog", 11),
+        ("b#cat", 7),
+        ("b#person", 14),
+        ("b#sofa", 17),
+    ]
+    assert data.ids[1] == "a#dog"  # type: ignore[attr-defined]
+    names = data.class_names  # type: ignore[attr-defined]
+    assert (len(names), names[11], names[19]) == (20, "dog", "tvmonitor")
+    assert data[1].image.size == (WIDTH, HEIGHT)  # type: ignore[union-attr]
+    assert [sample.id for sample in xai.load_dataset(f"voc:{voc},split=train")] == ["b#cat", "b#person", "b#sofa"]
+
+
+def test_voc_counts_pixels_from_one_and_fills_boxes(voc: Path) -> None:
+    bird, dog = (xai.load_dataset(f"voc:{voc}")[i] for i in range(2))
+    assert dog.boxes is not None
+    assert torch.equal(dog.boxes, torch.tensor([[0.0, 0, 10, 5], [20, 10, 40, 30]]))
+    assert dog.mask is not None
+    assert torch.equal(dog.mask, rectangle(0, 0, 10, 5) | rectangle(20, 10, 40, 30))
+    assert bird.boxes is not None
+    assert torch.equal(bird.boxes, torch.tensor([[2.5, 1, 4.5, 3]]))
+
+
+def test_voc_takes_the_segmentation_where_there_is_one(voc: Path) -> None:
+    cat, person = (xai.load_dataset(f"voc:{voc},split=train")[i] for i in range(2))
+    assert cat.mask is not None
+    assert torch.equal(cat.mask, rectangle(3, 2, 7, 9) | rectangle(30, 20, 35, 25))
+    assert person.mask is not None
+    assert torch.equal(person.mask, rectangle(4, 4, 6, 6)), "the segmentation has none of it"
+
+
+def test_voc_leaves_difficult_objects_out_where_asked(voc: Path) -> None:
+    data = xai.load_dataset(f"voc:{voc},difficult=false")
+    assert [sample.id for sample in data] == ["a#bird", "a#dog", "b#cat", "b#person"]
+    assert data[1].boxes is not None
+    assert torch.equal(data[1].boxes, torch.tensor([[0.0, 0, 10, 5]]))
+
+
+def test_voc_is_found_from_each_of_its_folders(voc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(voc))
+    monkeypatch.setenv("USERPROFILE", str(voc))
+    assert len(xai.load_dataset("voc:~/VOCdevkit")) == 5
+    for folder in (voc, voc / "VOCdevkit", voc / "VOCdevkit" / "VOC2012"):
+        assert len(xai.load_dataset("voc", path=folder)) == 5
+
+
+def test_a_voc_that_is_not_there_is_refused(voc: Path) -> None:
+    with pytest.raises(UnknownDatasetError, match="voc:FOLDER"):
+        xai.load_dataset("voc")
+    with pytest.raises(FileError, match=r"does not hold PASCAL VOC 2007; expected `VOCdevkit/VOC2007` in it"):
+        xai.load_dataset(f"voc:{voc},year=2007")
+    with pytest.raises(FileError, match=r"test\.txt cannot be read \(No such file.*splits there: train, val"):
+        xai.load_dataset(f"voc:{voc},split=test")
+    for option, reason in (("year=2010", "2007, 2012"), ("split=all", "train, val"), ("difficult=3", "true or false")):
+        with pytest.raises(OptionError, match=reason):
+            xai.load_dataset(f"voc:{voc},{option}")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("<annotation>", r"a\.xml cannot be read as an annotation"),
+        (f"<annotation>{voc_object('dog', '1 1 x 5')}</annotation>", r"a\.xml cannot be read as an annotation"),
+        ("<annotation><object><name>dog</name></object></annotation>", r"a\.xml cannot be read as an annotation"),
+        (f"<annotation>{voc_object('wolf', '1 1 2 5')}</annotation>", r"names 'wolf'; expected the classes"),
+        (None, r"a\.xml cannot be read .*No such file"),
+    ],
+)
+def test_a_voc_annotation_that_cannot_be_read_is_named(content: str | None, reason: str, voc: Path) -> None:
+    file = voc / "VOCdevkit" / "VOC2012" / "Annotations" / "a.xml"
+    file.unlink() if content is None else file.write_text(content)
+    with pytest.raises(FileError, match=reason):
+        xai.load_dataset(f"voc:{voc}")
+
+
+def test_a_segmentation_that_cannot_be_read_is_named(voc: Path) -> None:
+    file = voc / "VOCdevkit" / "VOC2012" / "SegmentationClass" / "b.png"
+    data = xai.load_dataset(f"voc:{voc},split=train")
+    Image.new("RGB", (WIDTH, HEIGHT)).save(file)
+    with pytest.raises(ImageFileError, match=r"b\.png is of mode RGB; expected a segmentation with a palette"):
+        data[0]
+    Image.new("P", (WIDTH, HEIGHT + 1)).save(file)
+    with pytest.raises(ImageFileError, match=r"b\.jpg is 40x30, and what marks its objects is for 40x31"):
+        data[0]
+    file.write_bytes(b"no")
+    with pytest.raises(ImageFileError, match=r"b\.png cannot be read as a segmentation"):
+        data[0]
+
+
+# What holds of both
+
+
+@pytest.mark.parametrize("orientation", [2, 3, 6])
+def test_an_image_that_is_stored_turned_is_refused(orientation: int, voc: Path) -> None:
+    picture(voc / "VOCdevkit" / "VOC2012" / "JPEGImages" / "a.jpg", orientation=orientation)
+    data = xai.load_dataset(f"voc:{voc}")
+    with pytest.raises(ImageFileError, match=r"a\.jpg is stored turned .*; store it upright"):
+        data[0]
+    assert data[2].id == "b#cat"
+
+
+def test_boxes_and_masks_become_smaller_with_a_large_image(voc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "LONGEST", 20)
+    dog, cat = (xai.load_dataset(f"voc:{voc}")[i] for i in (1, 2))
+    assert dog.image.size == (20, 15)  # type: ignore[union-attr]
+    assert dog.boxes is not None
+    assert torch.equal(dog.boxes, torch.tensor([[0.0, 0, 5, 2.5], [10, 5, 20, 15]]))
+    assert cat.mask is not None
+    assert (cat.mask.shape, cat.mask.dtype) == ((15, 20), torch.bool)
+    assert torch.equal(cat.mask[10:12, 15:17], torch.ones(2, 2, dtype=torch.bool))
+    assert not cat.mask[:, 18:].any()
+
+
+# COCO
+
+
+TRIANGLE = [5.0, 5.0, 25.0, 5.0, 5.0, 25.0]
+SQUARE = [10.0, 10.0, 20.0, 10.0, 20.0, 16.0, 10.0, 16.0]
+RUNS = {"counts": [HEIGHT * 2 + 3, 4, HEIGHT - 4, 4, HEIGHT * (WIDTH - 3) - 7], "size": [HEIGHT, WIDTH]}
+
+
+def test_coco_gives_a_sample_for_each_category_in_an_image(coco: Callable[..., str]) -> None:
+    data = xai.load_dataset(
+        coco(
+            instance(139, 90, [TRIANGLE], [5, 5, 20, 20]),
+            instance(139, 1, [SQUARE], [10, 10, 10, 6]),
+            instance(285, 13, [SQUARE], [10, 10, 10, 6]),
+            instance(139, 1, [[0, 0, 2, 0, 2, 2, 0, 2], [30, 20, 33, 20, 33, 22, 30, 22]], [0, 0, 33, 22]),
+            instance(285, 90, RUNS, [2, 3, 2, 4], crowd=1),
+        )
+    )
+    assert [(sample.id, sample.target) for sample in data] == [
+        ("000000000285#stop", 1),
+        ("000000000139#person", 0),
+        ("000000000139#toothbrush", 2),
+    ]
+    assert data.class_names == ["person", "stop", "toothbrush"]  # type: ignore[attr-defined]
+    person = data[1]
+    assert person.boxes is not None
+    assert torch.equal(person.boxes, torch.tensor([[10.0, 10, 20, 16], [0, 0, 33, 22]]))
+    assert person.mask is not None
+    expected = rectangle(10, 10, 20, 16) | rectangle(0, 0, 2, 2) | rectangle(30, 20, 33, 22)
+    assert torch.equal(person.mask, expected)
+
+
+def test_coco_polygons_hold_the_pixels_whose_centre_is_inside(coco: Callable[..., str]) -> None:
+    shifted = [value + 0.2 for value in TRIANGLE]
+    sample = xai.load_dataset(coco(instance(139, 1, [shifted], [5, 5, 20, 20])))[0]
+    rows, columns = torch.meshgrid(torch.arange(HEIGHT) + 0.5, torch.arange(WIDTH) + 0.5, indexing="ij")
+    assert sample.mask is not None
+    assert torch.equal(sample.mask, (rows > 5.2) & (columns > 5.2) & (rows + columns < 30.4))
+    theirs = reference.decode(reference.frPyObjects([shifted], HEIGHT, WIDTH))[..., 0].astype(bool)
+    both, either = (sample.mask.numpy() & theirs).sum(), (sample.mask.numpy() | theirs).sum()
+    assert both / either > 0.85, "the reference rounds the border outwards"
+
+
+def test_coco_runs_are_decoded_as_the_reference_does(coco: Callable[..., str]) -> None:
+    random = np.random.default_rng(0)
+    for start in (0, 5):
+        counts = [start, *random.integers(1, 40, 20).tolist()]
+        counts.append(HEIGHT * WIDTH - sum(counts))
+        runs = {"counts": counts, "size": [HEIGHT, WIDTH]}
+        theirs = reference.decode(reference.frPyObjects(runs, HEIGHT, WIDTH)).astype(bool)
+        assert np.array_equal(rle.decode(runs).numpy(), theirs)
+    sample = xai.load_dataset(coco(instance(139, 1, RUNS, [2, 3, 2, 4], crowd=1), more=",crowd=true"))[0]
+    assert sample.mask is not None
+    assert torch.equal(sample.mask, rectangle(2, 3, 4, 7))
+
+
+def test_coco_compressed_runs_need_pycocotools(coco: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = reference.encode(np.asfortranarray(rectangle(2, 3, 9, 7).numpy().astype(np.uint8)))
+    packed = {"size": packed["size"], "counts": packed["counts"].decode()}
+    spec = coco(instance(139, 1, packed, [2, 3, 7, 4]))
+    sample = xai.load_dataset(spec)[0]
+    assert sample.mask is not None
+    assert torch.equal(sample.mask, rectangle(2, 3, 9, 7))
+    monkeypatch.setitem(sys.modules, "pycocotools", None)
+    with pytest.raises(OptionError, match=r"compressed; `pip install 'xai-zoo\[coco\]'`"):
+        xai.load_dataset(spec)
+
+
+def test_coco_fills_boxes_where_nothing_is_drawn(coco: Callable[..., str]) -> None:
+    unmarked = instance(139, 90, None, [2.5, 3, 7, 4])
+    del unmarked["segmentation"]
+    for sample in xai.load_dataset(coco(instance(139, 1, [], [2.5, 3, 7, 4]), unmarked)):
+        assert sample.mask is not None
+        assert torch.equal(sample.mask, rectangle(2, 3, 10, 7))
+
+
+def test_a_coco_that_is_not_there_is_refused(coco: Callable[..., str], tmp_path: Path) -> None:
+    spec = coco(instance(139, 1, [SQUARE], [2, 3, 7, 4]))
+    with pytest.raises(UnknownDatasetError, match="coco:IMAGES,annotations=FILE"):
+        xai.load_dataset("coco")
+    with pytest.raises(OptionError, match=r"annotations=instances_val2017\.json"):
+        xai.load_dataset(f"coco:{tmp_path}")
+    with pytest.raises(OptionError, match="true or false"):
+        xai.load_dataset(f"{spec},crowd=2")
+    with pytest.raises(OptionError, match="two folders are given"):
+        xai.load_dataset(spec, path=tmp_path)
+    with pytest.raises(OptionError, match=r"annotations=2017 is no path; .* as annotations=\./NAME"):
+        xai.load_dataset(f"coco:{tmp_path},annotations=2017")
+    with pytest.raises(FileError, match=r"none is not a folder; expected the one that holds COCO's images"):
+        xai.load_dataset(spec.replace("val2017", "none"))
+    with pytest.raises(FileError, match=r"none\.json cannot be read.*expected COCO's instances"):
+        xai.load_dataset(spec.replace("instances.json", "none.json"))
+    (tmp_path / "instances.json").write_text("[1")
+    with pytest.raises(FileError, match=r"instances\.json cannot be read"):
+        xai.load_dataset(spec)
+    (tmp_path / "instances.json").write_text('{"images": [], "annotations": []}')
+    with pytest.raises(FileError, match="of another kind; expected COCO's instances"):
+        xai.load_dataset(spec)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "reason"),
+    [
+        ({"image_id": 1}, "an entry that cannot be read"),
+        (instance(139, 1, [[1, 2, 3, 4]], [2, 3, 7, 4]), "less than three corners"),
+        (instance(139, 1, [SQUARE], [2, 3, 7]), "an entry that cannot be read"),
+        (instance(139, 1, [SQUARE], [2, 3, 7, 4], crowd=1), "marks no object"),
+        (instance(139, 2, [SQUARE], [2, 3, 7, 4]), "category 2, which is none of the categories"),
+    ],
+)
+def test_coco_annotations_that_cannot_be_read_are_refused(
+    annotation: dict[str, Any], reason: str, coco: Callable[..., str]
+) -> None:
+    with pytest.raises(FileError, match=reason):
+        xai.load_dataset(coco(annotation))
+
+
+def test_coco_masks_of_another_size_are_refused(coco: Callable[..., str]) -> None:
+    images_ = [{"id": 139, "file_name": "000000000139.jpg", "width": HEIGHT, "height": WIDTH}]
+    for data in (
+        xai.load_dataset(coco(instance(139, 1, [SQUARE], [2, 3, 7, 4]), images=images_)),
+        xai.load_dataset(coco(instance(139, 1, {**RUNS, "size": [WIDTH, HEIGHT]}, [2, 3, 7, 4]))),
+    ):
+        with pytest.raises(ImageFileError, match=r"139\.jpg is 40x30, and what marks its objects is for 30x40"):
+            data[0]
+    data = xai.load_dataset(coco(instance(139, 1, {**RUNS, "counts": [3, 4]}, [2, 3, 7, 4])))
+    with pytest.raises(FileError, match="runs of a mask are 7 pixels long; expected 1200"):
+        data[0]
+
+
+def test_annotated_data_travels_to_other_processes(coco: Callable[..., str], voc: Path) -> None:
+    import pickle
+
+    for spec in (coco(instance(139, 1, [SQUARE], [2, 3, 7, 4])), f"voc:{voc}"):
+        data = xai.load_dataset(spec)
+        there = pickle.loads(pickle.dumps(data))
+        assert torch.equal(there[0].mask, data[0].mask)

@@ -1,0 +1,73 @@
+"""The benchmark on Ray gives the rows of the local one, whoever is killed.
+
+A process on Ray takes ten seconds and more to begin its work, so that it is killed twice here, or as often as
+XAI_RAY_KILLS says.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import support
+from xai_core.benchmarking.on_ray import Cluster
+from xai_core.benchmarking.store import Shard
+
+
+class FakeData:
+    """Ray Data as far as it is told what to do."""
+
+    def __init__(self) -> None:
+        self.told: dict[str, Any] = {}
+
+    def from_items(self, items: list[Any], **options: Any) -> "FakeData":
+        return self
+
+    def map_batches(self, actor: type, **options: Any) -> "FakeData":
+        self.told = options
+        return self
+
+    def iter_batches(self, **options: Any) -> Iterator[Any]:
+        return iter([])
+
+    def ActorPoolStrategy(self, size: int) -> int:  # as Ray calls it
+        return size
+
+
+@pytest.mark.parametrize(
+    ("gpus", "actors", "shards", "pool", "each"),
+    [
+        (4, None, 100, 4, {"num_gpus": 1, "num_cpus": 0}),  # a model on each GPU
+        (4, 8, 100, 8, {"num_gpus": 0.5, "num_cpus": 0}),  # two share one
+        (4, 2, 100, 2, {"num_gpus": 1, "num_cpus": 0}),
+        (4, None, 3, 3, {"num_gpus": 1, "num_cpus": 0}),  # no more than there is work for
+        (0, None, 100, 8, {"num_gpus": 0, "num_cpus": 1}),  # one for each two processors
+        (0, 32, 100, 32, {"num_gpus": 0, "num_cpus": 0.5}),
+    ],
+)
+def test_actors_have_the_clusters_gpus_or_its_processors(
+    gpus: int, actors: int | None, shards: int, pool: int, each: dict[str, float]
+) -> None:
+    data = FakeData()
+    ray = SimpleNamespace(data=data, cluster_resources=lambda: {"CPU": 16.0, "GPU": float(gpus)})
+    work = [Shard(0, start, start + 1) for start in range(shards)]
+    assert not [*Cluster(ray).work_through(None, work, gpus > 0, actors)]
+    assert data.told["compute"] == pool
+    assert {name: data.told[name] for name in each} == each
+
+
+@pytest.mark.slow
+def test_ray_gives_the_same_rows_after_actors_and_drivers_are_killed(tmp_path: Path) -> None:
+    kills = int(os.environ.get("XAI_RAY_KILLS", 2))
+    command = [sys.executable, "-m", "support.ray_benchmark", str(tmp_path), str(kills)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(support.__file__).parents[1])}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1500, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert said == {"same": True, "kills": kills, "killed actors": 1}

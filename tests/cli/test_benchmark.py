@@ -1,0 +1,159 @@
+"""`xai benchmark` and `xai report`, on a small trained model and pictures whose truth is known."""
+
+import csv
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+import xai_core as xai
+from support.command_line import Did
+from xai_core.data.images import open_image
+
+METHODS, METRICS = "grad-cam,eigen-cam,hires-cam", "deletion:steps=4,insertion:steps=4"
+GIVEN = ["--model", "shapes-cbam", "--data", "shapes:split=test", "--limit", "6", "--no-controls", "--device", "cpu"]
+SAID = """
+models = "shapes-cbam"
+data = "shapes:split=test"
+methods = ["grad-cam", "eigen-cam", "hires-cam"]
+metrics = ["deletion:steps=4", "insertion:steps=4"]
+limit = 6
+controls = false
+device = "cpu"
+"""
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Did]:
+    out = tmp_path_factory.mktemp("benchmark") / "run"
+    return out, Did("benchmark", *GIVEN, "--method", METHODS, "--metric", METRICS, "--out", out)
+
+
+def test_it_scores_and_says_what_holds(ran: tuple[Path, Did]) -> None:
+    out, did = ran
+    assert did.code == 0, did.err
+    assert did.err == ""  # no bar where there is no terminal
+    assert "shapes-cbam: insertion:steps=4 (higher is better), 6 images" in did.out
+    assert "Not decided by these 6 images: " in " ".join(did.out.split())
+    assert f"1 part in {out}" in did.out
+    assert xai.Run.read(out).rows().num_rows == 6 * 3 * 2
+
+
+def test_the_same_command_goes_on(ran: tuple[Path, Did]) -> None:
+    out, did = ran
+    again = Did("benchmark", *GIVEN, "--method", METHODS, "--metric", METRICS, "--out", out)
+    assert again.code == 0
+    assert again.out == f"Going on: 1 of 1 parts are in {out}.\n{did.out}"
+    other = Did("benchmark", *GIVEN, "--method", METHODS, "--metric", METRICS, "--out", out, "--batch", 3)
+    assert other.code == 2
+    assert "is a run of another manifest: batch: 8, now 3; give another --out" in other.err
+
+
+def test_a_file_says_the_same(ran: tuple[Path, Did], tmp_path: Path) -> None:
+    out, _ = ran
+    file = tmp_path / "settings.toml"
+    file.write_text(SAID)
+    did = Did("benchmark", file, "--out", out)
+    assert did.code == 0, did.err
+    assert did.out.startswith("Going on: 1 of 1 parts")
+    over = Did("benchmark", file, "--limit", 5, "--out", out)
+    assert "images: 6, now 5" in over.err
+    file.write_text(f"{SAID}out = {str(out)!r}\nengine = 'local'\nworkers = 1\n")
+    assert Did("benchmark", file).out == did.out
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("methid = 'grad-cam'", "there is no setting 'methid'; did you mean 'methods'"),
+        ("models = ", "is not TOML"),
+        ("models = 'shapes-cbam'", "no data to benchmark; give --data"),
+        ("models = 'shapes-cbam'\ndata = 'shapes'\nmethods = 3\nmetrics = 'deletion'", "methods: expected a spec"),
+        ("models = 'shapes-cbam'\ndata = 'shapes'\nmetrics = 'deletion'\nengine = 'spark'", "engine='spark'"),
+        ("models = 'shapes-cbam'\ndata = 'shapes'\nmetrics = 'deletion'\nworkers = 'two'", "workers='two'"),
+        ("models = 'shapes-cbam'\ndata = 'shapes'", "no metrics to score with"),
+        ("models = 'shapes-cbam'\ndata = 'shapes'\nmetrics = 'deletion'\nlimit = 'ten'", "limit='ten'"),
+    ],
+)
+def test_files_that_are_wrong_are_one_line(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text(text)
+    did = Did("benchmark", file, "--out", tmp_path / "run")
+    assert did.code == 2
+    assert said in did.err
+    assert did.err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_fails_is_counted_and_the_exit_code_says_so(tmp_path: Path) -> None:
+    given = ["--method", "grad-cam,rollout", "--metric", "deletion:steps=2", "--out", tmp_path / "run"]
+    did = Did("benchmark", *GIVEN, *given)
+    assert did.code == 1
+    assert "6 of 12 rows have an error" in did.err
+    assert "`rollout` has no score: " in did.out
+    assert Did("report", tmp_path / "run").code == 0
+    again = Did("benchmark", *GIVEN, *given, "--retry-errors")
+    assert again.code == 1
+    assert "Going on" not in again.out  # its one part is done again
+
+
+def test_a_folder_is_asked_for() -> None:
+    did = Did("benchmark", *GIVEN, "--metric", "deletion")
+    assert did.code == 2
+    assert "no out to write to; give --out, or a file of settings that says it" in did.err
+
+
+def test_reports_in_every_format(ran: tuple[Path, Did], tmp_path: Path) -> None:
+    out, did = ran
+    table = Did("report", out).out
+    assert did.out.startswith(table)
+    assert "supported" in Did("report", out, "--pairs").out
+    assert "Costs of an image" in Did("report", out, "--costs").out
+    rows = list(csv.DictReader(io.StringIO(Did("report", out, "--format", "csv").out)))
+    said = json.loads(Did("report", out, "--format", "json").out)
+    assert len(rows) == 6
+    found = xai.Run.read(out).rows().to_pylist()
+    for row in rows:
+        scores = [one["score"] for one in found if (one["method"], one["metric"]) == (row["method"], row["metric"])]
+        assert float(row["mean"]) == pytest.approx(sum(scores) / 6)
+        [comparison] = [one for one in said["comparisons"] if one["metric"] == row["metric"]]
+        [standing] = [one for one in comparison["standings"] if one["method"] == row["method"]]
+        assert standing["estimate"]["mean"] == float(row["mean"])
+        assert float(row["low"]) < float(row["mean"]) < float(row["high"])
+    assert len(said["comparisons"][0]["pairs"]) == 3
+    markdown = Did("report", out, "--format", "markdown").out
+    assert markdown.count("| method | mean | 95 % interval | rank | mean rank | failed |") == 2
+    latex = Did("report", out, "--format", "latex").out
+    assert latex.count(r"\toprule") == latex.count(r"\end{tabular}") == 3
+    assert r"95 \% interval" in latex
+    pictures = tmp_path / "pictures"
+    drawn = Did("report", out, "--figures", pictures, "--format", "json")
+    assert drawn.err == f"Wrote 2 diagrams to {pictures}.\n"
+    assert json.loads(drawn.out) == said
+    picture = pictures / "shapes-cbam.deletion-steps=4.png"
+    assert open_image(picture).width > 500
+    picture.write_text("mine")
+    refused = Did("report", out, "--figures", pictures)
+    assert (refused.code, refused.out) == (2, "")
+    assert "and 1 more would be overwritten; give another --figures, or --overwrite" in refused.err
+    assert picture.read_text() == "mine"
+    assert Did("report", out, "--figures", pictures, "--overwrite").code == 0
+    assert open_image(picture).width > 500
+
+
+def test_a_report_of_nothing(tmp_path: Path) -> None:
+    did = Did("report", tmp_path)
+    assert did.code == 2
+    assert "holds no run" in did.err
+
+
+def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(**given: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys.modules["xai_core.cli.benchmark"], "benchmark", interrupted)
+    did = Did("benchmark", *GIVEN, "--method", METHODS, "--metric", METRICS, "--out", tmp_path / "run")
+    assert did.code == 130
+    assert f"the same command goes on from what is in {tmp_path / 'run'}" in did.err

@@ -1,0 +1,461 @@
+"""The command line, on a tiny model and small pictures."""
+
+import csv
+import inspect
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+import xai_core as xai
+from support.command_line import Run, refused
+from support.explaining import suitable
+from support.models import SmallCNN, fused_vit, settled
+from xai_core.cli.actions.demonstration import MOST_PIXELS
+from xai_core.configurable import MADE_OF
+from xai_core.data.images import open_image
+from xai_core.errors import PluginWarning, XAIError
+from xai_core.plugin import ModelSource
+from xai_core.plugins.discovery import Plugin
+from xai_core.plugins.loader import Entry
+from xai_core.plugins.registry import registry
+from xai_core.report.rows import Row
+from xai_core.spec import parse
+
+CLASSES = ("Tabby", "tiger cat", "crane", "Crane", "espresso")
+TEST = Plugin("test", "test_cli", "the-tests", "1.2")
+
+
+def preprocess(image: Image.Image | Tensor) -> Tensor:
+    if isinstance(image, Tensor):
+        return image * 2 - 1
+    return torch.from_numpy(np.array(image.resize((32, 32)), dtype=np.float32) / 127.5 - 1).permute(2, 0, 1)
+
+
+class Tiny(ModelSource):
+    """Tiny random models: `tiny:cnn`, `tiny:vit`, `tiny:nameless`."""
+
+    name = "tiny"
+
+    def names(self) -> Sequence[str]:
+        return ("cnn", "vit", "nameless")
+
+    def load(self, name: str | None, **options: Any) -> xai.LoadedModel:
+        if name == "bug":
+            raise RuntimeError("a bug")
+        torch.manual_seed(0)
+        model = settled(fused_vit() if name == "vit" else SmallCNN())
+        if isinstance(model, SmallCNN):
+            nn.init.uniform_(model.head.weight)  # each class has evidence, so that no map is flat
+        if name == "nameless":
+            return xai.LoadedModel(model, preprocess)
+        return xai.LoadedModel(model, preprocess, CLASSES, restore=lambda image: ((image + 1) / 2).clamp(0, 1))
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(registry().entries["models"], "tiny", Entry("tiny", Tiny, TEST))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of two photos."""
+    save(tmp_path / "photos" / "cat.png", seed=0)
+    save(tmp_path / "photos" / "dog.jpg", seed=1)
+    return tmp_path / "photos"
+
+
+def save(path: Path, seed: int = 0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 255, (40, 40, 3), dtype=np.uint8)).save(path)
+    return path
+
+
+def explain(*args: object, method: str = "grad-cam", model: str = "tiny:cnn", out: str = "out") -> Run:
+    return Run("explain", *args, "--model", model, "--method", method, "--out", out)
+
+
+def demo(photos: Path, *args: object, model: str = "tiny:cnn") -> Run:
+    return Run("demo", "--model", model, "--data", f"folder:{photos}", *args)
+
+
+def demonstrated(model: nn.Module) -> list[str]:
+    """The methods that suit a model, are not made of others and do not take too many forwards of 32x32 pixels."""
+    engine, images = xai.Engine(model.eval()), torch.randn(1, 3, 32, 32)
+    names = [parse(spec).head for spec in suitable(engine, images)]
+    return [
+        name
+        for name, made in ((name, xai.create_explainer(name)) for name in names)
+        if not MADE_OF & set(inspect.signature(type(made)).parameters)
+        and made.forward_passes(engine.adapter(images)) * 32 * 32 <= MOST_PIXELS
+    ]
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a demonstration try three methods only, where it does not matter which."""
+    monkeypatch.setattr(
+        "xai_core.cli.actions.demonstration.list_explainers", lambda: ["grad-cam", "head-attention", "rollout"]
+    )
+
+
+def test_demo_writes_pictures_curves_rows_and_a_page(photos: Path) -> None:
+    run = demo(photos)
+    assert run.code == 0, run.err
+    out = Path("xai-demo")
+    methods = demonstrated(SmallCNN())
+    assert {path.name for path in out.iterdir()} == {
+        *(f"{image}.{made}.png" for image in ("cat", "dog") for made in (*methods, "curves")),
+        *("overview.png", "results.csv", "index.html"),
+    }
+    with (out / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 * 2 * len(methods)
+    assert set(rows[0]) == {field.name for field in fields(Row)}
+    assert {row["image"] for row in rows} == {"cat.png", "dog.jpg"}
+    for row in rows:
+        assert CLASSES[int(row["target_id"])] == row["target_name"]
+        assert 0 <= float(row["score"]) <= 1
+        assert 0.2 <= float(row["probability"]) <= 1
+        assert f"{float(row['score']):.3f}" in run.out
+    assert "Deletion: lower is better. Insertion: higher is better." in " ".join(run.out.split())
+    assert "mean" in run.out
+    assert str(out / "index.html") in run.out
+
+
+def test_demo_says_why_methods_are_not_for_the_model(photos: Path) -> None:
+    run = demo(photos)
+    assert "raw-attention, rollout: skipped: the head of this model reads a feature map" in run.err
+    assert "try `xai explain --method 'smoothed(grad-cam)'`" in run.err
+    page = Path("xai-demo/index.html").read_text()
+    assert "raw-attention, rollout" in page
+    assert all(image in page for image in ("cat.png", "dog.jpg"))
+
+
+def test_demo_runs_every_method_that_suits(photos: Path) -> None:
+    run = demo(photos, "--limit", 1, model="tiny:vit")
+    assert run.code == 0
+    assert all(Path(f"xai-demo/cat.{method}.png").exists() for method in demonstrated(fused_vit()))
+    assert not Path("xai-demo/dog.grad-cam.png").exists()
+
+
+@pytest.mark.usefixtures("few")
+def test_demo_shows_the_heads_of_attention(photos: Path) -> None:
+    assert demo(photos, "--limit", 1, model="tiny:vit").code == 0
+    heads = fused_vit().blocks[0].attn.num_heads
+    size = 34 * heads - 2, 32
+    assert open_image("xai-demo/cat.head-attention.parts.png").size == size
+    assert f"its {heads} parts" in Path("xai-demo/index.html").read_text()
+    run = explain(photos / "cat.png", model="tiny:vit", method="head-attention,grad-cam")
+    assert run.code == 0
+    assert open_image("out/cat.head-attention.parts.png").size == size
+    assert not Path("out/cat.grad-cam.parts.png").exists()
+
+
+@pytest.mark.usefixtures("few")
+def test_demo_shows_several_models_each_in_a_folder(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = (("tiny:cnn", f"folder:{photos}"), ("tiny:vit", "shapes:size=32"))
+    monkeypatch.setattr("xai_core.cli.actions.demo.SHOWN", shown)
+    run = Run("demo", "--limit", 1)
+    assert run.code == 0, run.err
+    names = {path.relative_to("xai-demo").as_posix() for path in Path("xai-demo").rglob("*") if path.is_file()}
+    assert {"index.html", "results.csv", "tiny-cnn/overview.png", "tiny-vit/overview.png"} < names
+    assert {"tiny-cnn/cat.grad-cam.png", "tiny-vit/train-0.rollout.png"} < names
+    with Path("xai-demo/results.csv").open() as file:
+        found = {(row["model"], row["data"], row["image"]) for row in csv.DictReader(file)}
+    assert found == {("tiny:cnn", f"folder:{photos}", "cat.png"), ("tiny:vit", "shapes:size=32", "train-0")}
+    page = Path("xai-demo/index.html").read_text()
+    assert page.count("What tells the class") == 2  # a caption and a description, of the shape alone
+    assert all(f"{model} on {data}" in page for model, data in shown)
+
+
+def test_demo_leaves_out_what_takes_too_long(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xai_core.cli.actions.demonstration.MOST_PIXELS", 100 * 32 * 32)
+    run = demo(photos, "--limit", 1)
+    assert "ss-cam: skipped: needs 121 forward passes per image" in run.err
+    assert not Path("xai-demo/cat.ss-cam.png").exists()
+    assert Path("xai-demo/cat.score-cam.png").exists()
+
+
+@pytest.mark.usefixtures("few")
+def test_demo_takes_a_fresh_folder_each_time(photos: Path) -> None:
+    for name in ("xai-demo", "xai-demo-2", "xai-demo-3"):
+        assert demo(photos, "--limit", 1).code == 0
+        assert Path(name, "index.html").exists()
+
+
+@pytest.mark.usefixtures("few")
+def test_demo_refuses_a_folder_that_holds_files(photos: Path) -> None:
+    held = Path("mine/notes.txt")
+    held.parent.mkdir()
+    held.write_text("mine")
+    refused(demo(photos, "--out", "mine"), "already contains files", "--overwrite")
+    assert [path.name for path in held.parent.iterdir()] == ["notes.txt"]
+    assert demo(photos, "--out", "mine", "--overwrite").code == 0
+    assert held.read_text() == "mine"
+    refused(demo(photos, "--out", "mine/notes.txt"), "is a file")
+
+
+@pytest.mark.usefixtures("few")
+def test_demo_leaves_broken_images_out(photos: Path) -> None:
+    (photos / "broken.png").write_bytes(b"not an image")
+    run = demo(photos)
+    assert run.code == 1
+    assert "skipped: " in run.err
+    assert "broken.png" in run.err
+    assert "cat.png" in Path("xai-demo/index.html").read_text()
+    (photos / "cat.png").write_bytes(b"not an image either")
+    (photos / "dog.jpg").unlink()
+    refused(demo(photos), "no readable image")
+
+
+def test_explain_writes_an_overlay_and_the_map(photos: Path) -> None:
+    run = explain(photos / "cat.png", method="grad-cam,score-cam:score=logit")
+    assert run.code == 0, run.err
+    assert {path.name for path in Path("out").iterdir()} == {
+        f"cat.{slug}.{end}" for slug in ("grad-cam", "score-cam-score=logit") for end in ("png", "npy")
+    }
+    values = np.load("out/cat.grad-cam.npy", allow_pickle=False)
+    assert (values.shape, values.dtype) == ((32, 32), np.float32)
+    assert (values.min(), values.max()) == (0, 1)
+    assert open_image("out/cat.grad-cam.png").size == (32, 32)
+    for shown in ("cat.png", "grad-cam", "score-cam:score=logit", "cat.grad-cam.png"):
+        assert shown in run.out
+    assert re.search(rf"({'|'.join(CLASSES)}) 0\.\d\d", run.out)
+
+
+def test_explain_gives_the_map_of_the_engine(photos: Path) -> None:
+    explain(photos / "cat.png", "--target", "espresso")
+    loaded = xai.load_model("tiny:cnn")
+    maps = xai.Engine(loaded).explain(preprocess(open_image(photos / "cat.png"))[None], "grad-cam", 4)
+    np.testing.assert_allclose(np.load("out/cat.grad-cam.npy"), maps["grad-cam"].values[0].numpy(), atol=1e-6)
+
+
+def test_explain_finds_the_pictures_in_folders_and_keeps_namesakes_apart(photos: Path) -> None:
+    save(photos / "more" / "cat.png", seed=2)
+    save(photos / ".hidden" / "cat.png")
+    (photos / "notes.txt").write_text("no image")
+    assert explain(photos, photos / "cat.png").code == 0
+    assert {path.name for path in Path("out").glob("*.npy")} == {f"{n}.grad-cam.npy" for n in ("cat", "cat-2", "dog")}
+    first, second = (np.load(f"out/{name}.grad-cam.npy") for name in ("cat", "cat-2"))
+    assert not np.array_equal(first, second)
+
+
+def test_explain_goes_on_past_broken_images(photos: Path) -> None:
+    (photos / "broken.png").write_bytes(b"not an image")
+    Path("empty").mkdir()
+    run = explain(photos, "gone.png", "empty")
+    assert run.code == 1
+    lines = run.err.splitlines()
+    assert len(lines) == 3
+    for name in ("broken.png", "gone.png", "empty"):
+        assert any(name in line for line in lines)
+    assert len(list(Path("out").glob("*.png"))) == 2
+
+
+def test_explain_writes_over_nothing_unless_told(photos: Path) -> None:
+    assert explain(photos).code == 0
+    before = Path("out/cat.grad-cam.npy").stat().st_mtime_ns
+    refused(explain(photos, "--target", "0"), "would be overwritten", "--overwrite")
+    assert Path("out/cat.grad-cam.npy").stat().st_mtime_ns == before
+    assert explain(photos, "--overwrite").code == 0
+    assert explain(photos, method="score-cam").code == 0
+    refused(explain(photos, out="photos/cat.png"), "is a file")
+
+
+@pytest.mark.parametrize("target", ["1", "tiger cat", "TIGER Cat"])
+def test_explain_takes_a_class_by_id_or_name(photos: Path, target: str) -> None:
+    run = explain(photos / "cat.png", "--target", target)
+    assert run.code == 0
+    assert "tiger cat" in run.out
+
+
+def test_explain_refuses_classes_that_are_not(photos: Path) -> None:
+    refused(explain(photos, "--target", "tiger cot"), "no class 'tiger cot'", "did you mean 'tiger cat'")
+    refused(explain(photos, "--target", "cat"), "'tiger cat'")
+    refused(explain(photos, "--target", "crane"), "2 or 3")
+    refused(explain(photos, "--target", "5"), "0 to 4")
+    refused(explain(photos, "--target", "Tabby", model="tiny:nameless"), "pass a class id")
+
+
+def test_explain_shows_models_without_class_names(photos: Path) -> None:
+    run = explain(photos / "cat.png", model="tiny:nameless")
+    assert run.code == 0
+    assert re.search(r"class \d 0\.\d\d", run.out)
+
+
+def test_explain_passes_the_layer_to_methods_that_take_one(photos: Path) -> None:
+    assert explain(photos / "cat.png", "--layer", "stem.2", method="grad-cam,score-cam").code == 0
+    maps = xai.Engine(xai.load_model("tiny:cnn")).explain(
+        preprocess(open_image(photos / "cat.png"))[None], "grad-cam:layer=stem.2"
+    )
+    [expected] = maps.values()
+    np.testing.assert_allclose(np.load("out/cat.grad-cam.npy"), expected.values[0].numpy(), atol=1e-6)
+    refused(explain(photos, "--layer", "1", method="head-attention,rollout", model="tiny:vit"), "rollout", "layer")
+    refused(explain(photos, "--layer", "nowhere", out="other"), "no layer 'nowhere'")
+
+
+@pytest.mark.parametrize("model", ["dino:vits16,size=96", "timm:vit_tiny_patch16_224,pretrained=false,img_size=96"])
+def test_explain_takes_the_size_that_positions_are_interpolated_to(photos: Path, model: str) -> None:
+    run = explain(photos / "cat.png", model=model, method="rollout")
+    assert run.code == 0, run.err
+    assert np.load("out/cat.rollout.npy").shape == (96, 96)
+
+
+def test_explain_says_where_a_method_found_nothing(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Flat(xai.Explainer):
+        """Finds nothing."""
+
+        name = "flat"
+
+        def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
+            return xai.Needs()
+
+        def explain(self, captured: xai.Captured) -> Tensor:
+            return captured.images.mean(1) * 0
+
+    monkeypatch.setitem(registry().entries["explainers"], "flat", Entry("flat", Flat, TEST))
+    run = explain(photos / "cat.png", method="flat")
+    assert run.code == 0
+    assert "constant map" in " ".join(run.out.split())
+    assert np.load("out/cat.flat.npy").max() == 0
+    assert demo(photos, "--limit", 1).code == 0
+    assert "found no evidence" in Path("xai-demo/index.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"method": "grad-cma"}, ("'grad-cma'", "did you mean 'grad-cam'")),
+        ({"method": "grad-cam:depth=3"}, ("grad-cam", "depth")),
+        ({"model": "tinny:cnn"}, ("'tinny'", "did you mean 'tiny'")),
+        ({"method": "rollout"}, ("feature map", "such as grad-cam")),
+    ],
+)
+def test_errors_are_one_line(photos: Path, options: dict[str, str], words: Sequence[str]) -> None:
+    refused(explain(photos, **options), *words)
+
+
+def test_debug_shows_the_traceback(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    args = ("explain", photos, "--model", "tiny:cnn", "--method", "nothing", "--out", "out")
+    assert isinstance(Run("--debug", *args).exception, XAIError)
+    monkeypatch.setenv("XAI_DEBUG", "1")
+    assert isinstance(Run(*args).exception, XAIError)
+
+
+def test_errors_of_others_pass(photos: Path) -> None:
+    run = explain(photos, model="tiny:bug")
+    assert isinstance(run.exception, RuntimeError)
+
+
+def test_an_unknown_device_is_refused(photos: Path) -> None:
+    run = explain(photos, "--device", "abacus")
+    assert run.code == 2
+    assert "--device" in run.err
+    assert run.exception is None or isinstance(run.exception, SystemExit)
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        ("methods", ["grad-cam", "rollout", "xai-cam"]),
+        ("metrics", ["deletion", "insertion", "xai-faithfulness"]),
+        ("models", ["efficientnet-lite0", "torchvision", "tiny", "the-tests 1.2", "--source NAME"]),
+        ("datasets", ["folder", "photos", "xai-zoo"]),
+        ("plugins", ["cam", "xai-zoo"]),
+    ],
+)
+def test_list_shows_each_kind_within_80_columns(kind: str, names: list[str]) -> None:
+    run = Run("list", kind)
+    assert run.code == 0
+    assert "\x1b" not in run.out
+    assert max(map(len, run.out.splitlines())) <= 80
+    for name in names:
+        assert name in run.out
+    everything = Run("list")
+    assert all(name in everything.out for name in names)
+
+
+def test_list_names_the_models_of_a_source() -> None:
+    assert Run("list", "models", "--source", "tiny").out.split() == ["tiny:cnn", "tiny:vit", "tiny:nameless"]
+    assert Run("list", "models", "--source", "efficientnet-lite0").out.split() == ["efficientnet-lite0"]
+    refused(Run("list", "models", "--source", "tinny"), "did you mean 'tiny'")
+    assert Run("list", "metrics", "--source", "tiny").code == 2
+
+
+def test_list_asks_no_source_for_the_names_of_its_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failing(ModelSource):
+        """Fails."""
+
+        name = "failing"
+
+        def names(self) -> Sequence[str]:
+            raise RuntimeError("no idea")
+
+        def load(self, name: str | None, **options: Any) -> xai.LoadedModel:
+            raise NotImplementedError
+
+    entry = Entry("failing", Failing, Plugin("a", "b", "their-models", "0.3"))
+    monkeypatch.setitem(registry().entries["models"], "failing", entry)
+    run = Run("list", "models")
+    assert run.code == 0, run.err
+    assert "their-models 0.3" in run.out
+    assert "efficientnet-lite0" in run.out
+    with pytest.warns(PluginWarning, match="model source failing of their-models 0.3 failed"):
+        assert "efficientnet-lite0" in xai.list_models()
+
+
+@pytest.mark.parametrize("kind", [(), ("metrics",), ("plugins",)])
+def test_list_shows_the_plugins_that_failed(kind: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = Plugin("lost", "lost_module", "lost-plugin", "0.3", "ModuleNotFoundError: No module named 'lost'")
+    monkeypatch.setattr(registry(), "plugins", [*registry().plugins, broken])
+    run = Run("list", *kind)
+    assert run.code == 0
+    assert "failed to load" in run.out
+    assert "lost-plugin 0.3" in run.out
+    assert "No module named 'lost'" in " ".join(run.out.split())
+    assert run.out.count("lost-plugin") == 1
+
+
+def test_list_shows_the_plugins_that_the_environment_disables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XAI_PLUGINS", "xai-cam")
+    monkeypatch.setattr(registry(), "left_out", [Plugin("lost", "lost_module", "lost-plugin", "0.3")])
+    run = Run("list", "plugins")
+    assert run.code == 0
+    loaded, disabled = run.out.split("Disabled plugins")
+    assert "lost" not in loaded
+    assert "lost-plugin 0.3 XAI_PLUGINS=xai-cam" in " ".join(disabled.split())
+
+
+@pytest.mark.slow
+def test_the_real_demo_from_start_to_end(tmp_path: Path) -> None:
+    command = [Path(sys.executable).with_name("xai"), "demo", "--data", "photos:coffee"]
+    alone = os.environ | {"OMP_NUM_THREADS": "1"}  # other tests run beside it
+    run = subprocess.run(command, capture_output=True, text=True, check=False, env=alone)
+    assert run.returncode == 0, run.stderr
+    with Path("xai-demo/results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {(row["image"], row["target_name"]) for row in rows} == {("coffee", "espresso")}
+    methods = {row["method"] for row in rows}
+    assert methods >= {"grad-cam", "ablation-cam", "conceptor-cam"}
+    assert "score-cam: skipped: needs 1281 forward passes per image" in run.stderr
+    assert len(rows) == len(methods) * 2
+    coffee = {row["metric"]: float(row["score"]) for row in rows if row["method"] == "cam"}
+    assert coffee["deletion"] < 0.4 < 0.7 < coffee["insertion"]
+    page = Path("xai-demo/index.html").read_text()
+    assert page.count('src="data:image/png;base64,') == 2 + len(methods)
+    assert Path("xai-demo/coffee.curves.png").exists()
+    assert "efficientnet-lite0 on photos:coffee" in run.stdout
+    assert max(map(len, run.stdout.splitlines())) <= 80

@@ -1,0 +1,271 @@
+"""The adapter finds layers, grids and readouts by looking at one forward."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import timm
+import torch
+import torchvision.models as tv
+from torch import Tensor, nn
+from transformers import ViTConfig, ViTForImageClassification
+from vit_pytorch import ViT
+
+import xai_core as xai
+from support.explaining import captured_by
+from support.models import SmallCNN, fused_vit, settled
+from xai_core.errors import LayerError, PluginWarning
+from xai_core.model.layouts import token_grid
+from xai_core.plugin import Probe
+
+SMALL_VIT = {
+    "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64,
+    "image_size": 32, "patch_size": 8,
+}  # fmt: skip
+
+# model, side of the images, and the layer whose output the peers' manuals name for it
+CONVENTIONS: dict[str, tuple[Callable[[], nn.Module], int, Callable[[Any], nn.Module]]] = {
+    "resnet18": (tv.resnet18, 64, lambda m: m.layer4[-1]),
+    "alexnet": (tv.alexnet, 96, lambda m: m.features[-1]),
+    "vgg11": (tv.vgg11, 64, lambda m: m.features[-1]),
+    "densenet121": (tv.densenet121, 64, lambda m: m.features[-1]),
+    "mobilenet_v3_small": (tv.mobilenet_v3_small, 64, lambda m: m.features[-1]),
+    "efficientnet_b0": (tv.efficientnet_b0, 64, lambda m: m.features[-1]),
+    "shufflenet": (tv.shufflenet_v2_x0_5, 64, lambda m: m.conv5),
+    "mnasnet": (tv.mnasnet0_5, 64, lambda m: m.layers[-1]),
+    "regnet": (tv.regnet_y_400mf, 64, lambda m: m.trunk_output[-1]),
+    "googlenet": (lambda: tv.googlenet(init_weights=False), 96, lambda m: m.inception5b),
+    "convnext_tiny": (tv.convnext_tiny, 64, lambda m: m.features[-1]),
+    "swin_t": (tv.swin_t, 64, lambda m: m.permute),
+    "timm resnet18": (lambda: timm.create_model("resnet18"), 64, lambda m: m.layer4[-1]),
+    "timm swin": (
+        lambda: timm.create_model("swin_tiny_patch4_window7_224", img_size=64, window_size=2), 64, lambda m: m.norm,
+    ),
+    "timm efficientnet": (lambda: timm.create_model("tf_efficientnet_lite0"), 64, lambda m: m.bn2),
+    "timm mobilenetv3": (lambda: timm.create_model("mobilenetv3_small_050"), 64, lambda m: m.blocks[-1]),
+    "torchvision vit": (lambda: tv.vit_b_16(image_size=64), 64, lambda m: m.encoder.layers[-1].ln_1),
+    "timm vit": (fused_vit, 32, lambda m: m.blocks[-1].norm1),
+    "timm deit distilled": (
+        lambda: timm.create_model("deit_tiny_distilled_patch16_224", img_size=64, depth=3), 64,
+        lambda m: m.blocks[-1].norm1,
+    ),
+    "timm dinov2 with registers": (
+        lambda: timm.create_model("vit_small_patch14_reg4_dinov2", img_size=56, depth=3, num_classes=5), 56,
+        lambda m: m.blocks[-1].norm1,
+    ),
+    "timm beit": (
+        lambda: timm.create_model("beit_base_patch16_224", img_size=64, depth=2, global_pool="token"),
+        64, lambda m: m.blocks[-1].norm1,
+    ),
+    "timm eva": (
+        lambda: timm.create_model("eva02_tiny_patch14_224", img_size=56, depth=2), 56, lambda m: m.norm,
+    ),
+    "timm mean over patches": (lambda: fused_vit(global_pool="avg"), 32, lambda m: m.norm),
+    "timm cait": (
+        lambda: timm.create_model("cait_xxs24_224", img_size=64, depth=2), 64, lambda m: m.blocks_token_only[-1].norm1,
+    ),
+    "hugging face vit": (
+        lambda: ViTForImageClassification(ViTConfig(**SMALL_VIT)), 32,
+        lambda m: m.vit.layers[-1].layernorm_before,
+    ),
+    "vit-pytorch": (
+        lambda: ViT(image_size=32, patch_size=8, num_classes=5, dim=32, depth=3, heads=4, mlp_dim=64), 32,
+        lambda m: m.transformer.layers[-1][0].norm,
+    ),
+}  # fmt: skip
+
+
+def output_of(model: nn.Module, module: nn.Module, images: Tensor) -> Tensor:
+    outputs: list[Tensor] = []
+    handle = module.register_forward_hook(lambda _, __, output: outputs.append(output.clone()))
+    with torch.no_grad():
+        model(images)
+    handle.remove()
+    return outputs[-1]
+
+
+@pytest.mark.parametrize("name", CONVENTIONS)
+def test_the_default_layer_is_the_conventional_one(name: str) -> None:
+    make, side, conventional = CONVENTIONS[name]
+    model = settled(make())
+    images = torch.randn(2, 3, side, side)
+    adapter = xai.Engine(model).adapter(images)
+    found = output_of(model, model.get_submodule(adapter.default_layer), images)
+    torch.testing.assert_close(found, output_of(model, conventional(model), images), atol=0, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "name", ["timm vit", "timm deit distilled", "torchvision vit", "hugging face vit", "vit-pytorch"]
+)
+def test_gradients_at_the_patches_of_the_default_layer_are_not_zero(name: str) -> None:
+    make, side, _ = CONVENTIONS[name]
+    images = torch.randn(2, 3, side, side)
+    model = settled(make())
+    layer = xai.Engine(model).adapter(images).default_layer
+    gradient = captured_by(model, images, xai.Needs((layer,), gradients=True), target=1).gradient()
+    assert (gradient.abs().amax(1) > 0).all()
+
+
+def test_grids_of_images_that_are_not_square() -> None:
+    images = torch.randn(2, 3, 64, 96)
+    cases: list[tuple[nn.Module, tuple[int, int]]] = [
+        (tv.resnet18(), (2, 3)),
+        (fused_vit(dynamic_img_size=True), (8, 12)),
+        (timm.create_model("swin_tiny_patch4_window7_224", img_size=(64, 96), window_size=2), (2, 3)),
+    ]
+    for model, grid in cases:
+        assert xai.Engine(model.eval()).adapter(images).grid == grid
+        saliency = xai.Engine(settled(model)).explain(images, "grad-cam")["grad-cam"]
+        assert saliency.raw.shape == (2, *grid)
+        assert saliency.values.shape == (2, 64, 96)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "size", "expected"),
+    [
+        (197, (224, 224), ((14, 14), 1)),
+        (196, (224, 224), ((14, 14), 0)),
+        (198, (224, 224), ((14, 14), 2)),
+        (261, (224, 224), ((16, 16), 5)),
+        (1177, (224, 336), ((28, 42), 1)),
+        (17, (32, 32), ((4, 4), 1)),
+        (50, (224, 224), ((7, 7), 1)),
+        (3, (64, 96), None),
+    ],
+)
+def test_token_grids(tokens: int, size: tuple[int, int], expected: Any) -> None:
+    assert token_grid(tokens, size) == expected
+
+
+def test_a_last_stage_of_one_cell_is_passed_over() -> None:
+    images = torch.randn(2, 3, 32, 32)
+    assert xai.Engine(tv.resnet18().eval()).adapter(images).default_layer == "layer3"
+
+
+@pytest.mark.parametrize(
+    ("options", "rows"),
+    [
+        ({}, slice(0, 1)),
+        ({"global_pool": "avg"}, slice(1, 17)),
+        ({"global_pool": "avg", "class_token": False}, slice(0, 16)),
+        ({"global_pool": "avg", "class_token": False, "reg_tokens": 3}, slice(3, 19)),
+        ({"global_pool": "map", "class_token": False}, slice(0, 16)),
+        ({"reg_tokens": 2}, slice(0, 1)),
+    ],
+)
+def test_what_the_head_reads(options: dict[str, Any], rows: slice, images: Tensor) -> None:
+    assert xai.Engine(settled(fused_vit(**options))).adapter(images).readout == rows
+
+
+def test_a_layer_by_name_by_module_and_by_number(images: Tensor) -> None:
+    model = settled(SmallCNN())
+    adapter = xai.Engine(model).adapter(images)
+    assert adapter.layer_name("last") == adapter.layer_name(model.last) == "last"
+    trunk = nn.Sequential(model.stem, model.last, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    adapter = xai.Engine(trunk).adapter(images)
+    assert adapter.layer_name(1) == adapter.layer_name("1") == adapter.default_layer == "1"
+
+
+def test_layers_of_one_model_may_differ_in_layout(images: Tensor) -> None:
+    """Feature maps, tokens and channels-last maps of one model are all read as [B,K,h,w]."""
+    model = settled(fused_vit())
+    adapter = xai.Engine(model).adapter(images)
+    for layer, grid in {"patch_embed": (4, 4), "patch_embed.proj": (4, 4), "blocks.0": (4, 4)}.items():
+        output = output_of(model, model.get_submodule(layer), images)
+        assert adapter.spatial(output, layer).shape == (3, 32, *grid)
+    tokens = output_of(model, model.blocks[0], images)
+    torch.testing.assert_close(adapter.spatial(tokens, "blocks.0")[1, :, 2, 3], tokens[1, 1 + 2 * 4 + 3])
+
+
+def test_a_batch_as_long_as_its_tokens_is_not_mistaken() -> None:
+    """With as many images as tokens, [N,B,C] and [B,N,C] look alike; the layout was learnt from one image."""
+
+    class TokensFirst(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.vit = settled(fused_vit(class_token=False, global_pool="avg"))
+            self.turned = nn.Identity()
+
+        def forward(self, images: Tensor) -> Tensor:
+            tokens = self.turned(self.vit.forward_features(images).transpose(0, 1))
+            return self.vit.forward_head(tokens.transpose(0, 1))
+
+    images = torch.randn(16, 3, 32, 32)
+    model = TokensFirst().eval()
+    maps = xai.Engine(model).explain(
+        images, [xai.create_explainer("grad-cam", layer=n) for n in ("turned", "vit.norm")]
+    )
+    turned, plain = maps.values()
+    torch.testing.assert_close(turned.values, plain.values)
+
+
+def test_a_model_without_places_says_so() -> None:
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 5))
+    with pytest.raises(LayerError, match="no spatial features"):
+        xai.Engine(flat).explain(torch.randn(2, 3, 8, 8), "grad-cam")
+
+
+def test_a_plugins_adapter_comes_first(images: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    from xai_core.plugins.discovery import Plugin
+    from xai_core.plugins.loader import Entry
+    from xai_core.plugins.registry import registry
+
+    class EarlierLayer(xai.ModelAdapter):
+        @classmethod
+        def suits(cls, model: nn.Module, probe: Probe) -> bool:
+            return isinstance(model, SmallCNN)
+
+        @property
+        def default_layer(self) -> str:
+            return "stem"
+
+    entry = Entry("earlier", EarlierLayer, Plugin("a", "b", "c", "1"))
+    monkeypatch.setitem(registry().entries["adapters"], "earlier", entry)
+    assert xai.Engine(settled(SmallCNN())).adapter(images).default_layer == "stem"
+    assert xai.Engine(settled(fused_vit())).adapter(images).default_layer == "blocks.2.norm1"
+
+
+def test_a_plugins_adapter_that_fails_is_passed_over(images: Tensor) -> None:
+    class Failing(xai.ModelAdapter):
+        @classmethod
+        def suits(cls, model: nn.Module, probe: Probe) -> bool:
+            raise RuntimeError("no idea")
+
+    class Plugin:
+        @xai.hookimpl
+        def xai_adapters(self) -> list[type[xai.ModelAdapter]]:
+            return [Failing]
+
+    engine = xai.Engine(settled(SmallCNN()), plugins=[Plugin()])
+    with pytest.warns(PluginWarning, match="Failing of given to the engine failed.*RuntimeError: no idea"):
+        assert engine.adapter(images).default_layer == "last"
+
+
+def test_what_is_learnt_of_one_size_is_not_used_for_another() -> None:
+    engine = xai.Engine(settled(fused_vit(dynamic_img_size=True)))
+    for size in ((32, 32), (32, 48), (64, 64)):
+        saliency = engine.explain(torch.randn(1, 3, *size), "rollout")["rollout"]
+        assert math.prod(saliency.raw.shape[1:]) == size[0] * size[1] // 64
+
+
+def test_feature_maps_on_the_cpu_have_channels_last_in_memory(images: Tensor) -> None:
+    seen = []
+    model = settled(SmallCNN())
+    engine = xai.Engine(model)
+    engine.adapter(images)
+    handle = model.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    engine.evaluate(images, engine.explain(images, ["grad-cam", "score-cam"]), "deletion:steps=4")
+    handle.remove()
+    assert all(given.is_contiguous(memory_format=torch.channels_last) for given in seen)
+
+
+def test_a_model_that_views_its_features_as_contiguous_gets_them_so(images: Tensor) -> None:
+    class Viewing(SmallCNN):
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.last(self.stem(x))
+            return self.head(x.view(len(x), -1).unflatten(1, (12, -1)).mean(2))
+
+    engine = xai.Engine(settled(Viewing()))
+    maps = engine.explain(images, ["grad-cam", "score-cam"])
+    assert not maps["grad-cam"].constant.any()

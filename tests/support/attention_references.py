@@ -1,0 +1,68 @@
+"""Reference implementations that read whole attention matrices, and comparisons with them."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+import xai_core as xai
+from support.attention_models import Matrices
+from support.models import fused_vit, settled
+
+
+def rollout_replica(
+    matrices: Matrices, prefix: int, rows: slice, fuse: Callable[[Tensor], Tensor], discard: float = 0
+) -> Tensor:
+    """Abnar and Zuidema, section 4, with whole matrices, for one image at a time."""
+    maps = []
+    for image in range(len(matrices[0])):
+        tokens = matrices[0].shape[-1]
+        rolled = torch.eye(tokens, dtype=torch.float64)
+        for layer in matrices:
+            fused = fuse(layer[image])
+            keep = fused[0, 0].clone()
+            smallest = fused.flatten().argsort()[: int(tokens * tokens * discard)]
+            fused.flatten()[smallest] = 0
+            fused[0, 0] = keep
+            mixed = 0.5 * fused + 0.5 * torch.eye(tokens, dtype=torch.float64)
+            rolled = (mixed / mixed.sum(1, keepdim=True)) @ rolled
+        maps.append(rolled[rows].mean(0)[prefix:])
+    side = round(len(maps[0]) ** 0.5)
+    return torch.stack(maps).view(-1, side, side)
+
+
+def normalized(raw: Tensor, size: tuple[int, int]) -> Tensor:
+    maps = nn.functional.interpolate(raw[:, None], size, mode="bilinear")[:, 0]
+    low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
+    return (maps - low) / (high - low)
+
+
+def assert_equals(saliency: xai.Saliency, replica: Tensor) -> None:
+    torch.testing.assert_close(saliency.raw.double(), replica, atol=1e-6, rtol=1e-5)
+    expected = normalized(replica, (saliency.values.shape[-2], saliency.values.shape[-1]))
+    torch.testing.assert_close(saliency.values.double(), expected, atol=1e-5, rtol=0)
+
+
+def assert_is(saliency: xai.Saliency, replica: Tensor) -> None:
+    """Equal up to float32: where the identity's part of a mean is large, what varies over it is rounded with it."""
+    torch.testing.assert_close(saliency.raw.double(), replica, atol=1e-7, rtol=1e-5)
+    span = replica.amax((1, 2)) - replica.amin((1, 2))
+    rounding = (1e-6 * replica.amax((1, 2)) / span).amax().item()
+    torch.testing.assert_close(saliency.values.double(), normalized(replica, (32, 32)), atol=1e-5 + rounding, rtol=0)
+
+
+class Cut(nn.Module):
+    """A ViT whose first blocks run under `no_grad`, or all of them."""
+
+    def __init__(self, cut: int) -> None:
+        super().__init__()
+        self.vit, self.cut = settled(fused_vit()), cut
+
+    def forward(self, images: Tensor) -> Tensor:
+        with torch.no_grad():
+            tokens = self.vit._pos_embed(self.vit.patch_embed(images))
+            for block in self.vit.blocks[: self.cut]:
+                tokens = block(tokens)
+        for block in self.vit.blocks[self.cut :]:
+            tokens = block(tokens)
+        return self.vit.forward_head(self.vit.norm(tokens))

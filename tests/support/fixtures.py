@@ -1,0 +1,63 @@
+"""Hooks and fixtures of all tests, of the core and of the plugins: a seed, and small random models of each family."""
+
+import gc
+import os
+import sys
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import support.typechecker  # noqa: F401  jaxtyping, which checks calls in xai_core, finds it as an attribute
+from support.models import FAMILIES, made, three_images
+
+# Dozens of tests start a process that imports PyTorch, which takes twice as long without its bytecode.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+# Small models and matrices gain nothing from more threads, and lose much where cores are shared; here, and in the
+# processes that this one starts, of which those that run tests have yet to load NumPy.
+torch.set_num_threads(1)
+os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slow tests first, so that no worker waits for another's at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+def pytest_collection_finish() -> None:
+    """Do not look through all that is loaded in every collection of garbage, which takes a fifth of the time."""
+    gc.freeze()
+
+
+def pytest_runtest_teardown() -> None:
+    """Some tests let it thaw."""
+    if not gc.get_freeze_count():
+        gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """Let the process end as others do."""
+    gc.unfreeze()
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(params=FAMILIES)
+def family(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def model(family: str) -> nn.Module:
+    """A small random model of each family, in evaluation mode."""
+    return made(family)
+
+
+@pytest.fixture
+def images() -> Tensor:
+    return three_images()
