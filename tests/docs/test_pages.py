@@ -23,8 +23,8 @@ PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md") 
 METRICS = DOCS / "metrics"
 METRIC_PAGES = sorted(path.stem for path in METRICS.glob("*.md") if path.stem != "index")
 METHOD_PAGES = sorted(path.stem for path in METHODS.glob("*.md") if path.stem != "index")
-METRIC_HEADINGS = ["Definition", "When it misleads", "Options", "Use", "Source", "In other libraries"]
-HEADINGS = ["Equation", "When it misleads", "Options", "Use", "Source", "In other libraries"]
+METRIC_HEADINGS = ["Definition", "Limitations", "Options", "Usage", "Source", "In other libraries"]
+HEADINGS = ["Equation", "Limitations", "Options", "Usage", "Source", "In other libraries"]
 # No trained model with class attention comes with the packages, nor one without residual connections.
 UNSEEN = {"class-attention", "lrp"}
 APPS = {"xai": cli.app, "xai-zoo": zoo_cli.app}
