@@ -9,7 +9,8 @@ import pytest
 
 CI = Path(__file__).parents[2] / ".ci"
 spec = importlib.util.spec_from_file_location("check_language", CI / "check_language.py")
-assert spec and spec.loader
+assert spec is not None
+assert spec.loader is not None
 check_language = importlib.util.module_from_spec(spec)
 sys.modules["check_language"] = check_language
 spec.loader.exec_module(check_language)
