@@ -131,7 +131,9 @@ def check_masks(checks: Checks, masks: object, images: Tensor) -> Bool[Tensor, "
 def check_needs(needs: object, call: PluginCall, adapter: ModelAdapter) -> Needs:
     """Require that an explainer asks for something, at layers that there are."""
     if not isinstance(needs, Needs):
-        raise InputTypeError(f"the `needs` of {call.named} must return xai_core.Needs; it gave {type(needs).__name__}")
+        raise InputTypeError(
+            f"the `needs` of {call.description} must return xai_core.Needs; it gave {type(needs).__name__}"
+        )
     NeedsUnion.of([needs], adapter.layer_name)
     return needs
 
@@ -168,7 +170,7 @@ def check_map(checks: Checks, saliency: Saliency, call: PluginCall) -> None:
     checks.add(
         finite(saliency.raw),
         lambda bad: call.attach_to(
-            NonFiniteMapError(f"{call.named} gave NaN or infinity for images {bad} of the batch")
+            NonFiniteMapError(f"{call.description} gave NaN or infinity for images {bad} of the batch")
         ),
     )
     checks.add(
@@ -181,7 +183,7 @@ def check_map(checks: Checks, saliency: Saliency, call: PluginCall) -> None:
 
 def check_score(checks: Checks, score: object, call: PluginCall, batch: int) -> None:
     """Require one finite number per image, and of a curve one at each fraction."""
-    name = call.named
+    name = call.description
     if not isinstance(score, MetricResult) or not isinstance(score.values, Tensor):
         raise MapShapeError(
             f"{name} must return a MetricResult of one number per image; it gave {type(score).__name__}"

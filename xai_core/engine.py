@@ -159,7 +159,7 @@ class Engine:
             checks.read()  # costs nothing here, and saves the perturbations of a broken input
         passes = self._runner.further_passes(record, adapter)
         for key, explainer in explainers.items():
-            again, named = self._again(calls[key], autocast), calls[key].named
+            again, named = self._again(calls[key], autocast), calls[key].description
             made: list[Saliency] = []
             with torch.no_grad(), without_autocast(images.device), meter.span(key), guard.around(calls[key]):
                 for i, one in enumerate(record.targets.requested):
@@ -294,12 +294,12 @@ class Engine:
 
         def again(images: Tensor, target: BoundTarget, model: nn.Module | None) -> Saliency:
             engine = self if model is None else self._of_copy(model)
-            assert isinstance(call.made, Explainer)
+            assert isinstance(call.plugin_object, Explainer)
             with looking_in(self.plugins), autocast():
                 images, adapter = engine._accept(images)
                 try:
-                    given = engine._runner.explained(images, call.made, target, adapter)
-                    return Saliency.of(given, len(images), _size(images), target, call.named, again)
+                    given = engine._runner.explained(images, call.plugin_object, target, adapter)
+                    return Saliency.of(given, len(images), _size(images), target, call.description, again)
                 except Exception as error:
                     call.attach_to(error)
                     raise

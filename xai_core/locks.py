@@ -1,12 +1,18 @@
-"""A lock whose holder no time limit interrupts."""
+"""A lock whose holder is never interrupted by a time limit."""
 
 import threading
 
 
-class Uninterrupted:
-    """A lock whose holder is not interrupted by a limit before it lets go."""
+class UninterruptedLock:
+    """A lock. A time limit does not interrupt a thread before it releases the lock.
 
-    holders: "set[int]" = set()  # noqa: RUF012 # of all such locks: what no limit interrupts
+    Attributes
+    ----------
+    holders
+        Identifiers of the threads that hold a lock of this class, or wait for it.
+    """
+
+    holders: "set[int]" = set()  # noqa: RUF012 # shared by all locks
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -85,9 +85,9 @@ BAD: dict[str, tuple[xai.Explainer, str]] = {
     "looping": (Looping(loop), "TimeLimitError: looping took longer than 0.8 s"),
     "sleeping": (Sleeping(lambda maps: time.sleep(100)), "TimeLimitError: sleeping took longer than 0.8 s"),
     "stuck": (Stuck(), "TimeLimitError: stuck took longer than 0.8 s"),
-    "hooking": (Hooking(), "SideEffectError: hooking left on the model a forward hook on"),
-    "freezing": (Freezing(), "SideEffectError: freezing left on the model requires_grad of"),
-    "changing": (Changing(), "SideEffectError: changing left on the model other values of"),
+    "hooking": (Hooking(), "SideEffectError: hooking changed the model: a forward hook on"),
+    "freezing": (Freezing(), "SideEffectError: freezing changed the model: requires_grad of"),
+    "changing": (Changing(), "SideEffectError: changing changed the model: other values of"),
 }
 
 

@@ -22,8 +22,8 @@ from xai_core.errors import (
     TimeLimitError,
 )
 from xai_core.isolation import timeouts as limits
-from xai_core.isolation.error_context import responsible_call, said
-from xai_core.isolation.timeouts import Uninterrupted, limited
+from xai_core.isolation.error_context import message_with_notes, responsible_call
+from xai_core.isolation.timeouts import UninterruptedLock, limited
 from xai_core.model.execution import lock
 
 pytestmark = pytest.mark.usefixtures("their_plugin")
@@ -75,7 +75,7 @@ def test_what_a_method_raises_passes_with_one_note(explainer: TheirCAM) -> None:
     error = explain(explainer)
     assert type(error) is (LayerError if isinstance(explainer._ask, xai.Needs) else RuntimeError)
     assert error.__notes__ == ["raised by explainer 'their-cam' of their-cam 2.3"]
-    assert said(error).endswith(" (raised by explainer 'their-cam' of their-cam 2.3)")
+    assert message_with_notes(error).endswith(" (raised by explainer 'their-cam' of their-cam 2.3)")
     assert responsible_call(error).made is explainer
 
 
@@ -232,7 +232,7 @@ def test_who_holds_the_lock_of_a_model_is_not_interrupted(thread: bool) -> None:
         took = pool.submit(timed, work).result() if thread else timed(work)
     assert 0.2 <= took < 5
     assert whole == [1]
-    assert not Uninterrupted.holders
+    assert not UninterruptedLock.holders
 
 
 @pytest.mark.usefixtures("soon")
@@ -247,10 +247,10 @@ def test_a_method_that_loops_is_an_error_that_names_it(thread: bool) -> None:
 
     looping = TheirCAM()
     looping.explain = score_forever
-    said_ = r"their-cam of their-cam 2\.3 took longer than 0\.15 s, and was interrupted"
+    message = r"their-cam of their-cam 2\.3 took longer than 0\.15 s and was interrupted"
 
     def work() -> None:
-        with pytest.raises(TimeLimitError, match=said_) as raised:
+        with pytest.raises(TimeLimitError, match=message) as raised:
             engine.explain(three_images(), ["grad-cam", looping])
         assert responsible_call(raised.value).made is looping
         assert not hasattr(raised.value, "__notes__")

@@ -17,7 +17,7 @@ from support.models import SmallCNN, made, three_images
 from support.observing import trace
 from support.plugin_environment import Plug
 from xai_core.errors import SideEffectError
-from xai_core.isolation.error_context import is_lasting
+from xai_core.isolation.error_context import weights_changed
 from xai_core.plugin import Evaluation
 
 Deed = Callable[[nn.Module], Any]
@@ -137,9 +137,9 @@ def test_what_is_left_is_put_back_and_named(deed: str, by: str) -> None:
     with pytest.raises(SideEffectError) as raised:
         call()
     name = "scoring for maps of grad-cam" if by == "metric" else "doing"
-    assert str(raised.value).startswith(f"{name} left on the model {said}")
-    assert "this was put back" in str(raised.value)
-    assert not is_lasting(raised.value)
+    assert str(raised.value).startswith(f"{name} changed the model: {said}")
+    assert "the change was undone" in str(raised.value)
+    assert not weights_changed(raised.value)
     assert everything(model) == before
     assert list(engine.explain(images, "grad-cam")) == ["grad-cam"]
     kept.remove()
@@ -157,16 +157,16 @@ def through_data(model: nn.Module) -> None:
 @pytest.mark.parametrize("deed", [change, through_data, lambda model: model.train()(three_images())])
 def test_changed_weights_are_said_to_last(deed: Deed) -> None:
     engine = xai.Engine(made("cnn"))
-    with pytest.raises(SideEffectError, match=r"other values of .*weights were changed: load it again") as raised:
+    with pytest.raises(SideEffectError, match=r"other values of .*load the model again") as raised:
         engine.explain(three_images(), Doing(deed))
-    assert is_lasting(raised.value)
+    assert weights_changed(raised.value)
     assert engine.model.training is False
 
 
 def test_the_distribution_and_version_are_named() -> None:
     engine = xai.Engine(made("cnn"), plugins=["xai-cam", plug := Plug("own-cam")])
     plug.given[0].needs = lambda self, adapter: (freeze(adapter.model), xai.Needs(activations=("last",)))[1]
-    with pytest.raises(SideEffectError, match=r"^own-cam of given to the engine left on the model requires_grad of"):
+    with pytest.raises(SideEffectError, match=r"^own-cam of given to the engine changed the model: requires_grad of"):
         engine.explain(three_images(), ["grad-cam", "own-cam"])
 
 
@@ -177,7 +177,7 @@ def test_an_error_passes_as_it_is_with_a_note_of_what_was_left(error: BaseExcept
     with pytest.raises(type(error)) as raised:
         xai.Engine(model).explain(three_images(), Doing(LEFT["forward hook"][0], error=error))
     assert raised.value is error
-    assert "doing left on the model a forward hook on last" in error.__notes__[-1]
+    assert "doing changed the model: a forward hook on last" in error.__notes__[-1]
     assert everything(model) == before
 
 
@@ -199,7 +199,7 @@ def test_what_the_model_itself_writes_is_not_the_plugins() -> None:
     engine, images = xai.Engine(Counting().eval()), three_images()
     maps = engine.explain(images, ["grad-cam", "score-cam"])
     engine.evaluate(images, maps, "deletion:steps=4")
-    with pytest.raises(SideEffectError, match=r"left on the model other values of head\.weight;"):
+    with pytest.raises(SideEffectError, match=r"changed the model: other values of head\.weight;"):
         engine.explain(images, Doing(change))
 
 
@@ -277,6 +277,6 @@ def test_of_threads_at_once_all_are_named_where_it_is_not_known_which() -> None:
 
     with ThreadPoolExecutor(2) as pool:
         said = "".join(pool.map(work, [Doing(first), Second(second)]))
-    assert "several threads, second or doing, left" in said or "several threads, doing or second, left" in said
-    assert "on the model a forward hook on last;" in said
+    assert "several threads, second or doing, changed" in said or "several threads, doing or second, changed" in said
+    assert "the model: a forward hook on last;" in said
     assert not model.last._forward_hooks

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 import xai_core as xai
 from support.explaining import captured_by
 from support.models import settled
-from xai_core.model.autograd_graph import ways
+from xai_core.model.autograd_graph import dominators
 
 
 class Inception(nn.Module):
@@ -132,7 +132,7 @@ def test_what_all_ways_lead_through() -> None:
     left, right = before.sin(), before.cos() * torch.ones(2, requires_grad=True)
     both = left + right
     aside = both * 3
-    passed = ways((both.exp() + 1).grad_fn, source.grad_fn)
+    passed = dominators((both.exp() + 1).grad_fn, source.grad_fn)
     assert [passed.get(tensor.grad_fn) for tensor in (before, left, right, both, aside)] == [
         True, False, False, True, None,
     ]  # fmt: skip

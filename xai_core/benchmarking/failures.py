@@ -6,7 +6,7 @@ import torch
 
 from xai_core.benchmarking.reader import in_one_line
 from xai_core.errors import DeviceError, SideEffectError, TimeLimitError
-from xai_core.isolation.error_context import is_lasting
+from xai_core.isolation.error_context import weights_changed
 from xai_core.perturb import out_of_memory
 
 
@@ -42,4 +42,4 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 def whatever_the_image(error: Exception) -> bool:
     """Whether trying again with single images would only fail again."""
-    return isinstance(error, TimeLimitError | SideEffectError) or is_lasting(error)
+    return isinstance(error, TimeLimitError | SideEffectError) or weights_changed(error)

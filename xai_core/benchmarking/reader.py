@@ -15,7 +15,7 @@ from xai_core.data.pairs import Pairs
 from xai_core.data.sources import Dataset, LoadedModel
 from xai_core.errors import InputTypeError, NonFiniteInputError
 from xai_core.files import encodable
-from xai_core.isolation.error_context import said
+from xai_core.isolation.error_context import message_with_notes
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +87,7 @@ class Reader:
 
 def in_one_line(error: BaseException) -> str:
     """An error as a row holds it: its kind, its message and its notes."""
-    return encodable(" ".join(f"{type(error).__name__}: {said(error)}".split()))
+    return encodable(" ".join(f"{type(error).__name__}: {message_with_notes(error)}".split()))
 
 
 def _id(data: Dataset, index: int) -> str:

@@ -18,7 +18,7 @@ from xai_core.engine import Engine
 from xai_core.errors import EmptyBatchError, OptionError, UnsuitableError, XAIError
 from xai_core.explainer import Explainer
 from xai_core.files import encodable
-from xai_core.isolation.error_context import PluginCall, is_lasting
+from xai_core.isolation.error_context import PluginCall, weights_changed
 from xai_core.isolation.guard import Guard
 from xai_core.isolation.model_state import ModelStateMonitor
 from xai_core.metric import Metric
@@ -179,7 +179,7 @@ def _methods(
                 with guard.around(PluginCall("explainer", name, one, origin(one))):
                     one.needs(adapter)
             except Exception as error:
-                if is_lasting(error):
+                if weights_changed(error):
                     raise
                 left_out[name] = _reason(error)
             else:

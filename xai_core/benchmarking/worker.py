@@ -21,7 +21,7 @@ from xai_core.benchmarking.weight_backup import WeightBackup
 from xai_core.configurable import Configurable
 from xai_core.engine import Engine
 from xai_core.errors import TimeLimitError
-from xai_core.isolation.error_context import PluginCall, is_lasting, responsible_call
+from xai_core.isolation.error_context import PluginCall, weights_changed, responsible_call
 from xai_core.isolation.guard import Guard
 from xai_core.isolation.model_state import ModelStateMonitor
 from xai_core.metric import MetricResult
@@ -155,7 +155,7 @@ class Worker:
             self._score(found, items, maps, metrics)
             return
         call = responsible_call(error)
-        failed = [method for method in methods if call and self._methods[method] is call.made]
+        failed = [method for method in methods if call and self._methods[method] is call.plugin_object]
         rest = [method for method in methods if method not in failed]
         if full and len(items) > 1:
             self._measure_fewer(found, items, methods, metrics)
@@ -216,7 +216,7 @@ class Worker:
                 found.keep(items, method, saliency, dict(zip(metrics, scored, strict=True)))
             return
         call = responsible_call(error)
-        failed = [metric for metric in metrics if call and self._given.metrics[metric] is call.made]
+        failed = [metric for metric in metrics if call and self._given.metrics[metric] is call.plugin_object]
         rest = [metric for metric in metrics if metric not in failed]
         if full and len(items) > 1:
             self._measure_fewer(found, items, [*maps], metrics)
@@ -253,7 +253,7 @@ class Worker:
     def _failure(self, error: Exception) -> tuple[str, bool]:
         """What failed, in one line, and whether it was for want of memory; weights that were changed are put back."""
         said, full = failure(error)
-        if is_lasting(error):
+        if weights_changed(error):
             self._weights.put_back(said)
         return said, full
 
@@ -276,7 +276,7 @@ class Worker:
             keeping = leaking(score, self._failure)
             leaks += [("metric", name, self._given.metrics[name], kept) for name, kept in keeping.items()]
         for kind, name, made, kept in leaks:
-            why = f"{PluginCall(kind, name, made, origin(made)).named} keeps {kept / 2**20:.1f} MiB for each image, for good"
+            why = f"{PluginCall(kind, name, made, origin(made)).description} keeps {kept / 2**20:.1f} MiB for each image, for good"
             self._aside.set_for_run("" if kind == "metric" else name, name if kind == "metric" else "", why)
             found.notes.append(f"set aside: {why}")
         self._growth.start(1 if leaks else 2)

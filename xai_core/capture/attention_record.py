@@ -1,4 +1,4 @@
-"""The attention matrices of a model themselves, for people who look at them directly."""
+"""The attention matrices of a model, as results for users."""
 
 import operator
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,32 +12,32 @@ from torch import Tensor, nn
 from xai_core.errors import NoAttentionError, OptionError, RowError
 from xai_core.model.adapter import ModelAdapter
 from xai_core.model.attention import AttentionLayer, AttentionReader
-from xai_core.model.execution import Forward, explaining, listening, without_autocast
+from xai_core.model.execution import Forward, explaining, temporary_hooks, without_autocast
 
 Rows = int | slice | Sequence[int] | None
-"""Query tokens by number, negative ones from the end; None is all of them."""
+"""Indices of query tokens. Negative indices count from the end, and None selects all tokens."""
 
 
 @dataclass(frozen=True, eq=False)
 class LayerRecord:
-    """The attention of one layer.
+    """Attention of one layer.
 
     Attributes
     ----------
     name
-        The module that computes it, or its number in order of execution where that is the model itself.
+        Name of the module that computes the attention. If it is the model itself, the index in order of execution.
     weights
-        [B*windows, heads, rows, keys], float32 or better, on the model's device; each row sums to one. The windows
-        of an image are next to each other.
+        [B*windows, heads, rows, keys], float32 or float64, on the model's device. Each row sums to one. The windows of
+        an image are adjacent.
     rows
-        The numbers of the query tokens that the rows are of, in each window.
+        Indices of the query tokens of the rows, within each window.
     windows
-        How many parts of an image attend apart from each other; 1 where attention is global.
+        The number of attention windows per image (1 for global attention).
     grid
-        The (h, w) of the image that the keys after the first `prefix` form, or None where they form none: windows,
-        and keys that are no places.
+        Spatial shape (h, w) of the keys after the first `prefix` keys. None if the keys do not form a grid over the
+        image.
     prefix
-        How many keys, such as a class token, come before those of the grid.
+        The number of keys without a location, such as a class token, before the keys of the grid.
     """
 
     name: str
@@ -49,38 +49,38 @@ class LayerRecord:
 
     @property
     def heads(self) -> int:
-        """How many heads there are."""
+        """The number of heads."""
         return self.weights.shape[1]
 
 
 @dataclass(frozen=True, eq=False)
 class AttentionRecord:
-    """The attention of a model for a batch: a record for each layer, in order of execution."""
+    """Attention of a model for a batch: one record for each layer, in order of execution."""
 
     layers: tuple[LayerRecord, ...]
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the layers."""
+        """Names of the layers."""
         return tuple(layer.name for layer in self.layers)
 
     @property
     def weights(self) -> tuple[Float[Tensor, "N heads rows keys"], ...]:
-        """The weights of every layer."""
+        """Attention weights of each layer."""
         return tuple(layer.weights for layer in self.layers)
 
 
 def record_attention(
     model: nn.Module, forward: Forward, images: Float[Tensor, "B C H W"], rows: Rows, adapter: ModelAdapter
 ) -> tuple[Any, AttentionRecord]:
-    """Run the model once without a graph; give its output, and the rows of its attention, read as each layer runs.
+    """Run the model once without gradients. Return its output and the requested attention rows.
 
     Raises
     ------
     NoAttentionError
-        Where no attention is seen.
+        If the forward pass contains no attention.
     RowError, OptionError
-        Where a layer has no such row, or `rows` is nothing that names rows.
+        If `rows` is out of range for a layer, or has the wrong type.
     """
     running: list[str] = []
     layers: list[LayerRecord] = []
@@ -92,49 +92,51 @@ def record_attention(
     def leave(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         running.pop()
 
-    def found(layer: AttentionLayer) -> None:
+    def on_layer(layer: AttentionLayer) -> None:
         name = (running and running[-1]) or str(len(layers))
-        taken = _numbers(rows, layer.queries, name)
+        indices = _row_indices(rows, layer.queries, name)
         with torch.no_grad(), without_autocast(images.device):
-            weights = _weights(layer, taken)
+            weights = _weights(layer, indices)
         windows = layer.batch // len(images)
         grid, prefix = _grid(layer.keys, adapter) if windows == 1 else (None, 0)
-        layers.append(LayerRecord(name, weights, taken, windows, grid, prefix))
+        layers.append(LayerRecord(name, weights, indices, windows, grid, prefix))
 
-    placed = listening(dict.fromkeys(modules, enter), dict.fromkeys(modules, leave))
-    with explaining(model, gradients=False), placed, AttentionReader(len(images), found):
+    hooks = temporary_hooks(dict.fromkeys(modules, enter), dict.fromkeys(modules, leave))
+    with explaining(model, gradients=False), hooks, AttentionReader(len(images), on_layer):
         output = forward(model, images)
     if not layers:
-        raise NoAttentionError("no attention was seen in this model's forward, so that there are no matrices to give")
+        raise NoAttentionError(
+            "this model's forward pass contains no attention; expected a transformer or another model with attention"
+        )
     return output, AttentionRecord(tuple(layers))
 
 
-def _numbers(rows: Rows, queries: int, layer: str) -> Sequence[int]:
-    """The numbers of the rows meant, of a layer with so many."""
-    numbers: Sequence[int]
+def _row_indices(rows: Rows, queries: int, layer: str) -> Sequence[int]:
+    """Return the row indices that `rows` selects in a layer with this number of queries."""
+    indices: Sequence[int]
     if rows is None or isinstance(rows, slice):
-        numbers = range(queries)[rows or slice(None)]
+        indices = range(queries)[rows or slice(None)]
     else:
         try:
-            numbers = [*map(operator.index, rows if isinstance(rows, Iterable) else [rows])]
+            indices = [*map(operator.index, rows if isinstance(rows, Iterable) else [rows])]
         except TypeError:
-            raise OptionError(f"rows must be None, an int, a slice or a sequence of ints, not {rows!r}") from None
-    if not numbers or not all(-queries <= number < queries for number in numbers):
+            raise OptionError(f"expected rows as None, an int, a slice or a sequence of ints, got {rows!r}") from None
+    if not indices or not all(-queries <= index < queries for index in indices):
         raise RowError(
             f"rows={rows!r} is out of range: attention layer {layer!r} has {queries} query tokens, "
             f"{-queries} to {queries - 1}"
         )
-    return numbers if isinstance(numbers, range) else [number % queries for number in numbers]
+    return indices if isinstance(indices, range) else [index % queries for index in indices]
 
 
-def _weights(layer: AttentionLayer, numbers: Sequence[int]) -> Float[Tensor, "N heads rows keys"]:
-    """A copy of those rows of a layer, which keeps nothing else of it alive."""
-    if isinstance(numbers, range) and numbers.step == 1:
-        return torch.cat([rows for _, rows in layer.blocks(slice(numbers.start, numbers.stop))], -2)
-    return torch.cat([layer.rows(number, number + 1) for number in numbers], -2)
+def _weights(layer: AttentionLayer, indices: Sequence[int]) -> Float[Tensor, "N heads rows keys"]:
+    """Return a copy of some rows, which does not keep the rest of the layer in memory."""
+    if isinstance(indices, range) and indices.step == 1:
+        return torch.cat([rows for _, rows in layer.blocks(slice(indices.start, indices.stop))], -2)
+    return torch.cat([layer.rows(index, index + 1) for index in indices], -2)
 
 
 def _grid(keys: int, adapter: ModelAdapter) -> tuple[tuple[int, int] | None, int]:
-    """The grid of so many keys and how many come before it, where some layer gives as many tokens or places."""
-    seen = any(features.tokens == keys for features in adapter.probe.features.values())
-    return adapter.tokens(keys) if seen else (None, 0)
+    """Return the grid of the keys and the number of prefix keys, if some layer has as many tokens or cells."""
+    known = any(features.tokens == keys for features in adapter.probe.features.values())
+    return adapter.tokens(keys) if known else (None, 0)

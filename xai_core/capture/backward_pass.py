@@ -51,7 +51,7 @@ def block_gradients(
     unconnected: set[Leaf] = set()
     for blocks in recorder.needs.block_scores:
         last = blocks[-1]
-        after = PartialForward(model, forward, model.get_submodule(last.layer), images, given=last.given)
+        after = PartialForward(model, forward, model.get_submodule(last.layer), images, at_input=last.is_input)
         batch_dim = 1 if last.layout == "LNC" else 0
         found = own_gradients([recorder.blocks[block.layer] for block in blocks], after, targets, batch_dim)
         gradients[blocks] = [(index, gradient) for index, gradient in found if gradient is not None]

@@ -107,7 +107,7 @@ class Captured:
 
     @property
     def attention(self) -> Sequence[AttentionLayer]:
-        """Attention layers in order of execution; with gradients of the target's score, if they were declared."""
+        """Attention layers in order of execution, with gradients of the target's score if they were declared."""
         with_gradients = self._needs.attention_gradients
         self._require(self._needs.attention or with_gradients, "attention=True")
         layers = self._record.attention
@@ -170,7 +170,7 @@ class Captured:
         return self._passes.shared_model(self.index)
 
     def once(self, key: Hashable, compute: Callable[[], T]) -> T:
-        """Return the value stored under `key` in this pass, for any target; compute and store it on first use."""
+        """Return the value stored under `key` in this pass, for any target. It is computed on first use."""
         if key not in self._record.shared:
             self._record.shared[key] = compute()
         return self._record.shared[key]

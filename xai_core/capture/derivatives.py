@@ -56,7 +56,7 @@ def pulled_back(tensor: Tensor, leaf: Tensor, gradients: Float[Tensor, "V ..."])
 
 
 def _times_hessian(gradient: Tensor, leaf: Tensor) -> Tensor:
-    """Return the product of the Hessian with the leaf; zero if the gradient is constant."""
+    """Return the product of the Hessian with the leaf, which is zero if the gradient is constant."""
     if not gradient.requires_grad:
         return torch.zeros_like(leaf)
     (product,) = torch.autograd.grad(gradient, leaf, leaf.detach(), retain_graph=True, allow_unused=True)

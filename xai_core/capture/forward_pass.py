@@ -15,7 +15,7 @@ from xai_core.capture.pass_record import LayerLeaf, Leaf, PassRecord, PassTarget
 from xai_core.capture.pass_recorder import PassRecorder
 from xai_core.errors import LayerError, NotConnectedError
 from xai_core.model.attention import AttentionReader
-from xai_core.model.execution import Forward, explaining, listening, substituting, unfused_attention
+from xai_core.model.execution import Forward, explaining, substituting, temporary_hooks, unfused_attention
 from xai_core.model.gates import Gate, Gated, GateReader
 from xai_core.outputs import detached
 from xai_core.targets.target import BoundTarget
@@ -55,8 +55,8 @@ def capture(
         record, missing = _run(model, forward, images, bind, PassRecorder(needs, grad_from_start=True))
     if missing:
         raise NotConnectedError(
-            f"the target's score does not depend on {', '.join(map(str, missing))}: it is not on the path to the "
-            "score, or the model cuts the graph (no_grad, detach) after it; choose another layer"
+            f"the target's score does not depend on {', '.join(map(str, missing))}; either it is not on the path to "
+            "the score, or the model cuts the graph after it (no_grad, detach); choose another layer"
         )
     return record
 
@@ -91,7 +91,7 @@ def _run(
 def _forward(
     model: nn.Module, forward: Forward, images: Tensor, recorder: PassRecorder
 ) -> tuple[Any, dict[Gate, Gated]]:
-    """Run the forward pass; return the model's output and the operands of the gates."""
+    """Run the forward pass, and return the model's output and the operands of the gates."""
     needs, modules = recorder.needs, dict(model.named_modules())
     blocks = {block.layer: block for blocks in needs.block_scores for block in blocks}
     hooks = {
@@ -103,8 +103,8 @@ def _forward(
     with contextlib.ExitStack() as contexts:
         contexts.enter_context(explaining(model, recorder.grad_from_start))
         for name, block in blocks.items():
-            contexts.enter_context(substituting(modules[name], block.given, partial(recorder.on_block, name)))
-        contexts.enter_context(listening(after=hooks))
+            contexts.enter_context(substituting(modules[name], block.is_input, partial(recorder.on_block, name)))
+        contexts.enter_context(temporary_hooks(after=hooks))
         if needs.attention:
             contexts.enter_context(AttentionReader(len(images), recorder.on_attention, track))
         if needs.gates:

@@ -1,4 +1,4 @@
-"""What explainers need of one pass, and the union of it."""
+"""Requests of explainers: what to capture during the shared pass, and the union of several requests."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,36 +7,37 @@ from xai_core.model.gates import Gate
 from xai_core.model.layouts import Features, Layer
 
 Rivals = int | tuple[int, ...]
-"""Other classes: how many of the highest-scoring ones, or their ids."""
+"""Rival classes: the number of highest-scoring other classes, or the ids of the classes."""
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What an explainer needs of one pass through the model.
+    """The data that an explainer needs from one pass through the model.
 
     Attributes
     ----------
     activations
-        Layers, by module name or module, whose output is wanted.
+        Layers whose output is captured, by module name or as modules.
     gradients
-        Whether the gradient of the target's score at those layers is wanted too.
+        Whether the gradient of the target's score with respect to these outputs is captured.
     curvature
-        Whether the Hessian of that score, times the activation, is wanted too.
+        Whether the product of the Hessian of the score with these outputs is captured.
     image_gradient
-        Whether the gradient at the images is wanted.
+        Whether the gradient with respect to the images is captured.
     attention
-        Whether the attention of every layer is wanted.
+        Whether the attention of every layer is captured.
     attention_gradients
-        Whether the gradient of that score with respect to every attention matrix is wanted too.
+        Whether the gradient of the score with respect to every attention matrix is captured.
     gates
-        Those of the gates that the probe found whose features and values are wanted.
+        Gates from `ModelAdapter.probe.gates` whose features and values are captured.
     block_scores
-        Blocks whose own score is wanted to be explained, `ModelAdapter.blocks`: for each, the gradient, at its own
-        attention matrix, of the score that what follows the last of these blocks gives its tokens.
+        Blocks from `ModelAdapter.blocks` that are explained by a score of their own. A block's score is the model's
+        output when the layers after the last of these blocks receive the block's tokens. For each block, the gradient
+        of its score with respect to its attention matrix is captured.
     rivals
-        Of which other classes the gradients are wanted too: how many of the highest-scoring ones, or their ids.
+        Other classes whose gradients are captured too: the number of highest-scoring classes, or class ids.
     parts
-        What explainers that this one is made of need, each with a view of its own.
+        Needs of the explainers that a composite explainer contains. Each receives its own view.
     """
 
     activations: tuple[Layer, ...] = ()
@@ -52,13 +53,16 @@ class Needs:
 
     @property
     def all(self) -> "list[Needs]":
-        """Itself and its parts, and theirs."""
-        return [self, *(one for part in self.parts for one in part.all)]
+        """The object itself and its parts, recursively."""
+        return [self, *(needs for part in self.parts for needs in part.all)]
 
 
 @dataclass(frozen=True)
 class NeedsUnion:
-    """The union of what explainers need: layers by name, in three circles, and the rest."""
+    """The union of several `Needs`, with layers by module name.
+
+    `curvatures` is a subset of `gradients`, which is a subset of `activations`.
+    """
 
     activations: frozenset[str]
     gradients: frozenset[str]
@@ -71,17 +75,19 @@ class NeedsUnion:
     rivals: frozenset[Rivals]
 
     @classmethod
-    def of(cls, needs: Sequence[Needs], name: Callable[[Layer], str]) -> "NeedsUnion":
-        """Unite needs, in which `name` gives the name of a layer."""
-        needs = [one for need in needs for one in need.all]
+    def of(cls, requests: Sequence[Needs], layer_name: Callable[[Layer], str]) -> "NeedsUnion":
+        """Unite requests and their parts. `layer_name` returns the module name of a layer."""
+        each = [needs for request in requests for needs in request.all]
         return cls(
-            frozenset(name(layer) for need in needs for layer in need.activations),
-            frozenset(name(layer) for need in needs if need.gradients or need.curvature for layer in need.activations),
-            frozenset(name(layer) for need in needs if need.curvature for layer in need.activations),
-            any(need.image_gradient for need in needs),
-            any(bool(need.attention or need.attention_gradients or need.block_scores) for need in needs),
-            any(need.attention_gradients for need in needs),
-            frozenset(gate for need in needs for gate in need.gates),
-            frozenset(need.block_scores for need in needs if need.block_scores),
-            frozenset(need.rivals for need in needs if need.rivals),
+            frozenset(layer_name(layer) for needs in each for layer in needs.activations),
+            frozenset(
+                layer_name(layer) for needs in each if needs.gradients or needs.curvature for layer in needs.activations
+            ),
+            frozenset(layer_name(layer) for needs in each if needs.curvature for layer in needs.activations),
+            any(needs.image_gradient for needs in each),
+            any(bool(needs.attention or needs.attention_gradients or needs.block_scores) for needs in each),
+            any(needs.attention_gradients for needs in each),
+            frozenset(gate for needs in each for gate in needs.gates),
+            frozenset(needs.block_scores for needs in each if needs.block_scores),
+            frozenset(needs.rivals for needs in each if needs.rivals),
         )

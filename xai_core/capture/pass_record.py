@@ -96,8 +96,8 @@ class PassRecord:
     gates
         Features and values of the captured gates.
     block_gradients
-        For each tuple of blocks that an explainer declared: the index of each block's attention, and the [V,...]
-        gradient of the block's own score with respect to the output of that attention.
+        For each declared tuple of blocks, one pair per block: the index of the block's attention, and a gradient. The
+        gradient [V,...] is that of the block's own score with respect to the output of this attention.
     shared
         Values that explainers compute once and share.
     """

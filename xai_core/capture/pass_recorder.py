@@ -30,7 +30,7 @@ class PassRecorder:
     Attributes
     ----------
     tensors
-        The recorded tensors; leaves of the graph, or outputs inside the graph, where they are differentiated.
+        The recorded tensors. If they are differentiated, they are leaves or inner tensors of the graph.
     differentiated
         The tensors that gradients are taken with respect to.
     cut
@@ -58,14 +58,14 @@ class PassRecorder:
         return {leaf for leaf in self.tensors if isinstance(leaf, AttentionLeaf)}
 
     def on_images(self, images: Tensor) -> Tensor:
-        """Record the images as a leaf, if their gradient is needed; return the images for the model."""
+        """Record the images as a leaf, if their gradient is needed, and return the images for the model."""
         if IMAGES not in self.differentiated:
             return images
         self.tensors[IMAGES] = images.detach().clone().requires_grad_()
         return self.tensors[IMAGES].clone()
 
     def on_layer(self, name: str, output: Any) -> Any:
-        """Record the output of a layer; return its replacement, or None to keep it."""
+        """Record the output of a layer, and return its replacement, or None to keep it."""
         leaf = LayerLeaf(name)
         if leaf in self.differentiated:
             return self._differentiate(leaf, output)
@@ -77,13 +77,13 @@ class PassRecorder:
         self.attention.append(layer)
 
     def on_attention_output(self, output: Any) -> Any:
-        """Record the output of the attention that ran last; return its replacement."""
+        """Record the output of the attention that ran last, and return its replacement."""
         leaf = AttentionLeaf(len(self.attention) - 1)
         self.differentiated.add(leaf)
         return self._differentiate(leaf, output)
 
     def on_block(self, name: str, output: Any) -> Any:
-        """Record the tokens of a block and the output of its attention; return the replacement of the tokens."""
+        """Record the tokens of a block and the output of its attention, and return the replacement of the tokens."""
         tokens, index = first_tensor(output), len(self.attention) - 1
         if tokens is None or index < 0:
             raise LayerError(f"layer {name!r} is not a block with attention that returns tokens")

@@ -19,9 +19,9 @@ class Commands(TyperGroup):
             if ctx.params["debug"]:
                 raise
             from xai_core.cli.console import complain
-            from xai_core.isolation.error_context import said
+            from xai_core.isolation.error_context import message_with_notes
 
-            complain(f"error: {said(error)}")
+            complain(f"error: {message_with_notes(error)}")
             raise typer.Exit(2) from None
 
 

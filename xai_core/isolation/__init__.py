@@ -1,1 +1,1 @@
-"""What keeps a plugin from changing the model or ending a run."""
+"""Guards around plugin calls: side effects are undone and reported, time limits apply, errors name their plugin."""

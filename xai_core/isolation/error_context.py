@@ -1,4 +1,4 @@
-"""Says in whose code an error came up, on the error itself."""
+"""Attaches the responsible plugin call to an exception."""
 
 from dataclasses import dataclass
 from typing import TypeVar
@@ -6,7 +6,7 @@ from typing import TypeVar
 from xai_core.configurable import Configurable
 
 E = TypeVar("E", bound=BaseException)
-_CALL, _LASTING = "xai_call", "xai_lasting"
+_CALL, _WEIGHTS_CHANGED = "xai_call", "xai_weights_changed"
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,54 +18,54 @@ class PluginCall:
     kind
         `explainer` or `metric`.
     key
-        What it was asked for as.
-    made
+        The key of the explainer or metric in the results.
+    plugin_object
         The explainer or metric.
     origin
-        Its distribution and version; empty where it is a user's own.
+        The package and its version. Empty for an object that no installed package provides.
     maps
         For a metric, the key of the maps.
     """
 
     kind: str
     key: str
-    made: Configurable
+    plugin_object: Configurable
     origin: str = ""
     maps: str = ""
 
     @property
-    def named(self) -> str:
-        """For messages: `their-cam of their-cam 2.3`, `deletion of xai-faithfulness 0.1.0 for maps of grad-cam`."""
-        return f"{self.key}{self._rest}"
+    def description(self) -> str:
+        """For messages, such as `deletion of xai-faithfulness 0.1.0 for maps of grad-cam`."""
+        return f"{self.key}{self._details}"
 
     @property
-    def _rest(self) -> str:
+    def _details(self) -> str:
         return (f" of {self.origin}" if self.origin else "") + (f" for maps of {self.maps}" if self.maps else "")
 
     def attach_to(self, error: E) -> E:
-        """Say on the error that it is of this call, unless it is of a call inside of it."""
+        """Attach this call to an error, unless an inner call is attached already. Return the error."""
         if responsible_call(error) is None:
             vars(error)[_CALL] = self
-            if self.named not in str(error):
-                error.add_note(f"raised by {self.kind} {self.key!r}{self._rest}")
+            if self.description not in str(error):
+                error.add_note(f"raised by {self.kind} {self.key!r}{self._details}")
         return error
 
 
 def responsible_call(error: BaseException) -> PluginCall | None:
-    """The call in which an error came up, where that is known."""
+    """Return the plugin call in which an error was raised, or None if it is not known."""
     return vars(error).get(_CALL)
 
 
-def mark_lasting(error: BaseException) -> None:
-    """Say on the error that the model's weights were changed, which nothing puts back."""
-    vars(error)[_LASTING] = True
+def mark_weights_changed(error: BaseException) -> None:
+    """Note on an error that the plugin call changed the model's weights, which cannot be undone."""
+    vars(error)[_WEIGHTS_CHANGED] = True
 
 
-def is_lasting(error: BaseException) -> bool:
-    """Whether the model's weights were changed where this error came up."""
-    return _LASTING in vars(error)
+def weights_changed(error: BaseException) -> bool:
+    """Whether the plugin call that raised this error changed the model's weights."""
+    return _WEIGHTS_CHANGED in vars(error)
 
 
-def said(error: BaseException) -> str:
-    """What an error says, with its notes in parentheses."""
+def message_with_notes(error: BaseException) -> str:
+    """Return the message of an error, followed by its notes in parentheses."""
     return " ".join([str(error), *(f"({note})" for note in getattr(error, "__notes__", ()))]).strip()

@@ -1,79 +1,81 @@
-"""What surrounds each call into a plugin: whose error it is, how long it may take, what it must not leave behind."""
+"""Guards a plugin call: names the responsible plugin, limits the time, and reports side effects on the model."""
 
 import contextlib
 from collections.abc import Iterator
 
 from xai_core.errors import SideEffectError, TimeLimitError
-from xai_core.isolation.error_context import PluginCall, mark_lasting
+from xai_core.isolation.error_context import PluginCall, mark_weights_changed
 from xai_core.isolation.model_state import ModelStateMonitor, SideEffects
 from xai_core.isolation.timeouts import limited
 
 
 class Guard:
-    """Guards the calls into plugins that one call of an engine makes.
+    """Guards the plugin calls of one call of an engine.
 
     Parameters
     ----------
     monitor
-        Over the model.
+        Monitors the model.
     seconds
-        How long each call may take; no limit if None.
+        Time limit of each call in seconds, or None.
     """
 
     def __init__(self, monitor: ModelStateMonitor, seconds: float | None) -> None:
         self._monitor, self._seconds = monitor, seconds
-        monitor.look()
+        monitor.remember()
 
     @contextlib.contextmanager
     def around(self, call: PluginCall) -> Iterator[None]:
-        """Guard one call.
+        """Guard one call. Other errors pass unchanged, with a note that names the call.
 
         Raises
         ------
         TimeLimitError
-            Where it took too long.
+            If the call exceeds the time limit.
         SideEffectError
-            Where it changed the model. Other errors of the call pass as they are, with a note.
+            If the call changes the model.
         """
 
-        def late() -> TimeLimitError:
+        def timeout() -> TimeLimitError:
             return TimeLimitError(
-                f"{call.named} took longer than {self._seconds:g} s, and was interrupted; give it more, or leave it out"
+                f"{call.description} took longer than {self._seconds:g} s and was interrupted; "
+                "raise the time limit, or exclude it"
             )
 
         self._monitor.enter()
         try:
-            with limited(self._seconds, late):
+            with limited(self._seconds, timeout):
                 yield
         except BaseException as error:
             if isinstance(error, Exception):
                 call.attach_to(error)
-            trace = self._monitor.leave(call)
-            if trace:
-                error.add_note(_told(trace))
-                if trace.lasting:
-                    mark_lasting(error)
+            effects = self._monitor.leave(call)
+            if effects:
+                error.add_note(_message(effects))
+                if effects.weights_changed:
+                    mark_weights_changed(error)
             raise
-        trace = self._monitor.leave(call)
-        if trace:
-            raise _error(trace)
+        effects = self._monitor.leave(call)
+        if effects:
+            raise _error(effects)
 
 
-def _error(trace: SideEffects) -> SideEffectError:
-    error = SideEffectError(_told(trace))
-    if len(trace.calls) == 1:
-        trace.calls[0].attach_to(error)
-    if trace.lasting:
-        mark_lasting(error)
+def _error(effects: SideEffects) -> SideEffectError:
+    error = SideEffectError(_message(effects))
+    if len(effects.calls) == 1:
+        effects.calls[0].attach_to(error)
+    if effects.weights_changed:
+        mark_weights_changed(error)
     return error
 
 
-def _told(trace: SideEffects) -> str:
-    whose = " or ".join(call.named for call in trace.calls)
-    whose = whose if len(trace.calls) == 1 else f"one of those that ran at once in several threads, {whose},"
-    after = (
-        "the model's weights were changed: load it again"
-        if trace.lasting
-        else "this was put back; tell its authors that explainers and metrics must not touch the model, or leave it out"
+def _message(effects: SideEffects) -> str:
+    who = " or ".join(call.description for call in effects.calls)
+    who = who if len(effects.calls) == 1 else f"one of the calls that ran at the same time in several threads, {who},"
+    remedy = (
+        "the weights cannot be restored: load the model again"
+        if effects.weights_changed
+        else "the change was undone; report it to the plugin's authors, because explainers and metrics must not change "
+        "the model, or exclude the plugin"
     )
-    return f"{whose} left on the model {trace.said}; {after}"
+    return f"{who} changed the model: {effects.description}; {remedy}"

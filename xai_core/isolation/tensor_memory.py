@@ -1,4 +1,4 @@
-"""How many bytes live tensors hold: what is kept that should have been let go shows as growth."""
+"""Memory of live tensors. Growth over time shows that something keeps tensors."""
 
 import gc
 
@@ -7,21 +7,21 @@ from torch import Tensor
 
 
 def live_bytes() -> int:
-    """The bytes of all tensors that Python holds on the CPU, each storage counted once, and all allocated on GPUs.
+    """Return the bytes of all tensors that Python references on the CPU, plus all bytes allocated on GPUs.
 
-    On the CPU, what only a graph of gradients holds is not seen. It looks at every object that Python knows, about
-    half a second for a million. What is held in circles counts until `gc.collect()`.
+    Each storage counts once. On the CPU, tensors that only an autograd graph references do not count. Reference cycles
+    count until `gc.collect()`. The function visits every object that Python knows: half a second for a million objects.
     """
     storages: dict[int, int] = {}
-    for one in gc.get_objects():
-        if issubclass(type(one), Tensor):
+    for candidate in gc.get_objects():
+        if issubclass(type(candidate), Tensor):
             try:
-                if one.device.type == "cpu":
-                    storage = one.untyped_storage()
+                if candidate.device.type == "cpu":
+                    storage = candidate.untyped_storage()
                     storages[storage.data_ptr()] = storage.nbytes()
-            except (RuntimeError, NotImplementedError):  # sparse or fake, without a storage of its own
+            except (RuntimeError, NotImplementedError):  # sparse and fake tensors have no storage
                 pass
-    held = sum(size for place, size in storages.items() if place)
+    total = sum(size for address, size in storages.items() if address)
     if torch.cuda.is_available():
-        held += sum(map(torch.cuda.memory_allocated, range(torch.cuda.device_count())))
-    return held
+        total += sum(map(torch.cuda.memory_allocated, range(torch.cuda.device_count())))
+    return total

@@ -1,4 +1,4 @@
-"""Ends what takes too long: by a signal on the main thread, by an exception put into any other."""
+"""Time limits: by a signal on the main thread, by an asynchronous exception on other threads."""
 
 import contextlib
 import ctypes
@@ -9,52 +9,53 @@ import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-from xai_core.locks import Uninterrupted
+from xai_core.locks import UninterruptedLock
 
-AGAIN = 0.5
-"""Seconds after which what went on regardless, such as in a bare `except:`, is interrupted again."""
-SOON = 0.001
-"""Seconds after which it is tried again where an interruption would be lost, see `_between`."""
+REPEAT = 0.5
+"""Seconds until code that survived an interruption, such as in a bare `except:`, is interrupted again."""
+RETRY = 0.001
+"""Seconds until the next attempt, if an interruption would be lost: see `_in_context_switch`."""
 
 
 class Interrupted(BaseException):
-    """Raised inside of what takes too long. No `Exception`, so that `except Exception` does not go on past it."""
+    """Raised inside code that exceeds its limit. It is no `Exception`, so that `except Exception` does not catch it."""
 
 
 @contextlib.contextmanager
 def limited(seconds: float | None, error: Callable[[], Exception]) -> Iterator[None]:
-    """Interrupt what runs inside after so many seconds, and raise the error; no limit if None.
+    """Interrupt the block after a number of seconds and raise the error. None means no limit.
 
-    On the main thread of a POSIX system that ends a `sleep` too; elsewhere, only what runs Python code. One call of
-    compiled code is not interrupted before it returns.
+    On the main thread of a POSIX system, the limit also interrupts `sleep`. On other threads and systems, it interrupts
+    Python code only. A call of compiled code is not interrupted before it returns.
     """
     if seconds is None:
         yield
         return
     seconds = min(seconds, threading.TIMEOUT_MAX)
-    alarm = _Signal(seconds) if _signals() else _Thread(seconds)
+    timer = _SignalTimer(seconds) if _can_use_signals() else _ThreadTimer(seconds)
     try:
         try:
             yield
         finally:
-            alarm.end()
+            timer.end()
     except Interrupted:
-        if not alarm.rang:
-            raise  # an outer limit's
+        if not timer.expired:
+            raise  # the limit of an outer block
         raise error() from None
     finally:
-        alarm.restore()
+        timer.restore()
 
 
-def _signals() -> bool:
-    """Whether this thread gets signals, and the handler there can be put back."""
+def _can_use_signals() -> bool:
+    """Whether this thread receives signals and the current handler can be restored."""
     main = threading.current_thread() is threading.main_thread()
     return main and hasattr(signal, "setitimer") and signal.getsignal(signal.SIGALRM) is not None
 
 
-def _between(frame: FrameType | None) -> bool:
-    """Whether a thread is on its way into a `with` or out of it, where nothing would turn an interruption into an error
-    or put the timer back.
+def _in_context_switch(frame: FrameType | None) -> bool:
+    """Whether a thread is entering or leaving a `with` block.
+
+    An interruption at this moment would not become an error, and the timer would not be restored.
     """
     files = []
     while frame is not None:
@@ -63,14 +64,14 @@ def _between(frame: FrameType | None) -> bool:
     return __file__ in files or files[:1] == [contextlib.__file__]
 
 
-class _Signal:
-    """Interrupts the main thread by the timer of the process, which is given back as it was."""
+class _SignalTimer:
+    """Interrupts the main thread by the timer of the process, and restores the previous timer."""
 
     def __init__(self, seconds: float) -> None:
-        self.rang = self._ended = False
+        self.expired = self._ended = False
         self._begun = time.monotonic()
-        self._handler = signal.signal(signal.SIGALRM, self._ring)
-        self._left, self._interval = signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
+        self._handler = signal.signal(signal.SIGALRM, self._expire)
+        self._left, self._interval = signal.setitimer(signal.ITIMER_REAL, seconds, REPEAT)
 
     def end(self) -> None:
         self._ended = True
@@ -82,21 +83,21 @@ class _Signal:
             left = self._left - (time.monotonic() - self._begun)
             signal.setitimer(signal.ITIMER_REAL, max(left, 1e-6), self._interval)
 
-    def _ring(self, _: int, frame: FrameType | None) -> None:
-        if self._ended or threading.get_ident() in Uninterrupted.holders:
+    def _expire(self, _: int, frame: FrameType | None) -> None:
+        if self._ended or threading.get_ident() in UninterruptedLock.holders:
             return
-        if _between(frame):
-            signal.setitimer(signal.ITIMER_REAL, SOON, AGAIN)
+        if _in_context_switch(frame):
+            signal.setitimer(signal.ITIMER_REAL, RETRY, REPEAT)
             return
-        self.rang = True
+        self.expired = True
         raise Interrupted
 
 
-class _Thread:
-    """Interrupts a thread from another one, which waits beside it."""
+class _ThreadTimer:
+    """Interrupts a thread from a second thread that waits."""
 
     def __init__(self, seconds: float) -> None:
-        self.rang = False
+        self.expired = False
         self._of, self._ended, self._lock = threading.get_ident(), threading.Event(), threading.Lock()
         threading.Thread(target=self._wait, args=(seconds,), daemon=True).start()
 
@@ -105,19 +106,19 @@ class _Thread:
             self._ended.set()
 
     def restore(self) -> None:
-        if self.rang:
-            _put(self._of, None)  # what has not arrived would hit whatever comes next
+        if self.expired:
+            _raise_in(self._of, None)  # a pending exception would interrupt later code
 
     def _wait(self, seconds: float) -> None:
         while not self._ended.wait(seconds):
             with self._lock:
-                between = _between(sys._current_frames().get(self._of))
-                if not (between or self._ended.is_set() or self._of in Uninterrupted.holders):
-                    self.rang = True
-                    _put(self._of, Interrupted)
-            seconds = SOON if between else AGAIN
+                switching = _in_context_switch(sys._current_frames().get(self._of))
+                if not (switching or self._ended.is_set() or self._of in UninterruptedLock.holders):
+                    self.expired = True
+                    _raise_in(self._of, Interrupted)
+            seconds = RETRY if switching else REPEAT
 
 
-def _put(thread: int, exception: type[BaseException] | None) -> None:
-    given = None if exception is None else ctypes.py_object(exception)
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), given)
+def _raise_in(thread: int, exception: type[BaseException] | None) -> None:
+    pending = None if exception is None else ctypes.py_object(exception)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), pending)

@@ -1,4 +1,4 @@
-"""Adapters: what the engine must know of a model, found out by looking at one forward."""
+"""Adapters: descriptions of models for the engine, derived from one probe forward pass."""
 
 import difflib
 from typing import Any, ClassVar
@@ -15,16 +15,16 @@ from xai_core.targets.target import wide
 
 
 class ModelAdapter:
-    """What the engine must know of a model, for images of one size.
+    """Description of a model for the engine, for images of one size.
 
-    A plugin may ship its own: `suits` says for which models, and whatever is overridden is used instead.
+    A plugin may provide subclasses. `suits` selects the models of a subclass, and overridden members replace these.
 
     Parameters
     ----------
     model
-        The model, out of its wrappers (`torch.compile`, `DataParallel`).
+        The model, without wrappers (`torch.compile`, `DataParallel`).
     probe
-        What one forward of one image showed.
+        The result of one forward pass of one image.
     """
 
     kind: ClassVar[str] = "other"
@@ -35,36 +35,36 @@ class ModelAdapter:
 
     @classmethod
     def suits(cls, model: nn.Module, probe: Probe) -> bool:
-        """Whether this adapter is for such a model."""
+        """Whether this adapter supports the model."""
         return True
 
     @property
     def default_layer(self) -> str:
-        """The name of the layer that maps are made at where the user names none: the last spatial features."""
+        """Name of the layer that methods use by default: the last spatial features."""
         if self.probe.last is None:
             raise LayerError(
-                "no spatial features were found in this model; name a layer with `layer=`, or make the images larger"
+                "this model has no layer with spatial features; choose a layer with `layer=`, or use larger images"
             )
         return self.probe.last.layer
 
     @property
     def grid(self) -> tuple[int, int]:
-        """The (h, w) of the default layer."""
+        """The (h, w) of the default layer's cells."""
         return self.features(self.default_layer).grid
 
     def layer_name(self, layer: Layer) -> str:
-        """The name of a layer given by name or as the module itself.
+        """Return the name of a layer that is given by name or as a module.
 
         Raises
         ------
         LayerError
-            Where the model has no such layer.
+            If the model has no such layer.
         """
         if isinstance(layer, nn.Module):
             if layer not in self._names:
                 raise LayerError(
-                    f"the module {type(layer).__name__} given as layer is not part of this model; "
-                    "give the layer's name, which copies of a model share"
+                    f"the module {type(layer).__name__} passed as layer is not part of this model; "
+                    "pass the layer's name (a string), which also works on copies of the model"
                 )
             return self._names[layer]
         name = str(layer)
@@ -76,22 +76,22 @@ class ModelAdapter:
             raise LayerError(f"the model has no layer {name!r}; layers with spatial output include {close}") from None
 
     def features(self, layer: str) -> Features:
-        """The layout of a layer's output.
+        """Return the layout of a layer's output.
 
         Raises
         ------
         LayerError
-            Where it is not spatial.
+            If the output is not spatial.
         """
         if layer not in self.probe.features:
             raise LayerError(
-                f"layer {layer!r} gives no features of places in the image (or does not run); "
-                f"expected a feature map or tokens, as {self.default_layer!r} gives"
+                f"layer {layer!r} has no spatial output, or does not run; "
+                f"expected a layer that returns a feature map or tokens, such as {self.default_layer!r}"
             )
         return self.probe.features[layer]
 
     def spatial(self, tensor: Tensor, layer: str) -> Float[Tensor, "B K h w"]:
-        """The output of a layer as channels first on its grid, without prefix tokens."""
+        """Return a layer's output channels first on its grid, without prefix tokens."""
         features = self.features(layer)
         match features.layout:
             case "NCHW":
@@ -103,7 +103,7 @@ class ModelAdapter:
         return tensor[:, features.prefix :].transpose(1, 2).unflatten(2, features.grid)
 
     def substitute(self, tensor: Tensor, maps: Float[Tensor, "B K h w"], layer: str) -> Tensor:
-        """Put maps in the place of what `spatial` shows of a layer's output."""
+        """Return a layer's output with the values that `spatial` returns replaced by `maps`."""
         features = self.features(layer)
         maps = maps.to(tensor.dtype)
         match features.layout:
@@ -117,52 +117,57 @@ class ModelAdapter:
         return torch.cat([tensor[:, : features.prefix], tokens], 1)
 
     def scores(self, output: Any) -> Float[Tensor, "B K"]:
-        """The class scores in a model's output: a tensor [B,K], or the `logits` or first tensor of a container.
+        """Return the class scores in a model's output: a tensor [B,K], or a container's `logits` or first tensor.
 
         Raises
         ------
         ModelOutputError
-            Where there is no such tensor.
+            If the output contains no such tensor.
         """
         scores = scores_of(output)
         if scores is None or scores.ndim != 2:
-            given = f"a tensor {list(scores.shape)}" if scores is not None else type(output).__name__
+            received = f"a tensor {list(scores.shape)}" if scores is not None else type(output).__name__
             raise ModelOutputError(
-                f"expected class scores [B, K] from the model, got {given}; give `target=` a callable from the "
-                "output to one number per image, or the Engine a `forward=` that returns the scores"
+                f"expected class scores [B, K] as the model's output, got {received}; "
+                "pass a callable as `target=` that returns one number per image, "
+                "or pass `forward=` to the Engine to return the scores"
             )
         return scores
 
     def tokens(self, count: int) -> tuple[tuple[int, int], int]:
-        """The (h, w) and the count of prefix tokens of a sequence of `count` tokens.
+        """Return the (h, w) and the number of prefix tokens of a sequence of `count` tokens.
 
         Raises
         ------
         UnsuitableError
-            Where the tokens do not cover the image as a grid.
+            If the tokens do not form a grid over the image.
         """
-        seen = [(f.prefix, f.grid) for f in self.probe.features.values() if f.tokens == count]
-        if seen:
-            prefix, grid = min(seen)
+        known = [(f.prefix, f.grid) for f in self.probe.features.values() if f.tokens == count]
+        if known:
+            prefix, grid = min(known)
             return grid, prefix
-        found = token_grid(count, self.probe.size, tuple(f.grid for f in self.probe.features.values()))
-        if found is None:
-            raise UnsuitableError(f"{count} tokens do not form a grid over images of {self.probe.size}")
-        return found
+        layout = token_grid(count, self.probe.size, tuple(f.grid for f in self.probe.features.values()))
+        if layout is None:
+            height, width = self.probe.size
+            raise UnsuitableError(
+                f"expected prefix tokens followed by h * w patch tokens for images of {height}x{width} pixels, "
+                f"got {count} tokens; use a method for feature maps, such as grad-cam, at a layer with another layout"
+            )
+        return layout
 
     @property
     def head_weights(self) -> Float[Tensor, "classes K"]:
-        """The weights of the head, where it is one linear layer on the mean of the last features.
+        """Weights of the head, if it is one linear layer on the spatial mean of the last features.
 
         Raises
         ------
         UnsuitableError
-            Where it is not.
+            If the head is different.
         """
         if self.probe.head is None:
             raise UnsuitableError(
-                "cam is defined for models whose head is one linear layer on the mean of the last features, and this "
-                "one's is not; use grad-cam, which is the same where cam is defined"
+                "cam requires a model whose head is one linear layer on the spatial mean of the last features; "
+                "use grad-cam, which equals cam on such models"
             )
         weight = self.model.get_submodule(self.probe.head).weight
         assert isinstance(weight, Tensor)
@@ -170,65 +175,64 @@ class ModelAdapter:
 
     @property
     def blocks(self) -> tuple[Features, ...]:
-        """The tokens that each block with attention gives, in order of execution.
+        """Output tokens of each block with attention, in order of execution.
 
         Raises
         ------
         UnsuitableError
-            Where not every attention is in a block of its own whose tokens all that comes after is made from.
+            If some attention has no block of its own, or later layers do not depend on the block's tokens alone.
         """
         if not self.probe.blocks:
             raise UnsuitableError(
-                "not every attention of this model is in a module of its own that gives all tokens, with what went "
-                "round the attention added, nor is the next module given them: it pools, attends in windows or from a "
-                "class token alone, or cuts the graph (no_grad); use generic-attention, or a method for feature maps, "
-                "such as grad-cam"
+                "this method requires a transformer in which each block contains one attention with a residual "
+                "connection and passes all tokens to the next block; token pooling, windowed attention, class "
+                "attention and no_grad blocks are not supported; use generic-attention, or a method for feature "
+                "maps, such as grad-cam"
             )
         return self.probe.blocks
 
     @property
     def readout(self) -> slice:
-        """The tokens that the head reads.
+        """Tokens that the head reads.
 
         Raises
         ------
         UnsuitableError
-            Where the head does not read tokens.
+            If the head does not read tokens.
         """
         raise UnsuitableError(
-            "the head of this model reads a feature map, not tokens, so that no row of attention stands for the "
+            "the head of this model reads a feature map instead of tokens, so that no attention row corresponds to the "
             "output; use a method for feature maps, such as grad-cam"
         )
 
 
 class ConvolutionalAdapter(ModelAdapter):
-    """Feature maps, channels first or last: CNNs, hierarchical transformers, hybrids."""
+    """Adapter of models with feature maps, channels first or last: CNNs, hierarchical transformers, hybrids."""
 
     kind = "convolutional"
 
     @classmethod
     def suits(cls, model: nn.Module, probe: Probe) -> bool:
-        """Whether the last features are a map."""
-        return probe.last is not None and not probe.last.sequence
+        """Whether the last features are a feature map."""
+        return probe.last is not None and not probe.last.is_sequence
 
 
 class TokenAdapter(ModelAdapter):
-    """Tokens: vision transformers with or without a class token, and token mixers."""
+    """Adapter of models with tokens: vision transformers with or without a class token, and token mixers."""
 
     kind = "token"
 
     @classmethod
     def suits(cls, model: nn.Module, probe: Probe) -> bool:
         """Whether the last features are tokens."""
-        return probe.last is not None and probe.last.sequence
+        return probe.last is not None and probe.last.is_sequence
 
     @property
     def default_layer(self) -> str:
-        """The last tokens that the output depends on place by place.
+        """Name of the layer with the last patch tokens that influence the output.
 
-        Where the head reads patch tokens (mean pooling), those are the last ones. Where it reads a class
-        token only, the gradient at the patches of the last tokens is zero, and the tokens that the last
-        attention mixes are used.
+        If the head reads patch tokens (mean pooling), these are the last tokens. If it reads a class token only, the
+        gradient of the last patch tokens is zero. Then these are the tokens that the last attention mixes.
         """
         assert self.probe.last is not None
         if self.probe.mixed is None or self.reads_patches:
@@ -237,7 +241,7 @@ class TokenAdapter(ModelAdapter):
 
     @property
     def reads_patches(self) -> bool:
-        """Whether the head reads patch tokens themselves."""
+        """Whether the head reads patch tokens directly."""
         assert self.probe.last is not None
         if self.probe.readout is None:
             return self.probe.last.prefix == 0
@@ -245,7 +249,7 @@ class TokenAdapter(ModelAdapter):
 
     @property
     def readout(self) -> slice:
-        """The tokens that the head reads: the class token (the first), or all patches, by whatever pooling."""
+        """Tokens that the head reads: the class token (the first), or all patch tokens, with any pooling."""
         last, readout = self.probe.last, self.probe.readout
         assert last is not None
         if not self.reads_patches:
@@ -256,6 +260,6 @@ class TokenAdapter(ModelAdapter):
 
 
 def adapt(model: nn.Module, probe: Probe) -> ModelAdapter:
-    """Choose the first built-in adapter that suits the model: tokens, feature maps, anything."""
+    """Return the first built-in adapter that supports the model: for tokens, for feature maps, or for any model."""
     candidates: list[type[ModelAdapter]] = [TokenAdapter, ConvolutionalAdapter, ModelAdapter]
     return next(adapter(model, probe) for adapter in candidates if adapter.suits(model, probe))

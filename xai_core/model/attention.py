@@ -1,10 +1,9 @@
-"""Reads attention out of any model while it runs, fused or not.
+"""Reads the attention of any model while it runs, fused or explicit.
 
-A torch function mode sees `scaled_dot_product_attention`, `multi_head_attention_forward` and softmax over
-keys, whichever library wrote the model. It keeps references to queries, keys and values (or, where the model
-made the weights itself, to the weights) and changes nothing; rows of the attention matrix A, and of the score's
-gradient with respect to it, are computed when they are asked for, so that no method pays for rows it does not
-read. The gradient needs no more than that of the attention's output O: as O = A v, dA = dO v'.
+A torch function mode observes `scaled_dot_product_attention`, `multi_head_attention_forward` and softmax over keys,
+whichever library provides the model. It changes nothing. It stores references to queries, keys and values, or to the
+weights if the model computes them explicitly. Rows of the attention matrix A, and of the gradient dA of the score, are
+computed on request only. The gradient follows from that of the attention's output O = A v, as dA = dO v'.
 """
 
 import copy
@@ -24,11 +23,11 @@ from xai_core.errors import NotCapturedError, UnsuitableError
 from xai_core.targets.target import wide
 
 ROW_BLOCK = 128
-"""Rows of attention computed at a time; bounds memory by [B, heads, 128, N]."""
+"""The number of attention rows that are computed at a time. It limits memory to [B, heads, 128, N]."""
 
 
 class AttentionLayer(ABC):
-    """The attention of one layer for a batch: [B, heads, queries, keys], row by row."""
+    """The attention matrix of one layer for a batch, [B, heads, queries, keys], which is computed row by row."""
 
     batch: int
     heads: int
@@ -38,31 +37,31 @@ class AttentionLayer(ABC):
 
     @property
     def of_one_query(self) -> bool:
-        """Whether one query, such as a class token apart from the patches, attends to several keys."""
+        """Whether one query, such as a separate class token, attends to several keys."""
         return self.queries == 1 < self.keys
 
     @abstractmethod
     def rows(self, start: int = 0, stop: int | None = None) -> Float[Tensor, "B heads rows keys"]:
-        """Attention weights of the query tokens `start` to `stop`, float32 or better, each row a distribution."""
+        """Return the attention weights of query tokens `start` to `stop`, float32 or float64. Each row sums to one."""
 
     @abstractmethod
     def gradient_rows(self, start: int = 0, stop: int | None = None) -> Float[Tensor, "B heads rows keys"]:
-        """The gradient of the target's score with respect to those weights, float32 or better.
+        """Return the gradient of the target's score with respect to these weights, float32 or float64.
 
         Raises
         ------
         NotCapturedError
-            Where it was not declared.
+            If the explainer did not declare `attention_gradients`.
         """
 
     def with_gradient(self, gradient: Tensor) -> "AttentionLayer":
-        """The same layer, with the gradient of one target's score at what the attention gave."""
+        """Return this layer with the gradient of one target's score with respect to the attention's output."""
         bound = copy.copy(self)
         bound._gradient = gradient
         return bound
 
     @property
-    def _given(self) -> Tensor:
+    def _declared_gradient(self) -> Tensor:
         if self._gradient is None:
             raise NotCapturedError(
                 "this explainer's `needs` did not ask for attention gradients; declare `attention_gradients=True`"
@@ -72,34 +71,33 @@ class AttentionLayer(ABC):
     def blocks(
         self, tokens: slice | None = None, size: int = ROW_BLOCK
     ) -> Iterator[tuple[slice, Float[Tensor, "B heads rows keys"]]]:
-        """The rows of the query `tokens` (default: all), `size` at a time, each block with its slice of them."""
+        """Yield the rows of the query `tokens` (default: all) in blocks of `size`, each with its slice of tokens."""
         for part in self.parts(tokens, size):
             yield part, self.rows(part.start, part.stop)
 
     def parts(self, tokens: slice | None = None, size: int = ROW_BLOCK) -> Iterator[slice]:
-        """The query `tokens` (default: all), `size` at a time."""
+        """Yield slices of at most `size` query `tokens` (default: all)."""
         start, stop, _ = (tokens or slice(None)).indices(self.queries)
         for first in range(start, stop, size):
             yield slice(first, min(first + size, stop))
 
     def require_global(self, batch: int, method: str) -> None:
-        """Require that every token of an image attends to every token of it, not windows or reduced keys.
+        """Require that every token of an image attends to all its tokens, without windows or reduced keys.
 
         Raises
         ------
         UnsuitableError
-            Where it is not so; `method` is who asks.
+            If this is not the case. The message names `method`.
         """
         if self.batch != batch or self.queries != self.keys:
             raise UnsuitableError(
-                f"{method} is defined for attention over all tokens of an image, and this model has a layer with "
-                f"{self.queries} queries and {self.keys} keys in {self.batch // batch or 1} windows per image; "
-                f"use {self.instead}"
+                f"{method} requires attention over all tokens of an image; this model has a layer with {self.queries} "
+                f"queries and {self.keys} keys in {self.batch // batch or 1} windows per image; use {self.instead}"
             )
 
     @property
     def instead(self) -> str:
-        """What is defined for a model with such a layer, where a method over all tokens is not."""
+        """The alternative to a method over all tokens, for messages."""
         return "class-attention" if self.of_one_query else "a method for feature maps, such as grad-cam"
 
 
@@ -111,9 +109,15 @@ class DotProductAttention(AttentionLayer):
     shape
         (B, heads, N, M).
     make
-        Gives the tensor "q", "k" or "v", on its first use.
+        Returns the tensor "q", "k" or "v". Called on first use.
     split
-        Brings the gradient at what the function gave to the layout [B, heads, N, e] of A v.
+        Converts the gradient of the function's output to the layout [B, heads, N, e] of A v.
+    scale
+        The scale of the logits. Default: 1 / sqrt(d).
+    mask
+        A boolean mask (true: attends) or an additive mask.
+    causal
+        Whether each token attends to itself and earlier tokens only.
     """
 
     def __init__(
@@ -144,16 +148,16 @@ class DotProductAttention(AttentionLayer):
         return logits.softmax(-1)
 
     def gradient_rows(self, start: int = 0, stop: int | None = None) -> Float[Tensor, "B heads rows keys"]:
-        """The rows of dO v'; see `AttentionLayer.gradient_rows`."""
+        """Return rows of dO v', see `AttentionLayer.gradient_rows`."""
         return self._output_gradient[..., start:stop, :] @ wide(self._make("v")).transpose(-2, -1)
 
     @cached_property
     def _output_gradient(self) -> Float[Tensor, "B heads queries e"]:
-        return self._split(wide(self._given))
+        return self._split(wide(self._declared_gradient))
 
 
 class ExplicitAttention(AttentionLayer):
-    """Weights [B, heads, N, M] that the model itself made."""
+    """Attention weights [B, heads, N, M] that the model computes explicitly."""
 
     def __init__(self, weights: Float[Tensor, "B heads queries keys"]) -> None:
         self.batch, self.heads, self.queries, self.keys = weights.shape
@@ -165,39 +169,41 @@ class ExplicitAttention(AttentionLayer):
 
     def gradient_rows(self, start: int = 0, stop: int | None = None) -> Float[Tensor, "B heads rows keys"]:
         """See `AttentionLayer.gradient_rows`."""
-        return wide(self._given.reshape(self._weights.shape)[..., start:stop, :])
+        return wide(self._declared_gradient.reshape(self._weights.shape)[..., start:stop, :])
 
 
 class AttentionReader(TorchFunctionMode):
-    """While entered, hands every attention computed by this thread to `found`, in order of execution.
+    """Context that passes every attention of this thread to `on_layer`, in order of execution.
 
-    Where `track` is given, what each attention gave goes through it before the model goes on, and values are kept
-    for the gradients of attention.
+    If `on_output` is given, it replaces the output of each attention, and values are stored for attention gradients.
     """
 
     def __init__(
-        self, batch: int, found: Callable[[AttentionLayer], None], track: Callable[[Any], Any] | None = None
+        self,
+        batch: int,
+        on_layer: Callable[[AttentionLayer], None],
+        on_output: Callable[[Any], Any] | None = None,
     ) -> None:
         super().__init__()
-        self._batch, self._found, self._track = batch, found, track
+        self._batch, self._on_layer, self._on_output = batch, on_layer, on_output
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Run the function as it is, and look at it if it is attention."""
+        """Run the function unchanged, and record it if it is attention."""
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
         layer: AttentionLayer | None = None
         if func is F.scaled_dot_product_attention:
-            layer = _from_scaled_dot_product(self._track is not None, *args, **kwargs)
+            layer = _from_scaled_dot_product(self._on_output is not None, *args, **kwargs)
         elif func is F.multi_head_attention_forward:
             layer = _from_multi_head(*args, **kwargs)
         elif func in _SOFTMAX:
             layer = _from_softmax(result, self._batch, *args, **kwargs)
         if layer is None:
             return result
-        self._found(layer)
-        return self._track(result) if self._track else result
+        self._on_layer(layer)
+        return self._on_output(result) if self._on_output else result
 
 
 _SOFTMAX = frozenset({F.softmax, torch.softmax, Tensor.softmax, torch.special.softmax})
@@ -220,34 +226,37 @@ def _from_scaled_dot_product(
     q, k, v = split(query.detach()), split(key.detach()), split(value.detach())
     if k.shape[1] != q.shape[1]:
         k, v = (few.repeat_interleave(q.shape[1] // k.shape[1], 1) for few in (k, v))
-    kept = {"q": q, "k": k, "v": v} if with_values else {"q": _alone(q), "k": _alone(k)}
+    tensors = {"q": q, "k": k, "v": v} if with_values else {"q": _alone(q), "k": _alone(k)}
     mask = None if attn_mask is None else attn_mask.detach()
     if mask is not None and mask.ndim > 4:
         mask = mask.expand(*query.shape[:-3], *mask.shape[-3:]).flatten(0, -4)
     shape = (q.shape[0], q.shape[1], q.shape[2], k.shape[2])
-    return DotProductAttention(shape, kept.__getitem__, split, scale, mask, is_causal)
+    return DotProductAttention(shape, tensors.__getitem__, split, scale, mask, is_causal)
 
 
 def _alone(tensor: Tensor) -> Tensor:
-    """The tensor, without the rest of a larger one that it is a part of, such as q, k and v from one projection."""
+    """Return a copy of a tensor that is part of a larger one, such as q, k and v of one projection."""
     return tensor.clone() if tensor.untyped_storage().nbytes() > tensor.nbytes else tensor
 
 
 def _from_multi_head(
     query: Tensor, key: Tensor, value: Tensor, embed_dim: int, num_heads: int, *args: Any, **kwargs: Any
 ) -> AttentionLayer:
-    """`torch.nn.functional.multi_head_attention_forward`: [N, B, E] inputs that it projects itself."""
+    """Read `torch.nn.functional.multi_head_attention_forward`, which projects its inputs [N, B, E] itself."""
     named = dict(zip(_MULTI_HEAD_ARGUMENTS, args, strict=False)) | kwargs
     tokens = {"q": query.detach(), "k": key.detach(), "v": value.detach()}
     if query.ndim == 2:
-        tokens = {name: one.unsqueeze(1) for name, one in tokens.items()}
+        tokens = {name: tensor.unsqueeze(1) for name, tensor in tokens.items()}
 
     def heads(projected: Tensor) -> Tensor:
         return projected.unflatten(-1, (num_heads, -1)).permute(1, 2, 0, 3)
 
     def project(name: str) -> Tensor:
         if named.get("bias_k") is not None or named.get("add_zero_attn") or named.get("static_k") is not None:
-            raise UnsuitableError("attention with bias_k, add_zero_attn or static keys has keys that are no token")
+            raise UnsuitableError(
+                "attention with `bias_k`, `add_zero_attn` or `static_k` is not supported: it has keys that do not "
+                "correspond to a token; use a method for feature maps, such as grad-cam"
+            )
         part, bias = "qkv".index(name), named.get("in_proj_bias")
         separate = named.get("use_separate_proj_weight")
         weight = named[f"{name}_proj_weight"] if separate else named["in_proj_weight"].chunk(3)[part]
@@ -255,7 +264,7 @@ def _from_multi_head(
             return heads(F.linear(tokens[name], weight, None if bias is None else bias.chunk(3)[part]))
 
     def split(gradient: Tensor) -> Tensor:
-        """The result is after the output projection: O W' + b."""
+        """Undo the output projection O W' + b."""
         weight = wide(named["out_proj_weight"].detach())
         return heads((gradient.unsqueeze(1) if gradient.ndim == 2 else gradient) @ weight)
 
@@ -278,7 +287,7 @@ _MULTI_HEAD_ARGUMENTS = (
 
 
 def _additive(mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-    """A multi-head mask as numbers to add: its booleans mark what is *not* attended to."""
+    """Return a multi-head mask as additive values. True in a boolean mask means that a key is *not* attended to."""
     if mask is None or mask.dtype != torch.bool:
         return None if mask is None else mask.detach()
     return torch.zeros_like(mask, dtype=dtype).masked_fill(mask, -math.inf)
@@ -287,7 +296,7 @@ def _additive(mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
 def _from_softmax(
     result: Tensor, batch: int, input: Tensor, dim: int = -1, *_: Any, **__: Any
 ) -> AttentionLayer | None:
-    """Softmax over keys: [B', heads, N, M], or [B heads, N, N] with the heads folded into the batch."""
+    """Read a softmax over keys: [B', heads, N, M], or [B heads, N, N] with the heads in the batch dimension."""
     if dim not in (-1, result.ndim - 1) or result.ndim < 3 or result.shape[-1] < 2:
         return None
     weights = result.detach()

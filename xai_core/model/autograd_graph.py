@@ -1,29 +1,29 @@
-"""The autograd graph of a forward: what lies on the way from the image to the output, and what all of it passes."""
+"""The autograd graph of a forward pass: the operations between the image and the output."""
 
 from collections.abc import Mapping
 
 from torch.autograd.graph import Node
 
 
-def ways(output: Node, source: Node) -> Mapping[Node, bool]:
-    """Every node on a way from `source` to `output`, the last first, and whether all ways lead through it."""
-    order = list(reversed(_reaching(output, source)))
-    place: dict[Node | None, int] = {node: i for i, node in enumerate(order)}
-    passed: dict[Node, bool] = {}
+def dominators(output: Node, source: Node) -> Mapping[Node, bool]:
+    """Return the nodes on any path from `source` to `output`, the last first, and whether each is on every path."""
+    order = list(reversed(_on_path(output, source)))
+    position: dict[Node | None, int] = {node: i for i, node in enumerate(order)}
+    on_every_path: dict[Node, bool] = {}
     furthest = 0
     for i, node in enumerate(order):
-        passed[node] = furthest <= i  # no edge leaps over it
-        furthest = max(furthest, *(place.get(before, 0) for before, _ in node.next_functions), i)
-    return passed
+        on_every_path[node] = furthest <= i  # no edge bypasses it
+        furthest = max(furthest, *(position.get(before, 0) for before, _ in node.next_functions), i)
+    return on_every_path
 
 
-def joins(passed: Mapping[Node, bool]) -> tuple[str, ...]:
-    """The operations, of those on the way, that put together several tensors made from the source."""
-    return tuple(node.name() for node in passed if sum(before in passed for before, _ in node.next_functions) > 1)
+def joins(nodes: Mapping[Node, bool]) -> tuple[str, ...]:
+    """Return the names of the operations, among `nodes`, that combine several tensors computed from the source."""
+    return tuple(node.name() for node in nodes if sum(before in nodes for before, _ in node.next_functions) > 1)
 
 
-def _reaching(output: Node, source: Node) -> list[Node]:
-    """The nodes that lead from `output` back to `source`, each after all those before it in the forward."""
+def _on_path(output: Node, source: Node) -> list[Node]:
+    """Return the nodes on any path from `output` back to `source`, in the order of the forward pass."""
     reaches: dict[Node, bool] = {source: True}
     order = [source]
     stack = [(output, False)]

@@ -1,4 +1,7 @@
-"""How a model is run, and left as it was: evaluation mode, eager, hooks of one thread, settings of the process."""
+"""Contexts in which a model runs: evaluation mode, eager code, temporary hooks, process-wide settings, autocast.
+
+Each context restores the previous state at its end.
+"""
 
 import contextlib
 import contextvars
@@ -12,36 +15,41 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from xai_core.locks import Uninterrupted
+from xai_core.locks import UninterruptedLock
 
 Forward = Callable[[nn.Module, Tensor], Any]
-"""How a model is called."""
+"""Calls the model: `forward(model, images) -> output`."""
 Autocast = Callable[[], contextlib.AbstractContextManager[Any]]
 """Enters the caller's autocast setting."""
+
+lock = UninterruptedLock()
+"""Held while hooks or training flags of a model change."""
+_in_evaluation: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
+"""For each module whose training flag is cleared, the number of passes that require this."""
 
 
 @contextlib.contextmanager
 def explaining(model: nn.Module, gradients: bool) -> Iterator[None]:
-    """Run a model as it is explained: in evaluation mode, eagerly, with or without a graph from the start."""
+    """Run a model for an explanation: in evaluation mode, eagerly, with gradients enabled or disabled."""
     with _evaluating(model), _eager(), torch.inference_mode(False), torch.set_grad_enabled(gradients):
         yield
 
 
 @contextlib.contextmanager
 def scoring(model: nn.Module) -> Iterator[None]:
-    """Run a model as it is scored: in evaluation mode and without a graph, compiled if it is compiled."""
+    """Run a model for its scores: in evaluation mode, without gradients, compiled if it is compiled."""
     with _evaluating(model), torch.inference_mode(False), torch.no_grad():
         yield
 
 
 @contextlib.contextmanager
-def listening(
+def temporary_hooks(
     before: Mapping[nn.Module, Callable[..., Any]] | None = None,
     after: Mapping[nn.Module, Callable[..., Any]] | None = None,
 ) -> Iterator[None]:
-    """Place hooks that answer to this thread only; all are gone afterwards, whatever happens.
+    """Register hooks that run in this thread only, and remove all of them at the end.
 
-    `before` hooks are called with (module, args, kwargs), `after` hooks with (module, args, output).
+    `before` hooks receive (module, args, kwargs), `after` hooks receive (module, args, output).
     """
     handles = []
     try:
@@ -58,7 +66,7 @@ def listening(
 
 
 class OwnHook:
-    """A hook that the engine placed, which answers to the thread that placed it."""
+    """A hook of the engine. It runs only in the thread that created it."""
 
     def __init__(self, hook: Callable[..., Any]) -> None:
         self._hook, self._owner = hook, threading.get_ident()
@@ -68,32 +76,27 @@ class OwnHook:
 
 
 def substituting(
-    layer: nn.Module, given: bool, substitute: Callable[[Any], Any]
+    layer: nn.Module, at_input: bool, substitute: Callable[[Any], Any]
 ) -> contextlib.AbstractContextManager[None]:
-    """Put what a function makes of it in the place of a layer's output, or of what it is `given`; None keeps it."""
-    if not given:
-        return listening(after={layer: lambda module, args, output: substitute(output)})
+    """Replace a layer's output, or its input, by the result of `substitute`, unless the result is None."""
+    if not at_input:
+        return temporary_hooks(after={layer: lambda module, args, output: substitute(output)})
 
     def before(module: nn.Module, args: Any, kwargs: Mapping[str, Any]) -> Any:
-        found = substitute(args if args else kwargs)
-        if found is None:
+        replacement = substitute(args if args else kwargs)
+        if replacement is None:
             return None
-        return (found, kwargs) if args else (args, found)
+        return (replacement, kwargs) if args else (args, replacement)
 
-    return listening(before={layer: before})
-
-
-lock = Uninterrupted()
-"""Held while hooks or modes of a model change."""
-_set_to_evaluation: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
+    return temporary_hooks(before={layer: before})
 
 
-class _ForTheProcess:
-    """A setting that belongs to the whole process: the first thread in makes it, the last one out restores it."""
+class _ProcessSetting:
+    """A process-wide setting. The first thread that enters makes the setting, the last that exits restores it."""
 
     def __init__(self, enter: Callable[[], contextlib.AbstractContextManager[Any]]) -> None:
         self._enter, self._holders, self._entered = enter, 0, contextlib.ExitStack()
-        self._context = contextvars.copy_context()  # which a setting in a context variable is made and restored in
+        self._context = contextvars.copy_context()  # context variables are restored where they were set
 
     @contextlib.contextmanager
     def __call__(self) -> Iterator[None]:
@@ -110,43 +113,43 @@ class _ForTheProcess:
                     self._context.run(self._entered.close)
 
 
-_force_eager = _ForTheProcess(lambda: torch.compiler.set_stance("force_eager"))
-unfused_attention = _ForTheProcess(lambda: sdpa_kernel(SDPBackend.MATH))  # fused kernels have no second derivative
+_force_eager = _ProcessSetting(lambda: torch.compiler.set_stance("force_eager"))
+unfused_attention = _ProcessSetting(lambda: sdpa_kernel(SDPBackend.MATH))  # fused kernels have no second derivative
 
 
 @contextlib.contextmanager
 def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Clear `training` flags while any thread needs them cleared; the last one out restores them."""
+    """Clear the `training` flags while any thread requires it. The last thread that exits restores them."""
     with lock:
-        modules = [module for module in model.modules() if module.training or module in _set_to_evaluation]
+        modules = [module for module in model.modules() if module.training or module in _in_evaluation]
         for module in modules:
-            _set_to_evaluation[module] = _set_to_evaluation.get(module, 0) + 1
+            _in_evaluation[module] = _in_evaluation.get(module, 0) + 1
             module.training = False
     try:
         yield
     finally:
         with lock:
             for module in modules:
-                _set_to_evaluation[module] -= 1
-                if not _set_to_evaluation[module]:
-                    del _set_to_evaluation[module]
+                _in_evaluation[module] -= 1
+                if not _in_evaluation[module]:
+                    del _in_evaluation[module]
                     module.training = True
 
 
-def resting_modes(modules: Iterable[nn.Module]) -> list[bool]:
-    """Whether modules are in training mode where no pass is running; `lock` is held."""
-    held = {id(module) for module in _set_to_evaluation}
-    return [module.training or id(module) in held for module in modules]
+def training_flags(modules: Iterable[nn.Module]) -> list[bool]:
+    """Return the `training` flags that the modules have outside of any pass. The caller holds `lock`."""
+    cleared = {id(module) for module in _in_evaluation}
+    return [module.training or id(module) in cleared for module in modules]
 
 
-def rest_in(module: nn.Module, training: bool) -> None:
-    """Put a module in the mode that it rests in; `lock` is held."""
-    if module not in _set_to_evaluation:
+def restore_training_flag(module: nn.Module, training: bool) -> None:
+    """Set the `training` flag that a module has outside of any pass. The caller holds `lock`."""
+    if module not in _in_evaluation:
         module.training = training
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The module inside `torch.compile` and data-parallel wrappers."""
+    """Return the module inside `torch.compile` and data-parallel wrappers."""
     while True:
         if "_orig_mod" in model._modules:
             model = model.get_submodule("_orig_mod")
@@ -158,13 +161,13 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 @contextlib.contextmanager
 def _eager() -> Iterator[None]:
-    """Run compiled modules eagerly, since compiled code ignores hooks that are added later."""
+    """Run compiled modules eagerly, because compiled code ignores hooks that are added later."""
     with _force_eager() if "torch._dynamo" in sys.modules else contextlib.nullcontext():
         yield
 
 
 def autocast_of(device: torch.device) -> Autocast:
-    """The caller's autocast setting, to be entered again where the model runs."""
+    """Return the caller's autocast setting, which can be entered wherever the model runs."""
     if not torch.amp.is_autocast_available(device.type):
         return contextlib.nullcontext
     enabled, dtype = torch.is_autocast_enabled(device.type), torch.get_autocast_dtype(device.type)
@@ -172,7 +175,7 @@ def autocast_of(device: torch.device) -> Autocast:
 
 
 def without_autocast(device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    """Explainers and metrics compute in the precision that they are given, whatever the model runs in."""
+    """Disable autocast, so that explainers and metrics compute in the precision of their inputs."""
     if not torch.amp.is_autocast_available(device.type):
         return contextlib.nullcontext()
     return torch.autocast(device.type, enabled=False)

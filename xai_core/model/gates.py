@@ -1,9 +1,9 @@
-"""Finds the gates of any model while it runs: a feature map times bounded numbers that were made of it.
+"""Finds the gates of any model while it runs: products of a feature map and bounded values computed from it.
 
-Squeeze-and-excitation, CBAM, BAM and the like are written in many ways, but all of them end in a multiplication
-F * g of a feature map by what a squashing function gave, [B,C,1,1] for channels, [B,1,h,w] for places, [B,C,h,w] for
-both. A torch function mode sees it, whichever library wrote the model. The probe finds out which multiplications are
-gates; the pass then keeps the operands of those that were asked for.
+Implementations of squeeze-and-excitation, CBAM and BAM differ, but all of them end in a product F * g. The factor g is
+the output of a squashing function, [B,C,1,1] for channels, [B,1,h,w] for locations, or [B,C,h,w] for both. A torch
+function mode observes the product, whichever library provides the model. The probe finds the products that are gates.
+During the shared pass, the operands of the requested gates are recorded.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -23,20 +23,20 @@ from xai_core.outputs import tensors_of
 
 @dataclass(frozen=True)
 class Gate:
-    """Where in a model's forward a feature map is gated.
+    """A product in the forward pass that gates a feature map.
 
     Attributes
     ----------
     layer
-        The name of the module in whose forward the multiplication is.
+        The name of the module whose forward method contains the product.
     number
-        Which multiplication of two maps it is, in order of execution.
+        The index of the product among all products of two maps, in order of execution.
     operand
-        Which of its two operands, 0 or 1, is the features.
+        The operand, 0 or 1, that is the feature map.
     features
-        The (C, h, w) of the features, more than one place of them.
+        The (C, h, w) of the feature map, with more than one cell.
     values
-        The same of the gate, with 1 where it is the same for all channels, rows or columns.
+        The shape of the gate, with 1 where its values are shared by all channels, rows or columns.
     """
 
     layer: str
@@ -47,24 +47,24 @@ class Gate:
 
     @property
     def over_channels(self) -> bool:
-        """Whether it tells channels apart."""
+        """Whether the values differ between channels."""
         return self.values[0] > 1
 
     @property
-    def over_places(self) -> bool:
-        """Whether it tells places apart."""
+    def over_locations(self) -> bool:
+        """Whether the values differ between locations."""
         return max(self.values[1:]) > 1
 
 
 class Gated(NamedTuple):
-    """What a gate did to a batch: `features * values`."""
+    """The operands of a gate for a batch: `features * values`."""
 
     features: Float[Tensor, "B C h w"]
     values: Float[Tensor, "B gC gh gw"]
 
 
 class GateReader(TorchFunctionMode):
-    """While entered, keeps copies of the operands of the gates that are wanted, since models may write over them."""
+    """Context that copies the operands of the requested gates, because models may overwrite them."""
 
     def __init__(self, wanted: Collection[Gate]) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class GateReader(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Run the function as it is, after a look at what it multiplies."""
+        """Run the function unchanged, and record its operands if it is a requested gate."""
         kwargs = kwargs or {}
         operands = _multiplied(func, args, kwargs)
         if operands is not None:
@@ -89,11 +89,14 @@ class GateReader(TorchFunctionMode):
 
 
 class GateFinder(TorchFunctionMode):
-    """While entered, in a forward of one image of `size` that keeps a graph, lists its gates; `here` names a module."""
+    """Context that lists the gates of a forward pass with gradients, for one image of `size`.
 
-    def __init__(self, size: Size, here: Callable[[], str]) -> None:
+    `innermost` returns the name of the module in progress.
+    """
+
+    def __init__(self, size: Size, innermost: Callable[[], str]) -> None:
         super().__init__()
-        self._size, self._here = size, here
+        self._size, self._innermost = size, innermost
         self._number = 0
         self._squashed: dict[int, Tensor] = {}
         self._origins: dict[int, tuple[Tensor, list[GradientEdge]]] = {}
@@ -102,12 +105,12 @@ class GateFinder(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Run the function as it is, after a look at what it multiplies, and see whether it squashes."""
+        """Run the function unchanged, check whether it is a gate, and whether its result is bounded."""
         kwargs = kwargs or {}
         operands = _multiplied(func, args, kwargs)
         origins = self._gated(operands) if operands else []
-        given = [*tensors_of(args[:1] if func in _LIKE_ANOTHER else (*args, *kwargs.values()))]
-        squashes = _squashes(func, args, kwargs) or (given and all(id(tensor) in self._squashed for tensor in given))
+        inputs = [*tensors_of(args[:1] if func in _LIKE_ANOTHER else (*args, *kwargs.values()))]
+        squashes = _squashes(func, args, kwargs) or (inputs and all(id(tensor) in self._squashed for tensor in inputs))
         result = func(*args, **kwargs)
         for tensor in tensors_of(result):
             self._squashed.pop(id(tensor), None)
@@ -118,7 +121,7 @@ class GateFinder(TorchFunctionMode):
         return result
 
     def _gated(self, operands: Sequence[Tensor]) -> list[GradientEdge]:
-        """Note the multiplication if it is a gate, and give what its features were made of, before every gate."""
+        """Record the product if it is a gate. Return the graph edges of its features before each earlier gate."""
         number, self._number = self._number, self._number + 1
         for operand in (0, 1):
             features, gate = operands[operand], operands[1 - operand]
@@ -126,35 +129,35 @@ class GateFinder(TorchFunctionMode):
                 continue
             values = _narrow(gate)
             sides = [*zip(values.shape, features.shape, strict=True)]
-            read = features_of(features, self._size, "")
-            if read is None or read.layout != "NCHW" or read.places < 2:
+            layout = features_of(features, self._size, "")
+            if layout is None or layout.layout != "NCHW" or layout.cells < 2:
                 continue
             if values.numel() < 2 or any(side not in (1, whole) for side, whole in sides):
                 continue
             origins = [get_gradient_edge(features), *self._origins.get(id(features), (None, []))[1]]
-            if any(_made_of(values, origin, features.shape) for origin in origins):
+            if any(_depends_on(values, origin, features.shape) for origin in origins):
                 shapes = tuple(features.shape[1:]), tuple(values.shape[1:])
-                self.gates.append(Gate(self._here(), number, operand, *shapes))
+                self.gates.append(Gate(self._innermost(), number, operand, *shapes))
                 return origins
         return []
 
 
-def _made_of(values: Tensor, features: GradientEdge, shape: torch.Size) -> bool:
-    """Whether a gate was made of features; not each number of it of one number, as in x * sigmoid(x)."""
-    given = torch.ones_like(values)
-    own = values.shape == shape
-    if own:  # every other number, as on a chessboard
+def _depends_on(values: Tensor, features: GradientEdge, shape: torch.Size) -> bool:
+    """Whether a gate depends on features, but not each value on one feature alone, as in x * sigmoid(x)."""
+    weights = torch.ones_like(values)
+    same_shape = values.shape == shape
+    if same_shape:  # every other value, as on a chessboard
         ones = torch.ones(shape, dtype=torch.int, device=values.device)
-        given = ((ones.cumsum(1) + ones.cumsum(2) + ones.cumsum(3)) % 2).to(values.dtype)
+        weights = ((ones.cumsum(1) + ones.cumsum(2) + ones.cumsum(3)) % 2).to(values.dtype)
     try:
-        (gradient,) = torch.autograd.grad(values, features, given, retain_graph=True, allow_unused=True)
-    except RuntimeError:  # the model wrote over what the gradient needs
+        (gradient,) = torch.autograd.grad(values, features, weights, retain_graph=True, allow_unused=True)
+    except RuntimeError:  # the model overwrote a tensor that the gradient needs
         return False
-    return gradient is not None and (not own or bool((gradient * (1 - given)).any()))
+    return gradient is not None and (not same_shape or bool((gradient * (1 - weights)).any()))
 
 
 def _multiplied(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Tensor] | None:
-    """The two maps that a function multiplies, if it does."""
+    """Return the two maps that a function multiplies, or None."""
     if func not in _MULTIPLICATIONS:
         return None
     maps = [one for one in (*args, *kwargs.values()) if isinstance(one, Tensor) and one.ndim == 4]
@@ -162,7 +165,7 @@ def _multiplied(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> list[
 
 
 def _squashes(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
-    """Whether a function gives bounded numbers, whatever it is given."""
+    """Whether a function returns bounded values for any input."""
     if func in _CLAMPS:
         bounds = [*args[1:], *kwargs.values()]
         return len(bounds) == 2 and None not in bounds
@@ -170,7 +173,7 @@ def _squashes(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
 
 
 def _narrow(gate: Tensor) -> Tensor:
-    """A gate without the dimensions along which it was expanded."""
+    """Return a gate without expanded dimensions."""
     for dim in (1, 2, 3):
         if gate.stride(dim) == 0:
             gate = gate.narrow(dim, 0, 1)
@@ -178,9 +181,9 @@ def _narrow(gate: Tensor) -> Tensor:
 
 
 def _named(*names: str) -> frozenset[Any]:
-    """Functions of torch by name, wherever they live."""
-    places = (torch, Tensor, F, torch.special)
-    return frozenset(getattr(place, name) for place in places for name in names if hasattr(place, name))
+    """Return functions of torch by name, from all namespaces."""
+    namespaces = (torch, Tensor, F, torch.special)
+    return frozenset(getattr(namespace, name) for namespace in namespaces for name in names if hasattr(namespace, name))
 
 
 _MULTIPLICATIONS = _named("mul", "mul_", "multiply", "multiply_", "__mul__", "__rmul__", "__imul__")

@@ -1,4 +1,4 @@
-"""Features: outputs of layers read as places in the image, from their shapes alone."""
+"""Layouts of layer outputs: feature maps and tokens, read from tensor shapes alone."""
 
 import math
 from dataclasses import dataclass
@@ -6,17 +6,30 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 Layer = str | int | nn.Module
-"""A layer by module name (an integer stands for a name such as `7`) or the module itself."""
+"""A layer: its module name (an integer stands for a name such as `7`), or the module itself."""
 Size = tuple[int, int]
+"""Height and width."""
 MOST_PREFIX_TOKENS = 16
 
 
 @dataclass(frozen=True)
 class Features:
-    """The output of a layer, as a place in the image: `grid` (h, w) in the layout `layout`.
+    """The layout of a layer's output whose cells correspond to regions of the image.
 
-    `layout` is NCHW or NHWC for feature maps, and NLC or LNC for tokens, of which `prefix` come before those of the
-    grid. Each place has `channels` numbers. Where `given` is true, it is what the layer is given, and not its output.
+    Attributes
+    ----------
+    layer
+        The module name.
+    layout
+        NCHW or NHWC for feature maps, NLC or LNC for tokens.
+    grid
+        The (h, w) of the cells.
+    channels
+        The number of channels of each cell.
+    prefix
+        The number of tokens, such as a class token, before the tokens of the grid.
+    is_input
+        Whether this is the layout of the layer's input instead of its output.
     """
 
     layer: str
@@ -24,47 +37,47 @@ class Features:
     grid: Size
     channels: int
     prefix: int = 0
-    given: bool = False
+    is_input: bool = False
 
     @property
-    def places(self) -> int:
-        """How many places of the image there are."""
+    def cells(self) -> int:
+        """The number of cells of the grid."""
         return math.prod(self.grid)
 
     @property
     def tokens(self) -> int:
-        """How many tokens there are, those of the prefix too."""
-        return self.places + self.prefix
+        """The number of tokens, prefix tokens included."""
+        return self.cells + self.prefix
 
     @property
-    def sequence(self) -> bool:
-        """Whether these are tokens and not a map."""
+    def is_sequence(self) -> bool:
+        """Whether the output consists of tokens instead of a feature map."""
         return self.layout in ("NLC", "LNC")
 
 
 def features_of(tensor: Tensor, size: Size, layer: str, grids: tuple[Size, ...] = ()) -> Features | None:
-    """Read the output of a layer for one image of `size` as spatial features, or None where it is not spatial.
+    """Return the layout of a layer's output for one image of `size`, or None if it is not spatial.
 
-    `grids` were seen before in this model; they decide where the count of tokens alone leaves a choice.
+    `grids` are the grids of earlier layers. They decide if the number of tokens fits several grids.
     """
     if tensor.ndim == 4 and tensor.shape[0] == 1:
         first, second, third = tensor.shape[1:]
         layouts = {"NCHW": (second, third), "NHWC": (first, second)}
         fitting = {layout: grid for layout, grid in layouts.items() if _fits(grid, size)}
         if fitting:
-            layout = min(fitting, key=lambda layout: _misfit(fitting[layout], size))
+            layout = min(fitting, key=lambda layout: _aspect_error(fitting[layout], size))
             return Features(layer, layout, fitting[layout], first if layout == "NCHW" else third)
     if tensor.ndim == 3 and 1 in tensor.shape[:2]:
         layout, count = ("NLC", tensor.shape[1]) if tensor.shape[0] == 1 else ("LNC", tensor.shape[0])
-        found = token_grid(count, size, grids)
-        if found is not None:
-            grid, prefix = found
+        grid_and_prefix = token_grid(count, size, grids)
+        if grid_and_prefix is not None:
+            grid, prefix = grid_and_prefix
             return Features(layer, layout, grid, tensor.shape[2], prefix)
     return None
 
 
 def token_grid(tokens: int, size: Size, grids: tuple[Size, ...] = ()) -> tuple[Size, int] | None:
-    """Find the (h, w) and the count of prefix tokens of a sequence: grids seen before, else square patches."""
+    """Return the (h, w) and the number of prefix tokens of a sequence: an earlier grid, or else square patches."""
     for grid in reversed(grids):
         if 0 <= tokens - math.prod(grid) <= MOST_PREFIX_TOKENS and math.prod(grid) > 1:
             return grid, tokens - math.prod(grid)
@@ -87,5 +100,5 @@ def _fits(grid: Size, size: Size) -> bool:
     return low < high
 
 
-def _misfit(grid: Size, size: Size) -> float:
+def _aspect_error(grid: Size, size: Size) -> float:
     return abs(math.log(grid[0] * size[1] / (grid[1] * size[0])))

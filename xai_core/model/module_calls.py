@@ -1,4 +1,4 @@
-"""The module calls of one forward: what each gave, and what they show together of how the model makes its scores."""
+"""Records the module calls of one forward pass, and derives from them how the model computes its scores."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
@@ -11,14 +11,22 @@ from torch.autograd.graph import Node
 
 from xai_core.errors import InputShapeError
 from xai_core.model.attention import AttentionLayer
-from xai_core.model.autograd_graph import ways
+from xai_core.model.autograd_graph import dominators
 from xai_core.model.layouts import Features, Size, features_of
 from xai_core.outputs import first_tensor
 
 
 @dataclass(frozen=True)
 class Readout:
-    """How the output depends on the last tokens: which it reads, and whether it treats those alike (a mean)."""
+    """Dependence of the output on the last tokens.
+
+    Attributes
+    ----------
+    reads
+        For each token, whether the output depends on it.
+    alike
+        Whether the output treats all tokens that it reads alike, as a mean does.
+    """
 
     reads: tuple[bool, ...]
     alike: bool
@@ -26,7 +34,7 @@ class Readout:
 
 @dataclass
 class _Call:
-    """A module call that is under way: its input, and that of the last linear map inside it so far."""
+    """A module call in progress: its input, and the input of the last linear layer inside it so far."""
 
     module: nn.Module
     input: Tensor | None
@@ -34,7 +42,28 @@ class _Call:
 
 
 class ModuleCalls:
-    """Follows module calls and attention through one forward, and says what they show of the model."""
+    """Records module calls and attention during one forward pass of one image.
+
+    Parameters
+    ----------
+    model
+        The model.
+    size
+        (H, W) of the image.
+
+    Attributes
+    ----------
+    features
+        Layouts of the spatial outputs, by layer, in the order in which the calls ended.
+    tensors
+        The same outputs.
+    sizes
+        The number of bytes of every layer's output.
+    runs
+        The number of calls of every layer.
+    class_attention
+        Whether some attention has one query, such as a class token, and several keys.
+    """
 
     def __init__(self, model: nn.Module, size: Size) -> None:
         self.size = size
@@ -43,165 +72,177 @@ class ModuleCalls:
         self.tensors: dict[str, Tensor] = {}
         self.sizes: dict[str, int] = {}
         self.runs: Counter[str] = Counter()
-        self._linear: dict[str, tuple[Tensor, Tensor]] = {}
-        self._made: dict[str, Node | None] = {}
+        self.class_attention = False
         pooling = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
         self._pools = {name for module, name in self.names.items() if isinstance(module, pooling) or not name}
-        self._calls: list[_Call] = []
-        self._made_by: dict[int, str] = {}
-        self._mixed: list[tuple[int, str]] = []
-        self._around: list[tuple[int, list[str]]] = []
-        self._given: dict[int, list[tuple[str, Tensor]]] = {}
+        self._linear: dict[str, tuple[Tensor, Tensor]] = {}  # input and output of linear layers on [1,K]
+        self._nodes: dict[str, Node | None] = {}  # autograd node of each spatial output
+        self._calls: list[_Call] = []  # in progress, outermost first
+        self._producers: dict[int, str] = {}  # layer that returned the tokens with this id
+        self._mixed: list[tuple[int, str]] = []  # for each attention, its number of keys and the layer of its tokens
+        self._around: list[tuple[int, list[str]]] = []  # for each attention, its number of keys and the modules around
+        self._inputs: dict[int, list[tuple[str, Tensor]]] = {}  # module inputs by the number of attentions before
         self._channels_known = False
-        self.class_attention = False
 
     def enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        """Note a call that begins; refuse images of another number of channels than the first convolution takes."""
-        given = first_tensor([*args, *kwargs.values()])
-        if isinstance(module, nn.Conv2d) and given is not None and not self._channels_known:
+        """Record the start of a call.
+
+        Raises
+        ------
+        InputShapeError
+            If the images have another number of channels than the first convolution requires.
+        """
+        tensor = first_tensor([*args, *kwargs.values()])
+        if isinstance(module, nn.Conv2d) and tensor is not None and not self._channels_known:
             self._channels_known = True
-            if given.ndim == 4 and given.shape[1] != module.in_channels:
+            if tensor.ndim == 4 and tensor.shape[1] != module.in_channels:
                 raise InputShapeError(
-                    f"the model's first convolution takes {module.in_channels} channels, the images give it "
-                    f"{given.shape[1]}; expected images [B, {module.in_channels}, H, W]"
+                    f"the model's first convolution requires {module.in_channels} channels, the images have "
+                    f"{tensor.shape[1]}; expected images [B, {module.in_channels}, H, W]"
                 )
-        if isinstance(module, nn.Linear) and given is not None and given.ndim == 3:
+        if isinstance(module, nn.Linear) and tensor is not None and tensor.ndim == 3:
             for call in self._calls:
-                call.linear_input = given
-        if given is not None and given.ndim == 3:
-            self._given.setdefault(len(self._around), []).append((self.names[module], given))
-        self._calls.append(_Call(module, given))
+                call.linear_input = tensor
+        if tensor is not None and tensor.ndim == 3:
+            self._inputs.setdefault(len(self._around), []).append((self.names[module], tensor))
+        self._calls.append(_Call(module, tensor))
 
     def leave(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        """Note a call that ends, and what it gave."""
-        given = self._calls.pop().input
-        self.runs[self.names[module]] += 1
-        tensor = first_tensor(output)
+        """Record the end of a call and its output."""
+        call = self._calls.pop()
+        name, tensor = self.names[module], first_tensor(output)
+        self.runs[name] += 1
         if tensor is None:
             return
-        if isinstance(module, nn.Linear) and given is not None and given.ndim == 2:
-            self._linear[self.names[module]] = given, tensor
-        name = self.names[module]
+        if isinstance(module, nn.Linear) and call.input is not None and call.input.ndim == 2:
+            self._linear[name] = call.input, tensor
         self.sizes.pop(name, None)
         self.sizes[name] = tensor.numel() * tensor.element_size()
-        features = features_of(tensor, self.size, name, tuple(f.grid for f in self.features.values()))
+        features = features_of(tensor, self.size, name, self._grids())
         if features is None:
             return
         self.features.pop(name, None)
         self.features[name] = features
         self.tensors[name] = tensor
-        self._made[name] = tensor.grad_fn
-        if features.sequence:
-            self._made_by[id(tensor)] = name
+        self._nodes[name] = tensor.grad_fn
+        if features.is_sequence:
+            self._producers[id(tensor)] = name
 
-    def here(self) -> str:
-        """The name of the module whose call is the innermost one under way."""
+    def innermost(self) -> str:
+        """Return the name of the innermost module whose call is in progress."""
         return self.names[self._calls[-1].module] if self._calls else ""
 
     def attend(self, layer: AttentionLayer) -> None:
-        """The tokens that attention mixes are the input of the projections: the last linear map before it."""
+        """Record an attention. Its tokens are the input of its projections, which is the last linear layer's input."""
         self.class_attention |= layer.of_one_query
         self._around.append((layer.keys, [self.names[call.module] for call in self._calls]))
-        owners = [call for call in self._calls if any(True for _ in call.module.children())]
-        for call in reversed(owners):
+        containers = [call for call in self._calls if any(True for _ in call.module.children())]
+        for call in reversed(containers):
             for tokens in (call.linear_input, call.input):
-                if id(tokens) in self._made_by:
-                    self._mixed.append((layer.keys, self._made_by[id(tokens)]))
+                if id(tokens) in self._producers:
+                    self._mixed.append((layer.keys, self._producers[id(tokens)]))
                     return
 
-    def passed(self, scores: Tensor | None, source: Node | None) -> Mapping[Node, bool]:
-        """What lies on the way from the image to the scores, and whether all ways lead through it; see `ways`."""
+    def path(self, scores: Tensor | None, source: Node | None) -> Mapping[Node, bool]:
+        """Return the operations between the image and the scores, and whether each dominates: see `dominators`."""
         end = None if scores is None else scores.grad_fn
-        return ways(end, source) if end and source else {}
+        return dominators(end, source) if end and source else {}
 
-    def blocks(self, passed: Mapping[Node, bool]) -> tuple[Features, ...]:
-        """The tokens of each attention's own block; none where some attention has no such block, or they differ.
+    def blocks(self, path: Mapping[Node, bool]) -> tuple[Features, ...]:
+        """Return the layout of each attention's block, or () if some attention has no block or the layouts differ.
 
-        Where no module gives them, since residuals are added outside of modules, they are the last that a module is
-        given before the next attention.
+        If residuals are added outside of modules, no module returns the block's tokens. Then the layout is that of the
+        last module input before the next attention.
         """
-        whole = {node for node in passed if passed[node]}
-        inside = Counter(name for _, names in self._around for name in names)
-        found = []
+        dominating = {node for node in path if path[node]}
+        attentions_in = Counter(name for _, names in self._around for name in names)
+        blocks = []
         for number, (tokens, names) in enumerate(self._around, 1):
-            own = [self.features[name] for name in names if inside[name] == 1 and name in self.features]
-            given = [f for f in self._features_given(number, whole) if f.tokens == tokens]
-            own = [f for f in own if f.sequence and f.tokens == tokens and self._made[f.layer] in whole]
-            found += own[:1] or given[-1:]
-        alike = len({(f.layout, f.tokens, f.channels) for f in found}) == 1
-        return tuple(found) if alike and len(found) == len(self._around) else ()
+            own = [self.features[name] for name in names if attentions_in[name] == 1 and name in self.features]
+            own = [f for f in own if f.is_sequence and f.tokens == tokens and self._nodes[f.layer] in dominating]
+            inputs = [f for f in self._input_features(number, dominating) if f.tokens == tokens]
+            blocks += own[:1] or inputs[-1:]
+        alike = len({(f.layout, f.tokens, f.channels) for f in blocks}) == 1
+        return tuple(blocks) if alike and len(blocks) == len(self._around) else ()
 
-    def _features_given(self, attentions: int, whole: Collection[Node]) -> Iterator[Features]:
-        """The tokens that modules are given after so many attentions, where all ways lead through them."""
-        grids = tuple(f.grid for f in self.features.values())
-        for name, tensor in self._given.get(attentions, ()):
-            features = features_of(tensor, self.size, name, grids) if tensor.grad_fn in whole else None
+    def _input_features(self, attentions: int, dominating: Collection[Node]) -> Iterator[Features]:
+        """Yield layouts of module inputs after this number of attentions, if every path leads through them."""
+        for name, tensor in self._inputs.get(attentions, ()):
+            features = features_of(tensor, self.size, name, self._grids()) if tensor.grad_fn in dominating else None
             if features is not None and self.runs[name] == 1:
-                yield replace(features, given=True)
+                yield replace(features, is_input=True)
 
-    def last(self, scores: Tensor | None, passed: Mapping[Node, bool]) -> Features | None:
-        """The last features with more than one place that the scores come from; pooling over places comes after them.
+    def _grids(self) -> tuple[Size, ...]:
+        return tuple(features.grid for features in self.features.values())
 
-        Of those, the last that all ways from the image to the scores lead through: not a branch, a gate or a table.
-        Where the only such ones are a stem, on a finer grid or in the first quarter of the way, a branch.
+    def last(self, scores: Tensor | None, path: Mapping[Node, bool]) -> Features | None:
+        """Return the last features with more than one cell that the scores depend on, before spatial pooling.
+
+        Preferred are features that lie on every path from the image to the scores, instead of a branch, a gate or a
+        table. If the only candidates are a stem, with a finer grid or in the first quarter of the path, the last branch
+        is returned.
         """
-        spatial = [f for f in self.features.values() if f.places > 1 and f.layer not in self._pools]
-        connected = [f for f in spatial if self._made[f.layer] in passed] or spatial
+        spatial = [f for f in self.features.values() if f.cells > 1 and f.layer not in self._pools]
+        connected = [f for f in spatial if self._nodes[f.layer] in path] or spatial
         if scores is not None and scores.ndim == 4:
-            return self._deepest(connected, scores)
-        late = {node for node in [*passed][: 3 * len(passed) // 4] if passed[node]}
-        whole = [f for f in connected if self._made[f.layer] in late]
-        if whole and whole[-1].places <= connected[-1].places:
-            return whole[-1]
+            return self._coarsest(connected, scores)
+        late = {node for node in [*path][: 3 * len(path) // 4] if path[node]}
+        dominating = [f for f in connected if self._nodes[f.layer] in late]
+        if dominating and dominating[-1].cells <= connected[-1].cells:
+            return dominating[-1]
         return connected[-1] if connected else None
 
-    def _deepest(self, spatial: list[Features], scores: Tensor) -> Features | None:
-        """Where there are scores for each pixel: the last on the coarsest grid that are not themselves scores.
+    def _coarsest(self, spatial: list[Features], scores: Tensor) -> Features | None:
+        """For scores of each pixel, return the last features on the coarsest grid that are not scores themselves.
 
-        A grid on which pooling came first, as in a pyramid of pools, does not count.
+        Grids whose first layer is a pooling layer, as in a pyramid of pools, are ignored.
         """
         first = {f.grid: f.layer for f in reversed(self.features.values())}
         spatial = [f for f in spatial if first[f.grid] not in self._pools]
         features = [f for f in spatial if not self._are_scores(f, scores)] or spatial
-        coarsest = min((f.places for f in features), default=0)
-        return next((f for f in reversed(features) if f.places == coarsest), None)
+        coarsest = min((f.cells for f in features), default=0)
+        return next((f for f in reversed(features) if f.cells == coarsest), None)
 
     def _are_scores(self, features: Features, scores: Tensor) -> bool:
-        """Whether each channel is a class: the scores of a class come from that channel alone."""
+        """Whether each channel is a class: the scores of a class depend on that channel alone."""
         if features.channels != scores.shape[1] or not scores.requires_grad:
             return False
         tensor = self.tensors[features.layer]
         (gradient,) = torch.autograd.grad(scores[:, 0].sum(), tensor, retain_graph=True, allow_unused=True)
-        places = {"NCHW": (0, 2, 3)}.get(features.layout, tuple(range(tensor.ndim - 1)))
-        return gradient is None or int((gradient.abs().amax(places) > 0).sum()) <= 1
+        other_dims = {"NCHW": (0, 2, 3)}.get(features.layout, tuple(range(tensor.ndim - 1)))
+        return gradient is None or int((gradient.abs().amax(other_dims) > 0).sum()) <= 1
 
     def readout(self, last: Features, scores: Tensor | None) -> Readout | None:
-        """How the scores read the last tokens."""
-        rows = _gradient(scores, self.tensors[last.layer])
-        if rows is None:
+        """Return how the scores depend on the last tokens, or None if no gradient shows it."""
+        gradient = _gradient(scores, self.tensors[last.layer])
+        if gradient is None:
             return None
-        rows = rows.flatten(0, 1)
+        rows = gradient.flatten(0, 1)
         reads = rows.abs().amax(1) > 0
         mean = rows[reads].mean(0)
         alike = (rows[reads] - mean).abs().amax() <= 1e-3 * mean.abs().amax()
         return Readout(tuple(reads.tolist()), bool(alike.tolist()))
 
     def head(self, last: Features, scores: Tensor | None) -> str | None:
-        """The linear layer that gives the scores from the mean of the last features over places."""
-        places = {"NCHW": (2, 3), "NHWC": (1, 2), "NLC": (1,), "LNC": (0,)}[last.layout]
+        """Return the linear layer that computes the scores from the spatial mean of the last features, if any."""
+        spatial_dims = {"NCHW": (2, 3), "NHWC": (1, 2), "NLC": (1,), "LNC": (0,)}[last.layout]
         if last.prefix or scores is None:
             return None
-        mean = self.tensors[last.layer].mean(places)
-        for name, (given, made) in self._linear.items():
-            if made is scores and given.shape == mean.shape and torch.allclose(given, mean, rtol=1e-3, atol=1e-5):
+        mean = self.tensors[last.layer].mean(spatial_dims)
+        for name, (features, output) in self._linear.items():
+            same = output is scores and features.shape == mean.shape
+            if same and torch.allclose(features, mean, rtol=1e-3, atol=1e-5):
                 return name
         return None
 
     def mixed(self, last: Features, scores: Tensor | None) -> str | None:
-        """The tokens that the last attention mixes; where none was seen, the last whose patches the scores use."""
-        seen = next((name for keys, name in reversed(self._mixed) if keys == last.tokens), None)
-        if seen is not None or not last.prefix:
-            return seen
+        """Return the layer whose tokens the last attention mixes.
+
+        If no attention was seen, return the last layer whose patch tokens the scores depend on, or None.
+        """
+        name = next((name for keys, name in reversed(self._mixed) if keys == last.tokens), None)
+        if name is not None or not last.prefix:
+            return name
         shape = self.tensors[last.layer].shape
         for name in reversed([name for name, tensor in self.tensors.items() if tensor.shape == shape]):
             gradient = _gradient(scores, self.tensors[name])
@@ -211,9 +252,9 @@ class ModuleCalls:
 
 
 def _gradient(scores: Tensor | None, features: Tensor) -> Tensor | None:
-    """The gradient of the highest score at features, or None where there is none, or it is zero everywhere.
+    """Return the gradient of the highest score with respect to features, or None if it is missing or zero everywhere.
 
-    It is zero where the head is, as some models are initialized.
+    It is zero everywhere if the head is initialized with zeros.
     """
     if scores is None or not scores.requires_grad or not features.requires_grad:
         return None

@@ -1,6 +1,6 @@
-"""The probe: one forward of one image that looks at every module call, so that no layer need be named.
+"""The probe: one forward pass of one image that records every module call, to find the default layer and layouts.
 
-What is learnt is kept as names and shapes; no tensor outlives the probe.
+Its result contains names and shapes, but no tensors.
 """
 
 from collections.abc import Mapping
@@ -12,53 +12,52 @@ from torch import Tensor, nn
 
 from xai_core.model.attention import AttentionReader
 from xai_core.model.autograd_graph import joins
-from xai_core.model.execution import Forward, explaining, listening
+from xai_core.model.execution import Forward, explaining, temporary_hooks
 from xai_core.model.gates import Gate, GateFinder
 from xai_core.model.layouts import Features, Size
 from xai_core.model.module_calls import ModuleCalls, Readout
 from xai_core.outputs import scores_of
 
 LARGEST_CONVOLUTION = 2**24
-"""Weights of the largest convolution for which images with channels last pay."""
+"""The number of weights of a convolution above which channels-last images are not faster."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What one forward showed.
+    """The result of the probe.
 
     Attributes
     ----------
     size
         (H, W) of the image.
     features
-        The spatial output of every layer that has one, by name, in the order in which the calls ended.
+        Layouts of the layers with spatial outputs, by module name, in the order in which the calls ended.
     last
-        The last of those that the scores come from: the features before pooling, or None.
+        The last features that the scores depend on, before pooling, or None.
     mixed
-        Where the last features are tokens, the layer whose tokens the last attention mixes, or None.
+        If the last features are tokens: the layer whose tokens the last attention mixes, or None.
     readout
-        Where the last features are tokens, how the output reads them, or None where no gradient tells.
+        If the last features are tokens: how the output depends on them, or None if no gradient shows it.
     head
-        The linear layer that gives the output from the mean of the last features over places, or None.
+        The linear layer that computes the output from the spatial mean of the last features, or None.
     channels_last
-        Whether the model is best given images whose channels are last in memory: feature maps on the CPU,
-        where convolutions are faster on them, in a model that takes them, unless it has so large a convolution
-        that laying out its weights anew in every call costs more.
+        Whether the model is faster on images in channels-last memory format: feature maps on the CPU. Models with a
+        very large convolution are an exception, because the conversion of its weights costs more.
     sizes
         The number of bytes of every layer's output for one image, by name, in the order in which the calls ended.
     runs
-        How often each layer ran, by name.
+        The number of times that each layer ran, by name.
     joins
-        The operations between the image and the scores that put together several tensors made from the image, such as
-        the additions of residual connections, the last first.
-    blocks
-        The tokens that each attention's own block gives, in order of execution: of the largest module around it and no
-        other attention that all ways from the image to the scores lead through, or where there is none, what the last
-        module before the next attention is given; empty where some have neither.
+        The operations between the image and the scores that combine several tensors computed from the image, the last
+        first. An example is the addition of a residual connection.
     class_attention
-        Whether in some attention one query, such as a class token apart from the patches, attends to all tokens.
+        Whether some attention has one query, such as a separate class token, and all tokens as keys.
     gates
-        Where feature maps gate their own channels or places, in order of execution.
+        The gates of channels or locations, in order of execution.
+    blocks
+        The output tokens of each attention's block, in order of execution. A block is the largest module on every path
+        from the image to the scores that contains this attention and no other. If no such module exists, the entry is
+        the input of the last module before the next attention. Empty if some attention has neither.
     """
 
     size: Size
@@ -77,60 +76,60 @@ class Probe:
 
     @property
     def largest(self) -> int:
-        """The number of bytes of the largest output of any layer, for one image."""
+        """The number of bytes of the largest layer output, for one image."""
         return max(self.sizes.values(), default=0)
 
     def largest_after(self, layer: str) -> int:
-        """The number of bytes of the largest output of the layers that end after this one, for one image."""
+        """Return the number of bytes of the largest output of the layers that end after `layer`, for one image."""
         names = list(self.sizes)
         return max((self.sizes[name] for name in names[names.index(layer) + 1 :]), default=0)
 
 
 def probe(model: nn.Module, forward: Forward, images: Float[Tensor, "B C H W"]) -> Probe:
-    """Look at one forward of the first image.
+    """Probe the model with the first image.
 
     Raises
     ------
     InputShapeError
-        Where the first convolution takes another number of channels.
+        If the first convolution requires another number of channels.
     """
     image = images[:1].detach()
     weights = [module.weight.numel() for module in model.modules() if isinstance(module, nn.Conv2d)]
     if image.device.type == "cpu" and 0 < max(weights, default=0) <= LARGEST_CONVOLUTION:
         try:
-            return _look(model, forward, image.contiguous(memory_format=torch.channels_last))
-        except RuntimeError:  # a `view` of the model asks for contiguous features
+            return _probe(model, forward, image.contiguous(memory_format=torch.channels_last))
+        except RuntimeError:  # a `view` in the model requires contiguous features
             pass
-    return _look(model, forward, image.contiguous())
+    return _probe(model, forward, image.contiguous())
 
 
-def _look(model: nn.Module, forward: Forward, image: Tensor) -> Probe:
+def _probe(model: nn.Module, forward: Forward, image: Tensor) -> Probe:
     calls = ModuleCalls(model, (image.shape[-2], image.shape[-1]))
-    finder = GateFinder(calls.size, calls.here)
+    finder = GateFinder(calls.size, calls.innermost)
     modules = list(model.modules())
     with (
         explaining(model, gradients=True),
-        listening(dict.fromkeys(modules, calls.enter), dict.fromkeys(modules, calls.leave)),
+        temporary_hooks(dict.fromkeys(modules, calls.enter), dict.fromkeys(modules, calls.leave)),
         AttentionReader(1, calls.attend),
     ):
-        given = image.clone().requires_grad_().clone()
+        graph_image = image.clone().requires_grad_().clone()
         with finder:
-            output = forward(model, given)
+            output = forward(model, graph_image)
         scores = scores_of(output)
-        passed = calls.passed(scores, given.grad_fn)
-        last = calls.last(scores, passed)
+        path = calls.path(scores, graph_image.grad_fn)
+        last = calls.last(scores, path)
         return Probe(
             size=calls.size,
             features=calls.features,
             last=last,
-            mixed=calls.mixed(last, scores) if last and last.sequence else None,
-            readout=calls.readout(last, scores) if last and last.sequence else None,
+            mixed=calls.mixed(last, scores) if last and last.is_sequence else None,
+            readout=calls.readout(last, scores) if last and last.is_sequence else None,
             head=calls.head(last, scores) if last else None,
             channels_last=last is not None and last.layout == "NCHW" and not image.is_contiguous(),
             sizes=calls.sizes,
             runs=calls.runs,
-            joins=joins(passed),
+            joins=joins(path),
             class_attention=calls.class_attention,
             gates=tuple(finder.gates),
-            blocks=calls.blocks(passed),
+            blocks=calls.blocks(path),
         )

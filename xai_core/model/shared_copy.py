@@ -1,4 +1,4 @@
-"""A twin of a model: modules of its own around the very same parameters, to differentiate and to place hooks on."""
+"""A structural copy of a model that shares its parameters and buffers, to differentiate and to register hooks on."""
 
 import copy
 import itertools
@@ -17,28 +17,28 @@ from xai_core.targets.target import BoundTarget, wide
 
 
 class SharedModel(nn.Module):
-    """The target's score as a module, with a graph where gradients are switched on.
+    """The target's score as a module. It builds a graph if gradients are enabled.
 
-    What is placed on its modules is not on the user's model, whose parameters and buffers they hold, and whose hooks
-    they keep; they are in evaluation mode, and run eagerly.
+    Hooks registered on the copy do not affect the original model. The copy keeps the original's hooks, is in evaluation
+    mode, and runs eagerly.
 
     Parameters
     ----------
     model
-        Out of its wrappers.
+        The model, without wrappers.
     forward
-        How it is called.
+        Calls the model.
     target
-        What is scored.
+        The target whose score is computed.
     runs
-        How often each layer runs in one forward.
+        The number of times that each layer runs in one forward pass.
     block
-        How many images should go through it at once.
+        The number of images per call that fit the memory budget.
 
     Raises
     ------
     UnsuitableError
-        Where the modules cannot be copied.
+        If the modules cannot be copied.
     """
 
     def __init__(
@@ -51,15 +51,15 @@ class SharedModel(nn.Module):
         self._taps: dict[str, nn.Module] = {}
 
     def forward(self, images: Float[Tensor, "N C H W"], of: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
-        """Score images, each for the target of the image of the batch that it is of; float32 or better."""
+        """Return the scores of N images, float32 or float64. `of` is the index of each one's image in the batch."""
         with explaining(self.model, torch.is_grad_enabled()):
             output = self._forward(self.model, images)
         return wide(self._target.model_score(output, of))
 
     def layer(self, name: str) -> nn.Module:
-        """A module that is given what a layer gives, the last time that it runs, and hands it on to the model.
+        """Return an identity module through which the output of a layer's last run passes.
 
-        Hooks on it see one tensor, whatever the layer gives, and the model may write to what they hand on.
+        Hooks on this module always receive one tensor, and the model may write to the tensor that they return.
         """
         if name in self._taps:
             return self._taps[name]
@@ -70,7 +70,9 @@ class SharedModel(nn.Module):
                 return None
             tensor = first_tensor(output)
             if tensor is None:
-                raise LayerError(f"layer {name!r} gives {type(output).__name__}, which holds no tensor")
+                raise LayerError(
+                    f"layer {name!r} returns {type(output).__name__}, which contains no tensor; choose another layer"
+                )
             return with_first_tensor(output, tap(tensor).clone())
 
         self.model.get_submodule(name).register_forward_hook(through)
@@ -78,28 +80,28 @@ class SharedModel(nn.Module):
         return tap
 
 
-def modules_of(model: nn.Module, held: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> nn.Module:
-    """A copy of a tree of modules that holds the same tensors and, in dictionaries of its own, the same hooks.
+def modules_of(model: nn.Module, convert: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> nn.Module:
+    """Copy a tree of modules. The copy shares the tensors, and has its own dictionaries of the same hooks.
 
-    Where not the same, it holds what `held` makes of each.
+    If `convert` is given, the copy contains the converted tensors instead.
 
     Raises
     ------
     UnsuitableError
-        Where it cannot be copied.
+        If the modules cannot be copied.
     """
-    kept: dict[int, Any] = {}
+    memo: dict[int, Any] = {}
     for module in model.modules():
         for name, value in vars(module).items():
             if "hooks" in name:
-                kept[id(value)] = copy.copy(value)  # at once, as other threads may be placing theirs
+                memo[id(value)] = copy.copy(value)  # atomic, because other threads may register hooks
             else:
                 tensors = (leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor))
-                kept |= {id(tensor): held(tensor) for tensor in tensors if id(tensor) not in kept}
+                memo |= {id(tensor): convert(tensor) for tensor in tensors if id(tensor) not in memo}
     try:
-        return copy.deepcopy(model, kept)
+        return copy.deepcopy(model, memo)
     except (TypeError, RuntimeError, AttributeError) as error:
         raise UnsuitableError(
-            f"this method works on a copy of the model's modules, which cannot be made ({error}); use a method that "
-            "needs none, such as grad-cam"
+            f"this method requires a copy of the model's modules, and copying failed ({error}); use a method without a "
+            "copy, such as grad-cam"
         ) from error

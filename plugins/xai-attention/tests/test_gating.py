@@ -26,7 +26,7 @@ METHODS = ["spatial-attention", "channel-attention"]
 def found(model: nn.Module, images: Tensor = IMAGES) -> list[tuple[str, str]]:
     """Where the gates of a model are, and over what."""
     gates = xai.Engine(model.eval()).adapter(images).probe.gates
-    return [(gate.layer, "channels " * gate.over_channels + "places" * gate.over_places) for gate in gates]
+    return [(gate.layer, "channels " * gate.over_channels + "places" * gate.over_locations) for gate in gates]
 
 
 def explain(model: nn.Module, method: str, images: Tensor = IMAGES, **options: Any) -> xai.Saliency:

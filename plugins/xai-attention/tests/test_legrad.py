@@ -95,7 +95,7 @@ def test_residuals_added_outside_of_modules(name: str, head: Callable[[Any, Tens
         *("1.0", "2.0"),
         "transformer.norm",
     ]
-    assert all(block.given for block in adapter.blocks)
+    assert all(block.is_input for block in adapter.blocks)
     layers = replica(model, images, 1, [f"transformer.layers.{i}.1" for i in range(3)], head, prefix, residual=True)
     ours = xai.Engine(model.double()).explain(images.double(), "legrad", target=1)["legrad"]
     assert_is_mean(ours, layers)

@@ -11,7 +11,7 @@ from xai_captum.attribution import Differentiated, Part
 from xai_captum.modules import named, ran
 from xai_captum.options import number
 from xai_core.errors import UnsuitableError
-from xai_core.model.autograd_graph import joins, ways
+from xai_core.model.autograd_graph import joins, dominators
 from xai_core.model.shared_copy import SharedModel
 
 RESHAPES = (nn.Flatten, nn.Identity, nn.Unflatten)
@@ -88,7 +88,7 @@ class LRP(Differentiated):
             score = model(image, part.of[:1])
         assert score.grad_fn is not None
         assert image.grad_fn is not None
-        if len(joins(ways(score.grad_fn, image.grad_fn))) > len(adapter.probe.joins):
+        if len(joins(dominators(score.grad_fn, image.grad_fn))) > len(adapter.probe.joins):
             raise UnsuitableError(
                 "lrp hands back one output of the model, and this target puts several together; explain each by "
                 "itself, or use integrated-gradients"

@@ -21,13 +21,13 @@ class NewPluginAdapter(xai.ModelAdapter):
 
     def spatial(self, tensor: torch.Tensor, layer: str) -> torch.Tensor:
         """Return the output of a layer as [B,K,h,w]."""
-        if not self.features(layer).sequence:
+        if not self.features(layer).is_sequence:
             return super().spatial(tensor, layer)
         h, w = self.features(layer).grid
         return tensor.transpose(1, 2).unflatten(2, (w, h)).transpose(2, 3)
 
     def substitute(self, tensor: torch.Tensor, maps: torch.Tensor, layer: str) -> torch.Tensor:
         """Return the output of a layer with its spatial features replaced by `maps` [B,K,h,w]."""
-        if not self.features(layer).sequence:
+        if not self.features(layer).is_sequence:
             return super().substitute(tensor, maps, layer)
         return maps.to(tensor.dtype).transpose(2, 3).flatten(2).transpose(1, 2)
