@@ -58,7 +58,7 @@ CASES: dict[str, tuple[Callable[[], Any], type[xai.XAIError], str]] = {
     "integers": (lambda: explain((IMAGES * 9).byte()), errors.InputTypeError, "floating-point.*uint8"),
     "one image": (lambda: explain(IMAGES[0]), errors.InputShapeError, r"images\[None\]"),
     "wrong rank": (lambda: explain(IMAGES[None]), errors.InputShapeError, r"\[B, C, H, W\]"),
-    "wrong channels": (lambda: explain(IMAGES[:, :1]), errors.InputShapeError, "takes 3 channels.*1"),
+    "wrong channels": (lambda: explain(IMAGES[:, :1]), errors.InputShapeError, "requires 3 channels.*1"),
     "no pixels": (lambda: explain(IMAGES[:, :, :0]), errors.InputShapeError, "at least one pixel"),
     "empty batch": (lambda: explain(IMAGES[:0]), errors.EmptyBatchError, "at least one image"),
     "nan image": (lambda: explain(with_nan()), errors.NonFiniteInputError, r"\[1\].*preprocessing"),
@@ -120,7 +120,7 @@ CASES: dict[str, tuple[Callable[[], Any], type[xai.XAIError], str]] = {
         ),
         errors.NonFiniteMapError, r"map 'm'.*\[1\]",
     ),
-    "nothing declared": (lambda: explain(method=Reads()), errors.NotCapturedError, "none declared"),
+    "nothing declared": (lambda: explain(method=Reads()), errors.NotCapturedError, "which are: none"),
 }  # fmt: skip
 
 

@@ -411,7 +411,7 @@ def test_gates_beside_gradients_and_attention() -> None:
 
 def test_a_forward_that_depends_on_the_batch_is_an_error(images: Tensor) -> None:
     model = settled(Gating(lambda m, x: x * m.pooled(x).sigmoid() if len(x) == 1 else x))
-    with pytest.raises(LayerError, match="did not run as it did for one image"):
+    with pytest.raises(LayerError, match="ran differently on this batch"):
         explain(model, "channel-attention", images)
 
 

@@ -23,7 +23,7 @@ class SpatialAttention(GateExplainer):
     """
 
     name = "spatial-attention"
-    over = "places"
+    over = "locations"
     otherwise = "channel-attention, if it gates channels, or a method for feature maps, such as grad-cam"
 
     def explain(self, captured: xai.Captured) -> Float[Tensor, "B h w"]:
