@@ -120,7 +120,7 @@ CASES: dict[str, tuple[Callable[[], Any], type[xai.XAIError], str]] = {
         ),
         errors.NonFiniteMapError, r"map 'm'.*\[1\]",
     ),
-    "nothing declared": (lambda: explain(method=Reads()), errors.NotCapturedError, "which are: none"),
+    "nothing declared": (lambda: explain(method=Reads()), errors.NotCapturedError, "as `layer`: none"),
 }  # fmt: skip
 
 

@@ -202,7 +202,7 @@ def test_a_batch_as_long_as_its_tokens_is_not_mistaken() -> None:
 
 def test_a_model_without_places_says_so() -> None:
     flat = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 5))
-    with pytest.raises(LayerError, match="no spatial features"):
+    with pytest.raises(LayerError, match="no layer with spatial features"):
         xai.Engine(flat).explain(torch.randn(2, 3, 8, 8), "grad-cam")
 
 
