@@ -126,7 +126,7 @@ def test_a_pyramid_of_token_stages_with_functional_pooling() -> None:
     assert adapter.features("mix").layout == "NLC"
 
 
-def test_what_all_ways_lead_through() -> None:
+def test_nodes_on_every_path_dominate() -> None:
     source = torch.ones(2, requires_grad=True).clone()
     before = source * 2
     left, right = before.sin(), before.cos() * torch.ones(2, requires_grad=True)

@@ -21,7 +21,7 @@ from xai_core.benchmarking.weight_backup import WeightBackup
 from xai_core.configurable import Configurable
 from xai_core.engine import Engine
 from xai_core.errors import TimeLimitError
-from xai_core.isolation.error_context import PluginCall, weights_changed, responsible_call
+from xai_core.isolation.error_context import PluginCall, responsible_call, weights_changed
 from xai_core.isolation.guard import Guard
 from xai_core.isolation.model_state import ModelStateMonitor
 from xai_core.metric import MetricResult

@@ -11,7 +11,7 @@ from xai_captum.attribution import Differentiated, Part
 from xai_captum.modules import named, ran
 from xai_captum.options import number
 from xai_core.errors import UnsuitableError
-from xai_core.model.autograd_graph import joins, dominators
+from xai_core.model.autograd_graph import dominators, joins
 from xai_core.model.shared_copy import SharedModel
 
 RESHAPES = (nn.Flatten, nn.Identity, nn.Unflatten)
