@@ -179,7 +179,7 @@ def filled_head(model: nn.Module, images: Tensor) -> str:
                 weight = getattr(module, "weight", None)
                 if isinstance(module, nn.Linear | nn.Conv2d) and not weight.any():
                     nn.init.normal_(weight, std=0.02)
-            return "head of zeros, filled"
+            return "filled head"
     return ""
 
 
@@ -193,24 +193,33 @@ def fastest(run: Callable[[], Any]) -> float:
 
 
 def page(rows: Iterable[Row], counts: dict[str, int]) -> str:
-    """The results as Markdown."""
+    """Return the results as Markdown."""
+    libraries_used = {"torch": torch, "torchvision": torchvision, "timm": timm}
+    versions = [f"{name} {module.__version__.partition('+')[0]}" for name, module in libraries_used.items()]
+    versions.append(f"Python {platform.python_version()}")
     lines = [
         "# Coverage",
         "",
-        "Which models the engine explains without being told anything about them: every classification model of",
-        "torchvision, and of every family (module) of timm the variant with the fewest parameters, with random",
-        "weights, batch norm statistics of random images, and the smallest images that the model takes of "
-        f"{', '.join(map(str, SIDES))} pixels or its own size.",
+        "These tables list the models in which xai-core finds a default layer without any configuration. They cover",
+        "every classification model of torchvision. From every family (module) of timm, they cover the variant with",
+        "the fewest parameters.",
         "",
-        "Written by `python benchmarks/coverage.py` with "
-        f"torch {torch.__version__.partition('+')[0]}, torchvision {torchvision.__version__.partition('+')[0]}, "
-        f"timm {timm.__version__}, Python {platform.python_version()}.",
+        f"Written by `python benchmarks/coverage.py` with {', '.join(versions)}.",
         "",
-        "*Layer* is the default layer and *grid* its height x width, with prefix tokens (class, registers) after a",
-        f"plus sign. *Cost* is {', '.join(METHODS[:-1])} and {METHODS[-1]} in one call, over one plain forward of the",
-        "same image: batch 1, one thread, the fastest of three each. Such small images overstate it, since hooks and",
-        "checks cost the same at any size. *Rollout* is defined where every token attends to every token in all",
-        "layers and the head reads tokens.",
+        "The weights are random, and the statistics of batch norm come from random images. Each model is tested with",
+        "the smallest image that it accepts, or with its own size. The tested sizes are",
+        f"{', '.join(map(str, SIDES))} pixels.",
+        "",
+        "- *image*: height and width of the image in pixels.",
+        "- *layer*: the default layer.",
+        "- *grid*: height x width of the default layer. A number after a plus sign is the number of prefix tokens",
+        "  (class and register tokens).",
+        "- *rollout*: whether attention rollout is defined. Every token must attend to every token in all layers, and",
+        "  the head must use tokens.",
+        f"- *cost*: the time of {', '.join(METHODS[:-1])} and {METHODS[-1]} in one call, divided by the time of one",
+        "  plain forward pass. Both times are the fastest of three runs with batch size 1 and one thread. Small images",
+        "  overstate the cost, because hooks and checks take equally long at any size.",
+        "- *filled head*: the head is initialized with zeros, and was filled with random values.",
     ]
     libraries: dict[str, list[Row]] = {}
     for row in sorted(rows, key=lambda row: (row.library, row.family, row.name)):
@@ -234,12 +243,11 @@ def page(rows: Iterable[Row], counts: dict[str, int]) -> str:
 def line(row: Row) -> str:
     if row.error:
         message = " ".join(row.error.split()).replace("|", "\\|")
-        return f"| {row.name} | {row.family} | {row.side or ''} | not explained | {message} | | | |"
+        return f"| `{row.name}` | `{row.family}` | {row.side or ''} | not explained | {message} | | | |"
     grid = " x ".join(map(str, row.grid)) + (f" + {row.prefix}" if row.prefix else "")
-    name = f"{row.name} ({row.note})" if row.note else row.name
-    return (
-        f"| {name} | {row.family} | {row.side} | {row.kind} | `{row.layer}` | {grid} | {row.rollout} | {row.cost:.2f} |"
-    )
+    name = f"`{row.name}` ({row.note})" if row.note else f"`{row.name}`"
+    cells = [name, f"`{row.family}`", str(row.side), row.kind, f"`{row.layer}`", grid, row.rollout, f"{row.cost:.2f}"]
+    return f"| {' | '.join(cells)} |"
 
 
 def main() -> None:
