@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import torch
+import torchvision
+from PIL import Image
 from torch import Tensor, nn
 
 import xai_core as xai
@@ -99,9 +101,11 @@ def load_random(spec: str, load: Callable[..., xai.LoadedModel] = xai.load_model
 
 @pytest.fixture
 def reader(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What names an example is run with, in a folder of its own; no weights are downloaded, and ViTs are small."""
+    """What names an example is run with, in a folder with a photo; no weights are downloaded, and ViTs are small."""
     monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (64, 48), "teal").save("photo.jpg")
     monkeypatch.setattr(xai, "load_model", load_random)
+    monkeypatch.setattr(torchvision.models, "resnet50", lambda weights: torchvision.models.resnet18().eval())
     size = SIZES.get(page, 32)
     return {"images": torch.randn(3, 3, size, size), **{name: make() for name, make in OWN.items()}}
 
