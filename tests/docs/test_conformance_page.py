@@ -18,7 +18,7 @@ PAGE = (ROOT / "docs" / "plugins" / "conformance.md").read_text()
         ("Metrics", metrics),
         ("Adapters", adapters),
         ("Model sources", model_sources),
-        ("Data sets", datasets),
+        ("Datasets", datasets),
     ],
 )
 def test_the_page_has_every_check(heading: str, module: ModuleType) -> None:

@@ -56,7 +56,7 @@ ERRORS = [one for one in vars(errors).values() if isinstance(one, type)]
 SURFACE: dict[str, list[Any]] = {
     "Hooks": HOOKS,
     "Explainers": EXPLAINERS,
-    "What explainers are given": PARTS,
+    "Inputs of explainers": PARTS,
     "Metrics": METRICS,
     "Adapters": ADAPTERS,
     "Sources": SOURCES,
@@ -145,7 +145,7 @@ def test_the_page_lists_the_names_of_plugins(heading: str) -> None:
 
 
 def test_the_page_states_the_version_of_the_contract() -> None:
-    assert f"`xai_core.plugin.CONTRACT` is {CONTRACT}." in PAGE
+    assert f"`xai_core.plugin.CONTRACT`, is {CONTRACT}." in PAGE
     assert re.findall(r"^\| (\d+) \|", PAGE, re.MULTILINE) == [str(i) for i in range(1, CONTRACT + 1)]
 
 

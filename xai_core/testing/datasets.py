@@ -110,7 +110,7 @@ def raises_index_error_at_end(case: DatasetCase) -> None:
 
 
 def sample_ids_are_unique(case: DatasetCase) -> None:
-    """The id of each sample is a nonempty string that no other sample has; benchmarks identify rows by it."""
+    """Each sample has its own id, a nonempty string. Benchmarks identify rows by it."""
     ids = [sample.id for sample in case.samples]
     invalid = [sample_id for sample_id in ids if not (isinstance(sample_id, str) and sample_id)]
     require(not invalid, f"the id of a sample must be a nonempty string; it is {invalid[0] if invalid else None!r}")
@@ -191,7 +191,7 @@ def is_deterministic(case: DatasetCase) -> None:
 
 
 def can_be_pickled(case: DatasetCase) -> None:
-    """The dataset can be pickled, and the copy has the same samples; Ray and DataLoader workers require it."""
+    """The dataset can be pickled, and the copy has the same samples. Ray and DataLoader workers require this."""
     try:
         loaded = pickle.loads(pickle.dumps(case.data))
     except Exception as error:

@@ -80,7 +80,7 @@ class ExplainerCase:
         return saliency
 
     def reference(self, label: str) -> Saliency:
-        """Return the maps of class 1 for a float64 copy of a model; computed once."""
+        """Return the maps of class 1 for a float64 copy of a model. They are computed once."""
         if label not in self._reference:
             model = copy.deepcopy(self.models[label]).double()
             self._reference[label] = self.explain(model, random_images().double())
@@ -165,7 +165,7 @@ def require_same(values: Tensor, expected: Tensor, what: str) -> None:
 
 
 def largest_difference(values: Tensor, other: Tensor) -> float:
-    """Return the largest absolute difference of two tensors; infinity if their shapes differ."""
+    """Return the largest absolute difference of two tensors, or infinity if their shapes differ."""
     if values.shape != other.shape:
         return math.inf
     return (values - other).abs().amax().item()

@@ -113,7 +113,7 @@ def batch_matches_single_images(case: ExplainerCase) -> None:
 
 
 def depends_on_target_as_declared(case: ExplainerCase) -> None:
-    """Maps of two classes differ; with `targeted = False` in the class, they are equal."""
+    """The maps of two classes differ, or are equal if the class sets `targeted = False`."""
     difference = 0.0
     for label, model in case.each():
         other = case.explain(model.double(), random_images().double(), target=3)
@@ -139,7 +139,7 @@ def supports_frozen_parameters(case: ExplainerCase) -> None:
 
 
 def supports_bfloat16(case: ExplainerCase) -> None:
-    """A bfloat16 model has finite maps that correlate with the maps of the float64 model."""
+    """A bfloat16 model has finite maps, with a correlation of at least 0.9 with the maps of the float64 model."""
     for label, model in case.each():
         half = case.explain(model.bfloat16(), random_images())
         require(bool(half.raw.isfinite().all()), f"for {label} in bfloat16 the map contains NaN or infinity")

@@ -151,7 +151,7 @@ def scores_constant_maps_and_models(case: MetricCase) -> None:
 
 
 def supports_all_precisions(case: MetricCase) -> None:
-    """Scores of a float64 model match those of the float32 model; scores of a bfloat16 model are finite."""
+    """A float64 model and a float32 model have the same scores, and a bfloat16 model has finite scores."""
     images = random_images()
     model = convolutional_network()
     saliency = case.maps(model, images)

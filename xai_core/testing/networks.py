@@ -115,7 +115,7 @@ class LinearNetwork(nn.Module):
 
 
 def randomized(model: nn.Module, seed: int) -> nn.Module:
-    """Draw weights and batch norm statistics, without the global random number generator; set evaluation mode."""
+    """Draw weights and batch norm statistics from a seeded generator, and set evaluation mode."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, tensor in (*model.named_parameters(), *model.named_buffers()):

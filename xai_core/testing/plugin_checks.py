@@ -42,9 +42,9 @@ class Component:
     name
         The spec of the component, or the class name of an adapter.
     checks
-        The checks of the component; empty if it cannot be tested.
+        The checks of the component, empty if it cannot be tested.
     skip_reason
-        Why the component cannot be tested, and what to do; empty if it can.
+        The reason why the component cannot be tested, with a remedy. Empty if it can be tested.
     """
 
     kind: str
@@ -64,7 +64,7 @@ class CheckOptions:
     data
         Specs of datasets to test.
     only
-        Names or specs of the components to test; class names of adapters. Empty: all components.
+        Names or specs of the components to test, or class names of adapters. Empty: all components.
     """
 
     models: Sequence[str] = ()
@@ -116,7 +116,7 @@ def _matches(plugin: Plugin, package: str) -> bool:
 
 
 def _module(name: str) -> object | None:
-    """Import a module by name; None if there is no module of that name."""
+    """Import a module by name, or return None if there is no module of that name."""
     if not all(part.isidentifier() for part in name.split(".")):
         return None
     try:
@@ -132,8 +132,8 @@ def _module(name: str) -> object | None:
 def plugin_components(known: Registry, plugins: Iterable[Plugin], options: CheckOptions) -> Iterator[Component]:
     """Yield everything that plugins of the active registry provide, with its conformance checks.
 
-    If a component cannot be tested by its name alone, its class defines `test_spec`: a spec with the required options,
-    or with the name of a model or dataset. For an adapter, `test_spec` is the spec of a model that it supports.
+    The class attribute `test_spec` is the spec to test a component with. A component needs it if it has required
+    options, or loads a named model or dataset. For an adapter, it is the spec of a model that the adapter supports.
 
     Raises
     ------

@@ -34,7 +34,7 @@ def model_snapshot(model: nn.Module) -> Snapshot:
 
 
 def changes(before: Snapshot, after: Snapshot) -> str:
-    """Describe the differences between two snapshots of a model; an empty string if there are none."""
+    """Describe the differences between two snapshots of a model, or return an empty string if there are none."""
     differences = []
     for what, old in before.items():
         new = after[what]
