@@ -1,81 +1,127 @@
-"""What imports what: a light `import xai_core`, no import backwards, plugins apart from each other."""
+"""Import rules: no import from a higher layer, no cycle, plugins import public names only, imports are light."""
 
 import ast
+from collections.abc import Iterable, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
-
-from support import subprocesses as fresh
+from support import subprocesses
 from support.paths import ROOT
 
-CORE = sorted((ROOT / "xai_core").rglob("*.py"))
 PLUGINS = sorted((ROOT / "plugins").glob("*/xai_*"))
+EXAMPLES = [ROOT / "docs/example-plugin/xai_example", *sorted((ROOT / "xai_core/cli/templates").glob("*/new_plugin"))]
 
-# A layer imports itself and the layers before it. Names are files and folders of `xai_core`.
+# Files and folders of `xai_core`. Each imports only from its own layer and from the layers above it in this list.
 LAYERS = [
-    {"configurable", "cost", "errors", "files", "locks", "outputs", "spec"},
+    {"configurable", "cost", "errors", "files", "lazy", "locks", "options", "outputs", "spec", "version"},
     {"data", "targets"},
     {"model"},
     {"perturb", "saliency"},
-    {"capture"},
+    {"blending", "capture"},
     {"explainer", "metric"},
     {"isolation", "plugins"},
     {"adapter_cache", "checks"},
-    {"engine", "plugin"},
+    {"engine"},
     {"benchmarking", "testing"},
     {"report"},
     {"cli"},
+    {"", "plugin"},  # the two modules of public names; "" is `xai_core/__init__.py`
 ]
+PUBLIC = {"xai_core", "xai_core.plugin", "xai_core.testing"}
+"""Modules of xai-core that plugins may import."""
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+FILES = {module_name(path): path for path in (ROOT / "xai_core").rglob("*.py") if "templates" not in path.parts}
 
 
 def imported(path: Path) -> set[str]:
-    """The modules that a file imports, wherever in the file."""
+    """Return the modules that a file imports anywhere: also in functions and for type checkers alone."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert not node.level, f"{path}: import by full name"
-            names |= {node.module or ""} | {f"{node.module}.{alias.name}" for alias in node.names}
+            assert not node.level, f"{path}: use absolute imports"
+            modules = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= {module if module in FILES else str(node.module) for module in modules}
     return names
 
 
-def level(module: str) -> int:
-    found = [i for i, layer in enumerate(LAYERS) if module in layer]
-    assert found, f"{module} has no place in the order of imports"
-    return found[0]
+IMPORTS = {name: imported(path) & FILES.keys() - {name} for name, path in FILES.items()}
 
 
-@pytest.mark.parametrize("path", CORE, ids=lambda path: str(path.relative_to(ROOT)))
-def test_core_never_imports_backwards(path: Path) -> None:
-    module = path.relative_to(ROOT / "xai_core").parts[0].removesuffix(".py")
-    if module == "__init__":
-        return
-    for name in imported(path):
-        parts = name.split(".")
-        if parts[0] == "xai_core" and len(parts) > 1 and parts[1] != "__init__":
-            known = any(parts[1] in layer for layer in LAYERS)
-            assert known or len(parts) == 2, f"{path} imports {name}"
-            if known:
-                assert level(parts[1]) <= level(module), f"{module} imports {parts[1]}"
-        assert parts[0] not in {p.name for p in PLUGINS}, f"the core imports the plugin {name}"
+def part(module: str) -> str:
+    """Return the file or folder of `xai_core` that contains a module."""
+    return f"{module}.".split(".")[1]
 
 
-@pytest.mark.parametrize("package", PLUGINS, ids=lambda path: path.name)
-def test_plugins_import_no_other_plugin(package: Path) -> None:
-    others = {p.name for p in PLUGINS} - {package.name}
+def layer(module: str) -> int:
+    numbers = [number for number, parts in enumerate(LAYERS) if part(module) in parts]
+    assert numbers, f"{module} is in no layer"
+    return numbers[0]
+
+
+def cycle(graph: Mapping[str, Iterable[str]]) -> list[str]:
+    """Return the nodes of a cycle, or an empty list."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_no_import_from_a_higher_layer(module: str) -> None:
+    for name in IMPORTS[module]:
+        assert layer(name) <= layer(module), f"{module} imports {name}"
+
+
+def test_every_layer_contains_what_exists() -> None:
+    assert set.union(*LAYERS) == {part(module) for module in FILES}
+
+
+def test_no_cycle_between_files() -> None:
+    assert cycle(IMPORTS) == []
+
+
+def test_no_cycle_between_folders() -> None:
+    folders: dict[str, set[str]] = {}
+    for module, names in IMPORTS.items():
+        folders.setdefault(part(module), set()).update({part(name) for name in names} - {part(module)})
+    assert cycle(folders) == []
+
+
+def test_a_cycle_is_found() -> None:
+    assert cycle({"a": ["b"], "b": ["c"], "c": ["a"]}) != []
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_the_core_imports_no_plugin(module: str) -> None:
+    assert not {name.split(".")[0] for name in imported(FILES[module])} & {path.name for path in PLUGINS}
+
+
+@pytest.mark.parametrize("package", [*PLUGINS, *EXAMPLES], ids=lambda path: str(path.relative_to(ROOT)))
+def test_plugins_import_the_public_names_and_no_other_plugin(package: Path) -> None:
+    others = {path.name for path in PLUGINS} - {package.name}
     for path in package.rglob("*.py"):
-        assert not {name.split(".")[0] for name in imported(path)} & others
+        names = imported(path)
+        assert not {name.split(".")[0] for name in names} & others, path
+        assert {name for name in names if name.split(".")[0] == "xai_core"} <= PUBLIC, path
 
 
-@pytest.mark.parametrize("package", ["xai_core", *(path.name for path in PLUGINS)])
+@pytest.mark.parametrize("package", ["xai_core", "xai_core.plugin", *(path.name for path in PLUGINS)])
 def test_importing_is_light(package: str) -> None:
     heavy = ["torchvision", "timm", "transformers", "captum", "ray", "skimage", "matplotlib", "typer", "rich", "jinja2"]
     heavy += ["pyarrow", "scipy", "datasets"]
     code = f"import sys, {package}; print([name for name in {heavy} if name in sys.modules])"
-    assert fresh.printed(code).strip() == "[]"
+    assert subprocesses.printed(code).strip() == "[]"
 
 
-def test_importing_costs_little_beyond_torch() -> None:
-    code = "import time; start = time.perf_counter(); import xai_core; print(time.perf_counter() - start)"
-    assert float(fresh.printed(code)) < 1.5
+def test_the_engine_takes_little_time_to_import_beyond_torch() -> None:
+    code = "import time; start = time.perf_counter(); from xai_core import Engine; print(time.perf_counter() - start)"
+    assert float(subprocesses.printed(code)) < 1.5

@@ -4,10 +4,11 @@
 Plugin authors find further names in `xai_core.plugin`.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # the imports that type checkers and editors see; a test compares them with _MODULES
+from xai_core.lazy import lazy_names
+
+if TYPE_CHECKING:  # what type checkers and editors see; a test compares these imports with _SOURCES
     from xai_core.benchmarking.run import benchmark as benchmark
     from xai_core.benchmarking.store import Run as Run
     from xai_core.capture.attention_record import AttentionRecord as AttentionRecord
@@ -36,8 +37,10 @@ if TYPE_CHECKING:  # the imports that type checkers and editors see; a test comp
     from xai_core.targets.contrast import Contrast as Contrast
     from xai_core.targets.region import Region as Region
     from xai_core.targets.similarity import Similarity as Similarity
+    from xai_core.version import __version__ as __version__
 
-_MODULES = {
+_SOURCES = {
+    "__version__": "version",
     "AttentionRecord": "capture.attention_record",
     "Captured": "capture.captured",
     "Contrast": "targets.contrast",
@@ -68,24 +71,7 @@ _MODULES = {
     "model_mask": "data.ground_truth",
 }
 
-__all__ = list(_MODULES)
-__version__: str
+__all__ = [name for name in _SOURCES if name != "__version__"]
 
 if not TYPE_CHECKING:  # a type checker that saw `__getattr__` would accept every misspelled name
-
-    def __getattr__(name: str) -> Any:
-        """Import a public name at its first use and keep it."""
-        if name == "__version__":
-            from importlib.metadata import version  # takes longer than the rest of this module
-
-            value = version("xai-core")
-        elif name in _MODULES:
-            value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-        else:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        globals()[name] = value
-        return value
-
-    def __dir__() -> list[str]:
-        """Return the public names."""
-        return [*__all__, "__version__"]
+    __getattr__, __dir__ = lazy_names(__name__, _SOURCES)

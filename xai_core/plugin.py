@@ -1,68 +1,146 @@
-"""Names that plugin authors need besides the public names of `xai_core`."""
+"""Names for plugin authors, in addition to the public names of `xai_core`.
 
-from xai_core.data.sources import Dataset, DatasetSource, ModelSource
-from xai_core.errors import (
-    CheckpointError,
-    FileError,
-    ImageFileError,
-    InputShapeError,
-    InputTypeError,
-    LayerError,
-    NonFiniteOutputError,
-    NotConnectedError,
-    OptionError,
-    TargetError,
-    UnknownDatasetError,
-    UnknownModelError,
-    UnsuitableError,
-)
-from xai_core.metric import Evaluation
-from xai_core.model.attention import AttentionLayer
-from xai_core.model.gates import Gate, Gated
-from xai_core.model.layouts import Features, Layer
-from xai_core.model.probe import Probe
-from xai_core.model.shared_copy import SharedModel
-from xai_core.perturb import Baseline, ModelScorer, baseline_images, ranks, steps_of
-from xai_core.plugins.hookspecs import CONTRACT
-from xai_core.saliency import Relevance, normalize, relevance, resize
-from xai_core.targets.target import BoundTarget, Target, TargetLike
+Like `xai_core`, this module imports each name when it is first used.
+"""
 
-__all__ = [
-    "CONTRACT",
-    "AttentionLayer",
-    "Baseline",
-    "BoundTarget",
-    "CheckpointError",
-    "Dataset",
-    "DatasetSource",
-    "Evaluation",
-    "Features",
-    "FileError",
-    "Gate",
-    "Gated",
-    "ImageFileError",
-    "InputShapeError",
-    "InputTypeError",
-    "Layer",
-    "LayerError",
-    "ModelScorer",
-    "ModelSource",
-    "NonFiniteOutputError",
-    "NotConnectedError",
-    "OptionError",
-    "Probe",
-    "Relevance",
-    "SharedModel",
-    "Target",
-    "TargetError",
-    "TargetLike",
-    "UnknownDatasetError",
-    "UnknownModelError",
-    "UnsuitableError",
-    "baseline_images",
-    "normalize",
-    "ranks",
-    "relevance",
-    "resize",
-    "steps_of",
-]
+from typing import TYPE_CHECKING
+
+from xai_core.lazy import lazy_names
+
+if TYPE_CHECKING:  # what type checkers and editors see; a test compares these imports with _SOURCES
+    from xai_core.blending import blended_scores as blended_scores
+    from xai_core.blending import masked_scores as masked_scores
+    from xai_core.cli.commands import command_line as command_line
+    from xai_core.cli.console import progress as progress
+    from xai_core.cli.console import say as say
+    from xai_core.cli.loading import chosen_device as chosen_device
+    from xai_core.cli.options import Device as Device
+    from xai_core.data.ground_truth import filled as filled
+    from xai_core.data.images import as_rgb as as_rgb
+    from xai_core.data.images import decode_image as decode_image
+    from xai_core.data.images import open_image as open_image
+    from xai_core.data.images import read_image as read_image
+    from xai_core.data.sources import Dataset as Dataset
+    from xai_core.data.sources import DatasetSource as DatasetSource
+    from xai_core.data.sources import ModelSource as ModelSource
+    from xai_core.errors import CheckpointError as CheckpointError
+    from xai_core.errors import FileError as FileError
+    from xai_core.errors import ImageFileError as ImageFileError
+    from xai_core.errors import InputShapeError as InputShapeError
+    from xai_core.errors import InputTypeError as InputTypeError
+    from xai_core.errors import LayerError as LayerError
+    from xai_core.errors import NonFiniteOutputError as NonFiniteOutputError
+    from xai_core.errors import NotConnectedError as NotConnectedError
+    from xai_core.errors import OptionError as OptionError
+    from xai_core.errors import TargetError as TargetError
+    from xai_core.errors import UnknownDatasetError as UnknownDatasetError
+    from xai_core.errors import UnknownModelError as UnknownModelError
+    from xai_core.errors import UnsuitableError as UnsuitableError
+    from xai_core.files import make_folder as make_folder
+    from xai_core.files import write as write
+    from xai_core.metric import Evaluation as Evaluation
+    from xai_core.model.attention import AttentionLayer as AttentionLayer
+    from xai_core.model.autograd_graph import dominators as dominators
+    from xai_core.model.autograd_graph import joins as joins
+    from xai_core.model.gates import Gate as Gate
+    from xai_core.model.gates import Gated as Gated
+    from xai_core.model.layouts import Features as Features
+    from xai_core.model.layouts import Layer as Layer
+    from xai_core.model.probe import Probe as Probe
+    from xai_core.model.shared_copy import SharedModel as SharedModel
+    from xai_core.model.shared_copy import modules_of as modules_of
+    from xai_core.options import SCORE_KINDS as SCORE_KINDS
+    from xai_core.options import check_choice as check_choice
+    from xai_core.options import check_flag as check_flag
+    from xai_core.options import check_integer as check_integer
+    from xai_core.options import check_number as check_number
+    from xai_core.options import check_seed as check_seed
+    from xai_core.perturb import Baseline as Baseline
+    from xai_core.perturb import ModelScorer as ModelScorer
+    from xai_core.perturb import baseline_images as baseline_images
+    from xai_core.perturb import ranks as ranks
+    from xai_core.perturb import steps_of as steps_of
+    from xai_core.plugins.hookspecs import CONTRACT as CONTRACT
+    from xai_core.saliency import Relevance as Relevance
+    from xai_core.saliency import normalize as normalize
+    from xai_core.saliency import relevance as relevance
+    from xai_core.saliency import resize as resize
+    from xai_core.spec import Spec as Spec
+    from xai_core.spec import Value as Value
+    from xai_core.spec import suggest as suggest
+    from xai_core.targets.target import BoundTarget as BoundTarget
+    from xai_core.targets.target import Target as Target
+    from xai_core.targets.target import TargetLike as TargetLike
+    from xai_core.targets.target import wide as wide
+
+_SOURCES = {
+    "AttentionLayer": "model.attention",
+    "Baseline": "perturb",
+    "BoundTarget": "targets.target",
+    "CONTRACT": "plugins.hookspecs",
+    "CheckpointError": "errors",
+    "Dataset": "data.sources",
+    "DatasetSource": "data.sources",
+    "Device": "cli.options",
+    "Evaluation": "metric",
+    "Features": "model.layouts",
+    "FileError": "errors",
+    "Gate": "model.gates",
+    "Gated": "model.gates",
+    "ImageFileError": "errors",
+    "InputShapeError": "errors",
+    "InputTypeError": "errors",
+    "Layer": "model.layouts",
+    "LayerError": "errors",
+    "ModelScorer": "perturb",
+    "ModelSource": "data.sources",
+    "NonFiniteOutputError": "errors",
+    "NotConnectedError": "errors",
+    "OptionError": "errors",
+    "Probe": "model.probe",
+    "Relevance": "saliency",
+    "SCORE_KINDS": "options",
+    "SharedModel": "model.shared_copy",
+    "Spec": "spec",
+    "Target": "targets.target",
+    "TargetError": "errors",
+    "TargetLike": "targets.target",
+    "UnknownDatasetError": "errors",
+    "UnknownModelError": "errors",
+    "UnsuitableError": "errors",
+    "Value": "spec",
+    "as_rgb": "data.images",
+    "baseline_images": "perturb",
+    "blended_scores": "blending",
+    "check_choice": "options",
+    "check_flag": "options",
+    "check_integer": "options",
+    "check_number": "options",
+    "check_seed": "options",
+    "chosen_device": "cli.loading",
+    "command_line": "cli.commands",
+    "decode_image": "data.images",
+    "filled": "data.ground_truth",
+    "joins": "model.autograd_graph",
+    "make_folder": "files",
+    "masked_scores": "blending",
+    "modules_of": "model.shared_copy",
+    "normalize": "saliency",
+    "open_image": "data.images",
+    "progress": "cli.console",
+    "ranks": "perturb",
+    "read_image": "data.images",
+    "relevance": "saliency",
+    "resize": "saliency",
+    "say": "cli.console",
+    "steps_of": "perturb",
+    "suggest": "spec",
+    "dominators": "model.autograd_graph",
+    "wide": "targets.target",
+    "write": "files",
+}
+
+__all__ = list(_SOURCES)
+
+if not TYPE_CHECKING:  # a type checker that saw `__getattr__` would accept every misspelled name
+    __getattr__, __dir__ = lazy_names(__name__, _SOURCES)

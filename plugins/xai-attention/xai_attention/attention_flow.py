@@ -12,7 +12,7 @@ from torch import Tensor
 
 import xai_core as xai
 from xai_attention.attention_ops import on_grid, over_same_tokens
-from xai_core.errors import UnsuitableError
+from xai_core.plugin import UnsuitableError
 
 UNIT = 2**30
 """The capacity 1: SciPy's flows are of 32-bit integers, and a token takes in no more than 1 from a layer."""

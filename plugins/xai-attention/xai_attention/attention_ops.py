@@ -7,8 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_core.errors import LayerError, OptionError, UnsuitableError
-from xai_core.plugin import AttentionLayer
+from xai_core.plugin import AttentionLayer, LayerError, OptionError, UnsuitableError
 
 Blocks = Iterable[tuple[slice, Float[Tensor, "B rows N"]]]
 """Rows of a matrix [B,N,N], some at a time, each block with its slice of them."""

@@ -2,8 +2,7 @@
 
 import xai_core as xai
 from xai_attention.attention_ops import check_fusion, chosen, fuse, on_grid
-from xai_core.errors import UnsuitableError
-from xai_core.plugin import Relevance
+from xai_core.plugin import Relevance, UnsuitableError
 
 
 class ClassAttention(xai.Explainer):

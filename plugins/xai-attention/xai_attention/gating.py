@@ -5,8 +5,7 @@ from typing import ClassVar
 from torch import nn
 
 import xai_core as xai
-from xai_core.errors import LayerError, UnsuitableError
-from xai_core.plugin import Layer
+from xai_core.plugin import Layer, LayerError, UnsuitableError
 
 
 class GateExplainer(xai.Explainer):

@@ -13,8 +13,7 @@ from xai_attention.attention_ops import (
     read_row,
     times,
 )
-from xai_core.errors import OptionError
-from xai_core.plugin import AttentionLayer, Relevance
+from xai_core.plugin import AttentionLayer, OptionError, Relevance
 
 
 class Rollout(xai.Explainer):

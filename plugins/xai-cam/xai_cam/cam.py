@@ -7,7 +7,7 @@ from torch import Tensor
 
 import xai_core as xai
 from xai_cam.base import CAM
-from xai_core.errors import TargetError
+from xai_core.plugin import TargetError
 
 
 class ClassActivationMap(CAM):

@@ -10,7 +10,7 @@ import xai_core as xai
 from xai_cam.base import Layers
 from xai_cam.contrastive import Comparison, Negatives
 from xai_cam.principal import TINY, power
-from xai_core.errors import OptionError
+from xai_core.plugin import OptionError
 
 
 class ConceptorCAM(Comparison):

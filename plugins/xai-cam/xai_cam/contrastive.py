@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import xai_core as xai
 from xai_cam.base import CAM, Layers
-from xai_core.errors import OptionError
+from xai_core.plugin import OptionError
 
 Negatives = int | str | Sequence[int]
 """How many of the highest-scoring other classes, or their ids: a list, `"3+7"`, or `"3+"` for one."""

@@ -7,7 +7,7 @@ from torch import Tensor
 
 import xai_core as xai
 from xai_cam.base import CAM, Layers
-from xai_core.errors import OptionError
+from xai_core.plugin import OptionError
 
 
 class FEM(CAM):

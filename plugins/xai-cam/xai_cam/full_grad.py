@@ -4,8 +4,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 import xai_core as xai
-from xai_core.errors import UnsuitableError
-from xai_core.plugin import resize
+from xai_core.plugin import UnsuitableError, resize
 
 
 class FullGrad(xai.Explainer):

@@ -7,8 +7,7 @@ from torch import Tensor
 
 import xai_core as xai
 from xai_cam.base import fuse
-from xai_core.errors import OptionError
-from xai_core.plugin import relevance
+from xai_core.plugin import OptionError, relevance
 
 
 class Fused(xai.Explainer):

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_core.errors import OptionError
+from xai_core.plugin import OptionError
 
 
 class NoiseSmoothed(xai.Explainer):

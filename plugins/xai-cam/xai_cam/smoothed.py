@@ -4,8 +4,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_core.errors import OptionError
-from xai_core.plugin import relevance
+from xai_core.plugin import OptionError, relevance
 
 
 class Smoothed(xai.Explainer):

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from xai_cam.base import Layers
 from xai_cam.score_cam import ScoreCAM, minmax, upsampled
-from xai_core.errors import OptionError
+from xai_core.plugin import OptionError
 
 
 class SSCAM(ScoreCAM):

@@ -2,8 +2,7 @@
 
 import xai_core as xai
 from xai_captum.path import Path
-from xai_core.errors import UnsuitableError
-from xai_core.plugin import Baseline, Layer
+from xai_core.plugin import Baseline, Layer, UnsuitableError
 
 
 class AtLayer(Path):

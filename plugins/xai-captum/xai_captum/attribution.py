@@ -12,10 +12,7 @@ from torch import Tensor
 import xai_core as xai
 from xai_captum.channels import checked, over_channels
 from xai_captum.process import seeded
-from xai_core.errors import NotConnectedError
-from xai_core.model.shared_copy import SharedModel
-from xai_core.plugin import Baseline, ModelScorer, baseline_images
-from xai_core.targets.target import wide
+from xai_core.plugin import Baseline, ModelScorer, NotConnectedError, SharedModel, baseline_images, wide
 
 
 @runtime_checkable

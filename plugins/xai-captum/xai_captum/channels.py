@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from xai_core.errors import OptionError
+from xai_core.plugin import OptionError
 
 CHANNELS = ("sum", "positive", "abs", "max", "norm")
 

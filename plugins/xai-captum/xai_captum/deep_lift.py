@@ -8,9 +8,7 @@ from xai_captum.attribution import Differentiated, Part
 from xai_captum.modules import named, ran
 from xai_captum.options import number
 from xai_captum.process import unwarned
-from xai_core.errors import UnsuitableError
-from xai_core.model.shared_copy import SharedModel
-from xai_core.plugin import Baseline
+from xai_core.plugin import Baseline, SharedModel, UnsuitableError
 
 
 class DeepLift(Differentiated):

@@ -10,8 +10,7 @@ from torch import Tensor
 import xai_core as xai
 from xai_captum.attribution import Differentiated, Part
 from xai_captum.options import number, positive, seed_of
-from xai_core.model.shared_copy import SharedModel
-from xai_core.plugin import Baseline
+from xai_core.plugin import Baseline, SharedModel
 
 
 class GradientShap(Differentiated):

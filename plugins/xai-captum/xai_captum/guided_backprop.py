@@ -6,7 +6,7 @@ from torch import Tensor
 import xai_core as xai
 from xai_captum.attribution import Part
 from xai_captum.relu import ChangedReLU
-from xai_core.model.shared_copy import SharedModel
+from xai_core.plugin import SharedModel
 
 
 class GuidedBackprop(ChangedReLU):

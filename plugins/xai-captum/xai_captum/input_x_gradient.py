@@ -5,7 +5,7 @@ from torch import Tensor
 
 import xai_core as xai
 from xai_captum.channels import checked, over_channels
-from xai_core.targets.target import wide
+from xai_core.plugin import wide
 
 
 class InputXGradient(xai.Explainer):

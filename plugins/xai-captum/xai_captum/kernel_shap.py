@@ -7,8 +7,7 @@ import xai_core as xai
 from xai_captum.attribution import Part, Scored
 from xai_captum.options import positive, seed_of
 from xai_captum.patches import Patches
-from xai_core.errors import OptionError
-from xai_core.plugin import Baseline
+from xai_core.plugin import Baseline, OptionError
 
 
 class KernelShap(Patches):

@@ -9,7 +9,7 @@ from torch import Tensor
 import xai_core as xai
 from xai_captum.at_layer import AtLayer
 from xai_captum.attribution import Part
-from xai_core.model.shared_copy import SharedModel
+from xai_core.plugin import SharedModel
 
 
 class LayerIntegratedGradients(AtLayer):

@@ -10,9 +10,7 @@ import xai_core as xai
 from xai_captum.attribution import Differentiated, Part
 from xai_captum.modules import named, ran
 from xai_captum.options import number
-from xai_core.errors import UnsuitableError
-from xai_core.model.autograd_graph import dominators, joins
-from xai_core.model.shared_copy import SharedModel
+from xai_core.plugin import SharedModel, UnsuitableError, dominators, joins
 
 RESHAPES = (nn.Flatten, nn.Identity, nn.Unflatten)
 """Modules that captum has no rule for, and which the epsilon rule passes as they are."""

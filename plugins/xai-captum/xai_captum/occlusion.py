@@ -8,8 +8,7 @@ from torch import Tensor
 import xai_core as xai
 from xai_captum.attribution import Part, Perturbed, Scored
 from xai_captum.options import positive
-from xai_core.errors import OptionError
-from xai_core.plugin import Baseline
+from xai_core.plugin import Baseline, OptionError
 
 SHARE = 8
 """The side of the window as a share of the image's shorter side, where none is given."""

@@ -4,7 +4,7 @@ import math
 from numbers import Integral
 from typing import Any
 
-from xai_core.errors import OptionError
+from xai_core.plugin import OptionError
 
 
 def positive(**numbers: Any) -> None:

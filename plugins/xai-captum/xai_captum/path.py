@@ -3,8 +3,7 @@
 import xai_core as xai
 from xai_captum.attribution import Differentiated
 from xai_captum.options import positive
-from xai_core.errors import OptionError
-from xai_core.plugin import Baseline
+from xai_core.plugin import Baseline, OptionError
 
 SUMS = ("gausslegendre", "riemann_left", "riemann_middle", "riemann_right", "riemann_trapezoid")
 """How captum sums up an integral."""

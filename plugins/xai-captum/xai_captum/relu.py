@@ -9,7 +9,7 @@ import xai_core as xai
 from xai_captum.attribution import Differentiated, Part
 from xai_captum.modules import ran
 from xai_captum.process import unwarned
-from xai_core.errors import UnsuitableError
+from xai_core.plugin import UnsuitableError
 
 
 class ChangedReLU(Differentiated):

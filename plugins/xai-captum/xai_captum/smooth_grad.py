@@ -6,8 +6,7 @@ from torch import Tensor
 import xai_core as xai
 from xai_captum.attribution import Differentiated, Part
 from xai_captum.options import number, positive, seed_of
-from xai_core.errors import OptionError
-from xai_core.model.shared_copy import SharedModel
+from xai_core.plugin import OptionError, SharedModel
 
 KINDS = ("smoothgrad", "smoothgrad_sq", "vargrad")
 

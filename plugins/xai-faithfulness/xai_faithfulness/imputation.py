@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from xai_core.errors import NonFiniteOutputError
+from xai_core.plugin import NonFiniteOutputError
 
 TOLERANCE = 1e-6
 """Of the residual, as a share of the right side."""

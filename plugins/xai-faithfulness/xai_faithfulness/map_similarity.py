@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from xai_core.errors import OptionError
+from xai_core.plugin import OptionError
 from xai_faithfulness.correlation import correlation
 
 WINDOW, SIGMA = 11, 1.5

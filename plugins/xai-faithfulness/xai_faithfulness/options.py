@@ -4,7 +4,7 @@ from collections.abc import Callable
 from numbers import Integral
 from typing import Any
 
-from xai_core.errors import OptionError
+from xai_core.plugin import OptionError
 
 
 def one_of(option: str, value: str, *known: str) -> str:

@@ -6,8 +6,7 @@ from typing import ClassVar
 import torch
 
 import xai_core as xai
-from xai_core.errors import UnsuitableError
-from xai_core.plugin import Evaluation
+from xai_core.plugin import Evaluation, UnsuitableError
 from xai_faithfulness.map_similarity import SIMILARITIES, map_similarity
 from xai_faithfulness.options import at_least, one_of, seed_of
 from xai_faithfulness.randomized import modules_from_the_top, randomized

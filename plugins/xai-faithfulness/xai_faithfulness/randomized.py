@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from xai_core.errors import UnsuitableError
-from xai_core.model.shared_copy import modules_of
+from xai_core.plugin import UnsuitableError, modules_of
 from xai_faithfulness.rng import OwnGenerator
 
 

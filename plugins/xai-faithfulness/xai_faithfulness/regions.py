@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from xai_core.errors import OptionError
+from xai_core.plugin import OptionError
 
 
 def fitting(side: int, size: tuple[int, int]) -> int:

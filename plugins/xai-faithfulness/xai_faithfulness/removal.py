@@ -9,8 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_core.errors import OptionError
-from xai_core.plugin import Baseline, Evaluation, resize
+from xai_core.plugin import Baseline, Evaluation, OptionError, resize
 from xai_faithfulness.blending import blank_of, mixed_scores, whole_score
 from xai_faithfulness.correlation import correlation
 from xai_faithfulness.options import at_least, one_of, seed_of

@@ -6,7 +6,7 @@ import torch
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from xai_core.errors import UnsuitableError
+from xai_core.plugin import UnsuitableError
 
 
 class OwnGenerator(TorchDispatchMode):

@@ -8,8 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 import xai_core as xai
-from xai_core.errors import OptionError
-from xai_core.plugin import Evaluation, ModelScorer
+from xai_core.plugin import Evaluation, ModelScorer, OptionError
 from xai_faithfulness.blending import blank_of
 from xai_faithfulness.imputation import impute
 from xai_faithfulness.options import one_of, seed_of

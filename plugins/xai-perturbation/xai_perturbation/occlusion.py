@@ -7,8 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_core.errors import OptionError
-from xai_core.plugin import Baseline, baseline_images
+from xai_core.plugin import Baseline, OptionError, baseline_images
 from xai_perturbation.masked import masked_scores
 from xai_perturbation.options import kind_of_score, seed_of, whole
 

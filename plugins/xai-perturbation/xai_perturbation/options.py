@@ -3,7 +3,7 @@
 from numbers import Integral
 from typing import Any
 
-from xai_core.errors import OptionError
+from xai_core.plugin import OptionError
 
 
 def whole(option: str, value: Any, least: int) -> int:

@@ -12,9 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import xai_core as xai
-from xai_core.data.ground_truth import filled
-from xai_core.data.images import read_image
-from xai_core.errors import ImageFileError
+from xai_core.plugin import ImageFileError, filled, read_image
 
 Box = tuple[float, float, float, float]
 Mask = Bool[Tensor, "H W"]

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 
-from xai_core.errors import CheckpointError, FileError, OptionError
-from xai_core.spec import Value
+from xai_core.plugin import CheckpointError, FileError, OptionError, Value
 
 StateDict = dict[str, Tensor]
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "teacher")

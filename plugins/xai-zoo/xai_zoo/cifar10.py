@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import xai_core as xai
-from xai_core.errors import FileError
-from xai_core.plugin import DatasetSource
+from xai_core.plugin import DatasetSource, FileError
 from xai_zoo.options import check_one_of, given_folder
 
 if TYPE_CHECKING:

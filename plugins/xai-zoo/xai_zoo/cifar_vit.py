@@ -8,9 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 import xai_core as xai
-from xai_core.errors import OptionError
-from xai_core.plugin import ModelSource
-from xai_core.spec import Value
+from xai_core.plugin import ModelSource, OptionError, Value
 from xai_zoo.options import check_whole
 from xai_zoo.reference import check_no_name, loaded
 

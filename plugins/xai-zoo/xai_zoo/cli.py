@@ -1,6 +1,6 @@
 """The command line: `xai-zoo train`, `xai-zoo accuracy`."""
 
-from xai_core.cli.commands import command_line
+from xai_core.plugin import command_line
 from xai_zoo.training.command import accuracy, train
 
 app = command_line("xai-zoo", "Train models, and measure their accuracy.")

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from xai_core.errors import FileError, OptionError
-from xai_core.plugin import DatasetSource
+from xai_core.plugin import DatasetSource, FileError, OptionError
 from xai_zoo import rle
 from xai_zoo.annotated import Marked, MarkedImages, Mask
 from xai_zoo.options import check_flag, given_folder, given_path

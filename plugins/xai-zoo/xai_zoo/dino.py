@@ -4,9 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import xai_core as xai
-from xai_core.errors import OptionError, UnknownModelError
-from xai_core.plugin import ModelSource
-from xai_core.spec import Spec, Value, suggest
+from xai_core.plugin import ModelSource, OptionError, Spec, UnknownModelError, Value, suggest
 from xai_zoo.checkpoint import StateDict, fit, read_state_dict
 from xai_zoo.imagenet import MEAN, STD
 from xai_zoo.options import check_whole

@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import xai_core as xai
-from xai_core.errors import CheckpointError, UnknownModelError
-from xai_core.plugin import ModelSource
+from xai_core.plugin import CheckpointError, ModelSource, UnknownModelError
 from xai_zoo.checkpoint import StateDict, fit, read_state_dict
 from xai_zoo.imagenet import class_names
 from xai_zoo.installed import installed_file

@@ -4,8 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from xai_core.errors import FileError
-from xai_core.plugin import DatasetSource
+from xai_core.plugin import DatasetSource, FileError
 from xai_zoo.image_files import ImageFile, ImageFiles
 from xai_zoo.options import given_folder
 

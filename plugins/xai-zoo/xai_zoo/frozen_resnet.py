@@ -6,8 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 import xai_core as xai
-from xai_core.plugin import ModelSource
-from xai_core.spec import Value
+from xai_core.plugin import ModelSource, Value
 from xai_zoo.imagenet import MEAN, STD
 from xai_zoo.options import check_one_of, check_whole
 from xai_zoo.reference import check_no_name, loaded

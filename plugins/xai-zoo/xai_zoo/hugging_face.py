@@ -7,10 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import xai_core as xai
-from xai_core.data.images import decode_image, open_image
-from xai_core.errors import ImageFileError, OptionError, UnknownDatasetError
-from xai_core.plugin import DatasetSource
-from xai_core.spec import suggest
+from xai_core.plugin import (
+    DatasetSource,
+    ImageFileError,
+    OptionError,
+    UnknownDatasetError,
+    decode_image,
+    open_image,
+    suggest,
+)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import xai_core as xai
-from xai_core.data.images import open_image
+from xai_core.plugin import open_image
 
 
 class ImageFile(NamedTuple):

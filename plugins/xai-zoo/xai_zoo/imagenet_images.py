@@ -8,8 +8,7 @@ from pathlib import Path
 
 import torch
 
-from xai_core.errors import FileError
-from xai_core.plugin import DatasetSource
+from xai_core.plugin import DatasetSource, FileError
 from xai_zoo.folder import Folder
 from xai_zoo.image_files import ImageFiles
 from xai_zoo.installed import installed_file

@@ -3,7 +3,7 @@
 from importlib import metadata
 from pathlib import Path
 
-from xai_core.errors import FileError
+from xai_core.plugin import FileError
 
 
 def installed_file(distribution: str, path: str) -> Path:

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from pathlib import Path
 
-from xai_core.errors import OptionError, UnknownDatasetError
+from xai_core.plugin import OptionError, UnknownDatasetError
 
 
 def check_whole(source: str, least: int, **options: object) -> None:

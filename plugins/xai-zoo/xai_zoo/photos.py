@@ -1,8 +1,6 @@
 """The photographs that come with scikit-image."""
 
-from xai_core.errors import UnknownDatasetError
-from xai_core.plugin import DatasetSource
-from xai_core.spec import suggest
+from xai_core.plugin import DatasetSource, UnknownDatasetError, suggest
 from xai_zoo.image_files import ImageFile, ImageFiles
 from xai_zoo.installed import installed_file
 

@@ -9,8 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from xai_core.data.images import as_rgb
-from xai_core.errors import InputShapeError, InputTypeError
+from xai_core.plugin import InputShapeError, InputTypeError, as_rgb
 
 if TYPE_CHECKING:
     from PIL.Image import Image

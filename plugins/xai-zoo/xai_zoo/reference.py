@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import xai_core as xai
-from xai_core.errors import UnknownModelError
-from xai_core.spec import Spec, Value
+from xai_core.plugin import Spec, UnknownModelError, Value
 from xai_zoo.checkpoint import fit, read_state_dict
 from xai_zoo.preprocess import Preprocess, Restore, resize_and_crop
 

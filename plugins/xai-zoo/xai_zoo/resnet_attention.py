@@ -6,9 +6,7 @@ from pathlib import Path
 from torch import nn
 
 import xai_core as xai
-from xai_core.errors import OptionError
-from xai_core.plugin import ModelSource
-from xai_core.spec import Value
+from xai_core.plugin import ModelSource, OptionError, Value
 from xai_zoo.bam import BAM
 from xai_zoo.cbam import CBAM
 from xai_zoo.imagenet import MEAN, STD

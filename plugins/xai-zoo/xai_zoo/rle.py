@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from xai_core.errors import FileError
+from xai_core.plugin import FileError
 
 
 def compressed(rle: Mapping[str, Any]) -> bool:

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import xai_core as xai
-from xai_core.errors import UnknownDatasetError
-from xai_core.plugin import DatasetSource
+from xai_core.plugin import DatasetSource, UnknownDatasetError
 from xai_zoo import outlines
 from xai_zoo.options import check_one_of, check_whole
 from xai_zoo.painting import Figure, paint

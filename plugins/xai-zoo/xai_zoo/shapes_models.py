@@ -8,9 +8,7 @@ from pathlib import Path
 from torch import nn
 
 import xai_core as xai
-from xai_core.errors import OptionError
-from xai_core.plugin import ModelSource
-from xai_core.spec import Spec, Value
+from xai_core.plugin import ModelSource, OptionError, Spec, Value
 from xai_zoo import outlines
 from xai_zoo.checkpoint import fit, read_state_dict
 from xai_zoo.cifar_vit import CifarViT

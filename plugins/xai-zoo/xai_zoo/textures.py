@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from xai_core.data.images import open_image
+from xai_core.plugin import open_image
 from xai_zoo.installed import installed_file
 
 # Lossless files, which every decoder reads alike.

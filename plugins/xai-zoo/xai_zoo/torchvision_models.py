@@ -8,9 +8,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import xai_core as xai
-from xai_core.errors import CheckpointError, OptionError, UnknownModelError
-from xai_core.plugin import ModelSource
-from xai_core.spec import Spec, Value, suggest
+from xai_core.plugin import CheckpointError, ModelSource, OptionError, Spec, UnknownModelError, Value, suggest
 from xai_zoo.checkpoint import StateDict, fit, read_state_dict
 from xai_zoo.imagenet import MEAN, STD
 from xai_zoo.preprocess import Preprocess, Restore, resize_and_crop

@@ -3,9 +3,7 @@
 from pathlib import Path
 
 import xai_core as xai
-from xai_core.errors import OptionError
-from xai_core.plugin import ModelSource
-from xai_core.spec import Value, suggest
+from xai_core.plugin import ModelSource, OptionError, Value, suggest
 from xai_zoo.imagenet import MEAN, STD
 from xai_zoo.options import check_whole
 from xai_zoo.reference import check_no_name, loaded

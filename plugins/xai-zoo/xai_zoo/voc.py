@@ -9,8 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 import torch
 
-from xai_core.errors import FileError, ImageFileError
-from xai_core.plugin import DatasetSource
+from xai_core.plugin import DatasetSource, FileError, ImageFileError
 from xai_zoo.annotated import Box, Marked, MarkedImages, Mask
 from xai_zoo.options import check_flag, check_one_of, given_folder
 

@@ -18,11 +18,16 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 import xai_core as xai
-from xai_core import files
-from xai_core.cli.console import progress, say
-from xai_core.cli.loading import chosen_device
-from xai_core.cli.options import Device
-from xai_core.errors import FileError, OptionError
+from xai_core.plugin import (
+    Device,
+    FileError,
+    OptionError,
+    chosen_device,
+    make_folder,
+    progress,
+    say,
+    write,
+)
 from xai_zoo.training.loop import measure
 from xai_zoo.training.loop import train as run
 from xai_zoo.training.pictures import Pictures, augmentation, split
@@ -84,7 +89,7 @@ def train(
         def after_epoch() -> None:
             state.save(unfinished, settings, network, optimizer)
             _show(bar, state.epochs[-1])
-            files.write(log, _table(state))
+            write(log, _table(state))
 
         run(network, optimizer, pictures, others, recipe, state, workers, lambda: bar.advance(task), after_epoch)
 
@@ -92,8 +97,8 @@ def train(
     command = shlex.join(["xai-zoo", *sys.argv[1:]])
     versions = {name: version(name) for name in ("torch", "torchvision", "xai-zoo")}
     said = {"command": command, "settings": json.dumps(settings), "versions": json.dumps(versions)}
-    files.write(log, _table(state))
-    files.write(out, save(state.best, {**said, "best": json.dumps(asdict(best))}))
+    write(log, _table(state))
+    write(out, save(state.best, {**said, "best": json.dumps(asdict(best))}))
     unfinished.unlink()
     say(f"{out}: accuracy {best.validation_accuracy:.4f} on the validation set, after epoch {best.epoch}.")
 
@@ -118,7 +123,7 @@ def _refuse_existing(out: Path, unfinished: Path, log: Path) -> None:
     there = next((file for file in (out, log) if file.exists()), None)
     if there and (there == out or not unfinished.exists()):
         raise FileError(f"{there} would be overwritten; give another --out, or move it away")
-    files.make_folder(out.parent)
+    make_folder(out.parent)
 
 
 def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

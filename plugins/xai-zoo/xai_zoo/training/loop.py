@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from xai_core.errors import TargetError
+from xai_core.plugin import TargetError
 from xai_zoo.training.pictures import Pictures
 from xai_zoo.training.recipe import Recipe
 from xai_zoo.training.seeds import seed_of

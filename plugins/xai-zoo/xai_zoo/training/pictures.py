@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils import data as torch_data
 
-from xai_core.errors import TargetError
-from xai_core.plugin import Dataset
+from xai_core.plugin import Dataset, TargetError
 from xai_zoo.training.seeds import seed_of
 
 if TYPE_CHECKING:

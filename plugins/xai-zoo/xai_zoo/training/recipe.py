@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from xai_core.errors import OptionError
+from xai_core.plugin import OptionError
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from xai_core import files
-from xai_core.errors import CheckpointError
+from xai_core.plugin import CheckpointError, write
 
 Settings = Mapping[str, str | int | float]
 
@@ -61,7 +60,7 @@ class State:
             **{f"optimizer.{of}.{name}": tensor for of, each in moments.items() for name, tensor in each.items()},
         }
         said = {"settings": json.dumps(settings), "epochs": json.dumps([asdict(epoch) for epoch in self.epochs])}
-        files.write(file, save({name: tensor.contiguous() for name, tensor in tensors.items()}, said))
+        write(file, save({name: tensor.contiguous() for name, tensor in tensors.items()}, said))
 
     @classmethod
     def load(cls, file: Path, settings: Settings, model: nn.Module, optimizer: torch.optim.Optimizer) -> "State":
