@@ -16,30 +16,25 @@ import pytest
 import xai_core as xai
 from support.paths import ROOT
 from xai_core import errors, plugin, testing
-from xai_core.model.layouts import Features
-from xai_core.model.shared_copy import SharedModel
 from xai_core.plugin import (
     CONTRACT,
     AttentionLayer,
+    BoundTarget,
     Dataset,
     DatasetSource,
     Evaluation,
+    Features,
     Gate,
     Gated,
     ModelScorer,
     ModelSource,
     Probe,
     Relevance,
+    SharedModel,
+    Spec,
     Target,
-    baseline_images,
-    normalize,
-    ranks,
-    relevance,
-    resize,
-    steps_of,
 )
 from xai_core.plugins import hookspecs
-from xai_core.targets.target import BoundTarget
 
 PATH = ROOT / "docs" / "plugins" / "contract.md"
 PAGE = PATH.read_text()
@@ -48,9 +43,9 @@ EXPLAINERS = [xai.Explainer, xai.Needs, xai.Captured, Relevance]
 PARTS = [AttentionLayer, Gate, Gated, ModelScorer, SharedModel, BoundTarget, Target]
 METRICS = [xai.Metric, Evaluation, xai.MetricResult, xai.Saliency]
 ADAPTERS = [xai.ModelAdapter, Probe, Features]
-SOURCES = [ModelSource, xai.LoadedModel, DatasetSource, Dataset, xai.Sample]
-HELP = [xai.create_explainer, xai.create_metric, baseline_images, ranks, steps_of]
-HELP += [relevance, resize, normalize]
+SOURCES = [ModelSource, xai.LoadedModel, DatasetSource, Dataset, xai.Sample, Spec]
+FUNCTIONS = [xai.create_explainer, xai.create_metric]
+FUNCTIONS += [value for value in (getattr(plugin, name) for name in plugin.__all__) if inspect.isfunction(value)]
 CONFORMANCE = [getattr(testing, name) for name in testing.__all__]
 ERRORS = [one for one in vars(errors).values() if isinstance(one, type)]
 SURFACE: dict[str, list[Any]] = {
@@ -60,12 +55,12 @@ SURFACE: dict[str, list[Any]] = {
     "Metrics": METRICS,
     "Adapters": ADAPTERS,
     "Sources": SOURCES,
-    "Functions": HELP,
+    "Functions": FUNCTIONS,
     "Conformance tests": CONFORMANCE,
     "Errors": ERRORS,
 }
-TYPES = {"Baseline", "Layer", "TargetLike"}
-"""Names for unions of types."""
+TYPES = {"Baseline", "Device", "Layer", "TargetLike", "Value"}
+"""Names of types that are no classes."""
 CALLED = {"__call__", "__getitem__", "__len__"}
 FOR_USERS = {
     *("AttentionRecord", "Contrast", "Engine", "Region", "Run", "Similarity"),
@@ -151,7 +146,7 @@ def test_the_page_states_the_version_of_the_contract() -> None:
 
 def test_every_public_name_is_for_plugins_or_for_users() -> None:
     for_plugins = {one.__name__ for things in SURFACE.values() for one in things}
-    assert {*xai.__all__, *plugin.__all__} - for_plugins - FOR_USERS - TYPES == {"CONTRACT", "hookimpl"}
+    assert {*xai.__all__, *plugin.__all__} - for_plugins - FOR_USERS - TYPES == {"CONTRACT", "SCORE_KINDS", "hookimpl"}
 
 
 if __name__ == "__main__":

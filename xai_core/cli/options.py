@@ -1,5 +1,6 @@
-"""Options that several commands share."""
+"""Types of options that several modules of the command line share."""
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -10,3 +11,13 @@ Device = Annotated[
     str | None,
     typer.Option(metavar="DEVICE", help="PyTorch device, such as cpu or cuda:1.  [default: a GPU if available]"),
 ]
+
+
+class Format(StrEnum):
+    """Output format of the tables."""
+
+    table = "table"
+    markdown = "markdown"
+    latex = "latex"
+    csv = "csv"
+    json = "json"

@@ -1,20 +1,11 @@
 """Options of `xai report`."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-
-class Format(StrEnum):
-    """Output format of the tables."""
-
-    table = "table"
-    markdown = "markdown"
-    latex = "latex"
-    csv = "csv"
-    json = "json"
+from xai_core.cli.options import Format
 
 
 def report(

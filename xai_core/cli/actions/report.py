@@ -12,7 +12,7 @@ from xai_core.benchmarking import Run
 from xai_core.benchmarking.statistics import Comparison
 from xai_core.benchmarking.summary import Summary, in_words, summarize
 from xai_core.cli.console import complain, console, counted, sheet_table
-from xai_core.cli.report import Format
+from xai_core.cli.options import Format
 from xai_core.report import tables as sheets
 from xai_core.report.critical_difference import critical_difference_picture
 from xai_core.report.summary_tables import standings_sheet, summary_sheets
