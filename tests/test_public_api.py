@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 
 import xai_core
-from support import subprocesses as fresh
+from support import subprocesses
 from xai_core import plugin
 
 MOST_NAMES = 28
@@ -25,13 +25,13 @@ def test_dir_shows_the_public_names_and_the_version() -> None:
 
 def test_dir_is_the_same_after_every_submodule_is_imported() -> None:
     code = "import xai_core, xai_core.plugin, xai_core.benchmarking.summary, json; print(json.dumps(dir(xai_core)))"
-    assert json.loads(fresh.printed(code)) == dir(xai_core)
+    assert json.loads(subprocesses.printed(code)) == dir(xai_core)
 
 
 @pytest.mark.parametrize("module", ["xai_core", "xai_core.plugin"])
 def test_importing_imports_no_torch(module: str) -> None:
     code = f"import sys, {module}; print([name for name in ('torch', 'numpy', 'pluggy') if name in sys.modules])"
-    # a new interpreter: the processes of `fresh` have already imported PyTorch
+    # a new interpreter: the processes of `subprocesses` have already imported PyTorch
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
@@ -69,7 +69,7 @@ def test_version() -> None:
 
 def test_a_module_of_the_benchmark_package_can_be_imported() -> None:
     code = "import xai_core.benchmarking.summary; print(callable(xai_core.benchmark))"
-    assert fresh.printed(code).strip() == "True"
+    assert subprocesses.printed(code).strip() == "True"
 
 
 def test_no_name_is_public_in_both_modules() -> None:

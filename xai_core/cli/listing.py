@@ -1,19 +1,10 @@
 """Options of `xai list`."""
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-
-class Kind(StrEnum):
-    """Kind of name that `xai list` lists."""
-
-    methods = "methods"
-    metrics = "metrics"
-    models = "models"
-    datasets = "datasets"
-    plugins = "plugins"
+from xai_core.cli.options import Kind
 
 
 def listing(

@@ -21,3 +21,13 @@ class Format(StrEnum):
     latex = "latex"
     csv = "csv"
     json = "json"
+
+
+class Kind(StrEnum):
+    """Kind of name that `xai list` lists."""
+
+    methods = "methods"
+    metrics = "metrics"
+    models = "models"
+    datasets = "datasets"
+    plugins = "plugins"

@@ -6,7 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from xai_core.cli.console import console, say, table
-from xai_core.cli.listing import Kind
+from xai_core.cli.options import Kind
 from xai_core.plugins.discovery import VARIABLE, Plugin, chosen_by_environment
 from xai_core.plugins.loader import Entry
 from xai_core.plugins.registry import registry, specs_of
