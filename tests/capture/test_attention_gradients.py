@@ -12,7 +12,7 @@ from support.explaining import captured_by
 from support.explicit_attention import MODELS, case, plain
 from support.models import fused_vit, settled, torchvision_vit
 from xai_core.errors import NotCapturedError, NotConnectedError
-from xai_core.model.attention import AttentionReader
+from xai_core.model.attention_reader import AttentionReader
 from xai_core.plugin import AttentionLayer
 
 BOTH = xai.Needs(attention=True, attention_gradients=True)

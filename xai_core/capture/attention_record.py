@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from xai_core.errors import NoAttentionError, OptionError, RowError
 from xai_core.model.adapter import ModelAdapter
-from xai_core.model.attention import AttentionLayer, AttentionReader
+from xai_core.model.attention import AttentionLayer
+from xai_core.model.attention_reader import AttentionReader
 from xai_core.model.execution import Forward, explaining, temporary_hooks, without_autocast
 
 Rows = int | slice | Sequence[int] | None

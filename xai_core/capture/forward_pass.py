@@ -14,7 +14,7 @@ from xai_core.capture.needs import NeedsUnion
 from xai_core.capture.pass_record import LayerLeaf, Leaf, PassRecord, PassTargets
 from xai_core.capture.pass_recorder import PassRecorder
 from xai_core.errors import LayerError, NotConnectedError
-from xai_core.model.attention import AttentionReader
+from xai_core.model.attention_reader import AttentionReader
 from xai_core.model.execution import Forward, explaining, substituting, temporary_hooks, unfused_attention
 from xai_core.model.gates import Gate, Gated, GateReader
 from xai_core.outputs import detached

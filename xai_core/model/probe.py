@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from xai_core.model.attention import AttentionReader
+from xai_core.model.attention_reader import AttentionReader
 from xai_core.model.autograd_graph import joins
 from xai_core.model.execution import Forward, explaining, temporary_hooks
 from xai_core.model.gates import Gate, GateFinder

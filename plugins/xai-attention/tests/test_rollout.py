@@ -146,7 +146,7 @@ def test_values_are_kept_for_gradients_only(images: Tensor) -> None:
 
 def test_masks_are_part_of_attention() -> None:
     """Attention as the kernel computes it, for boolean, additive and causal masks, and grouped heads."""
-    from xai_core.model.attention import AttentionReader
+    from xai_core.model.attention_reader import AttentionReader
 
     q, k, v = torch.randn(2, 4, 6, 8), torch.randn(2, 2, 6, 8), torch.eye(6).expand(2, 2, 6, 6)
     options: list[dict[str, Any]] = [
@@ -167,7 +167,7 @@ def test_masks_are_part_of_attention() -> None:
 
 
 def test_padding_and_masks_of_multi_head_attention() -> None:
-    from xai_core.model.attention import AttentionReader
+    from xai_core.model.attention_reader import AttentionReader
 
     attention = nn.MultiheadAttention(16, 4, kdim=12, vdim=12, batch_first=True)
     query, key = torch.randn(2, 5, 16), torch.randn(2, 7, 12)
