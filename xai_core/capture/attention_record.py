@@ -15,7 +15,7 @@ from xai_core.model.attention import AttentionLayer
 from xai_core.model.attention_reader import AttentionReader
 from xai_core.model.execution import Forward, explaining, temporary_hooks, without_autocast
 
-Rows = int | slice | Sequence[int] | None
+Rows = int | slice | Iterable[int] | None
 """Indices of query tokens. Negative indices count from the end, and None selects all tokens."""
 
 
