@@ -1,8 +1,8 @@
-"""The pointing game on shapes: how often the highest place of a method's map is on the object that tells the class.
+"""Pointing game on shapes: prints the fraction of images whose most salient pixel is inside the ground-truth mask.
 
-The truth of `shapes` is the object, that of `shapes-shortcut` the mark that its models rely on. Images are unseen, and
-the class explained is the true one. Chance is the mean share of an image that the truth covers: the hits of a map
-whose highest place is anywhere. A flat map is a miss. Methods of more than `--forwards` forwards an image are left out.
+The ground truth of `shapes` is the object that determines the class. The ground truth of `shapes-shortcut` is the mark
+that its models rely on. The images are from the test split, and the maps explain the label. The score by chance is the
+mean fraction of an image inside the mask. A constant map is a miss.
 """
 
 import argparse
@@ -23,21 +23,21 @@ BATCH = 50
 
 
 @dataclass
-class Found:
-    """What a method's maps came to: [N] each."""
+class MethodScores:
+    """Scores of a method's maps, [N] each: hits of the pointing game, and the fraction of the map inside the mask."""
 
     hits: Tensor
     inside: Tensor
 
 
 def main() -> None:
-    given = argparse.ArgumentParser(description=__doc__)
-    given.add_argument("--models", nargs="+", default=["shapes-vit", "shapes-cbam"])
-    given.add_argument("--data", default="shapes", help="`shapes` or `shapes-shortcut`, and their options")
-    given.add_argument("--count", type=int, default=500, help="how many images")
-    given.add_argument("--forwards", type=int, default=50, help="the most forwards of a method for an image")
-    given.add_argument("--without", nargs="*", default=[], help="methods to leave out")
-    options = given.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models", nargs="+", default=["shapes-vit", "shapes-cbam"])
+    parser.add_argument("--data", default="shapes", help="`shapes` or `shapes-shortcut`, and their options")
+    parser.add_argument("--count", type=int, default=500, help="number of images")
+    parser.add_argument("--forward-passes", type=int, default=50, help="largest number of a method per image")
+    parser.add_argument("--without", nargs="*", default=[], help="methods to exclude")
+    options = parser.parse_args()
     warnings.simplefilter("ignore", ConstantMapWarning)
     separator = "," if ":" in options.data else ":"
     data = xai.load_dataset(f"{options.data}{separator}split=test,count={options.count}")
@@ -45,34 +45,35 @@ def main() -> None:
         print(table(spec, data, options.forward_passes, options.without), flush=True)
 
 
-def table(spec: str, data: Dataset, forwards: int, without: list[str]) -> str:
-    """A table in Markdown, the best method first."""
+def table(spec: str, data: Dataset, most_passes: int, without: list[str]) -> str:
+    """Return a table in Markdown, with the best method first."""
     loaded = xai.load_model(spec)
     samples = [data[i] for i in range(len(data))]
     masks = torch.stack([sample.mask for sample in samples if sample.mask is not None])
-    names = [name for name in methods(xai.Engine(loaded), loaded, samples[0], forwards) if name not in without]
-    found = play(loaded, samples, masks, names)
+    names = [name for name in methods(xai.Engine(loaded), loaded, samples[0], most_passes) if name not in without]
+    scores = play(loaded, samples, masks, names)
     chance = masks.float().mean().item()
     lines = [
-        f"`{spec}`, {len(samples)} images; by chance {chance:.1%}.",
+        f"`{spec}`, {len(samples)} images, by chance {chance:.1%}:",
         "",
-        "| method | hits | 95 % interval | of the map inside |",
+        "| method | hits | 95 % interval | fraction of the map inside |",
         "| --- | ---: | ---: | ---: |",
     ]
-    for name, one in sorted(found.items(), key=lambda item: -item[1].hits.sum()):
-        share = one.hits.mean().item()
+    for name, score in sorted(scores.items(), key=lambda item: -item[1].hits.sum()):
+        share = score.hits.mean().item()
         low, high = wilson(share, len(samples))
-        lines.append(f"| `{name}` | {share:.1%} | {low:.1%} to {high:.1%} | {one.inside.mean():.1%} |")
+        lines.append(f"| `{name}` | {share:.1%} | {low:.1%} to {high:.1%} | {score.inside.mean():.1%} |")
     return "\n".join([*lines, ""])
 
 
-def methods(engine: xai.Engine, loaded: xai.LoadedModel, sample: xai.Sample, forwards: int) -> list[str]:
-    """The methods that are defined for the model, and not too dear."""
+def methods(engine: xai.Engine, loaded: xai.LoadedModel, sample: xai.Sample, most_passes: int) -> list[str]:
+    """Return the methods that are compatible with the model and need at most that many forward passes."""
     adapter = engine.adapter(loaded.preprocess(sample.image)[None])
-    return [name for name in xai.list_explainers() if suits(name, adapter, forwards)]
+    return [name for name in xai.list_explainers() if is_affordable(name, adapter, most_passes)]
 
 
-def suits(name: str, adapter: xai.ModelAdapter, forwards: int) -> bool:
+def is_affordable(name: str, adapter: xai.ModelAdapter, most_passes: int) -> bool:
+    """Return whether a method is compatible, not composite, and needs at most that many forward passes per image."""
     explainer = xai.create_explainer(name)
     if MADE_OF & {*vars(explainer)}:
         return False
@@ -80,11 +81,13 @@ def suits(name: str, adapter: xai.ModelAdapter, forwards: int) -> bool:
         explainer.needs(adapter)
     except UnsuitableError:
         return False
-    return explainer.forward_passes(adapter) <= forwards
+    return explainer.forward_passes(adapter) <= most_passes
 
 
-def play(loaded: xai.LoadedModel, samples: list[xai.Sample], masks: Tensor, names: list[str]) -> Mapping[str, Found]:
-    """Explain all samples by all methods."""
+def play(
+    loaded: xai.LoadedModel, samples: list[xai.Sample], masks: Tensor, names: list[str]
+) -> Mapping[str, MethodScores]:
+    """Explain all samples by all methods, and score the maps."""
     engine = xai.Engine(loaded)
     parts: dict[str, list[Tensor]] = {}
     for start in range(0, len(samples), BATCH):
@@ -93,26 +96,26 @@ def play(loaded: xai.LoadedModel, samples: list[xai.Sample], masks: Tensor, name
         targets = torch.tensor([sample.target for sample in samples[part]])
         for name, saliency in explained(engine, images, targets, names):
             parts.setdefault(name, []).append(saliency)
-    found = {}
+    scores = {}
     for name, maps in parts.items():
         values = torch.cat(maps)
-        highest = values.flatten(1).argmax(1)
-        on = masks.flatten(1).gather(1, highest[:, None])[:, 0] & (values.amax((1, 2)) > 0)
+        top = values.flatten(1).argmax(1)
+        on = masks.flatten(1).gather(1, top[:, None])[:, 0] & (values.amax((1, 2)) > 0)
         inside = (values * masks).sum((1, 2)) / values.sum((1, 2)).clamp_min(1e-12)
-        found[name] = Found(on.float(), inside)
-    return found
+        scores[name] = MethodScores(on.float(), inside)
+    return scores
 
 
 def explained(engine: xai.Engine, images: Tensor, targets: Tensor, names: list[str]) -> Iterator[tuple[str, Tensor]]:
     for name in names:
         try:
             yield name, engine.explain(images, name, targets)[name].values
-        except UnsuitableError:  # known only once the pass has run
+        except UnsuitableError:  # known only after the forward pass
             continue
 
 
 def wilson(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
-    """The score interval of a share (Wilson, 1927)."""
+    """Return the 95 % score interval of a fraction (Wilson, 1927)."""
     middle = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
     return max(0.0, middle - half), min(1.0, middle + half)

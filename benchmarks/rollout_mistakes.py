@@ -1,6 +1,7 @@
-"""What the usual mistakes in attention rollout do to its maps, on `shapes-vit:pool=class` and unseen `shapes`.
+"""Effect of common mistakes in attention rollout on its maps: prints a table.
 
-Each is written out on whole matrices, in float64; `right` is what the explainer `rollout` gives.
+The model is `shapes-vit:pool=class`, and the images are from the test split of `shapes`. Each variant is written with
+whole matrices in float64. The variant `right` equals the explainer `rollout`.
 """
 
 import argparse
@@ -13,17 +14,17 @@ import xai_core as xai
 from xai_core.plugin import resize
 
 Rollout = Callable[[list[Tensor]], Tensor]
-"""From the matrices [B,heads,N,N] of the layers, first to last, to a row [B,N]."""
+"""Maps the matrices [B,heads,N,N] of the layers, first to last, to a row [B,N]."""
 
 
 def with_residual(attention: Tensor) -> Tensor:
-    """Ā = rownorm(½ A + ½ I), of heads already fused [B,N,N]."""
+    """Return Ā = rownorm(½ A + ½ I) of attention [B,N,N] with fused heads."""
     mixed = (attention + torch.eye(attention.shape[-1], dtype=attention.dtype)) / 2
     return mixed / mixed.sum(-1, keepdim=True)
 
 
 def product(matrices: list[Tensor]) -> Tensor:
-    """The last times the one before it, and so on down to the first."""
+    """Return the matrix product, with the last matrix as the left factor."""
     rolled = matrices[0]
     for matrix in matrices[1:]:
         rolled = matrix @ rolled
@@ -38,11 +39,11 @@ def right(layers: list[Tensor]) -> Tensor:
     return product(fused(layers))[:, 0]
 
 
-def first_times_last(layers: list[Tensor]) -> Tensor:
+def wrong_order(layers: list[Tensor]) -> Tensor:
     return product(fused(layers)[::-1])[:, 0]
 
 
-def column_for_row(layers: list[Tensor]) -> Tensor:
+def column_instead_of_row(layers: list[Tensor]) -> Tensor:
     return product(fused(layers))[:, :, 0]
 
 
@@ -55,12 +56,12 @@ def without_residual(layers: list[Tensor]) -> Tensor:
 
 
 def residual_not_normalized(layers: list[Tensor]) -> Tensor:
-    """A + I, each row of which sums to two: a scale of 2^L, which min-max normalization takes away."""
+    """Use A + I, whose rows sum to two. The factor 2^L disappears in min-max normalization."""
     return product([heads.mean(1) + torch.eye(heads.shape[-1], dtype=heads.dtype) for heads in layers])[:, 0]
 
 
 def averaged_twice(layers: list[Tensor]) -> Tensor:
-    """`nn.MultiheadAttention` gives the mean over heads [B,N,N]; a second mean over axis 1 is over queries."""
+    """Average over axis 1 twice: `nn.MultiheadAttention` returns [B,N,N], so the second mean is over queries."""
     rows = [heads.mean(1).mean(1) for heads in layers]
     return product(fused([row[:, None, None].expand(-1, -1, row.shape[-1], -1) for row in rows]))[:, 0]
 
@@ -70,19 +71,19 @@ def last_layer(layers: list[Tensor]) -> Tensor:
 
 
 MISTAKES: Mapping[str, tuple[str, Rollout]] = {
-    "right": ("Ā_L ... Ā_1, the class token's row", right),
-    "first times last": ("Ā_1 ... Ā_L: matrices multiplied in the wrong order", first_times_last),
-    "column for row": ("the class token's column of the right product", column_for_row),
-    "transposed": ("A_l' in the place of A_l: keys taken for queries", transposed),
+    "right": ("Ā_L ... Ā_1, row of the class token", right),
+    "wrong order": ("Ā_1 ... Ā_L: matrices multiplied in the wrong order", wrong_order),
+    "column instead of row": ("column of the class token in the right product", column_instead_of_row),
+    "transposed": ("A_l' instead of A_l: keys and queries exchanged", transposed),
     "without residual": ("A_L ... A_1, without ½ I", without_residual),
     "residual not normalized": ("A_l + I, with rows that sum to two", residual_not_normalized),
-    "averaged twice": ("weights that are a mean over heads already, averaged again", averaged_twice),
-    "last layer": ("the class token's row of A_L alone, which is raw attention", last_layer),
+    "averaged twice": ("mean over heads of weights that are already a mean over heads", averaged_twice),
+    "last layer only": ("row of the class token in A_L, which is raw attention", last_layer),
 }
 
 
 def maps(rollout: Rollout, record: xai.AttentionRecord) -> Tensor:
-    """A mistake's map on the grid of the patches, [B,h,w]."""
+    """Return the map of a variant on the patch grid, [B,h,w]."""
     layer = record.layers[0]
     assert layer.grid is not None
     row = rollout([weights.double() for weights in record.weights])
@@ -90,36 +91,36 @@ def maps(rollout: Rollout, record: xai.AttentionRecord) -> Tensor:
 
 
 def measure(count: int) -> dict[str, tuple[float, float]]:
-    """For each, the mean over images of the rank correlation with the right map, and the hits of the pointing game."""
+    """Return the mean rank correlation with the right map, and the pointing game score, of each variant."""
     loaded = xai.load_model("shapes-vit:pool=class")
     engine, data = xai.Engine(loaded), xai.load_dataset(f"shapes:split=test,count={count}")
     samples = [data[i] for i in range(count)]
     images = torch.stack([loaded.preprocess(sample.image) for sample in samples])
     masks = torch.stack([sample.mask for sample in samples if sample.mask is not None])
     record = engine.attention(images)
-    truth = ranks(maps(right, record))
-    found = {}
+    expected = ranks(maps(right, record))
+    measured = {}
     for name, (_, rollout) in MISTAKES.items():
-        made = maps(rollout, record)
-        correlation = (ranks(made) * truth).sum(1).mean().item()
-        shown = resize(made, (images.shape[-2], images.shape[-1]))
-        hits = masks.flatten(1).gather(1, shown.flatten(1).argmax(1, keepdim=True)).double().mean().item()
-        found[name] = correlation, hits
-    return found
+        variant = maps(rollout, record)
+        correlation = (ranks(variant) * expected).sum(1).mean().item()
+        resized = resize(variant, (images.shape[-2], images.shape[-1]))
+        hits = masks.flatten(1).gather(1, resized.flatten(1).argmax(1, keepdim=True)).double().mean().item()
+        measured[name] = correlation, hits
+    return measured
 
 
-def ranks(made: Tensor) -> Tensor:
-    """Ranks of places, centerd, of length one: their product is Spearman's correlation."""
-    places = made.flatten(1).argsort(1).argsort(1).double()
-    centerd = places - places.mean(1, keepdim=True)
-    return centerd / centerd.norm(dim=1, keepdim=True)
+def ranks(maps: Tensor) -> Tensor:
+    """Return the centered ranks of the cells, scaled to length one. Their dot product is Spearman's correlation."""
+    order = maps.flatten(1).argsort(1).argsort(1).double()
+    centered = order - order.mean(1, keepdim=True)
+    return centered / centered.norm(dim=1, keepdim=True)
 
 
 def main() -> None:
-    given = argparse.ArgumentParser(description=__doc__)
-    given.add_argument("--count", type=int, default=500, help="how many images")
-    print("| variant | what it is | rank correlation | pointing game |\n| --- | --- | ---: | ---: |")
-    for name, (correlation, hits) in measure(given.parse_args().count).items():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=500, help="number of images")
+    print("| variant | formula | rank correlation | pointing game |\n| --- | --- | ---: | ---: |")
+    for name, (correlation, hits) in measure(parser.parse_args().count).items():
         print(f"| {name} | {MISTAKES[name][0]} | {correlation:.2f} | {hits:.1%} |")
 
 

@@ -164,14 +164,14 @@ def test_maps_point_at_the_object(model: str, methods: list[str]) -> None:
 def test_the_mistakes_in_rollout_are_as_published() -> None:
     script, count = benchmark("rollout_mistakes"), 500
     found = script["measure"](count)
-    table = published("is-my-rollout-right.md", "What the mistakes do")
+    table = published("is-my-rollout-right.md", "The effect of each mistake")
     assert [*table] == [*found]
     for name, (correlation, hits) in found.items():
         _, said_correlation, said_hits = table[name]
         assert abs(float(said_correlation) - correlation) <= 0.01, name
         assert abs(float(said_hits.rstrip("%")) / 100 - hits) <= 2.5 / count, name
     assert found["right"][0] == pytest.approx(1)
-    for name in ("first times last", "column for row", "transposed", "without residual", "averaged twice"):
+    for name in ("wrong order", "column instead of row", "transposed", "without residual", "averaged twice"):
         assert found[name][0] < 0.95, name
 
 

@@ -1,6 +1,6 @@
 """Puts benchmark runs into one page: a table for each model, with all methods and metrics, and what the data supports.
 
-    python benchmarks/tabulate.py RUN [RUN ...] > docs/results.md
+    python benchmarks/tabulate_runs.py RUN [RUN ...] > docs/results.md
 
 A cell is a mean with its 95 % interval; the best of a column is bold.
 """
