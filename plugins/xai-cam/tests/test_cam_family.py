@@ -63,10 +63,10 @@ def eigen_cam(activation: Array, gradient: Array) -> Array:
 
 
 def eigen_grad_cam(activation: Array, gradient: Array) -> Array:
-    """pytorch-grad-cam: the same of gradient times activation, centerd; the sign that follows their sum."""
+    """pytorch-grad-cam: the same of gradient times activation, centered; the sign that follows their sum."""
     places = (activation * gradient).reshape(len(activation), -1).T
-    centerd = places - places.mean(0)
-    component = centerd @ np.linalg.svd(centerd)[2][0]
+    centered = places - places.mean(0)
+    component = centered @ np.linalg.svd(centered)[2][0]
     component *= np.sign(component @ places.sum(1))
     return np.maximum(component, 0).reshape(activation.shape[1:])
 
@@ -224,8 +224,8 @@ def test_fem_is_not_pytorch_grad_cams(case: Case) -> None:
 def test_eigen_cam_is_not_centred(case: Case) -> None:
     """pytorch-grad-cam takes the channels' means off; with either sign, its map is another."""
     ours = case.by_us("eigen-cam").values
-    centerd = principal_component(case.activation).float()
-    for theirs in (centerd, -centerd):
+    centered = principal_component(case.activation).float()
+    for theirs in (centered, -centered):
         theirs = normalize(resize(theirs.relu(), (32, 32)))
         assert (ours - theirs).abs().amax((1, 2)).amin() > 0.25
 

@@ -125,8 +125,8 @@ def test_eigen_smoothed_is_numpys_first_component(images: Tensor, make: Any, lay
             channels = weights[..., None, None] * activation
     expected = []
     for one in channels.detach().flatten(2).mT.numpy():
-        centerd = one - one.mean(0)
-        component = centerd @ np.linalg.svd(centerd)[2][0]
+        centered = one - one.mean(0)
+        component = centered @ np.linalg.svd(centered)[2][0]
         component *= np.sign(component @ one.sum(1))
         expected.append(torch.from_numpy(component).clamp_min(0).unflatten(0, channels.shape[2:]))
     ours = explain(model.double(), images.double(), f"eigen-smoothed({base}:layer={layer})").raw

@@ -16,8 +16,8 @@ def principal_component(channels: Float[Tensor, "B K h w"]) -> Float[Tensor, "B 
     The map sums to zero, and has the sign with which it covaries positively with the sum of the channels.
     It is constant where the channels are.
     """
-    centerd = channels - channels.mean((-2, -1), keepdim=True)
-    return singular_component(centerd, towards=centerd.sum(1))
+    centered = channels - channels.mean((-2, -1), keepdim=True)
+    return singular_component(centered, towards=centered.sum(1))
 
 
 def singular_component(channels: Float[Tensor, "B K h w"], towards: Float[Tensor, "B h w"]) -> Float[Tensor, "B h w"]:

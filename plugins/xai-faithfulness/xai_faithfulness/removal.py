@@ -106,6 +106,6 @@ class SubsetCorrelation(xai.Metric):
 
         drawn = evaluation.once(("subsets", *key), draw)
         lost = losses(evaluation, over_pixels(drawn, self.region, size), self.baseline, self.score, self.seed, key)
-        centerd = relevance - relevance.mean((1, 2), keepdim=True)  # what all have adds the same to each subset
-        forecast = centerd.flatten(1) @ drawn.flatten(1).to(centerd.dtype).T
-        return correlation(forecast, lost.to(centerd.dtype))[0].to(lost.dtype)
+        centered = relevance - relevance.mean((1, 2), keepdim=True)  # what all have adds the same to each subset
+        forecast = centered.flatten(1) @ drawn.flatten(1).to(centered.dtype).T
+        return correlation(forecast, lost.to(centered.dtype))[0].to(lost.dtype)

@@ -1,4 +1,4 @@
-"""Outlines of figures: closed polygons [N,2] of area one, centerd on the origin."""
+"""Outlines of figures: closed polygons [N,2] of area one, centered on the origin."""
 
 import numpy as np
 from numpy.typing import NDArray
