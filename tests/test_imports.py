@@ -15,14 +15,14 @@ EXAMPLES = [ROOT / "docs/example-plugin/xai_example", *sorted((ROOT / "xai_core/
 
 # Files and folders of `xai_core`. Each imports only from its own layer and from the layers above it in this list.
 LAYERS = [
-    {"configurable", "cost", "errors", "files", "lazy", "locks", "options", "outputs", "spec", "version"},
+    {"batched", "configurable", "cost", "errors", "files", "lazy", "locks", "options", "outputs", "spec", "version"},
     {"data", "targets"},
     {"model"},
     {"perturb", "saliency"},
     {"blending", "capture"},
     {"explainer", "metric"},
     {"isolation", "plugins"},
-    {"adapter_cache", "checks"},
+    {"adapter_cache", "checks", "inputs"},
     {"engine"},
     {"benchmarking", "testing"},
     {"report"},

@@ -5,39 +5,46 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import ClassVar
 
-from xai_core.spec import Spec, write_value
+from xai_core.spec import Spec
 
 MADE_OF = frozenset({"explainer", "explainers"})
-"""The parameters that hold what an explainer is made of."""
+"""The names of the parameters that receive the methods in the parentheses of a composite method's spec."""
 
 
 class Configurable:
-    """Something made from a name and options, which can say its own spec.
+    """Base class of objects that are created from a name and options, and can return their own spec.
 
-    An option is a parameter of `__init__`, kept in an attribute of the same name. A parameter `explainer`, or a list
-    `explainers`, is what `name(spec)`, or `name(spec,spec)`, has in its parentheses.
+    Each option is a parameter of `__init__` and is stored in an attribute of the same name. The parentheses in the spec
+    of a composite method contain the parameter `explainer`, as in `name(spec)`, or `explainers`, as in
+    `name(spec,spec)`.
     """
 
     name: ClassVar[str]
     expected_failures: ClassVar[Mapping[str, str]] = MappingProxyType({})
-    """Checks of `xai_core.testing` that it cannot pass by its nature, each with the reason."""
+    """Conformance checks of `xai_core.testing` that the class fails by design, each with the reason."""
 
     @property
     def spec(self) -> str:
-        """The spec that makes this object: its name and the options that differ from their defaults."""
+        """The spec of this object: its name, and the options that differ from their defaults."""
         parameters = inspect.signature(type(self)).parameters.values()
-        given = {p.name: getattr(self, p.name, p.default) for p in parameters}
-        of = next((name for name in MADE_OF if name in given), "")
-        made_of = given.pop(of, ())
-        made_of = (made_of,) if of == "explainer" else made_of
-        options = {p.name: given[p.name] for p in parameters if p.name != of and not _same(given[p.name], p.default)}
-        return str(Spec(self.name, None, options, tuple(map(write_value, made_of))))
+        options = {p.name: getattr(self, p.name, p.default) for p in parameters}
+        nested = next((name for name in MADE_OF if name in options), "")
+        explainers = options.pop(nested, ())
+        explainers = (explainers,) if nested == "explainer" else explainers
+        changed = {
+            p.name: options[p.name] for p in parameters if p.name != nested and not _same(options[p.name], p.default)
+        }
+        return str(Spec(self.name, None, changed, tuple(map(_spec_of, explainers))))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.spec}>"
 
 
+def _spec_of(explainer: "str | Configurable") -> str:
+    return explainer if isinstance(explainer, str) else explainer.spec
+
+
 def _same(option: object, default: object) -> bool:
-    """Whether an option is as it is by default: the same text or number, or the same object."""
-    alike = isinstance(option, str | int | float) and type(option) is type(default)
-    return option is default or (alike and option == default)
+    """Whether an option equals its default: equal text or equal numbers of one type, or the same object."""
+    is_comparable = isinstance(option, str | int | float) and type(option) is type(default)
+    return option is default or (is_comparable and option == default)

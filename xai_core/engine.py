@@ -1,7 +1,8 @@
-"""The engine: images in, one pass, maps out, scores of the maps out. The flow in one readable file."""
+"""The engine: explains images with one shared forward and backward pass, and scores the maps."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import overload
 
 import torch
 from jaxtyping import Bool, Float
@@ -15,20 +16,17 @@ from xai_core.capture.needs import Needs, NeedsUnion
 from xai_core.capture.runner import Runner, laid_out
 from xai_core.checks import (
     Checks,
-    accept,
-    accept_maps,
     check_images,
     check_map,
-    check_masks,
     check_needs,
     check_output,
     check_pass,
-    check_score,
+    check_result,
 )
 from xai_core.cost import PASS, Meter
 from xai_core.data.sources import LoadedModel
-from xai_core.errors import InputTypeError
 from xai_core.explainer import Explainer
+from xai_core.inputs import SINGLE, Maps, accept_images, accept_maps, accept_masks, accept_model, accept_named
 from xai_core.isolation.error_context import PluginCall
 from xai_core.isolation.guard import Guard
 from xai_core.isolation.model_state import ModelStateMonitor
@@ -48,35 +46,41 @@ from xai_core.plugins.resolve import by_key
 from xai_core.saliency import ExplainAgain, Saliency
 from xai_core.targets.target import BoundTarget, TargetLike, targets_of
 
-Methods = str | Explainer | Iterable[str | Explainer]
-Metrics = str | Metric | Iterable[str | Metric]
+Methods = str | Explainer | Iterable[str | Explainer] | Mapping[str, str | Explainer]
+Metrics = str | Metric | Iterable[str | Metric] | Mapping[str, str | Metric]
+Results = dict[str, MetricResult]
 
 
 class Engine:
-    """Explains one model, and scores the explanations. It never leaves a trace on the model.
+    """Explains one model, and scores the explanations.
+
+    The model stays unchanged: its mode, hooks, gradients and weights are the same after every call.
 
     Parameters
     ----------
     model
-        Any `nn.Module` (compiled and `DataParallel` ones too), or a `LoadedModel`. It is run in evaluation
-        mode, whatever mode it is in.
+        Any `nn.Module` (compiled and `DataParallel` ones too), or a `LoadedModel`. It always runs in evaluation mode,
+        whatever mode it is in.
     forward
-        How the model is called, `forward(model, images) -> output`, where it takes more than images.
+        A function `forward(model, images) -> output` that calls the model, for models that take more than images.
     memory
-        Bytes that a block of perturbed images may take on the device. Default: 64 MiB on the CPU, where larger
-        tensors are slow to allocate, and an eighth of the device's memory elsewhere.
+        Bytes of device memory that a block of perturbed images may take. Default: 64 MiB on the CPU, where larger
+        tensors are slow to allocate, and an eighth of the device's memory on a GPU.
     block
-        How many perturbed images go through the model at once; default: what `memory` allows.
+        How many perturbed images are passed through the model at once. Default: as many as `memory` allows.
     plugins
-        Where this engine looks names and adapters up: distributions by name, and modules or objects that carry hooks,
-        such as one written in a notebook. Default: all that are installed. Explainer and metric objects always work.
+        Restricts the plugins in which this engine looks up names and adapters. Distributions by name, or modules or
+        objects with hooks, such as one written in a notebook. Default: all installed plugins. Explainer and metric
+        objects always work.
     time_limit
-        Seconds for each image that one method, or one metric on one method's maps, may take; default: no limit.
+        Seconds per image that one method, or one metric on one method's maps, may take. Default: no limit.
 
     Raises
     ------
+    InputTypeError
+        If the model is not a module.
     PluginError
-        Where one of the plugins is not installed, is broken, or carries no hooks.
+        If one of the plugins is not installed, cannot be loaded, or has no hooks.
     """
 
     def __init__(
@@ -89,50 +93,54 @@ class Engine:
         plugins: Plugins | None = None,
         time_limit: float | None = None,
     ) -> None:
-        if isinstance(model, LoadedModel):
-            model = model.model
-        if not isinstance(model, nn.Module):
-            raise InputTypeError(f"expected a torch.nn.Module or a LoadedModel, got {type(model).__name__}")
-        self.model = model
-        self._bare = unwrapped(model)
+        self.model = accept_model(model)
+        self._bare = unwrapped(self.model)
         self._forward: Forward = forward or (lambda model, images: model(images))
-        self._runner = Runner(model, self._bare, self._forward, memory, block)
+        self._runner = Runner(self.model, self._bare, self._forward, memory, block)
         self.plugins = None if plugins is None else restricted(plugins)
         self._memory, self._block, self._time_limit = memory, block, time_limit
         self._monitor = ModelStateMonitor.of(self._bare)
         self._adapters = Adapters(self._bare, self._forward, self._monitor)
 
+    def __repr__(self) -> str:
+        device = next((tensor.device for tensor in self._bare.parameters()), "no parameters")
+        limit = "" if self._time_limit is None else f", time_limit={self._time_limit:g}"
+        return f"Engine({type(self._bare).__name__} on {device}{limit})"
+
     @in_own_plugins
     def explain(
         self, images: Float[Tensor, "B C H W"], methods: Methods, target: TargetLike = None, *, costs: bool = False
     ) -> dict[str, Saliency]:
-        """Explain a batch by several methods, with one forward and at most one backward for all of them.
+        """Explain a batch by several methods, with one forward pass and at most one backward pass for all of them.
+
+        Methods that need further passes, such as perturbation-based methods, run them in addition.
 
         Parameters
         ----------
         images
-            [B,C,H,W], normalized as the model takes them; moved to its device and type where they differ.
+            [B,C,H,W], normalized as the model expects. They are moved to the model's device and converted to its type.
         methods
-            Names or specs, explainer objects, or a mixture.
+            A name or spec, or a comma-separated list of these; an explainer object; a list of names, specs and objects;
+            or a dict of these, whose keys name the results.
         target
-            None (each image's predicted class), a class id, a [B] tensor or list of class ids, a [B,T] one for
-            T targets of each image, a question (`Contrast`, `Region`, `Similarity`), or a callable from the
-            model's output to [B] numbers.
+            None (each image's predicted class), a class id, a [B] tensor or list of class ids, a [B,T] tensor or list
+            for T targets of each image, a `Target` (`Contrast`, `Region`, `Similarity`), or a function from the model's
+            output to [B] numbers.
         costs
-            Whether to measure what each method costs, as `Saliency.cost`. On CUDA this resets the device's statistics
+            Whether to measure the cost of each method, as `Saliency.cost`. On CUDA this resets the device's statistics
             of peak memory.
 
         Returns
         -------
         dict
-            A `Saliency` for each method, by the string as given or the object's name; with [B,T,...] tensors
-            where T targets were given.
+            A `Saliency` for each method. The key is the method's spec as it was passed, or the name of an object. If
+            two objects share a name, the key is the spec. For T targets, the tensors are [B,T,...].
 
         Raises
         ------
         XAIError
-            One clear error, see `xai_core.errors`. Errors of the model, a target or a plugin pass as they are; a note
-            names the plugin.
+            If the input is wrong, or a method returns something wrong; see `xai_core.errors`. Errors that the model, a
+            target or a plugin raises are passed on, with a note that names the plugin.
         """
         explainers = by_key(methods, Explainer, create_explainer)
         images, adapter = self._accept(images)
@@ -145,32 +153,32 @@ class Engine:
         for key, explainer in explainers.items():
             with guard.around(calls[key]):
                 needs[key] = check_needs(explainer.needs(adapter), calls[key], adapter)
-        plan = NeedsUnion.of([*needs.values()], adapter.layer_name)
+        union = NeedsUnion.of([*needs.values()], adapter.layer_name)
         with meter.span(PASS):
             record = capture(
                 self._bare,
                 self._forward,
                 images,
-                plan,
+                union,
                 lambda output: targets_of(target, output, adapter.scores, len(images)),
             )
         check_pass(checks, record)
         if images.device.type == "cpu":
-            checks.read()  # costs nothing here, and saves the perturbations of a broken input
+            checks.read()  # costs nothing on the CPU, and avoids perturbing an invalid input
         passes = self._runner.further_passes(record, adapter)
         for key, explainer in explainers.items():
             again, named = self._again(calls[key], autocast), calls[key].description
-            made: list[Saliency] = []
+            each: list[Saliency] = []
             with torch.no_grad(), without_autocast(images.device), meter.span(key), guard.around(calls[key]):
-                for i, one in enumerate(record.targets.requested):
+                for i, bound in enumerate(record.targets.requested):
                     if i and not explainer.targeted:
-                        made.append(replace(made[0], target=one))
+                        each.append(replace(each[0], target=bound))
                         continue
-                    given = explainer.explain(Captured(record, needs[key], adapter, passes, i))
-                    made.append(Saliency.of(given, len(images), _size(images), one, named, again))
-            for saliency in made:
+                    relevance = explainer.explain(Captured(record, needs[key], adapter, passes, i))
+                    each.append(Saliency.of(relevance, len(images), _size(images), bound, named, again))
+            for saliency in each:
                 check_map(checks, saliency, calls[key])
-            maps[key] = Saliency.of_targets(made) if record.targets.several else made[0]
+            maps[key] = Saliency.of_targets(each) if record.targets.several else each[0]
         checks.read()
         if costs:
             spent = {
@@ -181,24 +189,24 @@ class Engine:
 
     @in_own_plugins
     def attention(self, images: Float[Tensor, "B C H W"], rows: Rows = None) -> AttentionRecord:
-        """The attention matrices of every layer, from one forward.
+        """Return the attention matrices of every layer, from one forward pass.
 
         Parameters
         ----------
         images
             As for `explain`.
         rows
-            The query tokens whose rows are wanted: None (all), an int, a slice, or a sequence of ints; negative ones
-            count from the end. No more of fused attention is computed, and no more of any is kept.
+            The indices of the query tokens whose rows are returned: None (all), an int, a slice, or a sequence of ints.
+            Negative indices count from the end. Only these rows are computed (fused attention) and kept.
 
         Raises
         ------
         NoAttentionError
-            Where the model has no attention that can be seen.
+            If no attention is observed in the model.
         RowError
-            Where a layer has no such row.
+            If a layer has no row with one of these indices.
         OptionError
-            Where `rows` is none of these.
+            If `rows` has another type.
         """
         images, adapter = self._accept(images)
         output, record = record_attention(self._bare, self._forward, images, rows, adapter)
@@ -208,75 +216,95 @@ class Engine:
         checks.read()
         return record
 
+    @overload
+    def evaluate(
+        self, images: Tensor, maps: Maps, metrics: Metrics, masks: Tensor | None = None
+    ) -> dict[str, Results]: ...
+
+    @overload
+    def evaluate(
+        self, images: Tensor, maps: Saliency | Tensor, metrics: Metrics, masks: Tensor | None = None
+    ) -> Results: ...
+
     @in_own_plugins
     def evaluate(
         self,
         images: Float[Tensor, "B C H W"],
-        maps: Mapping[str, Saliency | Tensor],
+        maps: Maps | Saliency | Tensor,
         metrics: Metrics,
         masks: Bool[Tensor, "B H W"] | None = None,
-    ) -> dict[str, dict[str, MetricResult]]:
-        """Score maps by several metrics, which share what they can.
+    ) -> dict[str, Results] | Results:
+        """Score maps by several metrics, which share intermediate results.
 
         Parameters
         ----------
         images
             The images that were explained.
         maps
-            What `explain` returned; or [B,H,W] tensors of your own, which are scored for the predicted class.
+            The dict that `explain` returned, or one `Saliency` of it. A dict may also contain [B,h,w] tensors of any
+            origin, and one tensor may be passed alone; they are scored for the predicted class. Maps that were saved
+            and loaded again are scored for their own target.
         metrics
-            Names or specs, metric objects, or a mixture.
+            Names or specs, metric objects, or several of these; see `methods` of `explain`.
         masks
-            [B,H,W] bool at the images' size, where the truth is in each, for the metrics that compare with it.
+            [B,H,W] bool at the images' size, true inside the ground truth, for metrics that compare maps with it.
 
         Returns
         -------
         dict
-            By method, then by metric, a `MetricResult`; each map is scored for the target that it was made for.
+            For a dict of maps, a dict by method of dicts by metric. For one map, a dict by metric. The values are
+            `MetricResult`s; each map is scored for its own target.
+
+        Raises
+        ------
+        XAIError
+            If the input is wrong, or a metric returns something wrong; see `xai_core.errors`. Errors that the model or
+            a plugin raises are passed on, with a note that names the plugin.
         """
-        made = by_key(metrics, Metric, create_metric)
+        named = accept_named(maps)
+        by_name = by_key(metrics, Metric, create_metric)
         images, adapter = self._accept(images)
         checks = Checks()
         check_images(checks, images)
-        masks = None if masks is None else check_masks(checks, masks, images)
-        saliencies = accept_maps(checks, maps, images, lambda: self._predicted(images, adapter))
+        masks = None if masks is None else accept_masks(checks, masks, images)
+        saliencies = accept_maps(checks, named, images, lambda: self._predicted(images, adapter), adapter)
         evaluations: dict[BoundTarget, Evaluation] = {}
         autocast, guard = autocast_of(images.device), self._guard(images)
-        scores: dict[str, dict[str, MetricResult]] = {}
+        results: dict[str, Results] = {}
         with torch.no_grad(), without_autocast(images.device):
             for key, saliency in saliencies.items():
-                each: dict[str, list[MetricResult]] = {name: [] for name in made}
-                for one in saliency.each:
-                    target = one.target
+                each: dict[str, list[MetricResult]] = {name: [] for name in by_name}
+                for single in saliency.each:
+                    target = single.target
                     assert isinstance(target, BoundTarget)
                     if target not in evaluations:
                         scorer = self._runner.scorer([target], adapter, images, autocast)
                         evaluations[target] = Evaluation(images, scorer, self._bare, masks)
-                    for name, metric in made.items():
+                    for name, metric in by_name.items():
                         call = PluginCall("metric", name, metric, origin(metric), key)
                         with guard.around(call):
-                            score = metric.evaluate(evaluations[target], one)
-                            check_score(checks, score, call, len(images))
-                            score = replace(score, higher_is_better=metric.higher_is_better)
-                        each[name].append(score)
+                            result = metric.evaluate(evaluations[target], single)
+                            check_result(checks, result, call, len(images))
+                            result = replace(result, higher_is_better=metric.higher_is_better)
+                        each[name].append(result)
                 several = not isinstance(saliency.target, BoundTarget)
-                scores[key] = {name: MetricResult.of_targets(of) if several else of[0] for name, of in each.items()}
+                results[key] = {name: MetricResult.of_targets(of) if several else of[0] for name, of in each.items()}
         checks.read()
-        return scores
+        return results[SINGLE] if named is not maps else results
 
     @in_own_plugins
     def adapter(self, images: Float[Tensor, "B C H W"]) -> ModelAdapter:
-        """The adapter for images of this size, found by one probe of the model and kept."""
+        """Return the model adapter for images of this size. It is found by one probe of the model, and then kept."""
         return self._accept(images)[1]
 
     def _accept(self, images: Tensor) -> tuple[Tensor, ModelAdapter]:
-        """The images as the model takes them best, and the adapter for their size."""
-        images = accept(images, self._bare)
+        """Return the images in the model's preferred memory format, and the adapter for their size."""
+        images = accept_images(images, self._bare)
         adapter = self._adapters.of(images)
         return laid_out(images, adapter), adapter
 
     def _of_copy(self, model: nn.Module) -> "Engine":
-        """An engine like this one for a copy of the model."""
+        """Return an engine with the same settings for a copy of the model."""
         engine = Engine(model, forward=self._forward, memory=self._memory, block=self._block)
         engine.plugins = self.plugins
         return engine
@@ -290,7 +318,10 @@ class Engine:
         return Guard(self._monitor, None if self._time_limit is None else self._time_limit * len(images))
 
     def _again(self, call: PluginCall, autocast: Autocast) -> ExplainAgain:
-        """What explains other images by the same method: without checks, for metrics that do it many times."""
+        """Return a function that explains other images by the same method.
+
+        It runs no checks, because metrics call it many times.
+        """
 
         def again(images: Tensor, target: BoundTarget, model: nn.Module | None) -> Saliency:
             engine = self if model is None else self._of_copy(model)
@@ -298,8 +329,8 @@ class Engine:
             with looking_in(self.plugins), autocast():
                 images, adapter = engine._accept(images)
                 try:
-                    given = engine._runner.explained(images, call.plugin_object, target, adapter)
-                    return Saliency.of(given, len(images), _size(images), target, call.description, again)
+                    relevance = engine._runner.explained(images, call.plugin_object, target, adapter)
+                    return Saliency.of(relevance, len(images), _size(images), target, call.description, again)
                 except Exception as error:
                     call.attach_to(error)
                     raise

@@ -1,141 +1,166 @@
-"""Every error that xai-core raises on purpose, under one base class.
+"""All errors and warnings that xai-core raises on purpose.
 
-Each says what was expected and what to do. Most are also the built-in error that a caller would guess
-(`ValueError`, `TypeError`, `LookupError`), so that existing handlers keep working.
+Every error derives from `XAIError`. Most also derive from the built-in error that a caller would expect
+(`TypeError`, `ValueError`, `LookupError`), so existing handlers catch them too. Each message states what was wrong,
+what was expected, what was received, and what to do.
 """
 
 
 class XAIError(Exception):
-    """Base of all errors of xai-core and its plugins."""
+    """Base class of all errors of xai-core and its plugins."""
 
 
 class InputTypeError(XAIError, TypeError):
-    """The images are not a floating-point tensor."""
+    """An argument has the wrong type, for example images that are not a floating-point tensor."""
 
 
 class InputShapeError(XAIError, ValueError):
-    """The images do not have the shape [B, C, H, W] that the model takes."""
+    """Images, masks or maps do not have the expected shape."""
+
+
+class InputRangeError(XAIError, ValueError):
+    """An image contains values outside the expected range."""
 
 
 class EmptyBatchError(XAIError, ValueError):
-    """The batch holds no image."""
+    """The batch contains no image."""
 
 
 class NonFiniteInputError(XAIError, ValueError):
-    """An image holds NaN or infinity."""
+    """An image contains NaN or infinity."""
+
+
+class DatasetError(XAIError, ValueError):
+    """No image of the dataset can be read, or the model accepts none of them."""
 
 
 class ModelOutputError(XAIError, ValueError):
-    """The model's output is not one that can be explained as it is."""
+    """The model's output contains no class scores [B, K]."""
 
 
 class NonFiniteOutputError(XAIError, ValueError):
-    """The model gave NaN or infinity."""
+    """The model returned NaN or infinity."""
 
 
 class NonFiniteMapError(XAIError, ValueError):
-    """A map holds NaN or infinity."""
+    """A map contains NaN or infinity."""
 
 
-class MapShapeError(XAIError, ValueError):
-    """A map does not have the shape that was promised."""
+class NonFiniteResultError(XAIError, ValueError):
+    """A metric returned NaN or infinity."""
+
+
+class ConvergenceError(XAIError, ArithmeticError):
+    """An iterative solver did not converge."""
 
 
 class TargetError(XAIError, ValueError):
-    """The target is not a class of the model, or not of a kind that can be explained."""
+    """The target is not a class of the model, or is not defined for the model's output."""
 
 
 class LayerError(XAIError, LookupError):
-    """The model has no such layer, or the layer does not give spatial features."""
+    """The model has no such layer, or the layer has no spatial output."""
 
 
 class NotConnectedError(XAIError, ValueError):
-    """The target's score does not depend on the layer, so that there is no gradient."""
+    """The target's score does not depend on the layer, so its gradient is undefined."""
 
 
 class NotCapturedError(XAIError, LookupError):
-    """An explainer asked for something that its `needs` did not declare."""
+    """An explainer requested a value that its `needs` did not declare."""
 
 
 class UnsuitableError(XAIError, ValueError):
-    """The method is not defined for this model."""
+    """The method or metric is not defined for this model or these maps."""
 
 
 class NoAttentionError(UnsuitableError):
-    """The method needs attention, and this model has none that can be seen."""
+    """The method needs attention, and no attention was observed in this model."""
 
 
 class RowError(XAIError, IndexError):
-    """An attention layer has no such row."""
+    """An attention layer has no row with this index."""
 
 
 class NoGroundTruthError(UnsuitableError):
-    """Where the truth is needs to be known, and it was not given."""
+    """The metric needs ground-truth masks, and none were passed."""
 
 
 class CroppedGroundTruthError(NoGroundTruthError):
-    """Nothing of the truth is left in what the model takes of the image."""
+    """The model's crop of the image contains no pixel of the ground truth."""
 
 
 class SpecError(XAIError, ValueError):
-    """A spec such as `source:name,option=value` cannot be read."""
+    """A spec (specification string) such as `source:name,option=value` cannot be parsed."""
 
 
-class OptionError(XAIError, TypeError):
-    """A method, metric or source does not take this option or value."""
+class OptionError(XAIError, ValueError):
+    """An option or setting has a value that is not allowed."""
+
+
+class UnknownOptionError(OptionError, TypeError):
+    """An option or setting of this name does not exist."""
+
+
+class MissingDependencyError(XAIError, ImportError):
+    """An optional package is not installed."""
 
 
 class UnknownExplainerError(XAIError, LookupError):
-    """No installed plugin gives an explainer of this name."""
+    """No plugin provides an explainer of this name."""
 
 
 class UnknownMetricError(XAIError, LookupError):
-    """No installed plugin gives a metric of this name."""
+    """No plugin provides a metric of this name."""
 
 
 class UnknownModelError(XAIError, LookupError):
-    """No installed plugin gives this model."""
+    """No plugin provides this model."""
 
 
 class UnknownDatasetError(XAIError, LookupError):
-    """No installed plugin gives this data set."""
+    """No plugin provides this dataset."""
 
 
 class FileError(XAIError, OSError):
-    """A file or folder is missing, or would be overwritten."""
+    """A file or folder is missing, cannot be accessed, or would be overwritten."""
 
 
 class ImageFileError(FileError):
-    """An image file is broken, truncated or not an image."""
+    """An image file is damaged, truncated or not an image."""
 
 
 class CheckpointError(XAIError, ValueError):
-    """A checkpoint cannot be read, or does not fit the model."""
+    """A checkpoint cannot be read, or does not match the model."""
 
 
 class DeviceError(XAIError, RuntimeError):
-    """The GPU itself failed; nothing further can be computed in this process."""
+    """The GPU failed, so nothing more can be computed in this process."""
 
 
 class PluginError(XAIError):
-    """A plugin breaks the rules: a duplicate name, or a hook that does not exist."""
+    """A plugin is missing, cannot be loaded, or conflicts with another plugin."""
+
+
+class PluginContractError(PluginError):
+    """A plugin returned something other than what its hook or base class specifies."""
 
 
 class SideEffectError(PluginError):
-    """A plugin's explainer or metric changed the model. What can be put back was put back."""
+    """An explainer or metric changed the model. All changes except those to weights were reverted."""
 
 
 class TimeLimitError(XAIError, TimeoutError):
-    """A plugin's explainer or metric took longer than it may."""
+    """An explainer or metric exceeded its time limit."""
 
 
 class PluginWarning(UserWarning):
-    """A plugin failed where the work can go on without it."""
+    """A plugin failed, and the work continues without it."""
 
 
 class ConstantMapWarning(UserWarning):
-    """A map is constant: the method found no evidence, and its values are all zero."""
+    """A map is constant: the method found no evidence, and all values of the map are zero."""
 
 
 class OutOfMemoryWarning(UserWarning):
-    """The device has no memory for a block of perturbed images; smaller ones are scored instead."""
+    """The device ran out of memory for a block of perturbed images, so smaller blocks are used."""

@@ -1,4 +1,4 @@
-"""The base of all metrics, and what a metric is given: images, a scorer, and nothing of the explainer."""
+"""Base class of metrics, and what metrics receive: images, a scorer for the target, and ground-truth masks."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Sequence
@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from xai_core.batched import Batched
 from xai_core.configurable import Configurable
 from xai_core.errors import NoGroundTruthError
 from xai_core.perturb import ModelScorer
@@ -17,14 +18,17 @@ from xai_core.saliency import Saliency
 Kept = TypeVar("Kept")
 
 
-@dataclass(frozen=True, eq=False)
-class MetricResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class MetricResult(Batched):
     """A metric's result for a batch, on the model's device.
+
+    `len(result)` is the number of images B. `result[i]` and `result[i:j]` select images, and `result.to(device)` moves
+    all tensors. Results can be pickled and saved with `torch.save`.
 
     Attributes
     ----------
     values
-        [B], one number per image; [B,T] where the maps are of T targets.
+        [B], one number per image; [B,T] if the maps have T targets.
     curve
         [B,S+1], for metrics with a perturbation curve: the model's score after each step, both ends included.
     fractions
@@ -38,27 +42,29 @@ class MetricResult:
     fractions: Float[Tensor, " S"] | None = None
     higher_is_better: bool | None = None
 
+    unbatched = ("fractions",)
+
     @classmethod
-    def of_targets(cls, scores: "Sequence[MetricResult]") -> "MetricResult":
-        """The scores of the maps of T targets, as [B,T] values and [B,T,S+1] curves."""
-        curves = [score.curve for score in scores if score.curve is not None]
+    def of_targets(cls, results: "Sequence[MetricResult]") -> "MetricResult":
+        """Return the results for T targets as one result, with [B,T] values and [B,T,S+1] curves."""
+        curves = [result.curve for result in results if result.curve is not None]
         curve = torch.stack(curves, 1) if curves else None
-        return replace(scores[0], values=torch.stack([score.values for score in scores], 1), curve=curve)
+        return replace(results[0], values=torch.stack([result.values for result in results], 1), curve=curve)
 
 
 class Evaluation:
-    """What metrics score against: a batch of images and a scorer for the target that the maps were made for.
+    """A batch of images with a scorer for the target of the maps, as metrics receive it.
 
-    Metrics of one batch share one evaluation, and keep in it what another metric may need.
+    All metrics of one target share one evaluation, and can store intermediate results in it with `once`.
 
     Attributes
     ----------
     images
         [B,C,H,W] as the model takes them, on its device.
-    score
-        Scores further images for the target: see `xai_core.perturb.ModelScorer`.
+    model_score
+        Scores other images for the target; see `xai_core.perturb.ModelScorer`.
     model
-        The model, which is not to be changed; metrics that need a changed one copy it.
+        The model. Metrics must not change it; a metric that needs a changed model copies it.
     """
 
     def __init__(
@@ -74,30 +80,35 @@ class Evaluation:
 
     @property
     def masks(self) -> Bool[Tensor, "B H W"]:
-        """Where the truth is in each image, on the model's device; at least one pixel.
+        """The ground-truth mask of each image, on the model's device, with at least one true pixel.
 
         Raises
         ------
         NoGroundTruthError
-            Where no masks were given.
+            If the caller passed no masks.
         """
         if self._masks is None:
-            raise NoGroundTruthError("the metric compares maps with the truth; give masks=[B,H,W], true where it is")
+            raise NoGroundTruthError(
+                "this metric compares maps with ground-truth masks; pass `masks=`, a bool tensor [B,H,W] that is true "
+                "inside the ground truth"
+            )
         return self._masks
 
     def once(self, key: Hashable, compute: Callable[[], Kept]) -> Kept:
-        """Compute what `key` names, or give what was computed before in this batch."""
+        """Return `compute()`, which runs only the first time that a key is used with this batch and target."""
         if key not in self._kept:
             self._kept[key] = compute()
         return self._kept[key]
 
 
 class Metric(Configurable, ABC):
-    """A measure of how well a map explains a model. Subclasses set `name` and `higher_is_better`.
+    """Base class of metrics, which measure how well a map explains a model.
 
-    Where an option decides the direction, `__init__` sets `higher_is_better` on the object.
+    A subclass sets `name` and `higher_is_better`. If an option decides the direction, `__init__` sets
+    `higher_is_better` on the object.
 
-    A metric that reads `Evaluation.masks` sets `needs_ground_truth`, so that it is asked only where the truth is known.
+    A metric that reads `Evaluation.masks` sets `needs_ground_truth`. The benchmark then uses it only with datasets that
+    have ground truth.
     """
 
     higher_is_better: bool
@@ -105,4 +116,4 @@ class Metric(Configurable, ABC):
 
     @abstractmethod
     def evaluate(self, evaluation: Evaluation, saliency: Saliency) -> MetricResult:
-        """Score the maps of a batch; each image's number depends on nothing else in the batch."""
+        """Score the maps of a batch. The number of an image must not depend on the rest of the batch."""

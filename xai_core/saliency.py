@@ -1,7 +1,7 @@
 """Saliency: a method's raw relevance, resized to the images and normalized to [0, 1]."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -9,18 +9,26 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from xai_core.batched import Batched
 from xai_core.cost import Cost
-from xai_core.errors import MapShapeError, UnsuitableError
+from xai_core.errors import PluginContractError, UnsuitableError
 from xai_core.targets.target import BoundTarget
 
-FLAT = 1e-6
-"""A map whose range is below this share of its largest magnitude is constant up to rounding."""
+CONSTANT = 1e-6
+"""A map is constant, up to rounding, if its range is at most this fraction of its largest magnitude."""
 
 
 class Relevance(NamedTuple):
-    """What an explainer may return instead of one tensor: the map, and what it is made of.
+    """The return value of an explainer that returns more than a map.
 
-    Parts are maps, such as attention heads; weights are numbers, such as those of channels.
+    Attributes
+    ----------
+    map
+        [B,h,w] relevance.
+    parts
+        [B,P,h,w] maps that the map was computed from, such as one per attention head.
+    weights
+        [B,K] numbers that the map was computed with, such as one per channel.
     """
 
     map: Float[Tensor, "B h w"]
@@ -28,40 +36,46 @@ class Relevance(NamedTuple):
     weights: Float[Tensor, "B K"] | None = None
 
 
-def relevance(given: Tensor | Relevance) -> Float[Tensor, "B h w"]:
-    """The map of what an explainer returned."""
-    return given.map if isinstance(given, Relevance) else given
+def relevance(returned: Tensor | Relevance) -> Float[Tensor, "B h w"]:
+    """Return the map in the return value of an explainer."""
+    return returned.map if isinstance(returned, Relevance) else returned
 
 
 ExplainAgain = Callable[[Tensor, BoundTarget, nn.Module | None], "Saliency"]
-"""Explains other images by the same method, for a bound target; of another model, where one is given."""
+"""A function that explains other images by the same method, for a bound target, of the model or of a changed copy."""
 
 
-@dataclass(frozen=True, eq=False)
-class Saliency:
+@dataclass(frozen=True, eq=False, repr=False)
+class Saliency(Batched):
     """Saliency maps of a batch, all on the model's device.
 
-    Where T targets of each image were asked for, every tensor has a T after its B, and `each` takes it apart.
+    `len(saliency)` is the number of images B. `saliency[i]` and `saliency[i:j]` select images, and
+    `saliency.to(device)` moves all tensors. For T targets per image, every tensor has a dimension T after its B, and
+    `each` returns the maps of each target.
+
+    Saliency can be pickled and saved with `torch.save`. The function `explain_again`, and a target that is a function
+    of the user, are not saved.
 
     Attributes
     ----------
     values
-        [B,H,W] float32 in [0,1] at the images' size: `raw` resized bilinearly (corners not aligned), then
-        min-max normalized per image. All zero where `constant`.
+        [B,H,W] float32 in [0,1] at the images' size: `raw` resized bilinearly (corners not aligned), then min-max
+        normalized per image. All zero for images whose map is constant.
     raw
-        [B,h,w] relevance as the method gave it, any range.
+        [B,h,w] float32 relevance as the method returned it, of any range.
     constant
-        [B] bool: the raw map is constant, the method found nothing to tell one place from another.
+        [B] bool: whether the raw map is constant, so the method found no evidence.
     target
-        What the maps explain, a tuple where they are of T targets; metrics score the same.
+        The target that the maps explain, or a tuple of T targets. Metrics score the maps for the same target.
     parts
-        [B,P,h,w] where a method has parts to show, such as attention heads; as raw as `raw`.
+        [B,P,h,w] maps that the map was computed from, such as one per attention head, of any range. None if the method
+        has no parts.
     weights
-        [B,K] where a method has weights to show, such as those of channels.
+        [B,K] numbers that the map was computed with, such as one per channel. None if the method has none.
     explain_again
-        Makes further maps in the same way, where the engine made these; see `explain`.
+        The function behind `explain`. None if the engine did not compute these maps.
     cost
-        What making them cost, where that was asked for.
+        The cost of explaining the whole batch. None unless it was requested with `costs=True`.
     """
 
     values: Float[Tensor, "B *T H W"]
@@ -73,6 +87,8 @@ class Saliency:
     explain_again: ExplainAgain | None = None
     cost: Cost | None = None
 
+    unsaved = ("explain_again",)
+
     @classmethod
     def of(
         cls,
@@ -83,100 +99,106 @@ class Saliency:
         method: str,
         explain_again: ExplainAgain | None = None,
     ) -> "Saliency":
-        """Make saliency of what `method` returned for a batch of images of `size` (H, W).
+        """Return the saliency of the relevance that `method` returned for a batch of images of `size` (H, W).
 
         Raises
         ------
-        MapShapeError
-            Where the relevance is not a floating-point [B,h,w].
+        PluginContractError
+            If the relevance is not a floating-point tensor [B,h,w].
         """
-        raw, *rest = relevance if isinstance(relevance, Relevance) else (relevance, None, None)
+        raw, *others = relevance if isinstance(relevance, Relevance) else (relevance, None, None)
         if not isinstance(raw, Tensor) or raw.ndim != 3 or len(raw) != batch or not raw.is_floating_point():
-            given = f"{raw.dtype} {list(raw.shape)}" if isinstance(raw, Tensor) else type(raw).__name__
-            raise MapShapeError(
-                f"{method} must return floating-point relevance [B,h,w] with B={batch}; it gave {given}"
+            received = f"{raw.dtype} {list(raw.shape)}" if isinstance(raw, Tensor) else type(raw).__name__
+            raise PluginContractError(
+                f"{method} must return floating-point relevance [B,h,w] with B={batch}; it returned {received}"
             )
         raw = raw.detach().float()
-        flat = is_flat(raw)
-        parts, weights = (None if one is None else one.detach() for one in rest)
-        return cls(normalize(resize(raw, size), flat), raw, flat, target, parts, weights, explain_again)
+        constant = is_constant(raw)
+        parts, weights = (None if tensor is None else tensor.detach() for tensor in others)
+        return cls(normalize(resize(raw, size), constant), raw, constant, target, parts, weights, explain_again)
 
     @classmethod
     def of_targets(cls, each: "Sequence[Saliency]") -> "Saliency":
-        """The maps of T targets as one."""
+        """Return the maps of T targets as one saliency."""
 
         def stacked(tensors: list[Tensor | None]) -> Tensor | None:
-            there = [one for one in tensors if one is not None]
-            return torch.stack(there, 1) if there else None
+            present = [tensor for tensor in tensors if tensor is not None]
+            return torch.stack(present, 1) if present else None
 
         return cls(
-            torch.stack([one.values for one in each], 1),
-            torch.stack([one.raw for one in each], 1),
-            torch.stack([one.constant for one in each], 1),
-            tuple(one.target for one in each if isinstance(one.target, BoundTarget)),
-            stacked([one.parts for one in each]),
-            stacked([one.weights for one in each]),
+            torch.stack([saliency.values for saliency in each], 1),
+            torch.stack([saliency.raw for saliency in each], 1),
+            torch.stack([saliency.constant for saliency in each], 1),
+            tuple(saliency.target for saliency in each if isinstance(saliency.target, BoundTarget)),
+            stacked([saliency.parts for saliency in each]),
+            stacked([saliency.weights for saliency in each]),
             each[0].explain_again,
         )
 
     def explain(self, images: Float[Tensor, "B C H W"], model: nn.Module | None = None) -> "Saliency":
-        """Explain other images, each in the place of one of the batch, by the method and for the target of these maps.
+        """Explain other images by the method and for the target of these maps.
 
         Parameters
         ----------
         images
-            As many as there are maps.
+            One image per map. Each replaces the image of the batch with the same index.
         model
-            A changed copy of the model, where not the model itself is to be explained.
+            A changed copy of the model to explain. Default: the model itself.
 
         Raises
         ------
         UnsuitableError
-            Where these maps were not made by an engine, so that the method is not known, or are of several targets.
+            If an engine did not compute these maps, they were saved or copied, or they have several targets.
         """
         if not isinstance(self.target, BoundTarget):
-            raise UnsuitableError("maps of several targets are explained again one by one; take one of `each`")
+            raise UnsuitableError("maps of several targets cannot be recomputed together; use each of `saliency.each`")
         if self.explain_again is None:
             raise UnsuitableError(
-                "the metric explains changed images, and the method of these maps is not known; "
-                "give the maps that `Engine.explain` returned"
+                "this metric recomputes maps for changed images, which needs the method and the model of these maps; "
+                "pass the maps that `Engine.explain` returned, not tensors, and not maps that were saved or copied"
             )
         return self.explain_again(images, self.target, model)
 
+    def with_targets(self, change: Callable[[BoundTarget], BoundTarget]) -> "Saliency":
+        """Return these maps with each of their targets changed."""
+        changed = change(self.target) if isinstance(self.target, BoundTarget) else tuple(map(change, self.target))
+        return replace(self, target=changed)
+
     @property
     def each(self) -> "list[Saliency]":
-        """The maps of each target: T of them, or this one alone."""
+        """The maps of each of the T targets, without their cost; or these maps alone if they have one target."""
         if isinstance(self.target, BoundTarget):
             return [self]
-        return [
-            Saliency(
-                self.values[:, i],
-                self.raw[:, i],
-                self.constant[:, i],
-                target,
-                None if self.parts is None else self.parts[:, i],
-                None if self.weights is None else self.weights[:, i],
-                self.explain_again,
-            )
-            for i, target in enumerate(self.target)
-        ]
+        return [self._of_target(index, target) for index, target in enumerate(self.target)]
+
+    def _of_target(self, index: int, target: BoundTarget) -> "Saliency":
+        maps = self._map(lambda tensor: tensor[:, index], lambda nested: nested, ("target",))
+        return replace(maps, target=target, cost=None)
 
 
 def resize(maps: Float[Tensor, "B h w"], size: tuple[int, int]) -> Float[Tensor, "B H W"]:
-    """Resize bilinearly, corners not aligned, as every peer does."""
+    """Resize maps bilinearly, with corners not aligned, as other libraries do."""
     if maps.shape[-2:] == size:
         return maps
     return F.interpolate(maps[:, None], size, mode="bilinear", align_corners=False)[:, 0]
 
 
-def normalize(maps: Float[Tensor, "B H W"], flat: Bool[Tensor, " B"] | None = None) -> Float[Tensor, "B H W"]:
-    """Min-max normalize each map to [0, 1]; flat maps become zero."""
-    flat = is_flat(maps) if flat is None else flat
+def normalize(maps: Float[Tensor, "B H W"], constant: Bool[Tensor, " B"] | None = None) -> Float[Tensor, "B H W"]:
+    """Min-max normalize each map to [0, 1]; constant maps become zero.
+
+    Parameters
+    ----------
+    maps
+        Maps of any range.
+    constant
+        Which maps are constant. Default: the result of `is_constant`.
+    """
+    constant = is_constant(maps) if constant is None else constant
     low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
-    span = (high - low).where(~flat[:, None, None], 1)
-    return ((maps - low) / span).clamp(0, 1).masked_fill(flat[:, None, None], 0)
+    span = (high - low).where(~constant[:, None, None], 1)
+    return ((maps - low) / span).clamp(0, 1).masked_fill(constant[:, None, None], 0)
 
 
-def is_flat(maps: Float[Tensor, "B h w"]) -> Bool[Tensor, " B"]:
-    """Tell which maps are constant up to rounding."""
-    return maps.amax((1, 2)) - maps.amin((1, 2)) <= FLAT * maps.abs().amax((1, 2))
+def is_constant(maps: Float[Tensor, "B h w"]) -> Bool[Tensor, " B"]:
+    """Return which maps are constant up to rounding: range <= 1e-6 * largest magnitude."""
+    return maps.amax((1, 2)) - maps.amin((1, 2)) <= CONSTANT * maps.abs().amax((1, 2))

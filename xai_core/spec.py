@@ -1,23 +1,63 @@
-"""Specs: how methods, models and data are named in one string, `head:name,option=value,...`.
+"""Specs (specification strings), which name a method, metric, model or dataset together with its options.
 
-`grad-cam:layer=layer3` names a method with an option; `timm:vit_tiny_patch16_224,pretrained=true` names
-a model of a source; `smoothed(grad-cam:layer=layer3):flip=false` names a method made of another. A value is
-read as none, true, false, an integer or a number where it looks like one, and as text otherwise.
+The grammar:
+
+```text
+spec  = head [ "(" list ")" ] [ ":" part { "," part } ]
+part  = name                  the first part only: which model of a source, or which folder
+      | option "=" value      hyphens in the option's name are read as underscores
+list  = spec { "," spec }     an `option=value` after a comma belongs to the spec before it
+```
+
+For instance:
+
+```text
+grad-cam                                   a method
+grad-cam:layer=layer3                      a method with an option
+smoothed(grad-cam:layer=layer3):flip=false a composite method
+timm:vit_tiny_patch16_224,pretrained=true  a model of a source, with an option
+folder:"/data/a,b"                         a dataset, with a quoted name
+grad-cam,score-cam:score=logit,rollout     a list of three methods
+```
+
+A value is read as `none`, `true`, `false`, an integer or a number if it has that form, and as text otherwise. A name
+or value in double quotes is text: `layer="3"` is the text `3`. Between the quotes, commas, parentheses, equals signs
+and backslashes have no special meaning, and a double quote is written twice.
+
+A name or value needs quotes if it contains a comma or a double quote, has unbalanced parentheses, begins or ends with
+a space, or is empty. A name that contains an equals sign needs quotes too.
+
+`parse` and `str` are inverse: `parse(str(spec)) == spec`.
 """
 
 import difflib
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from xai_core.errors import SpecError
 
 Value = str | int | float | bool | None
 _WORDS: Mapping[str, Value] = {"none": None, "true": True, "false": False}
+_QUOTED = re.compile(r'"((?:[^"]|"")*)"')
 
 
 @dataclass(frozen=True)
 class Spec:
-    """A spec taken apart: `head`, the optional `name`, the `options`, and the specs of what it is made `of`."""
+    """A parsed spec.
+
+    Attributes
+    ----------
+    head
+        The name of a method or metric, or of a source of models or datasets.
+    name
+        Which model of a source, or which folder; None if absent.
+    options
+        The options by name.
+    of
+        The specs of the methods that a composite method consists of.
+    """
 
     head: str
     name: str | None = None
@@ -25,19 +65,19 @@ class Spec:
     of: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        parts = [self.name] if self.name else []
+        parts = [] if self.name is None else [self.name if _is_bare_name(self.name) else _quote(self.name)]
         parts += [f"{key}={write_value(value)}" for key, value in self.options.items()]
         head = f"{self.head}({','.join(self.of)})" if self.of else self.head
         return f"{head}:{','.join(parts)}" if parts else head
 
 
 def parse(text: str) -> Spec:
-    """Take `head(spec,...):name,option=value,...` apart; all but the head may be left out.
+    """Parse one spec; the module's docstring describes the grammar.
 
     Raises
     ------
     SpecError
-        Where it is not written so.
+        If the text is not a spec, is a list of several specs, or sets an option twice.
     """
     text = text.strip()
     of: tuple[str, ...] = ()
@@ -46,53 +86,50 @@ def parse(text: str) -> Spec:
         end = _closing(text)
         head, of, rest = head.partition("(")[0], tuple(split(text[head.index("(") + 1 : end])), text[end + 1 :]
         if rest and not rest.startswith(":"):
-            raise SpecError(f"expected `:option=value` after the parenthesis of {text!r}, got {rest!r}")
+            raise SpecError(f"expected `:option=value` after the parenthesis in {text!r}, got {rest!r}")
         rest = rest.removeprefix(":")
     if not head:
-        raise SpecError(f"{text!r} names nothing; expected `name` or `name:option=value,...`")
-    name, options = None, {}
-    for position, part in enumerate(_outside_parentheses(rest) if rest else []):
+        raise SpecError(f"{text!r} has no name before the colon; expected `name` or `name:option=value,...`")
+    if "," in head:
+        raise SpecError(f"expected one spec, got the list {text!r}")
+    name: str | None = None
+    options: dict[str, Value] = {}
+    for position, part in enumerate(map(str.strip, _split_at_commas(rest)) if rest else []):
         key, equals, value = part.partition("=")
-        if equals and key.strip():
-            options[key.strip().replace("-", "_")] = read_value(value.strip())
-        elif not equals and part.strip() and position == 0:
-            name = part.strip()
+        key, value = key.strip().replace("-", "_"), value.strip()
+        if position == 0 and part and (part.startswith('"') or not equals):
+            name = _unquote(part) if part.startswith('"') else part
+        elif not equals or not key:
+            raise SpecError(
+                f"{part!r} in {text!r} is not `option=value`; expected `{head}:option=value,...`, and double quotes "
+                f'around text with commas, such as `{head}:"a,b"`'
+            )
+        elif key in options:
+            raise SpecError(f"{text!r} sets the option {key!r} twice; expected one value")
         else:
-            raise SpecError(f"{part!r} in {text!r} is not `option=value`; expected `{head}:option=value,...`")
+            options[key] = _unquote(value) if value.startswith('"') else read_value(value)
     return Spec(head, name, options, of)
 
 
 def split(text: str) -> list[str]:
-    """Split a comma-separated list of specs, `a,b:x=1,y=2,c`, where an `option=value` belongs to the spec before."""
+    """Split a list of specs at its commas, without parsing the specs.
+
+    An `option=value` after a comma belongs to the spec before it: `a,b:x=1,y=2,c` consists of the specs `a`,
+    `b:x=1,y=2` and `c`.
+
+    Raises
+    ------
+    SpecError
+        If a quote is not closed.
+    """
     specs: list[str] = []
-    for part in filter(None, (part.strip() for part in _outside_parentheses(text))):
+    for part in filter(None, map(str.strip, _split_at_commas(text))):
         if specs and "=" in part and not {":", "("} & set(part.partition("=")[0]):
-            specs[-1] += ("," if ":" in specs[-1].rpartition(")")[2] else ":") + part
+            has_options = any(character == ":" and depth == 0 for _, character, depth in _outside_quotes(specs[-1]))
+            specs[-1] += ("," if has_options else ":") + part
         else:
             specs.append(part)
     return specs
-
-
-def _outside_parentheses(text: str) -> list[str]:
-    """Split at the commas that are in no parentheses."""
-    parts, depth = [""], 0
-    for character in text:
-        depth += (character == "(") - (character == ")")
-        if character == "," and depth <= 0:
-            parts.append("")
-        else:
-            parts[-1] += character
-    return parts
-
-
-def _closing(text: str) -> int:
-    """The place of the parenthesis that closes the first one."""
-    depth = 0
-    for place, character in enumerate(text):
-        depth += (character == "(") - (character == ")")
-        if character == ")" and depth == 0:
-            return place
-    raise SpecError(f"a parenthesis is not closed in {text!r}")
 
 
 def read_value(text: str) -> Value:
@@ -108,18 +145,96 @@ def read_value(text: str) -> Value:
 
 
 def write_value(value: object) -> str:
-    """Write a value as `read_value` would read it; a list as its items joined by `+`."""
+    """Write a value so that it is read back the same, with quotes where text needs them.
+
+    The items of a list or tuple are joined by `+`, an object with a `spec` is written as its spec, and any other object
+    as its `str`.
+    """
+    text = _bare_text(value)
+    is_read_back = not isinstance(value, str) or isinstance(read_value(text), str)
+    return text if is_read_back and _is_bare(text) else _quote(text)
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Return the end of an error message: which known names resemble a wrong one, or else all known names.
+
+    Case, hyphens, underscores and other punctuation are ignored: `GradCAM` suggests `grad-cam`.
+    """
+    known = sorted(known)
+    by_letters: dict[str, list[str]] = {}
+    for candidate in known:
+        by_letters.setdefault(_letters(candidate), []).append(candidate)
+    close = by_letters.get(_letters(name), [])
+    if not close:
+        matches = difflib.get_close_matches(_letters(name), by_letters, n=3, cutoff=0.5)
+        close = [candidate for match in matches for candidate in by_letters[match]][:3]
+    if close:
+        return "did you mean " + " or ".join(map(repr, close)) + "?"
+    return "known: " + (", ".join(known[:40]) + (", ..." if len(known) > 40 else "") if known else "none")
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9+]", "", name.lower())
+
+
+def _bare_text(value: object) -> str:
     if isinstance(value, list | tuple):
-        return "+".join(map(write_value, value))
+        return "+".join(map(_bare_text, value))
     if hasattr(value, "spec"):
         return str(value.spec)
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
-def suggest(name: str, known: Iterable[str]) -> str:
-    """Say which known names are meant by a misspelled one, for the end of an error message."""
-    known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    if close:
-        return "did you mean " + " or ".join(repr(match) for match in close) + "?"
-    return "known: " + (", ".join(known[:40]) + (", ..." if len(known) > 40 else "") if known else "none")
+def _is_bare(text: str) -> bool:
+    """Whether text needs no quotes to be read back as one part."""
+    depths = [depth for _, _, depth in _outside_quotes(text)] if '"' not in text else [-1]
+    is_balanced = min(depths, default=0) == 0 and depths[-1:] == [0]
+    return text == text.strip() and is_balanced and len(_split_at_commas(text)) == 1
+
+
+def _is_bare_name(name: str) -> bool:
+    return _is_bare(name) and "=" not in name
+
+
+def _quote(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'
+
+
+def _unquote(part: str) -> str:
+    match = _QUOTED.fullmatch(part)
+    if match is None:
+        raise SpecError(f"unexpected text after the closing quote in {part}; expected a comma or the end")
+    return match[1].replace('""', '"')
+
+
+def _outside_quotes(text: str) -> Iterator[tuple[int, str, int]]:
+    """Yield the index, the character and the depth of parentheses of each character that is not quoted.
+
+    A quote opens where a name or value begins; elsewhere, `"` is an ordinary character.
+    """
+    depth, quoted, previous = 0, False, ","
+    for index, character in enumerate(text):
+        if quoted:
+            quoted = character != '"'
+        elif character == '"' and previous in ':=,("':  # after a closing quote: a quote that is written twice
+            quoted = True
+        else:
+            depth += (character == "(") - (character == ")")
+            yield index, character, depth
+        previous = previous if character.isspace() else character
+    if quoted:
+        raise SpecError(f"a double quote is not closed in {text!r}")
+
+
+def _split_at_commas(text: str) -> list[str]:
+    """Split at the commas that are neither quoted nor in parentheses."""
+    commas = [index for index, character, depth in _outside_quotes(text) if character == "," and depth <= 0]
+    return [text[start + 1 : end] for start, end in pairwise([-1, *commas, len(text)])]
+
+
+def _closing(text: str) -> int:
+    """Return the index of the parenthesis that closes the first one."""
+    for index, character, depth in _outside_quotes(text):
+        if character == ")" and depth == 0:
+            return index
+    raise SpecError(f"a parenthesis is not closed in {text!r}")

@@ -2,13 +2,14 @@
 
 import operator
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from xai_core.batched import Batched
 from xai_core.errors import NoAttentionError, OptionError, RowError
 from xai_core.model.adapter import ModelAdapter
 from xai_core.model.attention import AttentionLayer
@@ -19,9 +20,12 @@ Rows = int | slice | Iterable[int] | None
 """Indices of query tokens. Negative indices count from the end, and None selects all tokens."""
 
 
-@dataclass(frozen=True, eq=False)
-class LayerRecord:
-    """Attention of one layer.
+@dataclass(frozen=True, eq=False, repr=False)
+class LayerRecord(Batched):
+    """Attention of one layer for a batch.
+
+    `len(layer)` is the number of images B. `layer[i]` and `layer[i:j]` select images, and `layer.to(device)` moves the
+    weights.
 
     Attributes
     ----------
@@ -43,22 +47,38 @@ class LayerRecord:
 
     name: str
     weights: Float[Tensor, "N heads rows keys"]
-    rows: Sequence[int]
+    rows: tuple[int, ...]
     windows: int
     grid: tuple[int, int] | None
     prefix: int
+
+    def __len__(self) -> int:
+        """Return the number of images B."""
+        return len(self.weights) // self.windows
 
     @property
     def heads(self) -> int:
         """The number of heads."""
         return self.weights.shape[1]
 
+    def _select(self, images: slice) -> "LayerRecord":
+        per_image = self.weights.unflatten(0, (-1, self.windows))
+        return replace(self, weights=per_image[images].flatten(0, 1))
 
-@dataclass(frozen=True, eq=False)
-class AttentionRecord:
-    """Attention of a model for a batch: one record for each layer, in order of execution."""
+
+@dataclass(frozen=True, eq=False, repr=False)
+class AttentionRecord(Batched):
+    """Attention of a model for a batch: one record for each layer, in order of execution.
+
+    `len(record)` is the number of images B. `record[i]` and `record[i:j]` select images, and `record.to(device)` moves
+    all weights. Records can be pickled and saved with `torch.save`.
+    """
 
     layers: tuple[LayerRecord, ...]
+
+    def __len__(self) -> int:
+        """Return the number of images B."""
+        return len(self.layers[0])
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -100,7 +120,7 @@ def record_attention(
             weights = _weights(layer, indices)
         windows = layer.batch // len(images)
         grid, prefix = _grid(layer.keys, adapter) if windows == 1 else (None, 0)
-        layers.append(LayerRecord(name, weights, indices, windows, grid, prefix))
+        layers.append(LayerRecord(name, weights, tuple(indices), windows, grid, prefix))
 
     hooks = temporary_hooks(dict.fromkeys(modules, enter), dict.fromkeys(modules, leave))
     with explaining(model, gradients=False), hooks, AttentionReader(len(images), on_layer):

@@ -10,10 +10,10 @@ import typer
 from jaxtyping import Float
 from torch import Tensor
 
-from xai_core.checks import accept
 from xai_core.data.sources import LoadedModel
 from xai_core.engine import Engine
 from xai_core.errors import ConstantMapWarning, TargetError
+from xai_core.inputs import accept_images
 from xai_core.plugins.registry import load_model
 from xai_core.report.results import Prediction
 from xai_core.spec import suggest
@@ -31,7 +31,7 @@ class ModelOnDevice:
 
     def predict(self, images: Float[Tensor, "B C H W"], target: int | None = None) -> list[Prediction]:
         """Return the predicted class of each image, or the class `target`, with its probability."""
-        images = accept(images, self.engine.model)
+        images = accept_images(images, self.engine.model)
         adapter = self.engine.adapter(images)
         with torch.no_grad():
             output = self.engine.model(images)

@@ -1,40 +1,101 @@
-"""Keys: the names that users find results under, of what they named or gave."""
+"""Methods and metrics from names, specs and objects, with the keys of their results."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
+from torch import Tensor
+
 from xai_core.configurable import Configurable
-from xai_core.errors import InputTypeError
+from xai_core.errors import InputTypeError, OptionError
+from xai_core.explainer import Explainer
+from xai_core.metric import Metric
+from xai_core.spec import split
 
 D = TypeVar("D", bound=Configurable)
 
 
 def by_key(given: Any, base: type[D], create: Callable[[str], Any]) -> dict[str, D]:
-    """Make what is given, a name, a spec, an object or several, and give each a key.
+    """Create what a user passed as methods or metrics, with a key for each.
 
-    The key is the string as given, or the object's name; its full spec where two would share one.
+    Parameters
+    ----------
+    given
+        A name or spec, a comma-separated list of these, an object, an iterable of these, or a mapping from keys to
+        these.
+    base
+        `Explainer` or `Metric`.
+    create
+        Creates an object from a spec.
+
+    Returns
+    -------
+    dict
+        The key of a spec is the spec as it was passed. The key of an object is its name, or its full spec if several
+        objects share the name.
 
     Raises
     ------
     InputTypeError
-        Where something is neither a string nor an object of the class `base`.
+        If something is neither a string nor an object of the class `base`.
+    OptionError
+        If there is nothing to create.
     """
-    listed = [given] if isinstance(given, str | base) else list(given)
-    made: list[tuple[str, D]] = []
-    for item in listed:
+    if isinstance(given, Mapping):
+        return {key: create(item) if isinstance(item, str) else _object(item, base) for key, item in given.items()}
+    if isinstance(given, str | base):
+        given = [given]
+    elif isinstance(given, type | Tensor | Configurable) or not isinstance(given, Iterable):
+        raise _wrong_type(given, base)
+    created: list[tuple[str, D]] = []
+    for item in given:
         if isinstance(item, str):
-            if item not in dict(made):
-                made.append((item, create(item)))
-        elif isinstance(item, base):
-            made.append((item.name, item))
+            specs = split(item)
+            for spec in specs if len(specs) > 1 else [item]:
+                if spec not in dict(created):
+                    created.append((spec, create(spec)))
         else:
-            raise InputTypeError(f"expected a name, a spec or an object of class {base.__name__}, got {item!r}")
+            created.append((_object(item, base).name, item))
+    if not created:
+        raise OptionError(f"{_argument(base)} is empty; expected at least one name, spec or {base.__name__} object")
+    return _unique(created)
+
+
+def _unique(created: list[tuple[str, D]]) -> dict[str, D]:
+    """Give objects that share a key their spec as a key, with a number if that is not unique either."""
     keyed: dict[str, D] = {}
-    for key, item in made:
-        shared = sum(other == key for other, _ in made) > 1
-        unique = item.spec if shared else key
+    for key, item in created:
+        is_shared = sum(other == key for other, _ in created) > 1
+        unique = item.spec if is_shared else key
         copies = 2
         while unique in keyed:
             unique, copies = f"{item.spec} #{copies}", copies + 1
         keyed[unique] = item
     return keyed
+
+
+def _object(item: Any, base: type[D]) -> D:
+    if not isinstance(item, base):
+        raise _wrong_type(item, base)
+    return item
+
+
+def _argument(base: type[Configurable]) -> str:
+    return "metrics" if issubclass(base, Metric) else "methods"
+
+
+def _wrong_type(given: object, base: type[Configurable]) -> InputTypeError:
+    """Return the error for a value that is no method or metric, with the most likely correction."""
+    argument = _argument(base)
+    hint = f"`list_{'metrics' if argument == 'metrics' else 'explainers'}()` returns the names"
+    if isinstance(given, type) and issubclass(given, base):
+        hint = f"pass an object of the class, `{given.__name__}()`, or its name {getattr(given, 'name', '')!r}"
+    elif isinstance(given, int | Tensor) and argument == "methods":
+        hint = f"to explain a class, pass its id as `target={given if isinstance(given, int) else '...'}`"
+    elif isinstance(given, Explainer | Metric):
+        is_metric = isinstance(given, Metric)
+        hint = f"a {'metric' if is_metric else 'method'} is passed to `Engine.{'evaluate' if is_metric else 'explain'}`"
+    received = f"a tensor {list(given.shape)}" if isinstance(given, Tensor) else repr(given)[:80]
+    return InputTypeError(
+        f"{argument}: expected a name, a spec, an object of class {base.__name__}, or a list of these; "
+        f"got {received}: {hint}"
+    )

@@ -1,1 +1,1 @@
-"""What is explained: a class, a contrast of classes, a region, or an embedding similarity."""
+"""Targets: a class, several classes, a contrast of classes, a region of a segmentation, or a similarity."""

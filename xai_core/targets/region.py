@@ -1,13 +1,14 @@
-"""Why a region of a segmentation has its class."""
+"""Region: why pixels of a segmentation belong to a class."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
+from xai_core.batched import Batched
 from xai_core.errors import TargetError
 from xai_core.outputs import scores_of
 from xai_core.targets.target import BoundTarget, Logits, Target, at, class_ids, probabilities
@@ -17,18 +18,19 @@ from xai_core.targets.target import BoundTarget, Logits, Target, at, class_ids, 
 class Region(Target):
     """Why pixels belong to a class: the mean over a region of the class's logits, or of its probabilities.
 
-    For models whose output is, or whose first entry (`out` of torchvision) is, logits [B,K,h,w].
+    The model's output must be logits [B,K,h,w], or a mapping or tuple that contains them, such as the `out` of
+    torchvision's segmentation models.
 
-    Source: Vinogradova et al., "Towards Interpretable Semantic Segmentation via Gradient-weighted Class
-    Activation Mapping", AAAI 2020, eq. 2 (which sums; the mean differs by a scale).
+    Source: Vinogradova et al., "Towards Interpretable Semantic Segmentation via Gradient-weighted Class Activation
+    Mapping", AAAI 2020, eq. 2. The paper sums over the region, which differs from the mean by a factor.
 
     Parameters
     ----------
     category
-        A class id, or one per image.
+        A class id, or one id per image.
     mask
-        [h,w] or [B,h,w] at the output's size: booleans, or weights that are not negative; default: the pixels
-        that the model gives to the class in the original image.
+        [h,w] or [B,h,w] at the output's size: booleans or non-negative weights. Default: the pixels to which the model
+        assigns the class in the original image.
     """
 
     category: int | Sequence[int] | Tensor
@@ -40,7 +42,7 @@ class Region(Target):
         classes, size = scores.shape[1], scores.shape[2:]
         ids = class_ids(self.category, scores, batch)
         if ids.ndim != 1:
-            raise TargetError(f"a region has one class per image, got ids {list(ids.shape)}")
+            raise TargetError(f"a region has one class per image, got class ids of shape {list(ids.shape)}")
         valid = (ids >= 0) & (ids < classes)
         ids = ids.clamp(0, classes - 1)
         mask = scores.argmax(1) == ids[:, None, None] if self.mask is None else self.mask.to(scores.device)
@@ -52,27 +54,38 @@ class Region(Target):
         weights = mask.to(scores.dtype).expand(batch, *size)
         total = weights.sum((1, 2))
         weights = weights / total.where(total > 0, 1)[:, None, None]
+        reason = (
+            "empty regions: the mask contains no pixel, or the model assigns no pixel to the class (classes are 0 to "
+            f"{classes - 1}); pass a mask with at least one pixel"
+        )
+        return BoundTarget(RegionMeasure(ids, weights), batch, valid & (total > 0), reason)
 
-        def measure(output: Any, of: Tensor | None, kind: str) -> Tensor:
-            scores = dense(output)
-            scores = probabilities(scores) if kind == "probability" else scores
-            rows = torch.arange(len(scores), device=scores.device)
-            return (scores[rows, at(ids, of)] * at(weights, of)).sum((1, 2))
 
-        reason = f"without a region: no pixel of the mask, or no class of this model (0 to {classes - 1}); give a mask"
-        return BoundTarget(measure, batch, valid=valid & (total > 0), reason=reason)
+@dataclass(frozen=True, eq=False, repr=False)
+class RegionMeasure(Batched):
+    """The mean, with `weights` [B,h,w] that sum to one, of the logits or probabilities of class `ids` [B]."""
+
+    ids: Int[Tensor, " B"]
+    weights: Float[Tensor, "B h w"]
+
+    def __call__(self, output: Any, of: Tensor | None, kind: str) -> Tensor:
+        """See `BoundTarget.measure`."""
+        scores = dense(output)
+        scores = probabilities(scores) if kind == "probability" else scores
+        rows = torch.arange(len(scores), device=scores.device)
+        return (scores[rows, at(self.ids, of)] * at(self.weights, of)).sum((1, 2))
 
 
 def dense(output: Any) -> Float[Tensor, "B K h w"]:
-    """The logits of each pixel in a segmentation model's output.
+    """Return the logits of each pixel in a segmentation model's output.
 
     Raises
     ------
     TargetError
-        Where there are none.
+        If the output does not contain logits [B,K,h,w].
     """
     tensor = scores_of(output)
     if tensor is None or tensor.ndim != 4:
-        given = f"a tensor {list(tensor.shape)}" if tensor is not None else type(output).__name__
-        raise TargetError(f"a region needs a segmentation model, whose output is logits [B,K,h,w]; got {given}")
+        received = f"a tensor {list(tensor.shape)}" if tensor is not None else type(output).__name__
+        raise TargetError(f"a region needs a segmentation model, whose output is logits [B,K,h,w]; got {received}")
     return tensor

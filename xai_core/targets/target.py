@@ -1,8 +1,8 @@
-"""What is being explained: the predicted class, class ids, or any number that a question or callable gives."""
+"""Targets: the number that a map explains, such as the score of the predicted class or of a given class."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any
 
@@ -10,129 +10,243 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from xai_core.batched import Batched
 from xai_core.errors import TargetError
 
 Logits = Callable[[Any], Tensor]
-"""Finds the class scores [N,K] in a model's output for N images."""
+"""A function from a model's output for N images to the class scores [N,K]."""
+Measure = Callable[[Any, Tensor | None, str], Tensor]
+"""A function from a model's output for N images to the N numbers that a target explains; see `BoundTarget`."""
+_FUNCTION_LOST = (
+    "the target of these maps is a function, which is lost when maps are saved or copied; explain the images again "
+    "with `Engine.explain`"
+)
 
 
 class Target(ABC):
-    """Something other than one class to be explained, such as `Contrast`, `Region` or `Similarity`."""
+    """Base class of targets other than classes, such as `Contrast`, `Region` and `Similarity`."""
 
     @abstractmethod
     def bind(self, output: Any, logits: Logits, batch: int) -> "BoundTarget":
-        """Bind the question to a batch, given the model's output for its B images.
+        """Bind the target to a batch of images.
 
-        Whatever the answer depends on, the predicted class for one, is fixed here, so that perturbed images
-        are asked what the original was.
+        Everything that depends on the original images, such as the predicted class, is fixed here. Perturbed images are
+        then scored for the target of the original ones.
+
+        Parameters
+        ----------
+        output
+            The model's output for the batch.
+        logits
+            Returns the class scores [N,K] in an output for N images.
+        batch
+            The number of images B.
 
         Raises
         ------
         TargetError
-            Where the question does not suit the output.
+            If the target is not defined for this output.
         """
 
 
 TargetLike = int | Sequence[int] | Sequence[Sequence[int]] | Tensor | Target | Callable[[Any], Tensor] | None
-"""None (the predicted class), a class id, one id or T ids per image, a question, or a callable from output to [B]."""
+"""None (the predicted class), a class id, one id or T ids per image, a `Target`, or a function from output to [B]."""
 
 
-@dataclass(frozen=True, eq=False)
-class BoundTarget:
-    """What is explained of a batch of B images: a number for any output of the model for them.
+@dataclass(frozen=True, eq=False, repr=False)
+class BoundTarget(Batched):
+    """A target of a batch of B images: a number for each image, computed from a model's output.
 
     Attributes
     ----------
     measure
-        Called with an output for N images, the number [N] of the image of the batch that each is (None: each
-        is its own), and `logit` or `probability`; gives [N].
+        Called with three arguments: an output for N images, the index [N] in the batch of the image that each of them
+        belongs to (None: the images are the batch), and `logit` or `probability`. It returns [N]. A `Batched` object is
+        indexed, moved and saved with the target. Any other function is lost when that happens.
     batch
-        B.
-    ids
-        [B] class ids, where the target is a class.
-    logits
-        Finds the class scores in an output, where the target is a class.
+        The number of images B.
     valid
-        [B], false where the target makes no sense for an image. It stays on the device, and the engine reads it
+        [B] bool, false for images for which the target is not defined. It stays on the device, and the engine reads it
         once per batch.
     reason
-        What is wrong with those images.
+        Why the target is not defined for those images, to complete the sentence "the targets of images [0] are ...".
     """
 
-    measure: Callable[[Any, Tensor | None, str], Tensor]
+    measure: Measure | None
     batch: int
-    ids: Int[Tensor, " B"] | None = None
-    logits: Logits | None = None
     valid: Bool[Tensor, " B"] | None = None
     reason: str = ""
 
-    def model_score(self, output: Any, of: Int[Tensor, " N"] | None = None, kind: str = "logit") -> Float[Tensor, " N"]:
-        """Score an output for N images; `of` says which image of the batch each is, by default each its own.
+    unsaved = ("measure",)
 
-        A class scores its logit or its softmax probability (the sigmoid where the model has one logit); a
-        callable scores what it gives, whatever the kind.
+    @property
+    def ids(self) -> Int[Tensor, " B"] | None:
+        """The class ids [B], or None if the target is not a class."""
+        return self.measure.ids if isinstance(self.measure, ClassMeasure) else None
+
+    def model_score(self, output: Any, of: Int[Tensor, " N"] | None = None, kind: str = "logit") -> Float[Tensor, " N"]:
+        """Return the target's score for each image.
+
+        Parameters
+        ----------
+        output
+            The model's output for N images.
+        of
+            The index in the batch of the image that each of the N images belongs to. Default: the images are the batch.
+        kind
+            `logit` or `probability`. For a class, the score is its logit or its softmax probability (the sigmoid if the
+            model has one logit). A target that is a function has the same score for both.
 
         Raises
         ------
         TargetError
-            Where the number is not floating-point, or not one per image.
+            If the scores are not floating-point or not [N], or if the target's function was not saved with it.
         """
+        if self.measure is None:
+            raise TargetError(_FUNCTION_LOST)
         scores = self.measure(output, of, kind)
         rows = self.batch if of is None else len(of)
         if not isinstance(scores, Tensor) or scores.shape != (rows,) or not scores.is_floating_point():
-            given = list(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
-            raise TargetError(f"a target callable must give one number per image, floating-point [B]; it gave {given}")
+            received = f"{scores.dtype} {list(scores.shape)}" if isinstance(scores, Tensor) else type(scores).__name__
+            raise TargetError(
+                f"a target function must return one floating-point number per image, [{rows}]; it returned {received}"
+            )
         return scores
 
     def rivals(self, output: Any, which: int | Sequence[int]) -> "list[BoundTarget]":
-        """Other classes as targets, the highest-scoring ones by number, or by id; none where this one is no class.
+        """Return other classes as targets: the N highest-scoring ones, or those of the ids `which`.
+
+        The list is empty if this target is not a class.
 
         Raises
         ------
         TargetError
-            Where an id is outside the classes. Where it is the target itself, the engine says so once it reads.
+            If an id is not a class of the model. If an id is the target itself, the engine raises the error later.
         """
-        if self.ids is None or self.logits is None:
+        if not isinstance(self.measure, ClassMeasure):
             return []
-        scores = self.logits(output).detach()
+        ids, logits = self.measure.ids, self.measure.logits
+        scores = self.measure.class_scores(output).detach()
         if isinstance(which, int):
-            others = scores.scatter(1, self.ids[:, None], -torch.inf)
+            others = scores.scatter(1, ids[:, None], -torch.inf)
             best = others.topk(min(which, scores.shape[1] - 1), 1).indices
-            return [_class_target(ids, self.logits) for ids in best.unbind(1)]
+            return [_class_target(rival, logits) for rival in best.unbind(1)]
         reason = "negatives of themselves: choose other classes to compare with"
-        return [
-            _class_target(ids, self.logits, ids != self.ids, reason)
-            for ids in (class_ids(one, scores, self.batch) for one in which)
-        ]
+        rivals = [class_ids(class_id, scores, self.batch) for class_id in which]
+        return [_class_target(rival, logits, rival != ids, reason) for rival in rivals]
+
+    def with_logits(self, logits: Logits) -> "BoundTarget":
+        """Return this target, able to score a model's outputs again after it was saved or copied."""
+        if isinstance(self.measure, LogitMeasure) and self.measure.logits is None:
+            return replace(self, measure=replace(self.measure, logits=logits))
+        return self
+
+    def __len__(self) -> int:
+        """Return the number of images B."""
+        return self.batch
+
+    def _select(self, images: slice) -> "BoundTarget":
+        selected = replace(super()._select(images), batch=len(range(self.batch)[images]))
+        return selected if isinstance(self.measure, Batched) else replace(selected, measure=None)
+
+    def _map(self, *functions: Any) -> "BoundTarget":
+        mapped = super()._map(*functions)
+        is_complete = mapped is self or isinstance(self.measure, Batched)
+        return mapped if is_complete else replace(mapped, measure=None)
 
 
-def targets_of(given: TargetLike, output: Any, logits: Logits, batch: int) -> tuple[list[BoundTarget], bool]:
-    """Bind what a user gave to an output for a batch; the targets, and whether several per image were asked for.
+@dataclass(frozen=True, eq=False, repr=False)
+class LogitMeasure(Batched, ABC):
+    """Base class of measures of class scores.
+
+    Attributes
+    ----------
+    logits
+        Returns the class scores [N,K] in an output for N images. It belongs to a model, so it is not saved:
+        `BoundTarget.with_logits` sets it again.
+    """
+
+    logits: Logits | None
+
+    unsaved = ("logits",)
+
+    def class_scores(self, output: Any) -> Float[Tensor, "N K"]:
+        """Return the class scores in an output for N images."""
+        if self.logits is None:
+            raise TargetError(
+                "the target was saved or copied without its model; pass its maps to `Engine.evaluate`, or explain again"
+            )
+        return self.logits(output)
+
+    @abstractmethod
+    def __call__(self, output: Any, of: Tensor | None, kind: str) -> Tensor:
+        """See `BoundTarget.measure`."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ClassMeasure(LogitMeasure):
+    """The logit or the probability of one class `ids` [B] of each image."""
+
+    ids: Int[Tensor, " B"]
+
+    def __call__(self, output: Any, of: Tensor | None, kind: str) -> Tensor:
+        """See `BoundTarget.measure`."""
+        scores = self.class_scores(output)
+        scores = probabilities(scores) if kind == "probability" else scores
+        return scores.gather(1, at(self.ids, of)[:, None]).squeeze(1)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class FunctionMeasure(Batched):
+    """The numbers [N] that a user's function computes from an output. The function is not saved."""
+
+    function: Callable[[Any], Tensor] | None
+
+    unsaved = ("function",)
+
+    def __call__(self, output: Any, of: Tensor | None, kind: str) -> Tensor:
+        """See `BoundTarget.measure`."""
+        if self.function is None:
+            raise TargetError(_FUNCTION_LOST)
+        return self.function(output)
+
+
+def targets_of(target: TargetLike, output: Any, logits: Logits, batch: int) -> tuple[list[BoundTarget], bool]:
+    """Bind what a user passed as `target` to a batch.
+
+    Returns
+    -------
+    tuple
+        The bound targets, and whether the user passed T ids per image.
 
     Raises
     ------
     TargetError
-        Where a Python id is outside the classes, the ids are not one row per image, or the kind is unknown.
+        If a Python id is not a class of the model, the ids are not one row per image, or the type is not supported.
     """
-    if isinstance(given, Target):
-        return [given.bind(output, logits, batch)], False
-    if callable(given):
-        return [BoundTarget(lambda output, of, kind: given(output), batch)], False
+    if isinstance(target, Target):
+        return [target.bind(output, logits, batch)], False
+    if isinstance(target, type) and issubclass(target, Target):
+        raise TargetError(f"target is the class {target.__name__}; pass an object, such as `{target.__name__}(...)`")
+    if callable(target):
+        return [BoundTarget(FunctionMeasure(target), batch)], False
     scores = logits(output).detach()
-    if given is None:
+    if target is None:
         return [_class_target(scores.argmax(1), logits)], False
-    ids = class_ids(given, scores, batch)
+    ids = class_ids(target, scores, batch)
     several = ids.ndim == 2
     classes = scores.shape[1]
     reason = f"not classes of this model: expected 0 to {classes - 1}"
     return [
-        _class_target(one.clamp(0, classes - 1), logits, (one >= 0) & (one < classes), reason)
-        for one in (ids.unbind(1) if several else [ids])
+        _class_target(column.clamp(0, classes - 1), logits, (column >= 0) & (column < classes), reason)
+        for column in (ids.unbind(1) if several else [ids])
     ], several
 
 
-def class_ids(given: object, scores: Float[Tensor, "B K ..."], batch: int) -> Tensor:
-    """Read class ids, [B] or [B,T] int64 on the scores' device; those of Python are checked at once.
+def class_ids(ids: object, scores: Float[Tensor, "B K ..."], batch: int) -> Tensor:
+    """Return class ids as an int64 tensor [B] or [B,T] on the device of the scores.
+
+    Python ids are checked at once. The values of a tensor are not read from the device.
 
     Raises
     ------
@@ -140,58 +254,53 @@ def class_ids(given: object, scores: Float[Tensor, "B K ..."], batch: int) -> Te
         See `targets_of`.
     """
     classes = scores.shape[1]
-    if isinstance(given, Tensor):
-        if given.is_floating_point() or given.is_complex() or given.dtype == torch.bool:
-            raise TargetError(f"a target tensor holds class ids as integers, not {given.dtype}")
-        ids = given
+    if isinstance(ids, Tensor):
+        if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
+            raise TargetError(f"a target tensor must contain integer class ids, got {ids.dtype}")
+        tensor = ids
     else:
         try:
-            ids = torch.tensor(_listed(given), dtype=torch.int64)
+            tensor = torch.tensor(_python_ids(ids), dtype=torch.int64)
         except (TypeError, ValueError):
             raise TargetError(
-                "a target must be None, a class id, one id or T ids per image (rows of one length), a question "
-                f"such as `Contrast`, or a callable on the model's output, not {given!r}"
+                "a target must be None, a class id, one id or T ids per image (rows of equal length), a `Target` such "
+                f"as `Contrast`, or a function of the model's output; got {ids!r}"
             ) from None
-        outside = ids[(ids < 0) | (ids >= classes)].tolist()
+        outside = tensor[(tensor < 0) | (tensor >= classes)].tolist()
         if outside:
             raise TargetError(f"target {outside[0]} is not a class of this model: expected 0 to {classes - 1}")
-    ids = ids.to(scores.device, torch.int64, non_blocking=True)
-    ids = ids.expand(batch) if ids.ndim == 0 else ids
-    if ids.ndim > 2 or len(ids) != batch or not ids.numel():
+    tensor = tensor.to(scores.device, torch.int64, non_blocking=True)
+    tensor = tensor.expand(batch) if tensor.ndim == 0 else tensor
+    if tensor.ndim > 2 or len(tensor) != batch or not tensor.numel():
         raise TargetError(
-            f"expected one class id, or a row of ids, for each of {batch} images, got shape {list(ids.shape)}"
+            f"expected one class id, or a row of ids, for each of {batch} images, got shape {list(tensor.shape)}"
         )
-    return ids
+    return tensor
 
 
 def at(values: Tensor, of: Tensor | None) -> Tensor:
-    """The value of the image that each output is of."""
+    """Return the values of the images that N outputs belong to: `values[of]`, or all values if `of` is None."""
     return values if of is None else values[of]
 
 
 def wide(tensor: Tensor) -> Tensor:
-    """Float32 for half-precision tensors; float32 and float64 as they are."""
+    """Convert half-precision tensors to float32; return float32 and float64 tensors unchanged."""
     return tensor.float() if tensor.dtype.itemsize < 4 else tensor
 
 
 def probabilities(scores: Float[Tensor, "N K ..."]) -> Float[Tensor, "N K ..."]:
-    """Softmax over classes, or the sigmoid where the model has one logit; float32 or better."""
+    """Return the softmax over classes, or the sigmoid if the model has one logit; float32 or float64."""
     return wide(scores).sigmoid() if scores.shape[1] == 1 else wide(scores).softmax(1)
 
 
-def _class_target(ids: Tensor, logits: Logits, valid: Tensor | None = None, reason: str = "") -> BoundTarget:
-    def measure(output: Any, of: Tensor | None, kind: str) -> Tensor:
-        scores = logits(output)
-        scores = probabilities(scores) if kind == "probability" else scores
-        return scores.gather(1, at(ids, of)[:, None]).squeeze(1)
-
-    return BoundTarget(measure, len(ids), ids, logits, valid, reason)
+def _class_target(ids: Tensor, logits: Logits | None, valid: Tensor | None = None, reason: str = "") -> BoundTarget:
+    return BoundTarget(ClassMeasure(logits, ids), len(ids), valid, reason)
 
 
-def _listed(given: object) -> object:
-    """Integers, and sequences of them, as Python's own; anything else is a TypeError."""
-    if isinstance(given, Integral) and not isinstance(given, bool):
-        return int(given)
-    if isinstance(given, Sequence) and not isinstance(given, str):
-        return [_listed(item) for item in given]
+def _python_ids(ids: object) -> object:
+    """Convert integers, and sequences of integers, to Python's own; raise TypeError for anything else."""
+    if isinstance(ids, Integral) and not isinstance(ids, bool):
+        return int(ids)
+    if isinstance(ids, Sequence) and not isinstance(ids, str):
+        return [_python_ids(item) for item in ids]
     raise TypeError

@@ -1,0 +1,97 @@
+"""Base class of results for a batch of images: moved, indexed and saved as a whole, and printed in one line."""
+
+import operator
+from collections.abc import Callable, Collection
+from dataclasses import fields, replace
+from typing import Any, ClassVar, Self, SupportsIndex
+
+import torch
+from torch import Tensor
+
+_LONGEST_REPR = 160
+
+
+class Batched:
+    """Base class of frozen dataclasses whose tensors have the batch as their first dimension.
+
+    They can be pickled, and `torch.load` reads what `torch.save` wrote. A field that cannot be pickled is saved as
+    None.
+    """
+
+    unbatched: ClassVar[Collection[str]] = ()
+    """Names of the fields whose tensors have no batch dimension."""
+    unsaved: ClassVar[Collection[str]] = ()
+    """Names of the fields that are saved as None unless they contain a `Batched` object."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        # `torch.load` reads only listed classes by default. These are safe: reading them runs no code of their own.
+        torch.serialization.add_safe_globals([cls])
+
+    def to(self, device: torch.device | str) -> Self:
+        """Return these results with all tensors on a device."""
+        return self._map(lambda tensor: tensor.to(device), lambda nested: nested.to(device), ())
+
+    def __len__(self) -> int:
+        """Return the number of images B."""
+        values = (value for name, value in self._fields() if name not in self.unbatched)
+        return len(next(value for value in values if isinstance(value, Tensor | Batched)))
+
+    def __getitem__(self, index: SupportsIndex | slice) -> Self:
+        """Return the results for one image, as a batch of one, or for a slice of the batch.
+
+        Raises
+        ------
+        IndexError
+            If the batch has no image with this index.
+        """
+        if not isinstance(index, slice):
+            number = range(len(self))[operator.index(index)]
+            index = slice(number, number + 1)
+        return self._select(index)
+
+    def _select(self, images: slice) -> Self:
+        return self._map(lambda tensor: tensor[images], lambda nested: nested[images], self.unbatched)
+
+    def _map(
+        self, on_tensor: Callable[[Tensor], Tensor], on_nested: Callable[[Any], Any], excluded: Collection[str]
+    ) -> Self:
+        """Apply functions to the tensors and the nested `Batched` objects of all fields that are not excluded."""
+
+        def mapped(value: Any) -> Any:
+            if isinstance(value, Tensor):
+                return on_tensor(value)
+            if isinstance(value, Batched):
+                return on_nested(value)
+            if type(value) is not tuple:
+                return value
+            items = tuple(map(mapped, value))
+            return value if all(new is old for new, old in zip(items, value, strict=True)) else items
+
+        before = {name: value for name, value in self._fields() if name not in excluded}
+        after = {name: mapped(value) for name, value in before.items()}
+        changes = {name: value for name, value in after.items() if value is not before[name]}
+        return replace(self, **changes) if changes else self  # type: ignore[type-var]
+
+    def _fields(self) -> list[tuple[str, Any]]:
+        return [(field.name, getattr(self, field.name)) for field in fields(self)]  # type: ignore[arg-type]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            name: None if name in self.unsaved and not isinstance(value, Batched) else value
+            for name, value in vars(self).items()
+        }
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={_shown(value)}" for name, value in self._fields() if value is not None)
+        return f"{type(self).__name__}({shown if len(shown) <= _LONGEST_REPR else shown[:_LONGEST_REPR] + '...'})"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"{str(value.dtype).removeprefix('torch.')}{list(value.shape)}"
+    if isinstance(value, Batched):
+        return type(value).__name__
+    if isinstance(value, tuple) and value and isinstance(value[0], Batched):
+        return f"{len(value)} x {type(value[0]).__name__}"
+    return getattr(value, "__name__", None) or repr(value)

@@ -1,0 +1,225 @@
+"""What users pass to the engine: models, images, maps and masks, converted for the model or rejected with one error."""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from xai_core.checks import Checks, finite
+from xai_core.data.sources import LoadedModel
+from xai_core.errors import (
+    EmptyBatchError,
+    InputShapeError,
+    InputTypeError,
+    NoGroundTruthError,
+    NonFiniteMapError,
+)
+from xai_core.metric import Metric
+from xai_core.model.adapter import ModelAdapter
+from xai_core.saliency import Saliency
+from xai_core.targets.target import BoundTarget
+
+CHANNELS = (1, 3)
+"""The numbers of channels that images usually have, which identify a wrong order of dimensions."""
+Maps = Mapping[str, Saliency | Tensor]
+SINGLE = ""
+"""The key of a map that was passed alone, without a name."""
+
+
+def accept_model(model: object) -> nn.Module:
+    """Return the module to explain.
+
+    Raises
+    ------
+    InputTypeError
+        If the model is neither a module nor a `LoadedModel`.
+    """
+    if isinstance(model, LoadedModel):
+        model = model.model
+    if isinstance(model, nn.Module):
+        return model
+    hint = ""
+    if isinstance(model, str):
+        hint = f"; use `Engine(load_model({model!r}))`"
+    elif isinstance(model, type) and issubclass(model, nn.Module):
+        hint = f"; pass an object of the class {model.__name__}, not the class itself"
+    raise InputTypeError(f"expected a torch.nn.Module or a LoadedModel, got {type(model).__name__}{hint}")
+
+
+def accept_named(maps: object) -> Maps:
+    """Return maps by name; a single map gets the name `SINGLE`.
+
+    Raises
+    ------
+    InputTypeError
+        If the maps are neither a dict nor a single map.
+    """
+    if isinstance(maps, Saliency | Tensor):
+        return {SINGLE: maps}
+    if isinstance(maps, Mapping):
+        return maps
+    hint = "; the order is `evaluate(images, maps, metrics)`" if isinstance(maps, str | Metric) else ""
+    raise InputTypeError(
+        "maps must be the dict that `explain` returned, one `Saliency` of it, a dict of tensors [B,h,w] such as "
+        f"{{'mine': tensor}}, or one tensor; got {type(maps).__name__}{hint}"
+    )
+
+
+def accept_images(images: object, model: nn.Module) -> Float[Tensor, "B C H W"]:
+    """Return a user's images on the model's device and in its floating-point type.
+
+    Raises
+    ------
+    InputTypeError
+        If the images are not a floating-point tensor.
+    InputShapeError
+        If the images are not [B,C,H,W] with at least one pixel.
+    EmptyBatchError
+        If B is zero.
+    """
+    if not isinstance(images, Tensor):
+        raise InputTypeError(
+            f"expected images as a tensor [B, C, H, W], got {type(images).__name__}; {_conversion(images)}"
+        )
+    if not images.is_floating_point():
+        raise InputTypeError(
+            f"expected normalized floating-point images, got {images.dtype}; preprocess them first, for example with "
+            "`load_model(...).preprocess`, or divide 8-bit values by 255 and normalize them as the model expects"
+        )
+    if images.ndim != 4:
+        raise InputShapeError(f"expected images [B, C, H, W], got shape {list(images.shape)}{_missing_batch(images)}")
+    if len(images) == 0:
+        raise EmptyBatchError("the batch is empty; expected at least one image")
+    if 0 in images.shape:
+        raise InputShapeError(f"expected images [B, C, H, W] of at least one pixel, got shape {list(images.shape)}")
+    weights = chain(model.parameters(), model.buffers())
+    like = next((tensor for tensor in weights if tensor.is_floating_point()), images)
+    images = images.detach().to(like.device, like.dtype, non_blocking=True)
+    return images.clone() if images.is_inference() else images
+
+
+def _conversion(images: object) -> str:
+    """Return how to convert an object to a batch of images."""
+    module = type(images).__module__.partition(".")[0]
+    if module == "PIL":
+        return "preprocess the image: `load_model(...).preprocess(image)[None]`"
+    if module == "numpy":
+        return "use `torch.from_numpy(images)`; channels come before rows and columns"
+    if isinstance(images, Sequence) and not isinstance(images, str) and images:
+        if all(isinstance(image, Tensor) for image in images):
+            return "use `torch.stack(images)`"
+        return "preprocess each image, and use `torch.stack` to make a batch"
+    if isinstance(images, str) or hasattr(images, "__fspath__"):
+        return "open the file with `xai_core.data.images.open_image`, and preprocess the image"
+    return "`load_model(...).preprocess` converts a PIL image, and `torch.stack` makes a batch of several tensors"
+
+
+def _missing_batch(images: Tensor) -> str:
+    """Return how to add the batch dimension to one image."""
+    if images.ndim != 3:
+        return ""
+    if images.shape[2] in CHANNELS and images.shape[0] not in CHANNELS:
+        return "; for one image [H, W, C], use `images.permute(2, 0, 1)[None]`"
+    return "; add the batch dimension with `images[None]`"
+
+
+def accept_masks(checks: Checks, masks: object, images: Tensor) -> Bool[Tensor, "B H W"]:
+    """Return ground-truth masks on the images' device, and require at least one true pixel in each.
+
+    Raises
+    ------
+    InputTypeError
+        If the masks are not a bool tensor.
+    InputShapeError
+        If the masks do not have the shape [B,H,W] of the images.
+    """
+    shape = [len(images), *images.shape[-2:]]
+    expected = f"masks must be bool {shape}, true inside the ground truth of each image"
+    if not isinstance(masks, Tensor):
+        raise InputTypeError(f"{expected}; got {type(masks).__name__}")
+    if masks.dtype != torch.bool:
+        raise InputTypeError(f"{expected}; got {masks.dtype} {list(masks.shape)}: use `masks > 0`")
+    if list(masks.shape) != shape:
+        raise InputShapeError(f"{expected}; got {masks.dtype} {list(masks.shape)}")
+    masks = masks.to(images.device, non_blocking=True)
+    checks.add(
+        masks.any(2).any(1),
+        lambda bad: NoGroundTruthError(
+            f"the masks of images {bad} of the batch have no true pixel; remove these images from the batch"
+        ),
+    )
+    return masks
+
+
+def accept_maps(
+    checks: Checks,
+    maps: Mapping[str, Saliency | Tensor],
+    images: Tensor,
+    predicted: Callable[[], BoundTarget],
+    adapter: ModelAdapter,
+) -> dict[str, Saliency]:
+    """Return maps as finite saliency on the images' device, with targets that can score the model's outputs.
+
+    A tensor explains the predicted class. Maps that share a target still share it afterwards.
+
+    Raises
+    ------
+    InputTypeError
+        If a map is neither a `Saliency` nor a floating-point tensor.
+    InputShapeError
+        If a map does not cover the images.
+    """
+    batch, size = len(images), (images.shape[-2], images.shape[-1])
+    targets: dict[BoundTarget | None, BoundTarget] = {}
+
+    def usable(target: BoundTarget | None) -> BoundTarget:
+        if target not in targets:
+            targets[target] = predicted() if target is None else target.to(images.device).with_logits(adapter.scores)
+        return targets[target]
+
+    accepted = {}
+    for key, given in maps.items():
+        name = f"map {key!r}" if key else "the map"
+        if isinstance(given, Tensor):
+            _check_tensor(given, name, batch)
+            saliency = Saliency.of(given.to(images.device), batch, size, usable(None), name)
+        elif isinstance(given, Saliency):
+            saliency = given.with_targets(usable).to(images.device)
+        else:
+            raise InputTypeError(f"{name} must be a Saliency or a tensor {[batch, *size]}; got {type(given).__name__}")
+        shape = saliency.values.shape
+        if shape[0] != batch or shape[-2:] != size:
+            raise InputShapeError(f"{name} must cover the images, {[batch, *size]}; got {list(shape)}")
+        _check_finite(checks, saliency, name)
+        accepted[key] = saliency
+    return accepted
+
+
+def _check_tensor(relevance: Tensor, name: str, batch: int) -> None:
+    """Require a user's map to be floating-point relevance [B,h,w].
+
+    Raises
+    ------
+    InputTypeError
+        If it is not floating-point.
+    InputShapeError
+        If it does not have one map per image.
+    """
+    received = f"{relevance.dtype} {list(relevance.shape)}"
+    expected = f"{name} must be floating-point relevance [B,h,w] with B={batch}; got {received}"
+    if not relevance.is_floating_point():
+        raise InputTypeError(f"{expected}: use `.float()`")
+    if relevance.ndim != 3 or len(relevance) != batch:
+        is_one_map = relevance.ndim == 2 and batch == 1
+        has_channel = relevance.ndim == 4 and relevance.shape[1] == 1
+        raise InputShapeError(expected + (": use `[None]`" if is_one_map else ": use `[:, 0]`" if has_channel else ""))
+
+
+def _check_finite(checks: Checks, saliency: Saliency, name: str) -> None:
+    """Require a user's map without NaN or infinity."""
+    checks.add(
+        finite(saliency.raw) & finite(saliency.values),
+        lambda bad: NonFiniteMapError(f"{name} contains NaN or infinity for images {bad} of the batch"),
+    )
