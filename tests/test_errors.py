@@ -91,21 +91,21 @@ CASES: dict[str, tuple[Callable[[], Any], type[xai.XAIError], str]] = {
         lambda: explain(target=torch.tensor([0, 7])), errors.TargetError, r"\[1\].*expected 0 to 4",
     ),
     "too few targets": (lambda: explain(target=[0]), errors.TargetError, "each of 2 images"),
-    "targets that are no ids": (lambda: explain(target=torch.tensor([0.0, 1.0])), errors.TargetError, "integers"),
+    "targets that are no ids": (lambda: explain(target=torch.tensor([0.0, 1.0])), errors.TargetError, "integer class ids"),
     "target of no kind": (lambda: explain(target="cat"), errors.TargetError, "class id"),
     "callable of the wrong shape": (
-        lambda: explain(target=lambda output: output), errors.TargetError, "one number per image",
+        lambda: explain(target=lambda output: output), errors.TargetError, "one floating-point number per image",
     ),
     "attention of a model that has none": (
         lambda: explain(method="rollout"), errors.UnsuitableError, "use a method for feature maps",
     ),
     "map of the wrong shape": (
-        lambda: explain(method=Returns(IMAGES)), errors.MapShapeError, r"returns must return.*\[2, 3, 32, 32\]",
+        lambda: explain(method=Returns(IMAGES)), errors.PluginContractError, r"returns must return.*\[2, 3, 32, 32\]",
     ),
-    "map that is no tensor": (lambda: explain(method=Returns(None)), errors.MapShapeError, "NoneType"),
+    "map that is no tensor": (lambda: explain(method=Returns(None)), errors.PluginContractError, "NoneType"),
     "map of nan": (lambda: explain(method=Returns(with_nan()[:, 2])), errors.NonFiniteMapError, r"returns.*\[1\]"),
     "map of nan, scored": (
-        lambda: evaluate(with_nan()[:, 2], "deletion"), errors.NonFiniteMapError, r"map 'm' holds NaN.*\[1\]",
+        lambda: evaluate(with_nan()[:, 2], "deletion"), errors.NonFiniteMapError, r"map 'm' contains NaN.*\[1\]",
     ),
     "infinite map, scored": (
         lambda: evaluate(with_nan(-torch.inf)[:, 2], "complexity"), errors.NonFiniteMapError, r"map 'm'.*\[1\]",

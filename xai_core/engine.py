@@ -218,12 +218,12 @@ class Engine:
 
     @overload
     def evaluate(
-        self, images: Tensor, maps: Maps, metrics: Metrics, masks: Tensor | None = None
+        self, /, images: Tensor, maps: Maps, metrics: Metrics, masks: Tensor | None = None
     ) -> dict[str, Results]: ...
 
     @overload
     def evaluate(
-        self, images: Tensor, maps: Saliency | Tensor, metrics: Metrics, masks: Tensor | None = None
+        self, /, images: Tensor, maps: Saliency | Tensor, metrics: Metrics, masks: Tensor | None = None
     ) -> Results: ...
 
     @in_own_plugins

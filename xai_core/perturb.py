@@ -12,7 +12,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from xai_core.errors import InputShapeError, OptionError, OutOfMemoryWarning
-from xai_core.targets.target import BoundTarget, wide
+from xai_core.targets.measures import wide
+from xai_core.targets.target import BoundTarget
 
 Baseline = str | Tensor
 """`zero`, `mean`, `blur`, `noise`, or a tensor: see `baseline_images`."""

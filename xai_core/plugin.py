@@ -24,17 +24,19 @@ if TYPE_CHECKING:  # what type checkers and editors see; a test compares these i
     from xai_core.data.sources import DatasetSource as DatasetSource
     from xai_core.data.sources import ModelSource as ModelSource
     from xai_core.errors import CheckpointError as CheckpointError
+    from xai_core.errors import ConvergenceError as ConvergenceError
     from xai_core.errors import FileError as FileError
     from xai_core.errors import ImageFileError as ImageFileError
     from xai_core.errors import InputShapeError as InputShapeError
     from xai_core.errors import InputTypeError as InputTypeError
     from xai_core.errors import LayerError as LayerError
-    from xai_core.errors import NonFiniteOutputError as NonFiniteOutputError
+    from xai_core.errors import MissingDependencyError as MissingDependencyError
     from xai_core.errors import NotConnectedError as NotConnectedError
     from xai_core.errors import OptionError as OptionError
     from xai_core.errors import TargetError as TargetError
     from xai_core.errors import UnknownDatasetError as UnknownDatasetError
     from xai_core.errors import UnknownModelError as UnknownModelError
+    from xai_core.errors import UnknownOptionError as UnknownOptionError
     from xai_core.errors import UnsuitableError as UnsuitableError
     from xai_core.files import make_folder as make_folder
     from xai_core.files import write as write
@@ -68,10 +70,10 @@ if TYPE_CHECKING:  # what type checkers and editors see; a test compares these i
     from xai_core.spec import Spec as Spec
     from xai_core.spec import Value as Value
     from xai_core.spec import suggest as suggest
+    from xai_core.targets.measures import wide as wide
     from xai_core.targets.target import BoundTarget as BoundTarget
     from xai_core.targets.target import Target as Target
     from xai_core.targets.target import TargetLike as TargetLike
-    from xai_core.targets.target import wide as wide
 
 _SOURCES = {
     "AttentionLayer": "model.attention",
@@ -79,6 +81,7 @@ _SOURCES = {
     "BoundTarget": "targets.target",
     "CONTRACT": "plugins.hookspecs",
     "CheckpointError": "errors",
+    "ConvergenceError": "errors",
     "Dataset": "data.sources",
     "DatasetSource": "data.sources",
     "Device": "cli.options",
@@ -92,9 +95,9 @@ _SOURCES = {
     "InputTypeError": "errors",
     "Layer": "model.layouts",
     "LayerError": "errors",
+    "MissingDependencyError": "errors",
     "ModelScorer": "perturb",
     "ModelSource": "data.sources",
-    "NonFiniteOutputError": "errors",
     "NotConnectedError": "errors",
     "OptionError": "errors",
     "Probe": "model.probe",
@@ -107,6 +110,7 @@ _SOURCES = {
     "TargetLike": "targets.target",
     "UnknownDatasetError": "errors",
     "UnknownModelError": "errors",
+    "UnknownOptionError": "errors",
     "UnsuitableError": "errors",
     "Value": "spec",
     "as_rgb": "data.images",
@@ -136,7 +140,7 @@ _SOURCES = {
     "steps_of": "perturb",
     "suggest": "spec",
     "dominators": "model.autograd_graph",
-    "wide": "targets.target",
+    "wide": "targets.measures",
     "write": "files",
 }
 

@@ -155,19 +155,33 @@ def write_value(value: object) -> str:
     return text if is_read_back and _is_bare(text) else _quote(text)
 
 
+def close_names(name: str, known: Iterable[str], cutoff: float = 0.5) -> list[str]:
+    """Return up to three known names that resemble a name, ignoring case and punctuation.
+
+    Parameters
+    ----------
+    name
+        A name that may be misspelled.
+    known
+        All names.
+    cutoff
+        The least similarity, from 0 to 1. If some names have the same letters and digits, only these are returned.
+    """
+    by_letters: dict[str, list[str]] = {}
+    for candidate in sorted(known):
+        by_letters.setdefault(_letters(candidate), []).append(candidate)
+    matches = [_letters(name)] if _letters(name) in by_letters else []
+    matches = matches or difflib.get_close_matches(_letters(name), by_letters, n=3, cutoff=cutoff)
+    return [candidate for match in matches for candidate in by_letters[match]][:3]
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """Return the end of an error message: which known names resemble a wrong one, or else all known names.
 
-    Case, hyphens, underscores and other punctuation are ignored: `GradCAM` suggests `grad-cam`.
+    Case, hyphens and underscores do not matter: `GradCAM` suggests `grad-cam`.
     """
     known = sorted(known)
-    by_letters: dict[str, list[str]] = {}
-    for candidate in known:
-        by_letters.setdefault(_letters(candidate), []).append(candidate)
-    close = by_letters.get(_letters(name), [])
-    if not close:
-        matches = difflib.get_close_matches(_letters(name), by_letters, n=3, cutoff=0.5)
-        close = [candidate for match in matches for candidate in by_letters[match]][:3]
+    close = close_names(name, known)
     if close:
         return "did you mean " + " or ".join(map(repr, close)) + "?"
     return "known: " + (", ".join(known[:40]) + (", ..." if len(known) > 40 else "") if known else "none")

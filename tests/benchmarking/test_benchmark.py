@@ -52,8 +52,8 @@ from xai_core.benchmarking.summary import summarize
 from xai_core.cli import app
 from xai_core.errors import (
     CheckpointError,
+    DatasetError,
     DeviceError,
-    EmptyBatchError,
     FileError,
     InputTypeError,
     OptionError,
@@ -502,12 +502,12 @@ def test_a_manifest_of_before_there_was_a_time_limit_is_read(tmp_path: Path) -> 
         ({"protocol": 3}, OptionError, "protocol=3 is no text; expected such as 'rise'"),
         ({"protocol": ["rise"]}, OptionError, r"protocol=\['rise'\] is no text"),
         ({"limit": "3"}, OptionError, "limit='3' is out of range; expected a whole number"),
-        ({"data": []}, EmptyBatchError, "no image"),
-        ({"data": np.zeros((3, 2))}, InputTypeError, "ndarray of float64 .* is not a data set"),
+        ({"data": []}, DatasetError, "no image"),
+        ({"data": np.zeros((3, 2))}, InputTypeError, "ndarray of float64 .* is not a dataset"),
         ({"out": ""}, OptionError, "out='' is no path"),
         ({"device": "cuda:99"}, OptionError, "device='cuda:99' cannot be used"),
-        ({"data": Speckles(0)}, EmptyBatchError, "no image"),
-        ({"data": Speckles(2, broken=(0, 1))}, EmptyBatchError, r"speckle-0\.png is truncated"),
+        ({"data": Speckles(0)}, DatasetError, "no image"),
+        ({"data": Speckles(2, broken=(0, 1))}, DatasetError, r"speckle-0\.png is truncated"),
     ],
 )
 def test_bad_settings_are_one_error_before_anything_is_written(
@@ -589,7 +589,7 @@ def test_samples_that_break_their_promise_cost_their_own_rows(tmp_path: Path) ->
     assert all(errors[image, metric] is None for image in "05" for metric in ("brightness", "inside"))
     assert all(errors[image, "brightness"] is None and "Error: " in errors[image, "inside"] for image in "12")
     assert errors["3", "brightness"].startswith("TypeError: 'str' object cannot be interpreted as an integer")
-    assert errors["4", "inside"] == "InputTypeError: preprocess gave a NoneType; expected a tensor [C,h,w]"
+    assert errors["4", "inside"] == "PluginContractError: preprocess gave a NoneType; expected a tensor [C,h,w]"
 
 
 class Crooked(Brightness):
@@ -646,7 +646,7 @@ def test_all_leaves_out_what_cannot_be_made_or_asked(monkeypatch: pytest.MonkeyP
     assert subject.left_out["faulty"] == f"KeyError: 'layer9' (raised by explainer 'faulty' of {plugin.release})"
     assert "missing a required argument: 'how'" in manifest.left_out["unmade"]
     assert "unmade" not in prepared(metrics=("all",), methods=("grad-cam",), without=("unmade",)).left_out
-    with pytest.raises(EmptyBatchError, match="none of the first 2 images goes through counted: NonFiniteInputError"):
+    with pytest.raises(DatasetError, match="none of the first 2 images goes through counted: NonFiniteInputError"):
         prepared(Speckles(2, nan=(0, 1)), methods=("all",))
 
 

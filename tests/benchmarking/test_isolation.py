@@ -80,8 +80,11 @@ class Stuck(TheirCAM):
 
 BAD: dict[str, tuple[xai.Explainer, str]] = {
     "raising": (Raising(fail), "RuntimeError: not today (raised by explainer 'raising')"),
-    "shapeless": (Shapeless(lambda maps: maps[0]), "MapShapeError: shapeless must return floating-point"),
-    "infinite": (Infinite(lambda maps: maps / 0), "NonFiniteMapError: infinite gave NaN or infinity for images [0]"),
+    "shapeless": (Shapeless(lambda maps: maps[0]), "PluginContractError: shapeless must return floating-point"),
+    "infinite": (
+        Infinite(lambda maps: maps / 0),
+        "NonFiniteMapError: infinite returned NaN or infinity for",
+    ),
     "looping": (Looping(loop), "TimeLimitError: looping took longer than 0.8 s"),
     "sleeping": (Sleeping(lambda maps: time.sleep(100)), "TimeLimitError: sleeping took longer than 0.8 s"),
     "stuck": (Stuck(), "TimeLimitError: stuck took longer than 0.8 s"),
@@ -141,7 +144,7 @@ def test_bad_metrics_cost_their_own_rows_and_nobody_elses(tmp_path: Path) -> Non
         "blind": (Blind(fail), "RuntimeError: not today (raised by metric 'blind' for maps of "),
         "endless": (Endless(loop), "TimeLimitError: endless for maps of "),
         "meddling": (Meddling(), "SideEffectError: meddling for maps of "),
-        "short": (Short(lambda values: xai.MetricResult(values[:0])), "MapShapeError: short for maps of "),
+        "short": (Short(lambda values: xai.MetricResult(values[:0])), "PluginContractError: short for maps of "),
     }
     metrics = [TWO[0], *(metric for metric, _ in bad.values()), TWO[1]]
     rows = by_key(run(tmp_path / "run", data, metrics=metrics, time_limit=0.2).rows())

@@ -205,7 +205,7 @@ def test_a_class_may_say_what_it_is_tried_with(monkeypatch: pytest.MonkeyPatch) 
         (("pytest-xdist",), ("has no entry point in the group `xai_core`", "xai-cam")),
         (("xai-cam", "--only", "grad-cat"), ("--only grad-cat", "did you mean 'grad-cam'")),
         (("xai-cam", "--data", "photos"), ("--data photos: this plugin provides no dataset source 'photos'",)),
-        (("xai-cam", "--model", "no-such"), ("no installed plugin gives model 'no-such'",)),
+        (("xai-cam", "--model", "no-such"), ("no installed plugin provides model 'no-such'",)),
         (("xai-cam", "--only", "grad-cam:depth=3"), ("it takes layer",)),
         (("xai-cam", "--only", "cam", "--model", "cifar-vit"), ("explainers are tested on images of 32x32 and 32x64",)),
     ],

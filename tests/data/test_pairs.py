@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
 
 import xai_core as xai
-from xai_core.errors import InputShapeError, InputTypeError
+from xai_core.errors import InputRangeError, InputShapeError, InputTypeError
 from xai_core.plugin import Dataset as Samples
 
 PIXELS = torch.arange(2 * 3 * 3).reshape(2, 3, 3).byte()  # [H,W,C]
@@ -92,8 +92,8 @@ class Stream(IterableDataset[Any]):
 
 
 @pytest.mark.parametrize("given", [Stream(), 3, None, {"a": 1}, "photos", EXPECTED, iter([1]), np.zeros(3)])
-def test_what_is_no_data_set_is_refused(given: object) -> None:
-    with pytest.raises(InputTypeError, match=r"expected a map-style data set of \(image, target\) pairs"):
+def test_what_is_no_dataset_is_rejected(given: object) -> None:
+    with pytest.raises(InputTypeError, match=r"expected a map-style dataset of \(image, target\) pairs"):
         xai.as_dataset(given)
 
 
@@ -104,10 +104,10 @@ def test_what_is_no_data_set_is_refused(given: object) -> None:
         ({"image": EXPECTED, "label": 1}, "item 0 is of type dict"),
         ((EXPECTED, 1, 2), "item 0 is a tuple of 3"),
         (("a.png", 1), "image of item 0 is of type str; expected a PIL image"),
-        ((EXPECTED * 300, 1), r"goes from 0 to 20; expected \[0,1\]: leave the normalization"),
-        ((EXPECTED - 1, 1), r"goes from -1 to -0.933; expected"),
+        ((EXPECTED * 300, 1), r"has values from 0 to 20; expected \[0,1\]: omit the normalization"),
+        ((EXPECTED - 1, 1), r"has values from -1 to -0.933; expected"),
         ((EXPECTED * float("nan"), 1), r"expected \[0,1\]"),
-        ((EXPECTED.long(), 1), r"torch.int64; expected 8 bits, or numbers in \[0,1\]"),
+        ((EXPECTED.long(), 1), r"torch.int64; expected 8-bit integers, or floats in \[0,1\]"),
         ((EXPECTED, "cat"), "target of item 0 is of type str; expected a class id"),
         ((EXPECTED, 0.5), "target of item 0 is of type float"),
         ((EXPECTED, True), "target of item 0 is of type bool"),
@@ -116,8 +116,9 @@ def test_what_is_no_data_set_is_refused(given: object) -> None:
 )
 def test_items_of_another_kind_are_refused(item: object, reason: str) -> None:
     data = xai.as_dataset(Items(item))
-    with pytest.raises(InputTypeError, match=reason):
+    with pytest.raises((InputTypeError, InputRangeError), match=reason) as raised:
         data[0]
+    assert isinstance(raised.value, InputRangeError) == ("values from" in str(raised.value))
 
 
 @pytest.mark.parametrize(

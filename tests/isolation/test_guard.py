@@ -14,11 +14,10 @@ import xai_core as xai
 from support.misbehaving import TheirCAM, TheirScore, fail, loop, stubborn
 from support.models import made, three_images
 from xai_core.errors import (
-    InputTypeError,
     LayerError,
-    MapShapeError,
     NonFiniteMapError,
-    NonFiniteOutputError,
+    NonFiniteResultError,
+    PluginContractError,
     TimeLimitError,
 )
 from xai_core.isolation import timeouts as limits
@@ -46,12 +45,20 @@ def evaluate(metric: xai.Metric) -> BaseException:
 @pytest.mark.parametrize(
     ("explainer", "kind", "message"),
     [
-        (TheirCAM(lambda maps: maps * torch.nan), NonFiniteMapError, "their-cam of their-cam 2.3 gave NaN or infinity"),
-        (TheirCAM(lambda maps: maps[:1]), MapShapeError, "their-cam of their-cam 2.3 must return floating-point"),
-        (TheirCAM(lambda maps: None), MapShapeError, "their-cam of their-cam 2.3 must return .*it gave NoneType"),
+        (
+            TheirCAM(lambda maps: maps * torch.nan),
+            NonFiniteMapError,
+            "their-cam of their-cam 2.3 returned NaN",
+        ),
+        (TheirCAM(lambda maps: maps[:1]), PluginContractError, "their-cam of their-cam 2.3 must return floating-point"),
+        (
+            TheirCAM(lambda maps: None),
+            PluginContractError,
+            "their-cam of their-cam 2.3 must return .*returned NoneType",
+        ),
         (
             TheirCAM(ask=[1]),
-            InputTypeError,
+            PluginContractError,
             "the `needs` of their-cam of their-cam 2.3 must return xai_core.Needs; .* list",
         ),
     ],
@@ -90,7 +97,7 @@ def test_ones_own_class_is_named_alone() -> None:
         name = "mine"
 
     assert explain(Mine(fail)).__notes__ == ["raised by explainer 'mine'"]
-    assert str(explain(Mine(lambda maps: maps * torch.inf))).startswith("mine gave NaN or infinity")
+    assert str(explain(Mine(lambda maps: maps * torch.inf))).startswith("mine returned NaN or infinity")
 
 
 @pytest.mark.parametrize(
@@ -98,11 +105,19 @@ def test_ones_own_class_is_named_alone() -> None:
     [
         (
             TheirScore(lambda v: xai.MetricResult(v * torch.nan)),
-            NonFiniteOutputError,
+            NonFiniteResultError,
             " is NaN or infinite for images",
         ),
-        (TheirScore(lambda v: xai.MetricResult(v[:1])), MapShapeError, " must be one number per image, [3]; it"),
-        (TheirScore(lambda v: v), MapShapeError, " must return a MetricResult of one number per image; it gave Tensor"),
+        (
+            TheirScore(lambda v: xai.MetricResult(v[:1])),
+            PluginContractError,
+            " must return one number per image, [3]; it",
+        ),
+        (
+            TheirScore(lambda v: v),
+            PluginContractError,
+            " must return a MetricResult of one number per image",
+        ),
     ],
 )
 def test_what_a_metric_gives_wrongly_is_said_with_its_distribution(

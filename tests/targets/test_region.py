@@ -104,8 +104,8 @@ def test_one_class_for_each_image() -> None:
     [
         (xai.Region(0, torch.ones(4, 4)), r"output's size, \[16, 16\] or \[2, 16, 16\]; got \[4, 4\]"),
         (xai.Region(0, torch.ones(3, 16, 16)), r"got \[3, 16, 16\]"),
-        (xai.Region(0, torch.zeros(16, 16)), "no pixel of the mask"),
-        (xai.Region(torch.tensor([0, 7])), r"no class of this model \(0 to 2\)"),
+        (xai.Region(0, torch.zeros(16, 16)), "the mask contains no pixel"),
+        (xai.Region(torch.tensor([0, 7])), r"not a class of this model \(0 to 2\)"),
         (xai.Region(3), "not a class of this model: expected 0 to 2"),
         (xai.Region([0, 1, 2]), "for each of 2 images"),
     ],

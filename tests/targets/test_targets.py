@@ -117,24 +117,24 @@ def test_a_class_by_number_list_tensor_and_callable(ask: Any, images: Tensor) ->
         (5, "target 5 is not a class"),
         (-1, "target -1 is not a class"),
         ([0, 1], "for each of 3 images"),
-        ([[1], [2, 3], [1]], "rows of one length"),
+        ([[1], [2, 3], [1]], "rows of equal length"),
         ([0, 1, 7], "target 7 is not a class"),
         ("cat", "a target must be None"),
         (1.5, "a target must be None"),
         (True, "a target must be None"),
         ([], "for each of 3 images"),
-        (torch.tensor([0.0, 1.0, 2.0]), "as integers"),
-        (torch.tensor([True, False, True]), "as integers"),
+        (torch.tensor([0.0, 1.0, 2.0]), "integer class ids"),
+        (torch.tensor([True, False, True]), "integer class ids"),
         (torch.tensor([0, 5, 1]), r"images \[1\] are not classes of this model: expected 0 to 4"),
         (torch.zeros(3, 1, 1, dtype=torch.int64), "for each of 3 images"),
         (torch.zeros(3, 0, dtype=torch.int64), "for each of 3 images"),
-        (lambda output: output, "one number per image"),
-        (lambda output: output.argmax(1), "one number per image"),
-        (lambda output: 1.0, "one number per image"),
-        (xai.Contrast(1, 1), "two classes, got 1 twice"),
+        (lambda output: output, "one floating-point number per image"),
+        (lambda output: output.argmax(1), "one floating-point number per image"),
+        (lambda output: 1.0, "one floating-point number per image"),
+        (xai.Contrast(1, 1), "two different classes, got 1 twice"),
         (xai.Contrast(0, 9), "target 9 is not a class"),
         (xai.Contrast(torch.tensor([0, 1, 2]), 1), r"images \[1\] are not two different classes"),
-        (xai.Similarity(torch.ones(4)), r"must be \[5\] or \[3, 5\]"),
+        (xai.Similarity(torch.ones(4)), r"have the shape \[5\] or \[3, 5\]"),
         (xai.Region(1), "needs a segmentation model"),
     ],
 )
@@ -144,7 +144,7 @@ def test_bad_targets_are_one_clear_error(target: Any, message: str, images: Tens
 
 
 def test_a_contrast_needs_two_classes(images: Tensor) -> None:
-    with pytest.raises(TargetError, match="two classes or more"):
+    with pytest.raises(TargetError, match="at least two classes"):
         xai.Engine(settled(SmallCNN(classes=1))).explain(images, "grad-cam", xai.Contrast())
 
 

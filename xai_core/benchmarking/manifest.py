@@ -149,7 +149,7 @@ def content_hash(data: Dataset, images: int, readable: Sample, labeled: bool = F
         content.update(pixels.tobytes())
     if labeled:
         names = getattr(data, "class_names", None)
-        labels = getattr(data.given if isinstance(data, Pairs) else data, "targets", None)
+        labels = getattr(data.pairs if isinstance(data, Pairs) else data, "targets", None)
         known = [str(one) for one in islice(labels, images)] if isinstance(labels, Iterable) else None
         content.update(json.dumps([names and [*map(str, names)], known, readable.target]).encode())
     return content.hexdigest()

@@ -13,7 +13,7 @@ from torch import Tensor
 from xai_core.data.ground_truth import model_mask
 from xai_core.data.pairs import Pairs
 from xai_core.data.sources import Dataset, LoadedModel
-from xai_core.errors import InputTypeError, NonFiniteInputError
+from xai_core.errors import NonFiniteInputError, PluginContractError
 from xai_core.files import encodable
 from xai_core.isolation.error_context import message_with_notes
 
@@ -74,7 +74,7 @@ class Reader:
             label = None if sample.target is None else operator.index(sample.target)
             image = self._loaded.preprocess(sample.image)
             if not isinstance(image, Tensor):
-                raise InputTypeError(f"preprocess gave a {type(image).__name__}; expected a tensor [C,h,w]")
+                raise PluginContractError(f"preprocess gave a {type(image).__name__}; expected a tensor [C,h,w]")
             if not image.isfinite().all():
                 raise NonFiniteInputError("the image holds NaN or infinity; check the file and the preprocessing")
         except Exception as error:

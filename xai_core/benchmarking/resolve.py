@@ -15,7 +15,7 @@ from xai_core.configurable import MADE_OF, Configurable
 from xai_core.data.pairs import as_dataset
 from xai_core.data.sources import Dataset, LoadedModel, Sample
 from xai_core.engine import Engine
-from xai_core.errors import EmptyBatchError, OptionError, UnsuitableError, XAIError
+from xai_core.errors import DatasetError, OptionError, UnsuitableError, XAIError
 from xai_core.explainer import Explainer
 from xai_core.files import encodable
 from xai_core.isolation.error_context import PluginCall, weights_changed
@@ -144,7 +144,7 @@ def _first(data: Dataset, images: int) -> Sample:
         except Exception as error:
             reasons.append(in_one_line(error))
     shown = f": {reasons[0]}" if reasons else ""
-    raise EmptyBatchError(f"the data has no image that can be read, of {images}{shown}")
+    raise DatasetError(f"the data has no image that can be read, of {images}{shown}")
 
 
 def _subject(
@@ -202,7 +202,7 @@ def _adapter(model: str, loaded: LoadedModel, data: Dataset, images: int, device
             return engine.adapter(loaded.preprocess(data[index].image)[None].to(device))
         except Exception as error:
             reason = reason or in_one_line(error)
-    raise EmptyBatchError(f"none of the first {min(images, TRIED)} images goes through {model}: {reason}")
+    raise DatasetError(f"none of the first {min(images, TRIED)} images goes through {model}: {reason}")
 
 
 def _metrics(settings: Settings, sample: Sample) -> tuple[dict[str, Metric], dict[str, str]]:

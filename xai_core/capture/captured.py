@@ -16,7 +16,7 @@ from xai_core.model.layouts import Layer
 from xai_core.model.shared_copy import SharedModel
 from xai_core.perturb import ModelScorer
 from xai_core.saliency import Relevance
-from xai_core.targets.target import wide
+from xai_core.targets.measures import wide
 
 T = TypeVar("T")
 

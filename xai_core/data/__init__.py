@@ -1,1 +1,1 @@
-"""Samples, model and dataset sources, image files and ground truth."""
+"""Samples, sources of models and datasets, image files, and ground-truth masks."""

@@ -1,4 +1,4 @@
-"""Where the truth is in what a model sees of a picture."""
+"""Ground-truth masks at the pixels that a model receives."""
 
 from math import ceil, floor
 
@@ -11,61 +11,62 @@ from xai_core.errors import CroppedGroundTruthError, InputShapeError, NoGroundTr
 
 
 def model_mask(loaded: LoadedModel, sample: Sample) -> Bool[Tensor, "h w"]:
-    """Bring the truth of a sample to what the model takes of its image, to be given to `Engine.evaluate`.
+    """Return a sample's ground-truth mask at the model's input size, for `Engine.evaluate`.
 
-    The mask, or where there is none all boxes filled, goes through the model's own `preprocess` as a picture that is
-    white where the truth is. So it is resized and cropped as the image is, and a pixel is true where, the normalization
-    undone, it is more than half white.
+    The mask (or all boxes, filled, if there is no mask) is passed through the model's `preprocess` as an image that is
+    white inside the ground truth. It is therefore resized and cropped like the image. A pixel is true if its value is
+    greater than 0.5 after the normalization is undone.
 
     Raises
     ------
     UnsuitableError
-        Where the model has no `restore`, which undoes the normalization.
+        If the model has no `restore`, which undoes the normalization.
     NoGroundTruthError
-        Where the sample has neither mask nor boxes.
+        If the sample has neither a mask nor boxes.
     CroppedGroundTruthError
-        Where nothing of the truth is left: it lies outside the crop, or is too small for the model's size.
+        If no pixel of the ground truth is left: it lies outside the crop, or is too small for the model's input size.
     InputShapeError
-        Where the mask is not of the image's size.
+        If the mask does not have the image's size.
     """
     if loaded.restore is None:
         raise UnsuitableError(
-            f"{loaded.spec or 'the model'} has no `restore`, the inverse of its `preprocess`'s normalization, so that"
-            " no mask can go through it; make LoadedModel with restore="
+            f"{loaded.spec or 'the model'} has no `restore`, the inverse of the normalization in `preprocess`, so masks"
+            " cannot be preprocessed; create the LoadedModel with restore="
         )
-    white = _truth(sample).float().expand(3, -1, -1)
+    white = _ground_truth(sample).float().expand(3, -1, -1)
     mask = loaded.restore(loaded.preprocess(white)).mean(0) > 0.5
     if not mask.any():
         raise CroppedGroundTruthError(
-            f"nothing of the truth of {sample.id} is in the {mask.shape[0]}x{mask.shape[1]} pixels that the model takes"
-            " of it; leave the sample out"
+            f"the ground truth of {sample.id} lies entirely outside the {mask.shape[0]}x{mask.shape[1]} pixels that the"
+            " model receives, or is too small; skip this sample"
         )
     return mask
 
 
 def filled(boxes: Float[Tensor, "N 4"], height: int, width: int) -> Bool[Tensor, "H W"]:
-    """Fill boxes, given as (left, top, right, bottom) in pixels: true on each pixel that one of them touches."""
+    """Return a mask that is true on each pixel that a box (left, top, right, bottom), in pixels, touches."""
     mask = torch.zeros(height, width, dtype=torch.bool)
     for left, top, right, bottom in boxes.clamp(min=0).tolist():
         mask[floor(top) : ceil(bottom), floor(left) : ceil(right)] = True
     return mask
 
 
-def _truth(sample: Sample) -> Bool[Tensor, "H W"]:
+def _ground_truth(sample: Sample) -> Bool[Tensor, "H W"]:
     height, width = _size(sample)
     if sample.mask is None:
         if sample.boxes is None or not len(sample.boxes):
-            raise NoGroundTruthError(f"{sample.id} has neither mask nor boxes; expected a sample whose truth is known")
+            raise NoGroundTruthError(f"{sample.id} has neither a mask nor boxes; expected a sample with ground truth")
         return filled(sample.boxes, height, width)
     if sample.mask.shape != (height, width):
         raise InputShapeError(
-            f"the mask of {sample.id} is {list(sample.mask.shape)}, its image [{height}, {width}]; expected one size"
+            f"the mask of {sample.id} is {list(sample.mask.shape)}, its image is [{height}, {width}]; expected equal"
+            " sizes"
         )
     return sample.mask
 
 
 def _size(sample: Sample) -> tuple[int, int]:
-    """Height and width of a sample's image."""
+    """Return the height and width of a sample's image."""
     if isinstance(sample.image, Tensor):
         return sample.image.shape[-2], sample.image.shape[-1]
     return sample.image.height, sample.image.width

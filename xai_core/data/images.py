@@ -1,4 +1,4 @@
-"""Opens pictures of any mode, upright and in RGB, or says what is wrong with the file."""
+"""Opens image files of any mode, upright and in RGB, with one clear error for a file that cannot be read."""
 
 import os
 import warnings
@@ -13,21 +13,22 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 LONGEST = 4096
+"""The greatest number of pixels on an image's longer side; larger images are scaled down."""
 _TILE = 1024
 _ORIENTATION = 0x0112
 
 
 class ImageRead(NamedTuple):
-    """A picture, and what it was in its file.
+    """An image, with the properties of its file.
 
     Attributes
     ----------
     image
-        In RGB, upright, and at most `LONGEST` pixels on the longer side.
+        The image in RGB, upright, with at most `LONGEST` pixels on the longer side.
     stored
-        Width and height in pixels that the file states, before anything was turned or made smaller.
+        The width and height in pixels in the file, before the image was rotated or scaled.
     turned
-        Whether its EXIF data say that it is stored turned or mirrored.
+        Whether the EXIF data states that the image is stored rotated or mirrored.
     """
 
     image: "Image"
@@ -36,23 +37,24 @@ class ImageRead(NamedTuple):
 
 
 def open_image(path: str | os.PathLike[str]) -> "Image":
-    """Open an image file: decoded, turned as its EXIF data says, in RGB, the longer side at most 4,096 pixels.
+    """Open an image file: decoded, rotated as its EXIF data states, in RGB, the longer side at most 4,096 pixels.
 
-    Of several frames it is the first. What is larger is averaged down at once: a JPEG file while it is decoded, any
-    other after it was decoded in its own mode. Above Pillow's limit, 178,956,970 pixels, nothing is decoded.
+    Of several frames, the first is returned. Larger images are averaged down: a JPEG file while it is decoded, any
+    other file after it is decoded in its own mode. An image with more pixels than Pillow's limit, 178,956,970, is not
+    decoded.
 
     Raises
     ------
     FileError
-        Where there is no such file.
+        If the file does not exist.
     ImageFileError
-        Where it is broken, truncated, empty, too large to be decoded safely, not an image, or may not be read.
+        If the file is damaged, truncated, empty, too large to be decoded safely, not an image, or not readable.
     """
     return read_image(path).image
 
 
 def read_image(path: str | os.PathLike[str]) -> ImageRead:
-    """Open an image file as `open_image` does, and say what it was in the file."""
+    """Open an image file as `open_image` does, and return the properties of the file too."""
     path = Path(path)
     try:
         file = path.open("rb")
@@ -61,29 +63,29 @@ def read_image(path: str | os.PathLike[str]) -> ImageRead:
     except OSError as error:
         if path.is_dir():
             raise FileError(f"{path} is a folder; expected an image file") from None
-        raise ImageFileError(f"{path} cannot be read ({error.strerror}); expected a file that may be read") from error
+        raise ImageFileError(f"{path} cannot be read ({error.strerror}); expected a readable file") from error
     with file:
         return decode_image(file, str(path))
 
 
 def decode_image(file: BinaryIO, name: str) -> ImageRead:
-    """Decode an image as `open_image` does; `name` is what errors call it."""
+    """Decode an image as `open_image` does; error messages call it `name`."""
     from PIL import Image, UnidentifiedImageError
 
     try:
         try:
             return _decode(file)
-        except Image.DecompressionBombWarning:  # an error where warnings are; the limit is twice as high
+        except Image.DecompressionBombWarning:  # raised if warnings are errors; the limit is twice as high
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
                 return _decode(file)
     except Image.DecompressionBombError as error:
         raise ImageFileError(f"{name} is too large to be decoded safely ({error}); make it smaller") from error
-    except Exception as error:  # decoders raise whatever they trip over
+    except Exception as error:  # decoders raise errors of any class
         unknown = isinstance(error, UnidentifiedImageError)
-        reason = "it is of no kind that Pillow knows" if unknown else " ".join(str(error).split())
+        reason = "Pillow does not know its format" if unknown else " ".join(str(error).split())
         raise ImageFileError(
-            f"{name} cannot be read as an image ({reason}); it may be broken, truncated or of another kind"
+            f"{name} cannot be read as an image ({reason}); it may be damaged, truncated or not an image"
         ) from error
 
 
@@ -98,22 +100,25 @@ def _decode(file: BinaryIO) -> ImageRead:
             image.draft(None, (LONGEST, LONGEST))
         image.load()
         ImageOps.exif_transpose(image, in_place=True)
-        return ImageRead(_made_smaller(image) if max(image.size) > LONGEST else _rgb(image), stored, turned)
+        return ImageRead(_scaled_down(image) if max(image.size) > LONGEST else _rgb(image), stored, turned)
 
 
 def as_rgb(image: "Image") -> "Image":
-    """Turn a PIL image of any mode upright and into RGB.
+    """Convert a PIL image of any mode to RGB, upright.
 
-    Sixteen bits are scaled to eight. Modes I and F say nothing of their range; the smallest of [0,1] (F only),
-    [0,255] and [0,65535] that holds the maximum is taken. What is transparent shows white.
+    16-bit values are scaled to 8 bits. Modes I and F do not specify the range of their values. It is taken to be the
+    smallest of [0,1] (F only), [0,255] and [0,65535] that contains the maximum. Transparent pixels become white.
     """
     from PIL import ImageOps
 
     return _rgb(ImageOps.exif_transpose(image))
 
 
-def _made_smaller(image: "Image") -> "Image":
-    """Bring an image to RGB and to `LONGEST`, a tile at a time, so that it is never whole in RGB."""
+def _scaled_down(image: "Image") -> "Image":
+    """Convert an image to RGB and scale it down to `LONGEST`, one tile at a time.
+
+    The whole image is therefore never in memory in RGB.
+    """
     from PIL import Image
 
     factor = max(image.size) // LONGEST
@@ -129,7 +134,7 @@ def _made_smaller(image: "Image") -> "Image":
 
 
 def _rgb(image: "Image", full: float | None = None) -> "Image":
-    """Bring an image to RGB; `full` is the value of white in what it is a part of."""
+    """Convert an image to RGB; `full` is the value of white in the whole image that it is a part of."""
     from PIL import Image
 
     if _deep(image):
@@ -147,10 +152,10 @@ def _deep(image: "Image") -> bool:
 
 
 def _full(image: "Image") -> float:
-    """The value of white in an image of modes I and F, which do not say it."""
+    """Return the value of white in an image of mode I or F, which does not specify it."""
     if image.mode.startswith("I;16"):
         return 65535.0
-    largest = float(image.getextrema()[1])  # type: ignore[arg-type] # of one band
+    largest = float(image.getextrema()[1])  # type: ignore[arg-type] # an image of one band
     ranges = (255.0, 65535.0) if image.mode == "I" else (1.0, 255.0, 65535.0)
     return next((high for high in ranges if largest <= high), largest)
 
@@ -160,5 +165,5 @@ def _eight_bits(image: "Image", full: float) -> "Image":
 
     values = np.asarray(image, dtype=np.float64)
     if not np.isfinite(values).all():
-        raise ImageFileError("the image holds values that are not finite")
+        raise ImageFileError("the image contains values that are not finite")
     return Image.fromarray((values * (255 / full)).round().clip(0, 255).astype(np.uint8))

@@ -1,4 +1,4 @@
-"""Takes any map-style data set of (image, target) pairs as a data set of samples."""
+"""Converts any map-style dataset of (image, target) pairs to a dataset of samples."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,37 +11,37 @@ from PIL.Image import Image
 from torch import Tensor
 
 from xai_core.data.sources import Dataset, Sample
-from xai_core.errors import InputShapeError, InputTypeError
+from xai_core.errors import InputRangeError, InputShapeError, InputTypeError
 
-_PAIRS = "expected a map-style data set of (image, target) pairs, as torchvision's are, or of samples"
+_PAIRS = "expected a map-style dataset of (image, target) pairs, such as torchvision's, or of samples"
 
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """A data set of (image, target) pairs as one of samples; an id is what `ids` says, or the item's place."""
+    """A dataset of (image, target) pairs as a dataset of samples; see `as_dataset`."""
 
-    given: Any
+    pairs: Any
 
     @property
     def class_names(self) -> Sequence[str] | None:
-        """The names of the classes, where the data set says them."""
+        """The names of the classes, if the dataset has `class_names` or `classes`."""
         for name in ("class_names", "classes"):
-            if (names := getattr(self.given, name, None)) is not None:
+            if (names := getattr(self.pairs, name, None)) is not None:
                 return list(names)
         return None
 
     @property
     def ids(self) -> Sequence[object] | None:
-        """The ids of all items, where the data set says them."""
-        ids = getattr(self.given, "ids", None)
+        """The ids of all items, if the dataset has `ids`."""
+        ids = getattr(self.pairs, "ids", None)
         return ids if isinstance(ids, Sequence) and not isinstance(ids, str) and len(ids) == len(self) else None
 
     def __len__(self) -> int:
-        return len(self.given)
+        return len(self.pairs)
 
     def __getitem__(self, index: int, /) -> Sample:
         index = range(len(self))[index]
-        item = self.given[index]
+        item = self.pairs[index]
         if isinstance(item, Sample):
             return item
         if not isinstance(item, tuple | list) or len(item) != 2:
@@ -50,26 +50,31 @@ class Pairs:
         return Sample(_image(image, index), str(self.ids[index] if self.ids else index), _target(target, index))
 
 
-def as_dataset(given: Any) -> Dataset:
-    """Take a `torch.utils.data.Dataset`, torchvision's or your own, of (image, target) pairs as a data set of samples.
+def as_dataset(pairs: Any) -> Dataset:
+    """Convert a map-style dataset of (image, target) pairs, such as torchvision's, to a dataset of samples.
 
-    An image is a PIL image; a tensor [C,H,W] or an array [H,W] or [H,W,C], of 8 bits or in [0,1], with 1 or 3 channels.
-    A target is a class id, or None. Ids are the places, "0", "1", ..., unless the data set has `ids`; `class_names` is
-    what it calls `classes`. Items that are samples already stay as they are. Nothing is read before it is asked for.
+    An image is a PIL image, a tensor [C,H,W], or an array [H,W] or [H,W,C]. Tensors and arrays have 1 or 3 channels, and
+    contain 8-bit integers or floats in [0,1]. A target is a class id or None. Items that are samples are returned
+    unchanged. An item is read only when it is requested.
+
+    The id of a sample is the item's entry in `ids` if the dataset has such an attribute, and otherwise its index: "0",
+    "1", ... The `class_names` are the dataset's `class_names` or `classes`.
 
     Raises
     ------
     InputTypeError
-        Where it has no length or no items by place; and, when it is asked for, where an item is of another kind.
+        If the dataset has no length or cannot be indexed; or, when an item is requested, if it has another type.
     InputShapeError
-        Where an image is of another shape, when it is asked for.
+        If an image has another shape, when it is requested.
+    InputRangeError
+        If a floating-point image has values outside [0,1], when it is requested.
     """
-    if isinstance(given, Pairs):
-        return given
-    countable = hasattr(given, "__len__") and hasattr(given, "__getitem__")
-    if not countable or isinstance(given, Mapping | str | Tensor | np.ndarray):
-        raise InputTypeError(f"{_kind(given)} is not a data set that can be read here; {_PAIRS}")
-    return Pairs(given)
+    if isinstance(pairs, Pairs):
+        return pairs
+    is_map_style = hasattr(pairs, "__len__") and hasattr(pairs, "__getitem__")
+    if not is_map_style or isinstance(pairs, Mapping | str | Tensor | np.ndarray):
+        raise InputTypeError(f"{_kind(pairs)} is not a dataset that can be converted; {_PAIRS}")
+    return Pairs(pairs)
 
 
 def _image(image: object, index: int) -> Image | Float[Tensor, "C H W"]:
@@ -88,11 +93,13 @@ def _image(image: object, index: int) -> Image | Float[Tensor, "C H W"]:
     if image.dtype == torch.uint8:
         return image / 255
     if not image.is_floating_point():
-        raise InputTypeError(f"the image of item {index} is of {image.dtype}; expected 8 bits, or numbers in [0,1]")
-    if not (image.min() >= 0 and image.max() <= 1):
         raise InputTypeError(
-            f"the image of item {index} goes from {image.min():.3g} to {image.max():.3g}; expected [0,1]: leave"
-            " the normalization to the model's preprocess"
+            f"the image of item {index} has the type {image.dtype}; expected 8-bit integers, or floats in [0,1]"
+        )
+    if not (image.min() >= 0 and image.max() <= 1):
+        raise InputRangeError(
+            f"the image of item {index} has values from {image.min():.3g} to {image.max():.3g}; expected [0,1]: omit"
+            " the normalization, which the model's preprocess applies"
         )
     return image
 
@@ -102,13 +109,13 @@ def _target(target: object, index: int) -> int | None:
         target = target.item()
     if target is None or (isinstance(target, int | np.integer) and not isinstance(target, bool)):
         return None if target is None else int(target)
-    raise InputTypeError(f"the target of item {index} is {_kind(target)}; expected a class id, or None")
+    raise InputTypeError(f"the target of item {index} is {_kind(target)}; expected a class id or None")
 
 
-def _kind(given: object) -> str:
-    """What something is, for an error message."""
-    if isinstance(given, tuple | list):
-        return f"a {type(given).__name__} of {len(given)}"
-    if isinstance(given, Tensor | np.ndarray):
-        return f"a {type(given).__name__} of {given.dtype} {list(given.shape)}"
-    return f"of type {type(given).__name__}"
+def _kind(value: object) -> str:
+    """Describe the type of a value for an error message."""
+    if isinstance(value, tuple | list):
+        return f"a {type(value).__name__} of {len(value)}"
+    if isinstance(value, Tensor | np.ndarray):
+        return f"a {type(value).__name__} of {value.dtype} {list(value.shape)}"
+    return f"of type {type(value).__name__}"

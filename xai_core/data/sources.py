@@ -1,4 +1,4 @@
-"""Where models and data come from: what a source gives, and what a plugin implements to be one."""
+"""Samples and loaded models, and the base classes of the sources that provide them."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -10,22 +10,22 @@ from PIL.Image import Image
 from torch import Tensor, nn
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LoadedModel:
-    """A model, ready to be explained.
+    """A model with its preprocessing.
 
     Attributes
     ----------
     model
         The module, in evaluation mode.
     preprocess
-        Makes of a PIL image, or of a [C,H,W] tensor in [0,1], what the model takes: normalized [C,h,w].
+        Converts a PIL image, or a [C,H,W] tensor in [0,1], to the model's input: a normalized tensor [C,h,w].
     class_names
-        A name for each class, or None where they are not known.
+        A name for each class, or None if the names are not known.
     restore
-        The inverse of the normalization in `preprocess`: [...,C,h,w] -> [0,1], what the model sees, to show it.
+        The inverse of the normalization in `preprocess`: from [...,C,h,w] to [0,1], to display the model's input.
     spec
-        The spec that it was loaded by.
+        The spec that the model was loaded by.
     """
 
     model: nn.Module
@@ -34,26 +34,31 @@ class LoadedModel:
     restore: Callable[[Tensor], Tensor] | None = None
     spec: str = ""
 
+    def __repr__(self) -> str:
+        spec = f"{_shortened(self.spec)!r}, " if self.spec else ""
+        classes = "unnamed classes" if self.class_names is None else f"{len(self.class_names)} classes"
+        return f"LoadedModel({spec}{type(self.model).__name__}, {classes})"
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Sample:
-    """One item of a data set.
+    """One item of a dataset.
 
     Attributes
     ----------
     image
         A PIL image, or a [C,H,W] tensor in [0,1].
     id
-        What names it within its data set.
+        The identifier of the sample within its dataset.
     target
-        Its class, where known.
+        The id of its class (its label), or None if it is not known.
     mask
-        [H,W] bool, of the upright image, true on what tells the class, as a rule the object that it names, where the
-        truth is known.
+        [H,W] bool, of the upright image: the ground-truth mask, true on the pixels that determine the class, usually
+        the object. None if there is no ground truth.
     boxes
-        [N,4] as (left, top, right, bottom) in pixels of the upright image, where known.
+        [N,4] as (left, top, right, bottom) in pixels of the upright image, or None.
     distractors
-        [D,H,W] bool, true on each thing that does not tell the class, where known.
+        [D,H,W] bool, each true on an object that does not determine the class, or None.
     """
 
     image: Image | Tensor
@@ -63,27 +68,47 @@ class Sample:
     boxes: Float[Tensor, "N 4"] | None = None
     distractors: Bool[Tensor, "D H W"] | None = None
 
+    def __repr__(self) -> str:
+        if isinstance(self.image, Tensor):
+            image = str(list(self.image.shape))
+        else:
+            image = f"{self.image.mode} {self.image.width}x{self.image.height}"
+        optional = {
+            "mask": None if self.mask is None else list(self.mask.shape),
+            "boxes": None if self.boxes is None else len(self.boxes),
+            "distractors": None if self.distractors is None else len(self.distractors),
+        }
+        shown = "".join(f", {name}={value}" for name, value in optional.items() if value is not None)
+        return f"Sample({_shortened(self.id)!r}, image={image}, target={self.target}{shown})"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 80 else text[:40] + "..." + text[-37:]
+
 
 @runtime_checkable
 class Dataset(Protocol):
-    """A map-style data set of samples. Nothing is decoded before it is asked for."""
+    """A map-style dataset of samples. An image is decoded only when its sample is requested."""
 
     def __len__(self) -> int:
-        """The number of samples."""
+        """Return the number of samples."""
         ...
 
     def __getitem__(self, index: int, /) -> Sample:
-        """The sample at `index`; raises `ImageFileError` where its file cannot be decoded."""
+        """Return the sample at `index`; raises `ImageFileError` if its file cannot be decoded."""
         ...
 
 
 class ModelSource(ABC):
-    """A source of models, `name:MODEL,option=value,...`, or just `name` for a source of one."""
+    """Base class of sources of models.
+
+    The spec of a model is `name:MODEL,option=value,...`, or `name:option=value,...` for a source of one model.
+    """
 
     name: ClassVar[str]
 
     def names(self) -> Sequence[str]:
-        """The models that it gives; empty for a source of one."""
+        """Return the names of the models; empty for a source of one model."""
         return ()
 
     @abstractmethod
@@ -93,27 +118,30 @@ class ModelSource(ABC):
         Raises
         ------
         UnknownModelError
-            Where the source does not have it.
+            If the source does not have the model.
         CheckpointError
-            Where a weights file cannot be read or does not fit.
+            If a weights file cannot be read or does not match the model.
         FileError
-            Where a weights file does not exist.
+            If a weights file does not exist.
         """
 
 
 class DatasetSource(ABC):
-    """A source of data, `name:WHERE,option=value,...`, or just `name` for a source of one."""
+    """Base class of sources of datasets.
+
+    The spec of a dataset is `name:WHERE,option=value,...`, or `name:option=value,...` for a source of one dataset.
+    """
 
     name: ClassVar[str]
 
     @abstractmethod
     def load(self, name: str | None, **options: Any) -> Dataset:
-        """Open a data set.
+        """Open a dataset.
 
         Raises
         ------
         UnknownDatasetError
-            Where the source does not have it.
+            If the source does not have the dataset.
         FileError
-            Where a file or folder does not exist.
+            If a file or folder does not exist.
         """

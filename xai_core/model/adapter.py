@@ -11,7 +11,7 @@ from xai_core.errors import LayerError, ModelOutputError, UnsuitableError
 from xai_core.model.layouts import Features, Layer, token_grid
 from xai_core.model.probe import Probe
 from xai_core.outputs import scores_of
-from xai_core.targets.target import wide
+from xai_core.targets.measures import wide
 
 
 class ModelAdapter:

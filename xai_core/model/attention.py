@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xai_core.errors import NotCapturedError, UnsuitableError
-from xai_core.targets.target import wide
+from xai_core.targets.measures import wide
 
 ROW_BLOCK = 128
 """The number of attention rows that are computed at a time. It limits memory to [B, heads, 128, N]."""

@@ -13,7 +13,8 @@ from torch.utils._pytree import tree_leaves
 from xai_core.errors import LayerError, UnsuitableError
 from xai_core.model.execution import Forward, explaining
 from xai_core.outputs import first_tensor, with_first_tensor
-from xai_core.targets.target import BoundTarget, wide
+from xai_core.targets.measures import wide
+from xai_core.targets.target import BoundTarget
 
 
 class SharedModel(nn.Module):

@@ -1,1 +1,1 @@
-"""How plugins are found, loaded and looked up by name."""
+"""Finds and loads plugins, and looks up the classes that they provide by name."""

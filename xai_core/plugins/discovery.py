@@ -1,4 +1,4 @@
-"""Installed plugins: which there are, which of them the environment chooses, and which are made for this xai-core."""
+"""Installed plugins: which exist, which of them `XAI_PLUGINS` selects, and which support this version of xai-core."""
 
 import contextlib
 import os
@@ -13,14 +13,25 @@ from xai_core.errors import PluginError
 
 GROUP = "xai_core"
 VARIABLE = "XAI_PLUGINS"
-"""The environment variable that says which plugins are loaded: `off`, or distributions separated by commas."""
+"""The environment variable that selects the plugins to load: `off`, or distributions separated by commas."""
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """An installed plugin: its entry point, its distribution, and why it does not work, if it does not.
+    """An installed plugin, or an object that was passed to an engine as a plugin.
 
-    One that was given to an engine as an object has no entry point and no version.
+    Attributes
+    ----------
+    entry_point
+        The name of its entry point; empty for an object.
+    module
+        The module that the entry point names.
+    distribution
+        The name of its distribution.
+    version
+        The version of its distribution; empty for an object.
+    broken
+        Why the plugin cannot be used, or None if it can.
     """
 
     entry_point: str
@@ -31,7 +42,7 @@ class Plugin:
 
     @property
     def release(self) -> str:
-        """Its distribution and version, `their-cam 2.3`."""
+        """The distribution and its version, such as `their-cam 2.3`."""
         return f"{self.distribution} {self.version}".rstrip()
 
     def __str__(self) -> str:
@@ -40,80 +51,86 @@ class Plugin:
 
 @dataclass(frozen=True)
 class DiscoveredPlugin:
-    """A plugin that may be loaded, and what imports it; or one that may not, with its reason."""
+    """A plugin that was found, and a function that imports it."""
 
     plugin: Plugin
     load: Callable[[], object]
 
 
 def installed() -> list[DiscoveredPlugin]:
-    """Every installed plugin, in the order of the distributions' names; nothing is imported."""
+    """Return all installed plugins, sorted by the name of their distribution, without importing them."""
     points = {(point.name, point.value): point for point in entry_points(group=GROUP)}
-    return [_found(point) for point in sorted(points.values(), key=lambda p: (_distribution(p), p.name))]
+    ordered = sorted(points.values(), key=lambda point: (_distribution(point), point.name))
+    return [DiscoveredPlugin(_plugin(point), point.load) for point in ordered]
 
 
 def chosen_by_environment() -> str:
-    """What `XAI_PLUGINS` says; nothing where it is not set or empty, so that all plugins are loaded."""
+    """Return the value of `XAI_PLUGINS`; empty if it is not set, in which case all plugins are loaded."""
     return os.environ.get(VARIABLE, "").strip()
 
 
-def of_environment(found: Iterable[DiscoveredPlugin]) -> list[DiscoveredPlugin]:
-    """Those that `XAI_PLUGINS` chooses.
+def of_environment(discovered: Iterable[DiscoveredPlugin]) -> list[DiscoveredPlugin]:
+    """Return the plugins that `XAI_PLUGINS` selects.
 
     Raises
     ------
     PluginError
-        Where it names a distribution that is not installed, or that gives no plugin.
+        If it names a distribution that is not installed or has no plugin.
     """
-    said = chosen_by_environment()
-    if said.lower() == "off":
+    chosen = chosen_by_environment()
+    if chosen.lower() == "off":
         return []
-    names = [name.strip() for name in said.split(",") if name.strip()]
-    return of_distributions(found, names, f"{VARIABLE}={said}") if names else [*found]
+    names = [name.strip() for name in chosen.split(",") if name.strip()]
+    return of_distributions(discovered, names, f"{VARIABLE}={chosen}") if names else [*discovered]
 
 
-def of_distributions(found: Iterable[DiscoveredPlugin], names: Iterable[str], said: str) -> list[DiscoveredPlugin]:
-    """Those of some distributions, whose names are compared as PyPI does: `my_cam` is `My-Cam`.
+def of_distributions(
+    discovered: Iterable[DiscoveredPlugin], names: Iterable[str], setting: str
+) -> list[DiscoveredPlugin]:
+    """Return the plugins of some distributions. Names are compared as on PyPI: `my_cam` is `My-Cam`.
 
     Raises
     ------
     PluginError
-        Where one of the names is no distribution's; the message begins with what was `said`.
+        If a name is not the name of a distribution with a plugin. The message begins with `setting`.
     """
-    by_name: dict[str, list[DiscoveredPlugin]] = {}
-    for one in found:
-        by_name.setdefault(canonicalize_name(one.plugin.distribution), []).append(one)
+    by_distribution: dict[str, list[DiscoveredPlugin]] = {}
+    for candidate in discovered:
+        by_distribution.setdefault(canonicalize_name(candidate.plugin.distribution), []).append(candidate)
     wanted = {canonicalize_name(name): name for name in names}
     for canonical, name in wanted.items():
-        if canonical not in by_name:
-            there = ", ".join(by_name) or "none"
-            raise PluginError(f"{said} names {name!r}, which is no distribution with a plugin here; there are: {there}")
-    return [one for name, ones in by_name.items() if name in wanted for one in ones]
+        if canonical not in by_distribution:
+            known = ", ".join(by_distribution) or "none"
+            raise PluginError(
+                f"{setting} names {name!r}, which is not an installed distribution with a plugin; "
+                f"expected one of: {known}"
+            )
+    return [plugin for name, plugins in by_distribution.items() if name in wanted for plugin in plugins]
 
 
-def _found(point: EntryPoint) -> DiscoveredPlugin:
-    return DiscoveredPlugin(Plugin(point.name, point.value, *_distribution(point), _unfit(point)), point.load)
+def _plugin(point: EntryPoint) -> Plugin:
+    return Plugin(point.name, point.value, *_distribution(point), _incompatibility(point))
 
 
 def _distribution(point: EntryPoint) -> tuple[str, str]:
     return (point.dist.name, point.dist.version) if point.dist else ("unknown distribution", "?")
 
 
-def _unfit(point: EntryPoint) -> str | None:
-    """Why a plugin is not for the xai-core that is installed, by the requirements of its own distribution."""
+def _incompatibility(point: EntryPoint) -> str | None:
+    """Return why a plugin does not support the installed xai-core, according to its distribution's requirements."""
     with contextlib.suppress(PackageNotFoundError):
-        ours = version("xai-core")
+        own_version = version("xai-core")
         for text in (point.dist.requires if point.dist else None) or ():
             try:
                 requirement = Requirement(text)
             except InvalidRequirement:
                 continue
             applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
-            named = canonicalize_name(requirement.name) == "xai-core"
-            if named and applies and not requirement.specifier.contains(ours, prereleases=True):
+            is_core = canonicalize_name(requirement.name) == "xai-core"
+            if is_core and applies and not requirement.specifier.contains(own_version, prereleases=True):
                 assert point.dist
                 return (
-                    f"needs xai-core{requirement.specifier}, this is {ours}; install a {point.dist.name} for it, or an"
-                    f" xai-core that it is for: `pip install --upgrade {point.dist.name} xai-core`"
+                    f"needs xai-core{requirement.specifier}, but {own_version} is installed; install versions that are"
+                    f" compatible: `pip install --upgrade {point.dist.name} xai-core`"
                 )
     return None

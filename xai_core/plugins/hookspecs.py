@@ -1,13 +1,13 @@
-"""The extension points.
+"""The extension points (hooks) that plugins implement.
 
 A plugin is a distribution with an entry point in the group `xai_core`:
 
     [project.entry-points.xai_core]
     mine = "my_package"
 
-The module that it names carries functions marked with `xai_core.hookimpl`, each named after one of the
-functions below. They are called once, when the first method, metric, model or data set is looked up. Each
-takes no argument and returns a list of classes; names must be unique over all that is installed.
+The module that the entry point names contains functions marked with `xai_core.hookimpl`, each named after one of the
+functions below. They are called once, when the first method, metric, model or dataset is looked up. Each takes no
+argument and returns a list of classes. Names must be unique among all installed plugins.
 """
 
 import pluggy
@@ -18,10 +18,10 @@ from xai_core.metric import Metric
 from xai_core.model.adapter import ModelAdapter
 
 CONTRACT = 1
-"""The version of the contract between plugins and xai-core: the hooks, and what their classes promise and are given.
+"""The version of the contract between plugins and xai-core: the hooks and the interfaces of their classes.
 
-It grows where a plugin has to be changed to go on working. A plugin says with which releases of xai-core it works by
-its own requirements, such as `xai-core>=0.1,<0.2`, and is not loaded with others.
+It increases when plugins have to be changed. A plugin declares the compatible releases of xai-core in its requirements,
+such as `xai-core>=0.1,<0.2`. It is not loaded with other releases.
 """
 
 hookspec = pluggy.HookspecMarker("xai_core")
@@ -30,36 +30,36 @@ hookimpl = pluggy.HookimplMarker("xai_core")
 
 @hookspec
 def xai_explainers() -> list[type[Explainer]]:
-    """Give explainers: subclasses of `Explainer`, one per method, each with a `name`.
+    """Return explainers: subclasses of `Explainer`, one per method, each with a `name`.
 
-    They are made by `create_explainer(name, **options)`, and `name:option=value` wherever a method is named.
+    `create_explainer(name, **options)` creates them, and so does the spec `name:option=value`.
     """
     raise NotImplementedError
 
 
 @hookspec
 def xai_metrics() -> list[type[Metric]]:
-    """Give metrics: subclasses of `Metric`, each with a `name` and its direction, `higher_is_better`."""
+    """Return metrics: subclasses of `Metric`, each with a `name` and its direction `higher_is_better`."""
     raise NotImplementedError
 
 
 @hookspec
 def xai_adapters() -> list[type[ModelAdapter]]:
-    """Give adapters for models that the built-in ones misread: subclasses of `ModelAdapter`.
+    """Return adapters for models that the built-in adapters misinterpret: subclasses of `ModelAdapter`.
 
-    An engine asks each one's `suits(model, probe)` in the order of the distributions' names, before the
-    built-in ones, and takes the first that does.
+    An engine uses the first adapter whose `suits(model, probe)` returns true. It asks the adapters of plugins first, in
+    the order of the distributions' names, and then the built-in ones.
     """
     raise NotImplementedError
 
 
 @hookspec
 def xai_models() -> list[type[ModelSource]]:
-    """Give model sources: subclasses of `ModelSource`, made without arguments."""
+    """Return model sources: subclasses of `ModelSource`, created without arguments."""
     raise NotImplementedError
 
 
 @hookspec
 def xai_datasets() -> list[type[DatasetSource]]:
-    """Give data sources: subclasses of `DatasetSource`, made without arguments."""
+    """Return dataset sources: subclasses of `DatasetSource`, created without arguments."""
     raise NotImplementedError

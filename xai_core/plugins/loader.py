@@ -1,5 +1,6 @@
-"""Plugins loaded: what they give, by kind and name; broken ones with their reason."""
+"""Loads plugins into a registry: the classes that they provide, by kind and name."""
 
+import contextlib
 import inspect
 import re
 from collections.abc import Iterable
@@ -10,6 +11,7 @@ import pluggy
 
 from xai_core.data.sources import DatasetSource, ModelSource
 from xai_core.errors import (
+    PluginContractError,
     PluginError,
     UnknownDatasetError,
     UnknownExplainerError,
@@ -22,7 +24,7 @@ from xai_core.metric import Metric
 from xai_core.model.adapter import ModelAdapter
 from xai_core.plugins import hookspecs
 from xai_core.plugins.discovery import GROUP, VARIABLE, DiscoveredPlugin, Plugin, chosen_by_environment
-from xai_core.spec import suggest
+from xai_core.spec import close_names, suggest
 
 KINDS: dict[str, tuple[str, type]] = {
     "explainers": ("xai_explainers", Explainer),
@@ -31,6 +33,7 @@ KINDS: dict[str, tuple[str, type]] = {
     "models": ("xai_models", ModelSource),
     "datasets": ("xai_datasets", DatasetSource),
 }
+"""The hook and the base class of each kind of class that plugins provide."""
 _UNKNOWN: dict[str, type[XAIError]] = {
     "explainers": UnknownExplainerError,
     "metrics": UnknownMetricError,
@@ -39,12 +42,12 @@ _UNKNOWN: dict[str, type[XAIError]] = {
 }
 NAME = re.compile(r"[a-z0-9][a-z0-9+.]*(-[a-z0-9+.]+)*")
 GIVEN = "given to the engine"
-"""The distribution of a plugin that is an object, which nobody installed."""
+"""The distribution of a plugin that is an object, which was not installed."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """Something that a plugin gives: its name, its class, and the plugin."""
+    """A class that a plugin provides, under its name."""
 
     name: str
     made_by: type[Any]
@@ -52,20 +55,22 @@ class Entry:
 
     @property
     def summary(self) -> str:
-        """The first line of its docstring."""
+        """The first line of the class's docstring."""
         return (inspect.getdoc(self.made_by) or "").partition("\n")[0]
 
 
 @dataclass
 class Registry:
-    """What some plugins give, by kind and name.
+    """The classes that some plugins provide, by kind and name.
 
     Attributes
     ----------
     plugins
-        Those that were loaded, and those that are broken.
+        The plugins that were loaded, and those that could not be.
+    entries
+        The classes by kind (see `KINDS`) and name.
     left_out
-        Those that are installed and were left alone, because `XAI_PLUGINS` does not choose them.
+        The installed plugins that `XAI_PLUGINS` does not select.
     of_engine
         Whether these are the plugins that one engine was restricted to.
     """
@@ -76,47 +81,69 @@ class Registry:
     of_engine: bool = False
 
     def find(self, kind: str, name: str) -> Entry:
-        """Look a name up.
+        """Return the class of a kind and name.
 
         Raises
         ------
         UnknownExplainerError, UnknownMetricError, UnknownModelError, UnknownDatasetError
-            Where no plugin gives it; the message suggests close names and mentions plugins that are broken or left out.
+            If no plugin provides it. The message suggests similar names, and lists plugins that were not loaded.
         """
         try:
             return self.entries[kind][name]
         except KeyError:
             raise _UNKNOWN[kind](self._unknown(kind, name)) from None
 
-    def entry_of(self, made: object) -> Entry | None:
-        """What a plugin gives an object as, by its class; None where the class is a user's own."""
+    def entry_of(self, created: object) -> Entry | None:
+        """Return the entry of an object's class, or None if no plugin provides the class."""
         for entries in self.entries.values():
-            entry = entries.get(getattr(made, "name", ""))
-            if entry is not None and entry.made_by is type(made):
+            entry = entries.get(getattr(created, "name", ""))
+            if entry is not None and entry.made_by is type(created):
                 return entry
         return None
 
     def _unknown(self, kind: str, name: str) -> str:
-        what, close = f"{kind.removesuffix('s')} {name!r}", suggest(name, self.entries[kind])
+        listed = "methods" if kind == "explainers" else kind
+        what, close = f"{listed.removesuffix('s')} {name!r}", self._suggestion(kind, name)
         if self.of_engine:
-            given = ", ".join(dict.fromkeys(plugin.release for plugin in self.plugins)) or "none"
+            plugins = ", ".join(dict.fromkeys(plugin.release for plugin in self.plugins)) or "none"
             return (
-                f"this engine was restricted to some plugins, {given}, and none of them gives {what}; {close} Add the"
-                " plugin that does to `plugins=`, or leave that out to look in all that are installed"
+                f"this engine is restricted to some plugins ({plugins}), and none of them provides {what}; {close} Add "
+                "a plugin that does to `plugins=`, or omit `plugins=` to look in all installed plugins"
             )
         broken = [f"{plugin.distribution} ({plugin.broken})" for plugin in self.plugins if plugin.broken]
         left_out = [*dict.fromkeys(plugin.distribution for plugin in self.left_out)]
         also = f" Plugins that failed to load: {'; '.join(broken)}." if broken else ""
         also += f" {VARIABLE}={chosen_by_environment()} leaves out: {', '.join(left_out)}." if left_out else ""
-        listed = "methods" if kind == "explainers" else kind
-        return f"no installed plugin gives {what}; {close} `xai list {listed}` shows all.{also}"
+        return f"no installed plugin provides {what}; {close} `xai list {listed}` shows all.{also}"
+
+    def _suggestion(self, kind: str, name: str) -> str:
+        """Return which names resemble a wrong one: of this kind, of a model in some source, or of another kind."""
+        others = [other for other, entries in self.entries.items() if other != kind and name in entries]
+        if others:
+            kinds = {"explainers": "a method", "metrics": "a metric", "models": "a model", "datasets": "a dataset"}
+            return f"{name!r} is the name of {kinds.get(others[0], 'an adapter')}."
+        if kind == "models" and (specs := self._models_like(name)):
+            return "did you mean " + " or ".join(map(repr, specs)) + "?"
+        suggestion = suggest(name, self.entries[kind])
+        return suggestion if suggestion.endswith("?") else f"{suggestion}."
+
+    def _models_like(self, name: str) -> list[str]:
+        """Return the specs of the sources' models whose names resemble a name without a source."""
+        by_model: dict[str, list[str]] = {}
+        for entry in self.entries["models"].values():
+            with contextlib.suppress(Exception):  # a source whose library is not installed
+                for model in entry.made_by().names():
+                    by_model.setdefault(model, []).append(f"{entry.name}:{model}")
+        if close_names(name, self.entries["models"], cutoff=0.8):
+            return []
+        return [spec for model in close_names(name, by_model, cutoff=0.8) for spec in by_model[model]]
 
 
 class Loader:
-    """Fills a registry with what plugins give.
+    """Fills a registry with the classes that plugins provide.
 
-    Two plugins that give one name, or a plugin that implements a hook that does not exist, are an error. A plugin that
-    fails to import is kept with its reason, and everything else works.
+    Two plugins that provide the same name, or a plugin that implements an unknown hook, are an error. A plugin that
+    cannot be imported is listed with the reason, and the other plugins work.
     """
 
     def __init__(self) -> None:
@@ -124,51 +151,51 @@ class Loader:
         self._manager = pluggy.PluginManager(GROUP)
         self._manager.add_hookspecs(hookspecs)
 
-    def load(self, found: Iterable[DiscoveredPlugin]) -> None:
-        """Import plugins, but for those that are not made for this xai-core, and take what they give.
+    def load(self, discovered: Iterable[DiscoveredPlugin]) -> None:
+        """Import plugins, except those that do not support this xai-core, and register their classes.
 
         Raises
         ------
         PluginError
-            Where a name is given twice, or a hook does not exist or takes other arguments.
+            If a name is provided twice, or a hook does not exist or takes other arguments.
         """
-        for one in found:
-            if one.plugin.broken:
-                self.registry.plugins.append(one.plugin)
+        for candidate in discovered:
+            if candidate.plugin.broken:
+                self.registry.plugins.append(candidate.plugin)
                 continue
             try:
-                module = one.load()
+                module = candidate.load()
             except (Exception, SystemExit) as error:
-                self._keep_broken(one.plugin, error)
+                self._keep_broken(candidate.plugin, error)
                 continue
-            self._register(module, one.plugin)
+            self._register(module, candidate.plugin)
             try:
-                given = self._given(module)
+                classes = self._provided(module)
             except Exception as error:
-                self._keep_broken(one.plugin, error)
+                self._keep_broken(candidate.plugin, error)
                 continue
-            self._add(one.plugin, given)
+            self._add(candidate.plugin, classes)
 
     def take(self, module: object) -> None:
-        """Take what a module, or an object, with hooks of its own gives.
+        """Register the classes of a module or object with hooks.
 
         Raises
         ------
         PluginError
-            Where it has no hooks, or one of them fails, and as `load`.
+            If it has no hooks, a hook fails, or for the reasons of `load`.
         """
         plugin = Plugin("", getattr(module, "__name__", type(module).__name__), GIVEN, "")
         self._register(module, plugin)
         if not self._manager.get_hookcallers(module):
             raise PluginError(
-                f"{plugin.module!r} has no function marked with `xai_core.hookimpl`; expected a distribution's name,"
-                " or a module or object with such functions (explainers and metrics go to `explain` and `evaluate`)"
+                f"{plugin.module!r} has no function marked with `xai_core.hookimpl`; expected a distribution's name, "
+                "or a module or object with such functions (pass explainers and metrics to `explain` and `evaluate`)"
             )
         try:
-            given = self._given(module)
+            classes = self._provided(module)
         except Exception as error:
-            raise PluginError(f"plugin {plugin} does not work: {_reason(error)}") from error
-        self._add(plugin, given)
+            raise PluginError(f"plugin {plugin} cannot be used: {_reason(error)}") from error
+        self._add(plugin, classes)
 
     def _register(self, module: object, plugin: Plugin) -> None:
         try:
@@ -182,30 +209,41 @@ class Loader:
                     f"{suggest(caller.name, [hook for hook, _ in KINDS.values()])}"
                 )
 
-    def _given(self, module: object) -> dict[str, list[type[Any]]]:
-        """The classes of each kind that one plugin gives."""
-        others = [plugin for plugin in self._manager.get_plugins() if plugin is not module]
-        given: dict[str, list[type[Any]]] = {}
-        for kind, (hook, base) in KINDS.items():
-            answers = self._manager.subset_hook_caller(hook, others)()
-            given[kind] = [made_by for answer in answers for made_by in answer]
-            for made_by in given[kind]:
-                if not (isinstance(made_by, type) and issubclass(made_by, base)):
-                    raise PluginError(f"{hook} must return subclasses of {base.__name__}, it gave {made_by!r}")
-                if kind != "adapters" and not NAME.fullmatch(getattr(made_by, "name", "")):
-                    raise PluginError(f"{made_by.__name__}.name must be lower case with hyphens, like `grad-cam`")
-        return given
+    def _provided(self, module: object) -> dict[str, list[type[Any]]]:
+        """Return the classes of each kind that one plugin provides.
 
-    def _add(self, plugin: Plugin, given: dict[str, list[type[Any]]]) -> None:
+        Raises
+        ------
+        PluginContractError
+            If a hook returns something other than named subclasses of its base class.
+        """
+        others = [plugin for plugin in self._manager.get_plugins() if plugin is not module]
+        classes: dict[str, list[type[Any]]] = {}
+        for kind, (hook, base) in KINDS.items():
+            results = self._manager.subset_hook_caller(hook, others)()
+            classes[kind] = [made_by for result in results for made_by in result]
+            for made_by in classes[kind]:
+                if not (isinstance(made_by, type) and issubclass(made_by, base)):
+                    raise PluginContractError(
+                        f"{hook} must return subclasses of {base.__name__}; it returned {made_by!r}"
+                    )
+                if kind != "adapters" and not NAME.fullmatch(getattr(made_by, "name", "")):
+                    raise PluginContractError(
+                        f"{made_by.__name__}.name must be lower case with hyphens, such as `grad-cam`; "
+                        f"got {getattr(made_by, 'name', None)!r}"
+                    )
+        return classes
+
+    def _add(self, plugin: Plugin, provided: dict[str, list[type[Any]]]) -> None:
         self.registry.plugins.append(plugin)
-        for kind, classes in given.items():
+        for kind, classes in provided.items():
             entries = self.registry.entries[kind]
             for made_by in classes:
                 name = getattr(made_by, "name", "") or f"{made_by.__module__}.{made_by.__qualname__}"
                 if name in entries:
                     raise PluginError(
-                        f"two plugins give {kind.removesuffix('s')} {name!r}: {entries[name].plugin} and {plugin}; "
-                        f"uninstall one of them, or choose with {VARIABLE}"
+                        f"two plugins provide {kind.removesuffix('s')} {name!r}: {entries[name].plugin} and {plugin}; "
+                        f"uninstall one of them, or select plugins with {VARIABLE}"
                     )
                 entries[name] = Entry(name, made_by, plugin)
 

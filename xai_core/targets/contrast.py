@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Int
 from torch import Tensor
 
 from xai_core.errors import TargetError
-from xai_core.targets.target import BoundTarget, LogitMeasure, Logits, Target, at, class_ids, wide
+from xai_core.targets.measures import ContrastMeasure, Logits
+from xai_core.targets.target import BoundTarget, Target, class_ids
 
 Class = int | Tensor | None
 
@@ -45,15 +45,3 @@ class Contrast(Target):
         valid = (pairs == known).all(1) & (first != second)
         reason = "not two different classes of this model"
         return BoundTarget(ContrastMeasure(logits, known), batch, valid, reason)
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class ContrastMeasure(LogitMeasure):
-    """The difference of two logits, whose class ids are `pairs` [B,2], or its sigmoid."""
-
-    pairs: Int[Tensor, "B 2"]
-
-    def __call__(self, output: Any, of: Tensor | None, kind: str) -> Tensor:
-        """See `BoundTarget.measure`."""
-        a, b = self.class_scores(output).gather(1, at(self.pairs, of)).unbind(1)
-        return wide(a - b).sigmoid() if kind == "probability" else a - b

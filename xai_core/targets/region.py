@@ -4,14 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 
-from xai_core.batched import Batched
 from xai_core.errors import TargetError
-from xai_core.outputs import scores_of
-from xai_core.targets.target import BoundTarget, Logits, Target, at, class_ids, probabilities
+from xai_core.targets.measures import Logits, RegionMeasure, dense
+from xai_core.targets.target import BoundTarget, Target, class_ids
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,37 +52,7 @@ class Region(Target):
         total = weights.sum((1, 2))
         weights = weights / total.where(total > 0, 1)[:, None, None]
         reason = (
-            "empty regions: the mask contains no pixel, or the model assigns no pixel to the class (classes are 0 to "
+            "without a region: the mask contains no pixel, or the class is not a class of this model (0 to "
             f"{classes - 1}); pass a mask with at least one pixel"
         )
         return BoundTarget(RegionMeasure(ids, weights), batch, valid & (total > 0), reason)
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class RegionMeasure(Batched):
-    """The mean, with `weights` [B,h,w] that sum to one, of the logits or probabilities of class `ids` [B]."""
-
-    ids: Int[Tensor, " B"]
-    weights: Float[Tensor, "B h w"]
-
-    def __call__(self, output: Any, of: Tensor | None, kind: str) -> Tensor:
-        """See `BoundTarget.measure`."""
-        scores = dense(output)
-        scores = probabilities(scores) if kind == "probability" else scores
-        rows = torch.arange(len(scores), device=scores.device)
-        return (scores[rows, at(self.ids, of)] * at(self.weights, of)).sum((1, 2))
-
-
-def dense(output: Any) -> Float[Tensor, "B K h w"]:
-    """Return the logits of each pixel in a segmentation model's output.
-
-    Raises
-    ------
-    TargetError
-        If the output does not contain logits [B,K,h,w].
-    """
-    tensor = scores_of(output)
-    if tensor is None or tensor.ndim != 4:
-        received = f"a tensor {list(tensor.shape)}" if tensor is not None else type(output).__name__
-        raise TargetError(f"a region needs a segmentation model, whose output is logits [B,K,h,w]; got {received}")
-    return tensor

@@ -12,15 +12,7 @@ from torch import Tensor
 
 from xai_core.batched import Batched
 from xai_core.errors import TargetError
-
-Logits = Callable[[Any], Tensor]
-"""A function from a model's output for N images to the class scores [N,K]."""
-Measure = Callable[[Any, Tensor | None, str], Tensor]
-"""A function from a model's output for N images to the N numbers that a target explains; see `BoundTarget`."""
-_FUNCTION_LOST = (
-    "the target of these maps is a function, which is lost when maps are saved or copied; explain the images again "
-    "with `Engine.explain`"
-)
+from xai_core.targets.measures import FUNCTION_LOST, ClassMeasure, FunctionMeasure, LogitMeasure, Logits, Measure
 
 
 class Target(ABC):
@@ -103,7 +95,7 @@ class BoundTarget(Batched):
             If the scores are not floating-point or not [N], or if the target's function was not saved with it.
         """
         if self.measure is None:
-            raise TargetError(_FUNCTION_LOST)
+            raise TargetError(FUNCTION_LOST)
         scores = self.measure(output, of, kind)
         rows = self.batch if of is None else len(of)
         if not isinstance(scores, Tensor) or scores.shape != (rows,) or not scores.is_floating_point():
@@ -155,62 +147,6 @@ class BoundTarget(Batched):
         return mapped if is_complete else replace(mapped, measure=None)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class LogitMeasure(Batched, ABC):
-    """Base class of measures of class scores.
-
-    Attributes
-    ----------
-    logits
-        Returns the class scores [N,K] in an output for N images. It belongs to a model, so it is not saved:
-        `BoundTarget.with_logits` sets it again.
-    """
-
-    logits: Logits | None
-
-    unsaved = ("logits",)
-
-    def class_scores(self, output: Any) -> Float[Tensor, "N K"]:
-        """Return the class scores in an output for N images."""
-        if self.logits is None:
-            raise TargetError(
-                "the target was saved or copied without its model; pass its maps to `Engine.evaluate`, or explain again"
-            )
-        return self.logits(output)
-
-    @abstractmethod
-    def __call__(self, output: Any, of: Tensor | None, kind: str) -> Tensor:
-        """See `BoundTarget.measure`."""
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class ClassMeasure(LogitMeasure):
-    """The logit or the probability of one class `ids` [B] of each image."""
-
-    ids: Int[Tensor, " B"]
-
-    def __call__(self, output: Any, of: Tensor | None, kind: str) -> Tensor:
-        """See `BoundTarget.measure`."""
-        scores = self.class_scores(output)
-        scores = probabilities(scores) if kind == "probability" else scores
-        return scores.gather(1, at(self.ids, of)[:, None]).squeeze(1)
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class FunctionMeasure(Batched):
-    """The numbers [N] that a user's function computes from an output. The function is not saved."""
-
-    function: Callable[[Any], Tensor] | None
-
-    unsaved = ("function",)
-
-    def __call__(self, output: Any, of: Tensor | None, kind: str) -> Tensor:
-        """See `BoundTarget.measure`."""
-        if self.function is None:
-            raise TargetError(_FUNCTION_LOST)
-        return self.function(output)
-
-
 def targets_of(target: TargetLike, output: Any, logits: Logits, batch: int) -> tuple[list[BoundTarget], bool]:
     """Bind what a user passed as `target` to a batch.
 
@@ -226,7 +162,7 @@ def targets_of(target: TargetLike, output: Any, logits: Logits, batch: int) -> t
     """
     if isinstance(target, Target):
         return [target.bind(output, logits, batch)], False
-    if isinstance(target, type) and issubclass(target, Target):
+    if isinstance(target, type):
         raise TargetError(f"target is the class {target.__name__}; pass an object, such as `{target.__name__}(...)`")
     if callable(target):
         return [BoundTarget(FunctionMeasure(target), batch)], False
@@ -276,21 +212,6 @@ def class_ids(ids: object, scores: Float[Tensor, "B K ..."], batch: int) -> Tens
             f"expected one class id, or a row of ids, for each of {batch} images, got shape {list(tensor.shape)}"
         )
     return tensor
-
-
-def at(values: Tensor, of: Tensor | None) -> Tensor:
-    """Return the values of the images that N outputs belong to: `values[of]`, or all values if `of` is None."""
-    return values if of is None else values[of]
-
-
-def wide(tensor: Tensor) -> Tensor:
-    """Convert half-precision tensors to float32; return float32 and float64 tensors unchanged."""
-    return tensor.float() if tensor.dtype.itemsize < 4 else tensor
-
-
-def probabilities(scores: Float[Tensor, "N K ..."]) -> Float[Tensor, "N K ..."]:
-    """Return the softmax over classes, or the sigmoid if the model has one logit; float32 or float64."""
-    return wide(scores).sigmoid() if scores.shape[1] == 1 else wide(scores).softmax(1)
 
 
 def _class_target(ids: Tensor, logits: Logits | None, valid: Tensor | None = None, reason: str = "") -> BoundTarget:

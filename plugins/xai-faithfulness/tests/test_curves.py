@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import xai_core as xai
 from support.models import Linear, SmallCNN, fused_vit, settled
 from support.observing import given_to
-from xai_core.errors import MapShapeError, OptionError, OutOfMemoryWarning, UnknownMetricError
+from xai_core.errors import InputShapeError, OptionError, OutOfMemoryWarning, UnknownMetricError
 from xai_core.plugin import baseline_images, ranks
 
 
@@ -300,5 +300,5 @@ def test_bad_options_and_maps(scored: nn.Module, images: Tensor) -> None:
     for options in ({"steps": 0}, {"score": "prob"}, {"ties": "first"}, {"baseline": "black"}, {"steps": 2000}):
         with pytest.raises(OptionError):
             engine.evaluate(images, maps, xai.create_metric("deletion", **options))
-    with pytest.raises(MapShapeError, match="must cover the images"):
+    with pytest.raises(InputShapeError, match="must cover the images"):
         engine.evaluate(images[:2], maps, "deletion")

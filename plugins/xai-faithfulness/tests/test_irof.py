@@ -96,7 +96,7 @@ def test_an_image_of_one_color_and_one_with_nothing_to_lose(cnn: nn.Module) -> N
 
 def test_images_that_are_not_finite_are_refused_as_everywhere(cnn: nn.Module, images: Tensor) -> None:
     images[1, 0, 0, 0] = torch.nan
-    with pytest.raises(NonFiniteInputError, match=r"images \[1\] of the batch hold NaN"):
+    with pytest.raises(NonFiniteInputError, match=r"images \[1\] of the batch contain NaN"):
         xai.Engine(cnn).evaluate(images, {"m": torch.rand(3, 32, 32)}, "irof")
 
 

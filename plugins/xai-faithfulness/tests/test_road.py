@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import xai_core as xai
 from support.models import SmallCNN, settled
 from support.observing import HostReads, given_to
-from xai_core.errors import NonFiniteOutputError, OptionError
+from xai_core.errors import ConvergenceError, OptionError
 from xai_faithfulness.imputation import impute
 
 Array = NDArray[np.float64]
@@ -103,7 +103,7 @@ def test_imputation_converges_in_few_steps(monkeypatch: pytest.MonkeyPatch) -> N
     masks = torch.stack([holes(224, 224)[name] for name in ("disc", "all but a disc", "blobs and pixels")])
     assert impute(image.expand(len(masks), -1, -1, -1), masks).isfinite().all()
     monkeypatch.setattr("xai_faithfulness.imputation.MOST_STEPS", 2)
-    with pytest.raises(NonFiniteOutputError, match="not converged in 2 steps"):
+    with pytest.raises(ConvergenceError, match="not converged in 2 steps"):
         impute(image[None], masks[:1])
 
 

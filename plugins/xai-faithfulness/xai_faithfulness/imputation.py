@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from xai_core.plugin import NonFiniteOutputError
+from xai_core.plugin import ConvergenceError
 
 TOLERANCE = 1e-6
 """Of the residual, as a share of the right side."""
@@ -31,7 +31,7 @@ def impute(images: Float[Tensor, "N C H W"], missing: Bool[Tensor, "N H W"]) -> 
 
     Raises
     ------
-    NonFiniteOutputError
+    ConvergenceError
         Where it does not converge.
     """
     values = images if images.dtype == torch.float64 else images.float()
@@ -136,7 +136,7 @@ def conjugate_gradients(
 
     Raises
     ------
-    NonFiniteOutputError
+    ConvergenceError
         Where one has not after `MOST_STEPS`.
     """
     solution = torch.zeros_like(right)
@@ -158,7 +158,7 @@ def conjugate_gradients(
         direction = step + torch.where(busy, slope / before, 0) * direction
     else:
         if busy.any():
-            raise NonFiniteOutputError(
+            raise ConvergenceError(
                 f"the imputation of missing pixels has not converged in {MOST_STEPS} steps, where a few dozen are "
                 "usual; give the model and the images in float64"
             )
