@@ -91,7 +91,7 @@ CASES: dict[str, tuple[Callable[[], Any], type[xai.XAIError], str]] = {
         lambda: explain(target=torch.tensor([0, 7])), errors.TargetError, r"\[1\].*expected 0 to 4",
     ),
     "too few targets": (lambda: explain(target=[0]), errors.TargetError, "each of 2 images"),
-    "targets that are no ids": (lambda: explain(target=torch.tensor([0.0, 1.0])), errors.TargetError, "integer class ids"),
+    "targets that are no ids": (lambda: explain(target=torch.tensor([0.0, 1.0])), errors.TargetError, "integer class"),
     "target of no kind": (lambda: explain(target="cat"), errors.TargetError, "class id"),
     "callable of the wrong shape": (
         lambda: explain(target=lambda output: output), errors.TargetError, "one floating-point number per image",

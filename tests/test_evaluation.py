@@ -44,7 +44,7 @@ def test_maps_of_several_targets_are_made_again_one_by_one(cnn: nn.Module, image
     both = xai.Engine(cnn).explain(images, "grad-cam", [[0, 1]] * len(images))["grad-cam"]
     for saliency in both.each:
         torch.testing.assert_close(saliency.explain(images).values, saliency.values)
-    with pytest.raises(UnsuitableError, match="use each of `saliency.each`"):
+    with pytest.raises(UnsuitableError, match="maps of several targets"):
         both.explain(images)
 
 

@@ -18,9 +18,9 @@ class Batched:
     None.
     """
 
-    unbatched: ClassVar[Collection[str]] = ()
+    _unbatched: ClassVar[Collection[str]] = ()
     """Names of the fields whose tensors have no batch dimension."""
-    unsaved: ClassVar[Collection[str]] = ()
+    _unsaved: ClassVar[Collection[str]] = ()
     """Names of the fields that are saved as None unless they contain a `Batched` object."""
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -34,7 +34,7 @@ class Batched:
 
     def __len__(self) -> int:
         """Return the number of images B."""
-        values = (value for name, value in self._fields() if name not in self.unbatched)
+        values = (value for name, value in self._fields() if name not in self._unbatched)
         return len(next(value for value in values if isinstance(value, Tensor | Batched)))
 
     def __getitem__(self, index: SupportsIndex | slice) -> Self:
@@ -51,7 +51,7 @@ class Batched:
         return self._select(index)
 
     def _select(self, images: slice) -> Self:
-        return self._map(lambda tensor: tensor[images], lambda nested: nested[images], self.unbatched)
+        return self._map(lambda tensor: tensor[images], lambda nested: nested[images], self._unbatched)
 
     def _map(
         self, on_tensor: Callable[[Tensor], Tensor], on_nested: Callable[[Any], Any], excluded: Collection[str]
@@ -78,7 +78,7 @@ class Batched:
 
     def __getstate__(self) -> dict[str, Any]:
         return {
-            name: None if name in self.unsaved and not isinstance(value, Batched) else value
+            name: None if name in self._unsaved and not isinstance(value, Batched) else value
             for name, value in vars(self).items()
         }
 

@@ -42,7 +42,7 @@ class MetricResult(Batched):
     fractions: Float[Tensor, " S"] | None = None
     higher_is_better: bool | None = None
 
-    unbatched = ("fractions",)
+    _unbatched = ("fractions",)
 
     @classmethod
     def of_targets(cls, results: "Sequence[MetricResult]") -> "MetricResult":

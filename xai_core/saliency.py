@@ -87,7 +87,7 @@ class Saliency(Batched):
     explain_again: ExplainAgain | None = None
     cost: Cost | None = None
 
-    unsaved = ("explain_again",)
+    _unsaved = ("explain_again",)
 
     @classmethod
     def of(

@@ -330,7 +330,7 @@ def test_the_truth_is_asked_for_where_it_is_known(tmp_path: Path) -> None:
     for (image, _, metric), row in rows.items():
         known = metric == "brightness" or image in ("speckle-0", "speckle-1", "speckle-5")
         assert (row["error"] is None) == known
-        assert known or row["error"].startswith(f"NoGroundTruthError: {image} has neither mask nor boxes")
+        assert known or row["error"].startswith(f"NoGroundTruthError: {image} has neither a mask nor boxes")
 
 
 def test_out_of_memory_halves_the_batch_goes_on_and_says_so(tmp_path: Path) -> None:

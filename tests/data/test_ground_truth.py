@@ -105,11 +105,11 @@ def test_what_cannot_be_brought_to_the_model_is_refused(resnet: xai.LoadedModel)
     with pytest.raises(UnsuitableError, match=r"torchvision:resnet18,weights=none has no `restore`.*restore="):
         xai.model_mask(replace(resnet, restore=None), sample(disc(64, 64)))
     for nothing in (sample(None), replace(sample(None), boxes=torch.zeros(0, 4))):
-        with pytest.raises(NoGroundTruthError, match="a has neither mask nor boxes") as caught:
+        with pytest.raises(NoGroundTruthError, match="a has neither a mask nor boxes") as caught:
             xai.model_mask(resnet, nothing)
         assert not isinstance(caught.value, CroppedGroundTruthError)
     for image in (Image.new("RGB", (48, 64)), torch.zeros(3, 64, 48)):
-        with pytest.raises(InputShapeError, match=r"mask of a is \[48, 64\], its image \[64, 48\]"):
+        with pytest.raises(InputShapeError, match=r"mask of a is \[48, 64\], its image is \[64, 48\]"):
             xai.model_mask(resnet, replace(sample(disc(48, 64)), image=image))
 
 
@@ -119,5 +119,7 @@ def test_what_the_crop_leaves_out_is_said(resnet: xai.LoadedModel) -> None:
     speck = torch.zeros(4000, 4000, dtype=torch.bool)
     speck[2000, 2000] = True
     for mask in (beside, speck, torch.zeros(30, 30, dtype=torch.bool)):
-        with pytest.raises(CroppedGroundTruthError, match="nothing of the truth of a is in the 224x224 pixels"):
+        with pytest.raises(
+            CroppedGroundTruthError, match="the ground truth of a lies entirely outside the 224x224 pixels"
+        ):
             xai.model_mask(resnet, sample(mask))

@@ -54,7 +54,12 @@ def test_every_refusal_is_one_line_that_names_the_file(tmp_path: Path, monkeypat
 
     for module in (io, builtins):
         monkeypatch.setattr(module, "open", guarded)
-    reasons = {"empty": "it is empty", "text": "no kind that Pillow", "cut": "truncated", "locked": "Permission denied"}
+    reasons = {
+        "empty": "it is empty",
+        "text": "Pillow does not know its format",
+        "cut": "truncated",
+        "locked": "Permission denied",
+    }
     for name, reason in reasons.items():
         with pytest.raises(ImageFileError, match=rf"{name}\.jpg cannot be read .*{reason}") as caught:
             open_image(tmp_path / f"{name}.jpg")

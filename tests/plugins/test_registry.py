@@ -224,7 +224,7 @@ def test_what_the_environment_chooses_must_be_there(environment: Environment) ->
     assert "expected one of: xai-attention, xai-cam, " in message
     message = environment.error("xai.Engine(__import__('torch').nn.Identity(), plugins='xai-zoo')", "xai-cam")
     assert message.startswith("PluginError: plugins= (of those that XAI_PLUGINS=xai-cam selects) names 'xai-zoo'")
-    assert message.endswith("there are: xai-cam")
+    assert message.endswith("expected one of: xai-cam")
 
 
 def test_an_engine_loads_no_plugin_but_its_own(environment: Environment) -> None:
@@ -257,7 +257,7 @@ def test_an_engine_finds_what_its_plugins_give_and_nothing_else() -> None:
     with pytest.raises(UnknownExplainerError, match="no installed plugin provides method 'own-cam'"):
         xai.create_explainer("own-cam")
     assert list(xai.Engine(SmallCNN().eval()).explain(images, "edges")) == ["edges"]
-    with pytest.raises(UnknownExplainerError, match="some plugins, none, and none of them"):
+    with pytest.raises(UnknownExplainerError, match=r"some plugins \(none\), and none of them"):
         xai.Engine(SmallCNN(), plugins=[]).explain(images, "grad-cam")
 
 
@@ -292,9 +292,8 @@ def test_plugins_of_an_engine_that_cannot_be_are_one_error(plugins: Any, said: s
 def test_a_broken_plugin_that_an_engine_asks_for_is_an_error(environment: Environment) -> None:
     environment.install("their-cam", "1 / 0", "2.3")
     message = environment.error("xai.Engine(__import__('torch').nn.Identity(), plugins='their-cam')")
-    assert (
-        message == "PluginError: plugin their-cam 2.3 (their_cam) cannot be used: ZeroDivisionError: division by zero"
-    )
+    error = "ZeroDivisionError: division by zero"
+    assert message == f"PluginError: plugin their-cam 2.3 (their_cam) cannot be used: {error}"
 
 
 def test_two_threads_each_look_in_the_plugins_of_their_engine() -> None:

@@ -53,8 +53,8 @@ class Pairs:
 def as_dataset(pairs: Any) -> Dataset:
     """Convert a map-style dataset of (image, target) pairs, such as torchvision's, to a dataset of samples.
 
-    An image is a PIL image, a tensor [C,H,W], or an array [H,W] or [H,W,C]. Tensors and arrays have 1 or 3 channels, and
-    contain 8-bit integers or floats in [0,1]. A target is a class id or None. Items that are samples are returned
+    An image is a PIL image, a tensor [C,H,W], or an array [H,W] or [H,W,C]. Tensors and arrays have 1 or 3 channels,
+    and contain 8-bit integers or floats in [0,1]. A target is a class id or None. Items that are samples are returned
     unchanged. An item is read only when it is requested.
 
     The id of a sample is the item's entry in `ids` if the dataset has such an attribute, and otherwise its index: "0",

@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from xai_core.errors import UnsuitableError
 from xai_core.model.attention import AttentionLayer, DotProductAttention, ExplicitAttention
-from xai_core.targets.target import wide
+from xai_core.targets.measures import wide
 
 
 class AttentionReader(TorchFunctionMode):

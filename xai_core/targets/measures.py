@@ -40,7 +40,7 @@ class LogitMeasure(Batched, ABC):
 
     logits: Logits | None
 
-    unsaved = ("logits",)
+    _unsaved = ("logits",)
 
     def class_scores(self, output: Any) -> Float[Tensor, "N K"]:
         """Return the class scores in an output for N images."""
@@ -112,7 +112,7 @@ class FunctionMeasure(Batched):
 
     function: Callable[[Any], Tensor] | None
 
-    unsaved = ("function",)
+    _unsaved = ("function",)
 
     def __call__(self, output: Any, of: Tensor | None, kind: str) -> Tensor:
         """See `BoundTarget.measure`."""

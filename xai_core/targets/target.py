@@ -69,7 +69,7 @@ class BoundTarget(Batched):
     valid: Bool[Tensor, " B"] | None = None
     reason: str = ""
 
-    unsaved = ("measure",)
+    _unsaved = ("measure",)
 
     @property
     def ids(self) -> Int[Tensor, " B"] | None:
