@@ -605,7 +605,7 @@ def test_a_curve_of_the_wrong_shape_costs_its_own_rows(tmp_path: Path) -> None:
     rows = by_key(run(tmp_path / "run", Speckles(2), metrics=[Crooked(), Brightness()]).rows())
     for (_, _, metric), row in rows.items():
         assert (row["error"] is None) == (metric == "brightness")
-        assert metric == "brightness" or "must give a curve [B,S] with fractions [S]" in row["error"]
+        assert metric == "brightness" or "must return a curve [B,S] with fractions [S]" in row["error"]
 
 
 class Fussy(Breaking):
