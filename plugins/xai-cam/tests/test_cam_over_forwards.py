@@ -221,8 +221,8 @@ def test_the_seed_of_ss_cam(images: Tensor) -> None:
     [
         ("ss-cam:n=0", "at least 1"),
         ("is-cam:n=0", "at least 1"),
-        ("ss-cam:noise=both", "activation or the image"),
-        ("is-cam:score=softmax", "probability or logit"),
+        ("ss-cam:noise=both", "activation, image"),
+        ("is-cam:score=softmax", "probability, logit"),
     ],
 )
 def test_bad_options(spec: str, message: str) -> None:

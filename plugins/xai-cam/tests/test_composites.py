@@ -261,10 +261,10 @@ def test_an_option_after_a_parenthesis_belongs_to_the_whole() -> None:
         ("smoothed(grad-camm)", Exception, "grad-cam"),
         ("smoothed:brightness=1", OptionError, "brightness"),
         ("noise-smoothed:n=0", OptionError, "at least 1"),
-        ("noise-smoothed:sigma=-1", OptionError, "not negative"),
-        ("fused:how=median", OptionError, "mean or max"),
-        ("eigen-smoothed(full-grad)", OptionError, "weigh channels"),
-        ("eigen-smoothed(eigen-cam)", OptionError, "weigh channels"),
+        ("noise-smoothed:sigma=-1", OptionError, r"in \[0, inf\)"),
+        ("fused:how=median", OptionError, "mean, max"),
+        ("eigen-smoothed(full-grad)", OptionError, "weighted channels"),
+        ("eigen-smoothed(eigen-cam)", OptionError, "weighted channels"),
     ],
 )
 def test_what_cannot_be_made(spec: str, error: type[Exception], message: str) -> None:

@@ -12,7 +12,7 @@ import xai_core as xai
 from support.models import SmallCNN, fused_vit, settled
 from support.observing import counted
 from support.references import Reference, relative
-from xai_cam.conceptor_cam import largest_eigenvalue, through_conceptors
+from xai_cam.conceptor_cam import filter_by_conceptors, largest_eigenvalue
 from xai_core.errors import ConstantMapWarning, OptionError, TargetError
 from xai_core.plugin import TargetLike
 
@@ -65,7 +65,7 @@ def random_channels(shape: tuple[int, int], count: int) -> Tensor:
 @pytest.mark.parametrize("intra", [False, True])
 def test_equals_the_definition(shape: tuple[int, int], a: float, b: float, negatives: int, intra: bool) -> None:
     x, *ys = random_channels(shape, 1 + negatives)
-    ours = through_conceptors(x, ys, a, b, intra)
+    ours = filter_by_conceptors(x, ys, a, b, intra)
     for i in range(2):
         theirs = [y[i].numpy() for y in ys]
         expected = and_not(x[i].numpy(), theirs, a, b) @ x[i].numpy()
@@ -79,7 +79,7 @@ def test_eigenvalues_lie_between_zero_and_one(shape: tuple[int, int]) -> None:
     """Of C AND NOT B, which is what maps X; found from its effect on the left singular vectors of X."""
     x, *ys = random_channels(shape, 4)
     for a, b in ((10, 3), (1, 30), (30, 0)):
-        effect = through_conceptors(x, ys, a, b)
+        effect = filter_by_conceptors(x, ys, a, b)
         operator = effect @ torch.linalg.pinv(x)
         torch.testing.assert_close(operator, operator.mT, atol=1e-8, rtol=0)
         values = torch.linalg.eigvalsh(operator)
@@ -92,25 +92,25 @@ def test_eigenvalues_lie_between_zero_and_one(shape: tuple[int, int]) -> None:
 def test_symmetries(shape: tuple[int, int], intra: bool) -> None:
     """It scales with X, not with the negatives, and places and channels have no order."""
     x, *ys = random_channels(shape, 3)
-    ours = through_conceptors(x, ys, 10, 3, intra)
+    ours = filter_by_conceptors(x, ys, 10, 3, intra)
     for scale in (-3.0, 1e6, 1e-6):
-        torch.testing.assert_close(through_conceptors(scale * x, ys, 10, 3, intra), scale * ours)
-        torch.testing.assert_close(through_conceptors(x, [scale * y for y in ys], 10, 3, intra), ours)
+        torch.testing.assert_close(filter_by_conceptors(scale * x, ys, 10, 3, intra), scale * ours)
+        torch.testing.assert_close(filter_by_conceptors(x, [scale * y for y in ys], 10, 3, intra), ours)
     places, channels = torch.randperm(shape[1]), torch.randperm(shape[0])
     moved = [one[:, channels][:, :, places] for one in (x, *ys)]
-    torch.testing.assert_close(through_conceptors(moved[0], moved[1:], 10, 3, intra), ours[:, channels][:, :, places])
-    torch.testing.assert_close(through_conceptors(x, ys[::-1], 10, 3, intra), ours)
-    torch.testing.assert_close(through_conceptors(x, [*ys, *ys], 10, 3, intra), ours)  # the same twice is the same
+    torch.testing.assert_close(filter_by_conceptors(moved[0], moved[1:], 10, 3, intra), ours[:, channels][:, :, places])
+    torch.testing.assert_close(filter_by_conceptors(x, ys[::-1], 10, 3, intra), ours)
+    torch.testing.assert_close(filter_by_conceptors(x, [*ys, *ys], 10, 3, intra), ours)  # the same twice is the same
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_nothing_is_kept_of_nothing_and_takes_nothing(shape: tuple[int, int]) -> None:
     x, y = random_channels(shape, 2)
     for intra in (False, True):
-        assert not through_conceptors(torch.zeros_like(x), [y], 10, 3, intra).any()
-        alone = through_conceptors(x, [], 10, 3, intra)
-        torch.testing.assert_close(through_conceptors(x, [torch.zeros_like(y)], 10, 3, intra), alone)
-        torch.testing.assert_close(through_conceptors(x, [y], 10, 0, intra), alone)
+        assert not filter_by_conceptors(torch.zeros_like(x), [y], 10, 3, intra).any()
+        alone = filter_by_conceptors(x, [], 10, 3, intra)
+        torch.testing.assert_close(filter_by_conceptors(x, [torch.zeros_like(y)], 10, 3, intra), alone)
+        torch.testing.assert_close(filter_by_conceptors(x, [y], 10, 0, intra), alone)
 
 
 @pytest.mark.parametrize("shape", [(5, 9), (9, 5)])
@@ -336,10 +336,10 @@ def test_several_targets_are_those_of_each(images: Tensor) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"aperture": 0}, "aperture must be positive"),
-        ({"negative_aperture": -1}, "not negative"),
-        ({"base": "full-grad"}, "weigh channels"),
-        ({"base": "eigen-cam"}, "weigh channels"),
+        ({"aperture": 0}, r"aperture must be a number in \(0, inf\)"),
+        ({"negative_aperture": -1}, r"in \[0, inf\)"),
+        ({"base": "full-grad"}, "weighted channels"),
+        ({"base": "eigen-cam"}, "weighted channels"),
         ({"negatives": "cat"}, "ids like 3"),
     ],
 )

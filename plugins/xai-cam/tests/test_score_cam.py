@@ -115,5 +115,5 @@ def test_a_target_that_is_a_callable(cnn: nn.Module, images: Tensor) -> None:
 
 
 def test_bad_options() -> None:
-    with pytest.raises(OptionError, match="probability or logit"):
+    with pytest.raises(OptionError, match="one of probability, logit"):
         xai.create_explainer("score-cam", score="softmax")

@@ -11,14 +11,17 @@ from xai_cam.base import CAM
 
 
 class AblationCAM(CAM):
-    """Ablation-CAM: activations weighted by the share of the score that goes when a channel is set to zero.
+    """Ablation-CAM: activations weighted by the relative drop of the score when a channel is set to zero.
 
-    alpha_k = (y - y_k) / |y|, with y the target's logit and y_k that with A_k = 0 (eq. 4);
-    L = ReLU(sum_k alpha_k A_k). The paper divides by y, which turns the map round where y is negative.
-    pytorch-grad-cam sets channels far below their minimum where activations can be negative; ours follows
-    the paper. Of tokens, those of places are set to zero, and prefix tokens are left.
+        alpha_k = (y - y_k) / |y|  (eq. 4),    L = ReLU(sum_k alpha_k A_k)
 
-    Only the part of the model after the layer runs again, where it can run alone, in blocks.
+    Here y is the target's logit, and y_k is the logit with A_k = 0. The paper divides by y, which inverts the map if y
+    is negative. Prefix tokens keep their values.
+
+    pytorch-grad-cam sets channels far below their minimum if activations can be negative. This implementation follows
+    the paper.
+
+    If possible, only the part of the model after the layer runs again.
 
     Source: Desai and Ramaswamy, "Ablation-CAM: Visual Explanations for Deep Convolutional Network via
     Gradient-free Localization", WACV 2020.
@@ -28,29 +31,29 @@ class AblationCAM(CAM):
     gradients: ClassVar[bool] = False
 
     def forward_passes(self, adapter: xai.ModelAdapter) -> int:
-        """One for each channel, but for the last features, after which little is left to run."""
+        """Count one for each channel, except at the last features, after which almost nothing runs again."""
         last = adapter.probe.last
         earlier = [layer for layer in self.layers(adapter) if last is None or layer != last.layer]
         return 1 + sum(adapter.features(layer).channels for layer in earlier)
 
     def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K h w"]:
-        """Weigh each channel by what its ablation takes from the score."""
+        """Weight each channel by the drop of the score when the channel is zero."""
         activation = captured.activation(layer)
         drops = captured.once((self, layer), lambda: self.drops(captured, layer, activation))[captured.index]
         return drops[..., None, None] * activation
 
     def drops(self, captured: xai.Captured, layer: str, activation: Float[Tensor, "B K h w"]) -> Float[Tensor, "V B K"]:
-        """Measure the share of the score that each channel carries, for all targets of the pass."""
+        """Return the relative drop of the score without each channel, for all V targets of the pass."""
         batch, count = activation.shape[:2]
-        score = captured.partial_forward(layer)
-        whole = score.each(activation)  # [V,B]
-        numbers = torch.arange(batch * count, device=activation.device)
-        scores = []
-        for part in score.blocks(len(numbers)):
-            of, channel = numbers[part] // count, numbers[part] % count
-            ablated = activation[of]
-            ablated[torch.arange(len(of), device=of.device), channel] = 0
-            scores.append(score.each(ablated, of))
-        without = torch.cat(scores, 1).unflatten(1, (batch, count))
-        size = whole.abs().where(whole != 0, 1)[..., None]
-        return (whole[..., None] - without) / size
+        model_score = captured.partial_forward(layer)
+        score = model_score.each(activation)  # [V,B]
+        indices = torch.arange(batch * count, device=activation.device)
+        ablated_scores = []
+        for block in model_score.blocks(len(indices)):
+            image, channel = indices[block] // count, indices[block] % count
+            ablated = activation[image]
+            ablated[torch.arange(len(image), device=image.device), channel] = 0
+            ablated_scores.append(model_score.each(ablated, image))
+        ablated_score = torch.cat(ablated_scores, 1).unflatten(1, (batch, count))  # [V,B,K]
+        size = score.abs().where(score != 0, 1)[..., None]
+        return (score[..., None] - ablated_score) / size

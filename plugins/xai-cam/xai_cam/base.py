@@ -1,4 +1,4 @@
-"""What class activation maps share."""
+"""Base class of class activation maps."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -12,19 +12,19 @@ import xai_core as xai
 from xai_core.plugin import Layer, normalize, resize
 
 Layers = Layer | Sequence[Layer] | None
-"""One layer, several, `"layer3+layer4"` for several by name, or None: the last spatial features."""
+"""One layer, a list of layers, several names joined by plus signs (`"layer3+layer4"`), or None for the default."""
 
 
 class CAM(xai.Explainer):
-    """A map that is the rectified sum of weighted channels, at one layer or at several.
+    """Class activation map: the rectified sum of weighted channels, at one layer or at several.
 
-    A method implements `channels`, or `map` where its map is not such a sum. Of several layers the maps are
-    normalized to [0,1], resized to the finest grid among them and averaged.
+    A method implements `channels`, or `map` if its map is not such a sum. The maps of several layers are normalized to
+    [0,1], resized to the highest resolution among them and averaged.
 
     Parameters
     ----------
     layer
-        Module name or module, or a list of them; default: the last spatial features, which the adapter finds.
+        Module name, module, or a list of them. Default: the last features before pooling, which the adapter finds.
     """
 
     gradients: ClassVar[bool] = True
@@ -34,29 +34,29 @@ class CAM(xai.Explainer):
         self.layer = layer
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
-        """The activations of the layers, and their gradients where the method uses them."""
-        return xai.Needs(activations=chosen(self.layer, adapter), gradients=self.gradients)
+        """Request the activations of the layers, and their gradients if the method uses gradients."""
+        return xai.Needs(activations=selected_layers(self.layer, adapter), gradients=self.gradients)
 
     def layers(self, adapter: xai.ModelAdapter) -> list[str]:
-        """The names of the layers that maps are made at."""
+        """Return the names of the layers at which maps are computed."""
         return [adapter.layer_name(layer) for layer in self.needs(adapter).activations]
 
     def explain(self, captured: xai.Captured) -> Float[Tensor, "B h w"]:
-        """Make the map of each layer, and fuse them."""
+        """Compute the map of each layer and combine the maps."""
         return fuse([self.map(captured, layer) for layer in captured.layers])
 
     def map(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B h w"]:
-        """Sum the weighted channels, and keep what is positive."""
-        summed = self.channels(captured, layer).sum(1)
-        return summed.relu() if self.rectified else summed
+        """Sum the weighted channels and rectify the sum."""
+        total = self.channels(captured, layer).sum(1)
+        return total.relu() if self.rectified else total
 
     @abstractmethod
     def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K h w"]:
-        """Weigh the channels of a layer: their sum is the map before its ReLU."""
+        """Return the weighted channels of a layer, whose sum is the map before its ReLU."""
 
 
-def chosen(layer: Layers, adapter: xai.ModelAdapter) -> tuple[Layer, ...]:
-    """The layers that a `layer` option means."""
+def selected_layers(layer: Layers, adapter: xai.ModelAdapter) -> tuple[Layer, ...]:
+    """Return the layers that a `layer` option refers to."""
     if layer is None:
         return (adapter.default_layer,)
     if isinstance(layer, str):
@@ -65,9 +65,13 @@ def chosen(layer: Layers, adapter: xai.ModelAdapter) -> tuple[Layer, ...]:
 
 
 def fuse(maps: Sequence[Float[Tensor, "B _ _"]], how: str = "mean") -> Float[Tensor, "B h w"]:
-    """One map as it is; several normalized to [0,1], resized to the finest grid, and their `mean` or `max`."""
+    """Combine several maps into one.
+
+    A single map is returned unchanged. Several maps are normalized to [0,1] and resized to the highest resolution
+    among them. The result is their `mean` or their `max`.
+    """
     if len(maps) == 1:
         return maps[0]
-    finest = max((one.shape[-2], one.shape[-1]) for one in maps)
-    stacked = torch.stack([resize(normalize(one), finest) for one in maps])
+    size = max((map_.shape[-2], map_.shape[-1]) for map_ in maps)
+    stacked = torch.stack([resize(normalize(map_), size) for map_ in maps])
     return stacked.mean(0) if how == "mean" else stacked.amax(0)

@@ -11,10 +11,10 @@ from xai_core.plugin import TargetError
 
 
 class ClassActivationMap(CAM):
-    """CAM: activations weighted by the head's own weights, L = sum_k w_k^c A_k (eq. 2), not rectified.
+    """CAM: activations weighted by the weights of the linear head, L = sum_k w_k^c A_k (eq. 2), not rectified.
 
-    For models whose head is one linear layer on the mean of the last features over places, where it is exact:
-    the mean of the map is the logit without its bias.
+    It is defined for models whose head is one linear layer on the spatial mean of the last features. There it is
+    exact: the mean of the map is the logit without its bias.
 
     Source: Zhou et al., "Learning Deep Features for Discriminative Localization", CVPR 2016.
     """
@@ -27,12 +27,12 @@ class ClassActivationMap(CAM):
         super().__init__()
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
-        """The activation that the head averages."""
-        adapter.head_weights  # noqa: B018  refuses models with another head
+        """Request the activation that the head averages."""
+        adapter.head_weights  # noqa: B018  raises an error for models with another kind of head
         return xai.Needs(activations=(adapter.default_layer,))
 
     def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K h w"]:
-        """Weigh each channel as the head does for the target class."""
+        """Weight each channel by its weight for the target class in the head."""
         if captured.target.ids is None:
             raise TargetError("cam explains classes only; for other targets use grad-cam")
         weights = captured.adapter.head_weights[captured.target.ids]  # [B,K]

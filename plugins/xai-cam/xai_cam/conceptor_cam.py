@@ -8,25 +8,28 @@ from torch import Tensor
 
 import xai_core as xai
 from xai_cam.base import Layers
-from xai_cam.contrastive import Comparison, Negatives
-from xai_cam.principal import TINY, power
-from xai_core.plugin import OptionError
+from xai_cam.contrastive_cam import ContrastiveCAM, Negatives
+from xai_cam.principal_component import TINY, matrix_power
+from xai_core.plugin import check_flag, check_number
 
 
-class ConceptorCAM(Comparison):
-    """Conceptor-CAM: a base CAM seen through what its channels share for the class, and not for other classes.
+class ConceptorCAM(ContrastiveCAM):
+    """Conceptor-CAM: a base CAM, filtered by the directions that its channels share for the target class only.
 
-    A reconstruction from the paper's abstract and from conceptor theory, not checked against the authors'
+    It is reconstructed from the paper's abstract and from conceptor theory, and was not compared with the authors'
     implementation.
 
-    With X = diag(w) A [K,N] the channels of a base CAM for the target, and Y_j those for m other classes of the
-    same image, C+ and C_j are the conceptors of X and Y_j, whose apertures are relative to their largest eigenvalue:
+    X = diag(w) A [K,N] are the channels of a base CAM for the target. Y_j are these channels for m other classes of the
+    same image. C+ and C_j are the conceptors of X and Y_j, with apertures relative to their largest eigenvalue:
 
         G = a^2 X'X / s,    S = (a^2 / s) sum_j b^2 / (m t_j) (X'Y_j)(X'Y_j)',    F = (I + G + S)^-1 G
         L = ReLU(1'X F) = ReLU(1' (C+ AND NOT OR_j C_j) X)
 
-    with s and t_j the largest eigenvalues of X'X and Y_j'Y_j. With `intra`, L = ReLU(1'X F D), where
-    D = (I + P (I + Q))^-1 P, P = a^2 X'X / s, Q = b^2 / m sum_j Y_j'Y_j / t_j, does the same between places.
+    Here s and t_j are the largest eigenvalues of X'X and Y_j'Y_j. With `intra`, the factor D filters the locations in
+    the same way:
+
+        P = a^2 X'X / s,    Q = b^2 / m sum_j Y_j'Y_j / t_j,    D = (I + P (I + Q))^-1 P
+        L = ReLU(1'X F D)
 
     Source: Qian et al., "Conceptor Learning for Class Activation Mapping", 2022 (abstract); Jaeger, "Controlling
     Recurrent Neural Networks by Conceptors", 2014, sections 3.8 and 3.13.
@@ -34,18 +37,18 @@ class ConceptorCAM(Comparison):
     Parameters
     ----------
     layer
-        As for the base, where the base is given by name.
+        Layer of the base, if the base is given by name.
     base
         Name, spec or object of a CAM: `grad-cam`, `grad-cam++`, `score-cam`.
     aperture
-        a > 0; the larger, the nearer to the base.
+        a > 0. The map approaches the base's map as a grows.
     negative_aperture
-        b >= 0; 0 takes no notice of other classes.
+        b >= 0. With 0, other classes have no influence.
     negatives
-        How many of the highest-scoring other classes are negatives (fewer where the model has fewer), or their ids
-        (`3+7`, or `3+` for one).
+        Number of highest-scoring other classes (fewer if the model has fewer), or their ids (`3+7`, or `3+` for a
+        single id).
     intra
-        Also relate places to each other.
+        Whether to filter the locations, too.
     """
 
     name = "conceptor-cam"
@@ -59,37 +62,34 @@ class ConceptorCAM(Comparison):
         negatives: Negatives = 3,
         intra: bool = False,
     ) -> None:
-        if aperture <= 0 or negative_aperture < 0:
-            raise OptionError(
-                f"aperture must be positive and negative_aperture not negative, got {aperture} and {negative_aperture}"
-            )
+        self.aperture = check_number("aperture", aperture, above=0)
+        self.negative_aperture = check_number("negative_aperture", negative_aperture, minimum=0)
+        self.intra = check_flag("intra", intra)
         super().__init__(layer, base, negatives)
-        self.aperture = aperture
-        self.negative_aperture = negative_aperture
-        self.intra = intra
 
     def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K h w"]:
-        """The base's channels, seen through the conceptors."""
+        """Filter the channels of the base by the conceptors."""
         rivals = captured.rivals if self._rivals else []
         positive = self._base.channels(captured, layer)
         negatives = [self._base.channels(rival, layer).flatten(2).double() for rival in rivals]
-        filtered = through_conceptors(
+        filtered = filter_by_conceptors(
             positive.flatten(2).double(), negatives, self.aperture, self.negative_aperture, self.intra
         )
         return filtered.unflatten(2, positive.shape[2:]).to(positive.dtype)
 
 
-def through_conceptors(
+def filter_by_conceptors(
     x: Float[Tensor, "B K N"],
     negatives: Sequence[Float[Tensor, "B K N"]],
     aperture: float,
     negative_aperture: float,
     intra: bool = False,
 ) -> Float[Tensor, "B K N"]:
-    """(C+ AND NOT OR_j C_j) X, and times D where `intra`; in places or in channels, whichever are fewer.
+    """Return (C+ AND NOT OR_j C_j) X, multiplied by D if `intra`.
 
-    Both come from C AND NOT B = X (I + X'X + X'Y Y'X)^-1 X', in which X and Y hold their apertures. Zero where
-    X is zero; a negative that is zero is skipped. Without a host synchronization.
+    Both factors follow from C AND NOT B = X (I + X'X + X'Y Y'X)^-1 X', in which X and Y include their apertures. The
+    equations are solved in the space of locations or of channels, whichever is smaller. The result is zero if X is
+    zero. Negatives that are zero have no effect. The host does not wait for the device.
     """
     c = aperture**2 * inverse(largest_eigenvalue(x))
     w = [negative_aperture**2 / len(negatives) * inverse(largest_eigenvalue(y)) for y in negatives]
@@ -112,25 +112,25 @@ def through_conceptors(
 
 
 def largest_eigenvalue(x: Float[Tensor, "B K N"]) -> Float[Tensor, "B 1 1"]:
-    """The largest eigenvalue of X'X."""
+    """Return the largest eigenvalue of X'X."""
     gram = x.mT @ x if x.shape[2] <= x.shape[1] else x @ x.mT
-    first = power(gram)
+    first = matrix_power(gram)
     trace = first.diagonal(dim1=1, dim2=2).sum(1).clamp_min(TINY)
     return ((gram * first).sum((1, 2)) / trace)[:, None, None]
 
 
 def inverse(eigenvalue: Float[Tensor, "B 1 1"]) -> Float[Tensor, "B 1 1"]:
-    """Its inverse, or zero where there is nothing."""
+    """Return the inverse of an eigenvalue, or zero if the eigenvalue is zero."""
     return torch.where(eigenvalue > TINY, 1 / eigenvalue.clamp_min(TINY), 0)
 
 
 def square(x: Float[Tensor, "B n p"]) -> Float[Tensor, "B n n"]:
-    """X X'."""
+    """Return X X'."""
     return x @ x.mT
 
 
 def weighted_sum(weights: Sequence[Tensor], matrices: Sequence[Tensor], like: Tensor) -> Tensor:
-    """The weighted sum of matrices, or zero of none."""
+    """Return the weighted sum of matrices, or zeros like `like` if there are none."""
     total = torch.zeros_like(like)
     for weight, matrix in zip(weights, matrices, strict=True):
         total = total + weight * matrix
@@ -138,6 +138,6 @@ def weighted_sum(weights: Sequence[Tensor], matrices: Sequence[Tensor], like: Te
 
 
 def solve(a: Float[Tensor, "B n n"], b: Float[Tensor, "B n p"]) -> Float[Tensor, "B n p"]:
-    """A^-1 B, without waiting for the device to say whether A is singular; here it never is."""
+    """Return A^-1 B for a regular A. The host does not wait for the device to check whether A is singular."""
     result: Tensor = torch.linalg.solve_ex(a, b).result
     return result

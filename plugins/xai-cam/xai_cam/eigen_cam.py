@@ -8,18 +8,18 @@ from torch import Tensor
 
 import xai_core as xai
 from xai_cam.base import CAM
-from xai_cam.principal import singular_component
+from xai_cam.principal_component import singular_component
 
 
 class EigenCAM(CAM):
-    """Eigen-CAM: the first principal component of the activations, whatever the target.
+    """Eigen-CAM: the first principal component of the activations, which does not depend on the target.
 
-    L = O V_1, of O = U S V^T, the activations [hw,K]; at the layer's own size. The sign, which the
-    decomposition leaves open, is the one that makes the map's sum positive. Activations that are not negative
-    give a map that is not negative; others may give both signs, and nothing is rectified.
+    L = O V_1, with O = U S V^T the activations [hw,K], at feature-map resolution. The decomposition does not determine
+    the sign. Here the sum of the map is positive. Nothing is rectified: the map is nonnegative if the activations are,
+    and otherwise may contain both signs.
 
-    pytorch-grad-cam 1.5.7 takes each channel's mean off first, which the paper does not, leaves the sign to
-    the decomposition, so that the map may come out inverted, and rectifies what comes out.
+    pytorch-grad-cam 1.5.7 subtracts the mean of each channel first, in contrast to the paper. It keeps the sign of the
+    decomposition, which may invert the map, and rectifies the result.
 
     Source: Muhammad and Yeasin, "Eigen-CAM: Class Activation Map using Principal Components", IJCNN 2020.
     """
@@ -29,10 +29,10 @@ class EigenCAM(CAM):
     targeted: ClassVar[bool] = False
 
     def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K h w"]:
-        """Take the activations as they are."""
+        """Return the activations unchanged."""
         return captured.activation(layer)
 
     def map(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B h w"]:
-        """Project on the first singular vector."""
+        """Project the activations on their first right singular vector."""
         channels = self.channels(captured, layer)
         return singular_component(channels, towards=torch.ones_like(channels[:, 0]))

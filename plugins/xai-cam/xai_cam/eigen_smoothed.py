@@ -1,19 +1,19 @@
-"""The first principal component of a CAM's channels."""
+"""Principal component of the channels of a CAM."""
 
 from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
 from xai_cam.base import CAM
-from xai_cam.contrastive import base_cam
-from xai_cam.principal import principal_component
+from xai_cam.contrastive_cam import base_cam
+from xai_cam.principal_component import principal_component
 
 
 class EigenSmoothed(CAM):
-    """The first principal component of a CAM's weighted channels in the place of their sum.
+    """The rectified first principal component of the weighted channels of a CAM, instead of their sum.
 
-    pytorch-grad-cam calls it `eigen_smooth`. The sign, which a component leaves open, is that in which it
-    varies as the sum does.
+    pytorch-grad-cam calls this `eigen_smooth`. The decomposition does not determine the sign. Here the component has a
+    positive covariance with the sum of the channels.
 
     Parameters
     ----------
@@ -29,17 +29,17 @@ class EigenSmoothed(CAM):
         self._base = base_cam(explainer)
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
-        """What the CAM needs."""
+        """Request what the CAM needs."""
         return self._base.needs(adapter)
 
     def forward_passes(self, adapter: xai.ModelAdapter) -> int:
-        """Those of the CAM."""
+        """Return the number of forward passes of the CAM."""
         return self._base.forward_passes(adapter)
 
     def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K h w"]:
-        """The CAM's own channels."""
+        """Return the weighted channels of the CAM."""
         return self._base.channels(captured, layer)
 
     def map(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B h w"]:
-        """Project the channels on their first principal component, and keep what is positive."""
+        """Project the channels on their first principal direction and rectify the result."""
         return principal_component(self.channels(captured, layer)).relu()

@@ -8,10 +8,12 @@ from xai_cam.base import CAM
 
 
 class ElementWiseCAM(CAM):
-    """Element-wise Grad-CAM: what speaks for the target at each place of each channel, summed.
+    """Element-wise Grad-CAM: the sum over channels of the positive part of gradient times activation.
 
-    L_ij = sum_k ReLU(dy/dA_k,ij A_k,ij), at the layer's own size. HiResCAM rectifies the sum instead, so that
-    channels that speak against the target count there, and not here.
+        L_ij = sum_k ReLU(dy/dA_k,ij A_k,ij)
+
+    The map has feature-map resolution. HiResCAM rectifies the sum instead. There, channels that contribute negatively
+    reduce the map, while here they have no effect.
 
     Source: Gildenblat and contributors, pytorch-grad-cam, `GradCAMElementWise`; there is no paper.
     """
@@ -19,5 +21,5 @@ class ElementWiseCAM(CAM):
     name = "element-wise-cam"
 
     def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K h w"]:
-        """Weigh each place of each channel by its gradient, and keep what is positive."""
+        """Multiply the activation by the gradient elementwise and rectify the product."""
         return (captured.gradient(layer) * captured.activation(layer)).relu()

@@ -7,26 +7,28 @@ from torch import Tensor
 
 import xai_core as xai
 from xai_cam.base import CAM, Layers
-from xai_core.plugin import OptionError
+from xai_core.plugin import check_number
 
 
 class FEM(CAM):
-    """FEM: the places where a channel is unusually active, weighted by its mean, whatever the target.
+    """FEM: the locations at which a channel is unusually active, weighted by the mean of the channel.
 
-    L = sum_k mean(A_k) [A_k > mean(A_k) + k std(A_k)], mean and standard deviation over places, at the layer's
-    own size. Nothing is rectified: activations that are not negative give a map that is not negative.
+        L = sum_k mean(A_k) [A_k > mean(A_k) + k std(A_k)]
 
-    So in its authors' code. pytorch-grad-cam 1.5.7 sums the activations themselves, each channel weighted by
-    the share of its places above the threshold, and rectifies the sum: another map.
+    The mean and the standard deviation are spatial. The map has feature-map resolution and does not depend on the
+    target. Nothing is rectified: the map is nonnegative if the activations are.
+
+    The authors' code computes the same map. pytorch-grad-cam 1.5.7 computes a different one: the rectified sum of the
+    activations, each channel weighted by the fraction of its locations above the threshold.
 
     Source: Fuad et al., "Features Understanding in 3D CNNs for Actions Recognition in Video", IPTA 2020.
 
     Parameters
     ----------
     layer
-        Module name or module, or a list of them; default: the last spatial features, which the adapter finds.
+        Module name, module, or a list of them. Default: the last features before pooling, which the adapter finds.
     k
-        How many standard deviations above its mean a channel is unusually active; positive.
+        Threshold in standard deviations above the mean of a channel, > 0.
     """
 
     name = "fem"
@@ -34,13 +36,11 @@ class FEM(CAM):
     targeted: ClassVar[bool] = False
 
     def __init__(self, layer: Layers = None, k: float = 2) -> None:
-        if not k > 0:
-            raise OptionError(f"k must be positive, got {k}")
         super().__init__(layer)
-        self.k = k
+        self.k = check_number("k", k, above=0)
 
     def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K h w"]:
-        """Weigh the unusually active places of each channel by its mean."""
+        """Return the mean of each channel at its unusually active locations, and zero elsewhere."""
         activation = captured.activation(layer)
         mean = activation.mean((-2, -1), keepdim=True)  # [B,K,1,1]
         above = activation - mean

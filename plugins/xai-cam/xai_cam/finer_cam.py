@@ -6,16 +6,18 @@ from torch import Tensor
 
 import xai_core as xai
 from xai_cam.base import Layers
-from xai_cam.contrastive import Comparison, Negatives
-from xai_core.plugin import OptionError
+from xai_cam.contrastive_cam import ContrastiveCAM, Negatives
+from xai_core.plugin import OptionError, check_number
 
 
-class FinerCAM(Comparison):
-    """Finer-CAM: what a base CAM finds for the class and not for similar classes.
+class FinerCAM(ContrastiveCAM):
+    """Finer-CAM: the evidence of a base CAM for the target class that is no evidence for similar classes.
 
-    L = ReLU(sum_k (alpha_k^c - gamma / m sum_d alpha_k^d) A_k), over the m highest-scoring other classes d. For
-    Grad-CAM that is the map of the logit difference y^c - gamma y^d, averaged over d. pytorch-grad-cam weighs
-    the classes by their probability, and lets the gradient flow through it.
+        L = ReLU(sum_k (alpha_k^c - gamma / m sum_d alpha_k^d) A_k)
+
+    The sum over d is over the m highest-scoring other classes. With Grad-CAM as its base, this is the map of the logit
+    difference y^c - gamma y^d, averaged over d. pytorch-grad-cam weights the classes by their probabilities and
+    differentiates through these weights.
 
     Source: Zhang et al., "Finer-CAM: Spotting the Difference Reveals Finer Details for Visual Explanation",
     CVPR 2025.
@@ -23,14 +25,14 @@ class FinerCAM(Comparison):
     Parameters
     ----------
     layer
-        As for the base, where the base is given by name.
+        Layer of the base, if the base is given by name.
     base
         Name, spec or object of a CAM.
     gamma
-        Strength of the comparison; 0 is the base.
+        Strength of the comparison. With 0, the map is the base's map.
     negatives
-        How many other classes to compare with (fewer where the model has fewer), or their ids (`3+7`, or
-        `3+` for one).
+        Number of highest-scoring other classes (fewer if the model has fewer), or their ids (`3+7`, or `3+` for a
+        single id).
     """
 
     name = "finer-cam"
@@ -44,11 +46,11 @@ class FinerCAM(Comparison):
     ) -> None:
         super().__init__(layer, base, negatives)
         if not self._rivals:
-            raise OptionError("finer-cam compares with other classes; negatives must be at least 1")
-        self.gamma = gamma
+            raise OptionError(f"negatives must be at least one class to compare with, got {negatives!r}")
+        self.gamma = check_number("gamma", gamma)
 
     def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K h w"]:
-        """Weigh each channel by the difference of the weights."""
+        """Weight each channel by the difference between its weights for the target and for the negatives."""
         own = self._base.channels(captured, layer)
         if not captured.rivals:
             return own

@@ -8,13 +8,14 @@ from xai_core.plugin import UnsuitableError, resize
 
 
 class FullGrad(xai.Explainer):
-    """FullGrad: what the input and every bias contribute to the score.
+    """FullGrad: the contributions of the image and of every bias to the score.
 
-    S = psi(dy/dx * x) + sum_l sum_c psi((dy/dz_l * b_l)_c) (eq. 4), over the layers l with a bias b_l on a feature
-    map z_l, batch norm's being beta - mu gamma / sigma; psi takes the magnitude, rescales it to [0,1] over a layer
-    as the authors' code does, and resizes it to the image. pytorch-grad-cam rescales each channel by itself.
+        S = psi(dy/dx * x) + sum_l sum_c psi((dy/dz_l * b_l)_c)  (eq. 4)
 
-    For piecewise linear networks, where the score is the sum of those contributions (eq. 3).
+    The sum is over the layers l with a bias b_l on a feature map z_l. The bias of batch norm is beta - mu gamma / sigma. psi takes the magnitude, rescales it to [0,1] over a
+    layer as in the authors' code, and resizes it to the image. pytorch-grad-cam rescales each channel separately.
+
+    It is defined for piecewise linear networks, in which the score is the sum of these contributions (eq. 3).
 
     Source: Srinivas and Fleuret, "Full-Gradient Representation for Neural Network Visualization", NeurIPS 2019.
     """
@@ -22,37 +23,37 @@ class FullGrad(xai.Explainer):
     name = "full-grad"
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
-        """The gradients at the image and at every layer with a bias on a feature map."""
+        """Request the gradients at the image and at every layer with a bias on a feature map."""
         layers = tuple(biases(adapter)) if adapter.kind != "token" else ()
         if not layers:
             raise UnsuitableError(
                 "full-grad is defined for convolutional networks, and this model has no convolution or batch norm "
-                "with a bias that gives a feature map; use grad-cam"
+                "with a bias whose output is a feature map; use grad-cam"
             )
         return xai.Needs(activations=layers, gradients=True, image_gradient=True)
 
     def explain(self, captured: xai.Captured) -> Float[Tensor, "B H W"]:
         """Add the magnitudes of all contributions."""
         size = (captured.images.shape[-2], captured.images.shape[-1])
-        total = rescaled(captured.image_gradient * captured.images)
+        total = rescaled_sum(captured.image_gradient * captured.images)
         for layer, bias in biases(captured.adapter).items():
-            total = total + resize(rescaled(captured.gradient(layer) * bias[:, None, None]), size)
+            total = total + resize(rescaled_sum(captured.gradient(layer) * bias[:, None, None]), size)
         return total
 
 
 def biases(adapter: xai.ModelAdapter) -> dict[str, Float[Tensor, " K"]]:
-    """The bias of each convolution and batch norm whose output is a feature map, by layer name."""
-    found = {}
+    """Return the bias of each convolution and batch norm whose output is a feature map, by layer name."""
+    layer_biases = {}
     for name, features in adapter.probe.features.items():
         module = adapter.model.get_submodule(name)
-        bias = bias_of(module) if features.layout == "NCHW" else None
+        bias = module_bias(module) if features.layout == "NCHW" else None
         if bias is not None:
-            found[name] = bias.detach()
-    return found
+            layer_biases[name] = bias.detach()
+    return layer_biases
 
 
-def bias_of(module: nn.Module) -> Float[Tensor, " K"] | None:
-    """The bias of a convolution, or that which batch norm amounts to."""
+def module_bias(module: nn.Module) -> Float[Tensor, " K"] | None:
+    """Return the bias of a convolution, the equivalent bias of a batch norm, or None."""
     if isinstance(module, nn.Conv2d):
         return module.bias
     if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None and module.running_var is not None:
@@ -63,8 +64,8 @@ def bias_of(module: nn.Module) -> Float[Tensor, " K"] | None:
     return None
 
 
-def rescaled(contributions: Float[Tensor, "B K h w"]) -> Float[Tensor, "B h w"]:
-    """The magnitudes, rescaled to [0,1] over a layer, and added over channels."""
+def rescaled_sum(contributions: Float[Tensor, "B K h w"]) -> Float[Tensor, "B h w"]:
+    """Rescale the magnitudes of a layer to [0,1], and sum them over channels."""
     magnitude = contributions.abs()
     low, high = magnitude.amin((1, 2, 3), keepdim=True), magnitude.amax((1, 2, 3), keepdim=True)
     return ((magnitude - low) / (high - low).where(high > low, 1)).sum(1)

@@ -1,4 +1,4 @@
-"""Several methods, or layers, in one map."""
+"""Combination of several methods in one map."""
 
 from collections.abc import Sequence
 
@@ -7,18 +7,18 @@ from torch import Tensor
 
 import xai_core as xai
 from xai_cam.base import fuse
-from xai_core.plugin import OptionError, relevance
+from xai_core.plugin import OptionError, check_choice, relevance
 
 
 class Fused(xai.Explainer):
-    """Several explainers' maps in one: each normalized to [0,1] and resized to the finest, then their mean or maximum.
+    """The mean or maximum of the maps of several methods, normalized to [0,1] and resized to the highest resolution.
 
-    All are made from one pass.
+    All maps are computed from the shared pass.
 
     Parameters
     ----------
     explainers
-        Names, specs or objects.
+        Names, specs or objects of explainers.
     how
         `mean` or `max`.
     """
@@ -28,23 +28,21 @@ class Fused(xai.Explainer):
     def __init__(
         self, explainers: Sequence[str | xai.Explainer] = ("grad-cam", "eigen-cam"), how: str = "mean"
     ) -> None:
-        if how not in ("mean", "max"):
-            raise OptionError(f"how must be mean or max, not {how!r}")
         if not explainers:
-            raise OptionError("fused needs at least one explainer")
+            raise OptionError("explainers must contain at least one explainer, got none")
         self.explainers = explainers
-        self.how = how
+        self.how = check_choice("how", how, ("mean", "max"))
         self._explainers = [xai.create_explainer(e) if isinstance(e, str) else e for e in explainers]
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
-        """What each explainer needs."""
+        """Request what each explainer needs."""
         return xai.Needs(parts=tuple(explainer.needs(adapter) for explainer in self._explainers))
 
     def forward_passes(self, adapter: xai.ModelAdapter) -> int:
-        """Those of all explainers, less the pass that they share."""
+        """Add the forward passes of all explainers, and count the shared pass once."""
         return 1 + sum(explainer.forward_passes(adapter) - 1 for explainer in self._explainers)
 
     def explain(self, captured: xai.Captured) -> Float[Tensor, "B h w"]:
-        """Make each map, and fuse them."""
+        """Compute each map and combine the maps."""
         pairs = zip(self._explainers, captured.parts, strict=True)
         return fuse([relevance(explainer.explain(part)) for explainer, part in pairs], self.how)

@@ -10,7 +10,9 @@ from xai_cam.base import CAM
 class GradCAM(CAM):
     """Grad-CAM: activations weighted by their mean gradient.
 
-    alpha_k = 1/Z sum_ij dy/dA_k,ij (eq. 1); L = ReLU(sum_k alpha_k A_k) (eq. 2), at the layer's own size.
+        alpha_k = 1/Z sum_ij dy/dA_k,ij  (eq. 1),    L = ReLU(sum_k alpha_k A_k)  (eq. 2)
+
+    The map has feature-map resolution.
 
     Source: Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
     Localization", ICCV 2017.
@@ -19,6 +21,6 @@ class GradCAM(CAM):
     name = "grad-cam"
 
     def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K h w"]:
-        """Weigh each channel by its mean gradient."""
+        """Weight each channel by its mean gradient."""
         weights = captured.gradient(layer).mean((-2, -1), keepdim=True)  # [B,K,1,1]
         return weights * captured.activation(layer)

@@ -1,31 +1,32 @@
-"""SmoothGrad, of any explainer."""
+"""SmoothGrad of any explainer."""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_core.plugin import OptionError
+from xai_core.plugin import check_integer, check_number, check_seed
 
 
 class NoiseSmoothed(xai.Explainer):
     """The mean of an explainer's relevance over n noisy images, 1/n sum_i M(x + N(0, sigma^2)) (eq. 2).
 
-    Over `grad-cam++` it is in the spirit of Smooth Grad-CAM++ (Omeiza et al., 2019), which averages the derivatives
-    instead of the maps.
+    With `grad-cam++` it resembles Smooth Grad-CAM++ (Omeiza et al., 2019), which averages the derivatives instead of
+    the maps.
 
     Source: Smilkov et al., "SmoothGrad: removing noise by adding noise", 2017.
 
     Parameters
     ----------
     explainer
-        Name, spec or object.
+        Name, spec or object of an explainer.
     n
         Number of noisy images.
     sigma
-        Standard deviation of the noise, as a share of each image's range from its least to its largest value.
+        Standard deviation of the noise, as a fraction of the difference between the largest and the smallest value of
+        each image.
     seed
-        Seed of the noise, which is the same for every image of a batch.
+        Random seed of the noise, which is the same for every image of a batch.
     """
 
     name = "noise-smoothed"
@@ -33,25 +34,23 @@ class NoiseSmoothed(xai.Explainer):
     def __init__(
         self, explainer: str | xai.Explainer = "grad-cam", n: int = 10, sigma: float = 0.15, seed: int = 0
     ) -> None:
-        if n < 1 or sigma < 0:
-            raise OptionError(f"n must be at least 1 and sigma not negative, got {n} and {sigma}")
         self.explainer = explainer
-        self.n = n
-        self.sigma = sigma
-        self.seed = seed
+        self.n = check_integer("n", n, 1)
+        self.sigma = check_number("sigma", sigma, minimum=0)
+        self.seed = check_seed(seed)
         self._explainer = xai.create_explainer(explainer) if isinstance(explainer, str) else explainer
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
-        """Nothing of the image without noise, as long as the explainer suits the model."""
+        """Request nothing for the image without noise, after checking that the explainer supports the model."""
         self._explainer.needs(adapter)
         return xai.Needs()
 
     def forward_passes(self, adapter: xai.ModelAdapter) -> int:
-        """Those of the explainer, for each noise."""
+        """Count the forward passes of the explainer for each noisy image."""
         return 1 + self.n * self._explainer.forward_passes(adapter)
 
     def explain(self, captured: xai.Captured) -> Float[Tensor, "B h w"]:
-        """Explain n noisy images, and take the mean."""
+        """Explain n noisy images and average the maps."""
         images = captured.images
         spread = self.sigma * (images.amax((1, 2, 3), keepdim=True) - images.amin((1, 2, 3), keepdim=True))
         generator = torch.Generator().manual_seed(self.seed)

@@ -9,89 +9,90 @@ from torch import Tensor
 
 import xai_core as xai
 from xai_cam.base import CAM, Layers
-from xai_core.plugin import OptionError
+from xai_core.plugin import SCORE_KINDS, check_choice, check_flag
 
 
 class ScoreCAM(CAM):
-    """Score-CAM: activations weighted by the score of the image seen through them.
+    """Score-CAM: activations weighted by the score of the image masked by them.
 
-    H_k = minmax(up(A_k)) masks the normalized image; alpha_k is the target's score for x * H_k;
-    L = ReLU(sum_k alpha_k A_k). Channels that are flat have no H_k and are skipped.
+        H_k = minmax(up(A_k)),    alpha_k = f(x * H_k),    L = ReLU(sum_k alpha_k A_k)
 
-    The paper gives two readings of alpha. The default is that of its authors' code: the softmax probability
-    as it is, with no baseline and no softmax over channels. `score="logit", channel_softmax=True` is
-    Algorithm 1 of the paper, whose baseline the softmax cancels.
+    H_k masks the normalized image x, and f is the target's score. Constant channels have no H_k, and their weight is
+    zero.
 
-    Source: Wang et al., "Score-CAM: MetricResult-Weighted Visual Explanations for Convolutional Neural Networks",
+    The paper defines alpha in two ways. The default is the definition in the authors' code: the softmax probability,
+    without a baseline and without a softmax over channels. `score="logit", channel_softmax=True` is Algorithm 1 of the
+    paper. Its baseline has no effect on the softmax.
+
+    Source: Wang et al., "Score-CAM: Score-Weighted Visual Explanations for Convolutional Neural Networks",
     CVPR Workshops 2020.
 
     Parameters
     ----------
     layer
-        Module name or module, or a list of them; default: the last spatial features, which the adapter finds.
+        Module name, module, or a list of them. Default: the last features before pooling, which the adapter finds.
     score
         `probability` (softmax) or `logit`.
     channel_softmax
-        Normalize the weights by a softmax over the channels that are not flat.
+        Whether to normalize the weights by a softmax over the channels that are not constant.
     """
 
     name = "score-cam"
     gradients: ClassVar[bool] = False
     n: int = 1
-    """How many masked images a channel's weight is the mean over."""
+    """Number of masked images per channel. The weight of the channel is the mean of their scores."""
 
     def __init__(self, layer: Layers = None, score: str = "probability", channel_softmax: bool = False) -> None:
-        if score not in ("probability", "logit"):
-            raise OptionError(f"score must be probability or logit, not {score!r}")
         super().__init__(layer)
-        self.score = score
-        self.channel_softmax = channel_softmax
+        self.score = check_choice("score", score, SCORE_KINDS)
+        self.channel_softmax = check_flag("channel_softmax", channel_softmax)
 
     def forward_passes(self, adapter: xai.ModelAdapter) -> int:
-        """One for each channel and sample."""
+        """Count one for each channel and sample."""
         return 1 + self.n * sum(adapter.features(layer).channels for layer in self.layers(adapter))
 
     def masked(
         self, images: Float[Tensor, "n C H W"], maps: Float[Tensor, "n h w"], sample: int
     ) -> Float[Tensor, "n C H W"]:
-        """Show each image through a channel of its own, for one of the samples."""
+        """Mask each image by its map, for one of the samples."""
         return images * minmax(upsampled(maps, images)).to(images)
 
     def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K h w"]:
-        """Weigh each channel by the score of the image seen through it; flat channels by zero."""
+        """Weight each channel by the score of the image masked by it, and constant channels by zero."""
         activation = captured.activation(layer)
         weights = captured.once((self, layer), lambda: self.weights(captured, activation))[captured.index]
         return weights[..., None, None] * activation
 
     def weights(self, captured: xai.Captured, activation: Float[Tensor, "B K h w"]) -> Float[Tensor, "V B K"]:
-        """Score the image through each channel that is not flat, in blocks, for all targets of the pass."""
+        """Return the weight of each channel, for all V targets of the pass."""
         batch, count = activation.shape[:2]
         maps = activation.flatten(0, 1)  # [BK,h,w]
-        flat = maps.amax((1, 2)) == maps.amin((1, 2))
-        order = flat.argsort(stable=True)
+        constant = maps.amax((1, 2)) == maps.amin((1, 2))
+        order = constant.argsort(stable=True)  # constant maps come last
         scores = maps.new_zeros(captured.model_score.targets, len(maps))
-        for part in captured.model_score.blocks(len(maps), (~flat).sum()):
-            chosen = order[part]
-            of = chosen // count
-            images = captured.images[of]
-            each = [
-                captured.model_score.each(self.masked(images, maps[chosen], i), of, self.score) for i in range(self.n)
+        for block in captured.model_score.blocks(len(maps), (~constant).sum()):
+            indices = order[block]
+            image_indices = indices // count
+            images = captured.images[image_indices]
+            samples = [
+                captured.model_score.each(self.masked(images, maps[indices], i), image_indices, self.score)
+                for i in range(self.n)
             ]
-            scores[:, chosen] = torch.stack(each).mean(0).to(scores)
+            scores[:, indices] = torch.stack(samples).mean(0).to(scores)
         weights = scores.unflatten(1, (batch, count))
-        flat = flat.view(batch, count)
+        constant = constant.view(batch, count)
         if self.channel_softmax:
-            weights = weights.masked_fill(flat, -torch.inf).softmax(2)
-        return weights.masked_fill(flat, 0)
+            weights = weights.masked_fill(constant, -torch.inf).softmax(2)
+        return weights.masked_fill(constant, 0)
 
 
 def upsampled(maps: Float[Tensor, "n h w"], images: Float[Tensor, "n C H W"]) -> Float[Tensor, "n 1 H W"]:
-    """Resize maps to the images, bilinearly with corners not aligned."""
+    """Resize maps to the images, bilinearly with `align_corners=False`."""
     size = (images.shape[-2], images.shape[-1])
     return F.interpolate(maps[:, None], size, mode="bilinear", align_corners=False)
 
 
 def minmax(maps: Float[Tensor, "n 1 H W"]) -> Float[Tensor, "n 1 H W"]:
-    """Min-max normalize each map."""
+    """Min-max normalize each map to [0,1]. Constant maps become zero."""
     low, high = maps.amin((2, 3), keepdim=True), maps.amax((2, 3), keepdim=True)
     return (maps - low) / (high - low).where(high > low, 1)

@@ -12,9 +12,10 @@ from xai_cam.base import CAM
 class ShapleyCAM(CAM):
     """Shapley-CAM: Grad-CAM with a second-order term.
 
-    alpha_k = 1/Z sum_ij (g - 1/2 H A)_k,ij, with g the gradient of the logit and H its Hessian at the
-    activation; L = ReLU(sum_k alpha_k A_k). Where what follows the layer is linear (pooling and a linear head), H is
-    zero and the map is Grad-CAM's. Costs a second backward.
+        alpha_k = 1/Z sum_ij (g - 1/2 H A)_k,ij,    L = ReLU(sum_k alpha_k A_k)
+
+    Here g is the gradient of the logit at the activation, and H is its Hessian. If the rest of the model is linear
+    (pooling and a linear head), H is zero, and the map equals Grad-CAM. The method takes a second backward pass.
 
     Source: Cai, "CAMs as Shapley Value-based Explainers", 2025.
     """
@@ -22,10 +23,10 @@ class ShapleyCAM(CAM):
     name = "shapley-cam"
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
-        """The curvature of the layers besides."""
+        """Request the activations, gradients and curvature of the layers."""
         return replace(super().needs(adapter), curvature=True)
 
     def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K h w"]:
-        """Weigh each channel by its mean second-order Shapley value."""
+        """Weight each channel by its mean second-order Shapley value."""
         values = captured.gradient(layer) - captured.curvature(layer) / 2
         return values.mean((-2, -1), keepdim=True) * captured.activation(layer)

@@ -6,32 +6,32 @@ from torch import Tensor
 
 from xai_cam.base import Layers
 from xai_cam.score_cam import ScoreCAM, minmax, upsampled
-from xai_core.plugin import OptionError
+from xai_core.plugin import check_choice, check_integer, check_number, check_seed
 
 
 class SSCAM(ScoreCAM):
-    """SS-CAM: Score-CAM whose weights are means over noise.
+    """SS-CAM: Score-CAM with weights averaged over noise.
 
-    alpha_k = 1/n sum_i f(x * minmax(up(A_k) + d_i)) with noise on the activation, the paper's SS-CAM (1), or
-    1/n sum_i f(x * H_k + d_i) with noise on the masked image, its SS-CAM (2); d_i ~ N(0, sigma^2).
+        alpha_k = 1/n sum_i f(x * minmax(up(A_k) + d_i))    noise on the activation, the paper's SS-CAM (1)
+        alpha_k = 1/n sum_i f(x * H_k + d_i)                noise on the masked image, the paper's SS-CAM (2)
 
-    The noise d_i is one field for all channels and images, so that channels are compared under the same noise
-    and an image's map does not depend on its batch. torchcam adds it to the normalized mask instead.
+    The noise d_i ~ N(0, sigma^2) is the same for all channels and images. Therefore, channels are compared under the same noise, and
+    the map of an image does not depend on its batch. torchcam adds noise to the normalized mask instead.
 
     Source: Wang et al., "SS-CAM: Smoothed Score-CAM for Sharper Visual Feature Localization", 2020.
 
     Parameters
     ----------
     layer, score, channel_softmax
-        As for Score-CAM.
+        See `ScoreCAM`.
     n
         Number of noisy samples.
     sigma
-        Standard deviation of the noise: in units of the activation, or of the normalized image.
+        Standard deviation of the noise, in units of the activation or of the normalized image.
     noise
         `activation` or `image`.
     seed
-        Seed of the noise.
+        Random seed of the noise.
     """
 
     name = "ss-cam"
@@ -46,26 +46,22 @@ class SSCAM(ScoreCAM):
         noise: str = "activation",
         seed: int = 0,
     ) -> None:
-        if noise not in ("activation", "image"):
-            raise OptionError(f"noise must be on the activation or the image, not {noise!r}")
-        if n < 1:
-            raise OptionError(f"n must be at least 1, got {n}")
         super().__init__(layer, score, channel_softmax)
-        self.n = n
-        self.sigma = sigma
-        self.noise = noise
-        self.seed = seed
+        self.n = check_integer("n", n, 1)
+        self.sigma = check_number("sigma", sigma, minimum=0)
+        self.noise = check_choice("noise", noise, ("activation", "image"))
+        self.seed = check_seed(seed)
 
     def masked(
         self, images: Float[Tensor, "n C H W"], maps: Float[Tensor, "n h w"], sample: int
     ) -> Float[Tensor, "n C H W"]:
-        """Show each image through a channel of its own, under one noise."""
+        """Mask each image by its map, with the noise of one sample on the map or on the masked image."""
         if self.noise == "image":
-            return super().masked(images, maps, sample) + self.sigma * field(images, self.seed + sample)
+            return super().masked(images, maps, sample) + self.sigma * normal_noise(images, self.seed + sample)
         large = upsampled(maps, images)
-        return images * minmax(large + self.sigma * field(large, self.seed + sample)).to(images)
+        return images * minmax(large + self.sigma * normal_noise(large, self.seed + sample)).to(images)
 
 
-def field(like: Float[Tensor, "n C H W"], seed: int) -> Float[Tensor, "C H W"]:
-    """Standard normal noise, the same for every item and on every device."""
+def normal_noise(like: Float[Tensor, "n C H W"], seed: int) -> Float[Tensor, "C H W"]:
+    """Return standard normal noise, the same for every item and on every device."""
     return torch.randn(like.shape[1:], generator=torch.Generator().manual_seed(seed)).to(like, non_blocking=True)

@@ -1,0 +1,80 @@
+"""Base class of CAMs that compare the target with other classes."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import xai_core as xai
+from xai_cam.base import CAM, Layers
+from xai_core.plugin import OptionError
+
+Negatives = int | str | Sequence[int]
+"""A number of the highest-scoring other classes, or class ids: a list, `"3+7"`, or `"3+"` for a single id."""
+
+
+class ContrastiveCAM(CAM):
+    """CAM on the channels of a base CAM, computed for the target and for other classes, the negatives."""
+
+    def __init__(self, layer: Layers, base: str | xai.Explainer, negatives: Negatives) -> None:
+        super().__init__(layer)
+        self.base = base
+        self.negatives = negatives_option(negatives)
+        self._base = base_cam(base, layer)
+        self._rivals = parse_negatives(negatives)
+
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
+        """Request what the base needs, also for the negatives."""
+        return replace(self._base.needs(adapter), rivals=self._rivals)
+
+    def forward_passes(self, adapter: xai.ModelAdapter) -> int:
+        """Return the number of forward passes of the base."""
+        return self._base.forward_passes(adapter)
+
+
+def parse_negatives(negatives: Negatives) -> int | tuple[int, ...]:
+    """Return the number of negatives, or their class ids.
+
+    Raises
+    ------
+    OptionError
+        If it is neither a number nor a list of ids.
+    """
+    try:
+        if not isinstance(negatives, str):
+            parsed = negatives if isinstance(negatives, int) else tuple(map(int, negatives))
+        elif "+" in negatives:
+            parsed = tuple(int(class_id) for class_id in negatives.split("+") if class_id)
+        else:
+            parsed = int(negatives)
+    except (TypeError, ValueError):
+        parsed = -1
+    if isinstance(parsed, int) and parsed < 0:
+        raise OptionError(f"negatives must be a number of classes or class ids like 3+7, got {negatives!r}")
+    return parsed or 0
+
+
+def negatives_option(negatives: Negatives) -> int | str:
+    """Return the negatives as the value of an option in a spec, where a plus sign marks a single id."""
+    if isinstance(negatives, int | str):
+        return negatives
+    return "+".join(map(str, negatives)) + "+" * (len(negatives) == 1) if negatives else 0
+
+
+def base_cam(base: str | xai.Explainer, layer: Layers = None) -> CAM:
+    """Return the base CAM, created from its name or spec if necessary.
+
+    Raises
+    ------
+    OptionError
+        If the base is not a sum of weighted channels, or is an object although `layer` is given.
+    """
+    explainer = base
+    if isinstance(base, str):
+        explainer = xai.create_explainer(base) if layer is None else xai.create_explainer(base, layer=layer)
+    elif layer is not None:
+        raise OptionError(
+            "layer cannot be combined with a base object; pass the layer to the base, or pass the base by name"
+        )
+    if not isinstance(explainer, CAM) or type(explainer).map is not CAM.map:
+        name = base if isinstance(base, str) else base.name
+        raise OptionError(f"the base must be a sum of weighted channels, such as grad-cam; {name!r} is not")
+    return explainer
