@@ -23,8 +23,8 @@ class AblationCAM(CAM):
 
     If possible, only the part of the model after the layer runs again.
 
-    Source: Desai and Ramaswamy, "Ablation-CAM: Visual Explanations for Deep Convolutional Network via
-    Gradient-free Localization", WACV 2020.
+    Source: Desai and Ramaswamy, "Ablation-CAM: Visual Explanations for Deep Convolutional Network via Gradient-free
+    Localization", WACV 2020.
     """
 
     name = "ablation-cam"

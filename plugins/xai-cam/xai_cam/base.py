@@ -67,8 +67,8 @@ def selected_layers(layer: Layers, adapter: xai.ModelAdapter) -> tuple[Layer, ..
 def fuse(maps: Sequence[Float[Tensor, "B _ _"]], how: str = "mean") -> Float[Tensor, "B h w"]:
     """Combine several maps into one.
 
-    A single map is returned unchanged. Several maps are normalized to [0,1] and resized to the highest resolution
-    among them. The result is their `mean` or their `max`.
+    A single map is returned unchanged. Several maps are normalized to [0,1] and resized to the highest resolution among
+    them. The result is their `mean` or their `max`.
     """
     if len(maps) == 1:
         return maps[0]

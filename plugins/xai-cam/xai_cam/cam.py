@@ -13,8 +13,8 @@ from xai_core.plugin import TargetError
 class ClassActivationMap(CAM):
     """CAM: activations weighted by the weights of the linear head, L = sum_k w_k^c A_k (eq. 2), not rectified.
 
-    It is defined for models whose head is one linear layer on the spatial mean of the last features. There it is
-    exact: the mean of the map is the logit without its bias.
+    It is defined for models whose head is one linear layer on the spatial mean of the last features. There it is exact:
+    the mean of the map is the logit without its bias.
 
     Source: Zhou et al., "Learning Deep Features for Discriminative Localization", CVPR 2016.
     """

@@ -19,8 +19,7 @@ class FinerCAM(ContrastiveCAM):
     difference y^c - gamma y^d, averaged over d. pytorch-grad-cam weights the classes by their probabilities and
     differentiates through these weights.
 
-    Source: Zhang et al., "Finer-CAM: Spotting the Difference Reveals Finer Details for Visual Explanation",
-    CVPR 2025.
+    Source: Zhang et al., "Finer-CAM: Spotting the Difference Reveals Finer Details for Visual Explanation", CVPR 2025.
 
     Parameters
     ----------

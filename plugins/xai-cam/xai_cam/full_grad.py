@@ -12,8 +12,9 @@ class FullGrad(xai.Explainer):
 
         S = psi(dy/dx * x) + sum_l sum_c psi((dy/dz_l * b_l)_c)  (eq. 4)
 
-    The sum is over the layers l with a bias b_l on a feature map z_l. The bias of batch norm is beta - mu gamma / sigma. psi takes the magnitude, rescales it to [0,1] over a
-    layer as in the authors' code, and resizes it to the image. pytorch-grad-cam rescales each channel separately.
+    The sum is over the layers l with a bias b_l on a feature map z_l. The bias of batch norm is beta - mu gamma /
+    sigma. psi takes the magnitude, rescales it to [0,1] over a layer as in the authors' code, and resizes it to the
+    image. pytorch-grad-cam rescales each channel separately.
 
     It is defined for piecewise linear networks, in which the score is the sum of these contributions (eq. 3).
 

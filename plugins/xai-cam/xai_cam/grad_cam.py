@@ -14,8 +14,8 @@ class GradCAM(CAM):
 
     The map has feature-map resolution.
 
-    Source: Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
-    Localization", ICCV 2017.
+    Source: Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", ICCV
+    2017.
     """
 
     name = "grad-cam"

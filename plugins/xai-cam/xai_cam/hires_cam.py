@@ -12,11 +12,11 @@ class HiResCAM(CAM):
 
         L_ij = ReLU(sum_k dy/dA_k,ij A_k,ij)
 
-    The map has feature-map resolution. The paper defines the sum, and the authors' code
-    rectifies it. If only global average pooling and one linear layer follow, it equals Grad-CAM.
+    The map has feature-map resolution. The paper defines the sum, and the authors' code rectifies it. If only global
+    average pooling and one linear layer follow, it equals Grad-CAM.
 
-    Source: Draelos and Carin, "Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional
-    neural networks", 2020 (arXiv 2011.08891).
+    Source: Draelos and Carin, "Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional neural
+    networks", 2020 (arXiv 2011.08891).
     """
 
     name = "hires-cam"

@@ -13,8 +13,7 @@ class ISCAM(ScoreCAM):
 
         alpha_k = 1/n sum_{i=1..n} f(x * H_k * i/n)
 
-    In torchcam, each mask is the sum of the masks of the previous steps,
-    which exceeds H_k.
+    In torchcam, each mask is the sum of the masks of the previous steps, which exceeds H_k.
 
     Source: Naidu et al., "IS-CAM: Integrated Score-CAM for axiomatic-based explanations", 2020.
 

@@ -23,9 +23,9 @@ def principal_component(channels: Float[Tensor, "B K h w"]) -> Float[Tensor, "B 
 def singular_component(channels: Float[Tensor, "B K h w"], towards: Float[Tensor, "B h w"]) -> Float[Tensor, "B h w"]:
     """Project the channels on their first right singular vector: O V_1, with O = U S V^T.
 
-    O [hw,K] contains the channels at each location. V_1 is computed in float64 by power iteration, through squarings
-    of the smaller Gram matrix of O. In contrast, `torch.linalg.eigh` and `svd` wait for the device, fail for
-    non-finite values, and return an arbitrary sign.
+    O [hw,K] contains the channels at each location. V_1 is computed in float64 by power iteration, through squarings of
+    the smaller Gram matrix of O. In contrast, `torch.linalg.eigh` and `svd` wait for the device, fail for non-finite
+    values, and return an arbitrary sign.
 
     Parameters
     ----------

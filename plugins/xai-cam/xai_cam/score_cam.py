@@ -24,8 +24,8 @@ class ScoreCAM(CAM):
     without a baseline and without a softmax over channels. `score="logit", channel_softmax=True` is Algorithm 1 of the
     paper. Its baseline has no effect on the softmax.
 
-    Source: Wang et al., "Score-CAM: Score-Weighted Visual Explanations for Convolutional Neural Networks",
-    CVPR Workshops 2020.
+    Source: Wang et al., "Score-CAM: Score-Weighted Visual Explanations for Convolutional Neural Networks", CVPR
+    Workshops 2020.
 
     Parameters
     ----------

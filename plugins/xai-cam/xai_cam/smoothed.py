@@ -10,8 +10,8 @@ from xai_core.plugin import check_flag, check_number, relevance
 class Smoothed(xai.Explainer):
     """The mean of an explainer's relevance over horizontal flips and changes of brightness.
 
-    The maps of flipped images are flipped back. All variants are explained for the target of the original image. pytorch-grad-cam's `aug_smooth` normalizes each
-    map before averaging. Here the maps are averaged in their own units.
+    The maps of flipped images are flipped back. All variants are explained for the target of the original image.
+    pytorch-grad-cam's `aug_smooth` normalizes each map before averaging. Here the maps are averaged in their own units.
 
     Parameters
     ----------

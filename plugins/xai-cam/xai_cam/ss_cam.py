@@ -15,8 +15,9 @@ class SSCAM(ScoreCAM):
         alpha_k = 1/n sum_i f(x * minmax(up(A_k) + d_i))    noise on the activation, the paper's SS-CAM (1)
         alpha_k = 1/n sum_i f(x * H_k + d_i)                noise on the masked image, the paper's SS-CAM (2)
 
-    The noise d_i ~ N(0, sigma^2) is the same for all channels and images. Therefore, channels are compared under the same noise, and
-    the map of an image does not depend on its batch. torchcam adds noise to the normalized mask instead.
+    The noise d_i ~ N(0, sigma^2) is the same for all channels and images. Therefore, channels are compared under the
+    same noise, and the map of an image does not depend on its batch. torchcam adds noise to the normalized mask
+    instead.
 
     Source: Wang et al., "SS-CAM: Smoothed Score-CAM for Sharper Visual Feature Localization", 2020.
 

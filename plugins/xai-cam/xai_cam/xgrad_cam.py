@@ -15,13 +15,12 @@ class XGradCAM(CAM):
 
         w_k = sum_ij (A_k,ij / sum_ab A_k,ab) dy/dA_k,ij,    L = ReLU(sum_k w_k A_k)
 
-    The map has feature-map resolution. The paper derives the weights for nonnegative activations. A channel whose sum is 0 is then zero everywhere, and its
-    weight is 0 here. If activations change their sign, as in tokens, a sum near 0 results in a large weight. The
-    authors' code adds 1e-6 to the sum and pytorch-grad-cam 1.5.7 adds 1e-7, which reduces the weight of channels with
-    small activations.
+    The map has feature-map resolution. The paper derives the weights for nonnegative activations. A channel whose sum
+    is 0 is then zero everywhere, and its weight is 0 here. If activations change their sign, as in tokens, a sum near 0
+    results in a large weight. The authors' code adds 1e-6 to the sum and pytorch-grad-cam 1.5.7 adds 1e-7, which
+    reduces the weight of channels with small activations.
 
-    Source: Fu et al., "Axiom-based Grad-CAM: Towards Accurate Visualization and Explanation of CNNs", BMVC
-    2020.
+    Source: Fu et al., "Axiom-based Grad-CAM: Towards Accurate Visualization and Explanation of CNNs", BMVC 2020.
     """
 
     name = "xgrad-cam"
