@@ -138,7 +138,7 @@ def test_demo_writes_pictures_curves_rows_and_a_page(photos: Path) -> None:
 def test_demo_says_why_methods_are_not_for_the_model(photos: Path) -> None:
     run = demo(photos)
     assert "raw-attention, rollout: skipped: the head of this model reads a feature map" in run.err
-    assert "try `xai explain --method 'smoothed(grad-cam)'`" in run.err
+    assert "smoothed: skipped: composite method, which `xai explain` runs as smoothed(grad-cam)" in run.err
     page = Path("xai-demo/index.html").read_text()
     assert "raw-attention, rollout" in page
     assert all(image in page for image in ("cat.png", "dog.jpg"))

@@ -15,7 +15,7 @@ import typer
 from xai_core import files
 from xai_core.cli.actions.demonstration import Demonstration
 from xai_core.cli.actions.scores import score_table
-from xai_core.cli.console import complain, console, progress, say, warn
+from xai_core.cli.console import complain, console, counted, progress, say, warn
 from xai_core.cli.loading import load
 from xai_core.data.sources import Sample
 from xai_core.errors import FileError
@@ -61,7 +61,7 @@ def run_demo(
         for methods, reason in exhibit.left_out.items():
             warn(f"{methods}: skipped: {reason}")
     images = sum(len(exhibit.results) for exhibit in exhibits)
-    say(f"Explained {images} images in {time.perf_counter() - start:.0f} s. Report: {folder / 'index.html'}")
+    say(f"Explained {counted(images, 'image')} in {time.perf_counter() - start:.0f} s. Report: {folder / 'index.html'}")
     broken = [reason for *_, reasons in opened for reason in reasons]
     for reason in broken:
         complain(f"skipped: {reason}")

@@ -94,9 +94,9 @@ class Demonstration:
         explainer.needs(adapter)
         passes = explainer.forward_passes(adapter)
         if not MADE_OF.isdisjoint(inspect.signature(type(explainer)).parameters):
-            raise UnsuitableError(f"composite method; try `xai explain --method '{explainer.spec}'`")
+            raise UnsuitableError(f"composite method, which `xai explain` runs as {explainer.spec}")
         if passes * images[0, 0].numel() > MOST_PIXELS:
-            raise UnsuitableError(f"needs {passes} forward passes per image; try `xai explain --method {method}`")
+            raise UnsuitableError(f"needs {passes} forward passes per image, use `xai explain` to run it")
         return explainer
 
 

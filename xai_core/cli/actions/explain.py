@@ -47,7 +47,7 @@ def explain_images(
     class_id = None if target is None else model.class_id(target)
     files.make_folder(out)
 
-    caption = f"Folder: {out}. Beside each overlay, the .npy file of the same name contains the map."
+    caption = f"Folder: {out}. The .npy file beside each overlay contains the map."
     written = table("Image", "Predicted class", "Method", "Overlay", caption=caption)
     with progress() as bar, constant_map_warnings_hidden():
         for path, name in bar.track(list(zip(images, names, strict=True)), description="explaining"):
