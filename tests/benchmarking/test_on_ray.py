@@ -6,9 +6,11 @@ XAI_RAY_KILLS says.
 
 import json
 import os
+import pickle
 import subprocess
 import sys
-from collections.abc import Iterator
+import types
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,8 +18,13 @@ from typing import Any
 import pytest
 
 import support
+from support.benchmark_runs import run
+from xai_core.benchmarking import on_ray
 from xai_core.benchmarking.on_ray import Cluster
 from xai_core.benchmarking.store import Shard
+from xai_core.errors import (
+    OptionError,
+)
 
 
 class FakeData:
@@ -71,3 +78,53 @@ def test_ray_gives_the_same_rows_after_actors_and_drivers_are_killed(tmp_path: P
     assert done.returncode == 0, done.stderr[-3000:]
     said = json.loads(done.stdout.splitlines()[-1])
     assert said == {"same": True, "kills": kills, "killed actors": 1}
+
+
+class FakeRay(types.ModuleType):
+    """Ray as far as it is seen before there is work, with no cluster behind it."""
+
+    def __init__(self, gpus: int = 0) -> None:
+        super().__init__("ray")
+        self.gpus, self.connected = gpus, 0
+        self.data = types.SimpleNamespace(DataContext=types.SimpleNamespace(get_current=types.SimpleNamespace))
+
+    def is_initialized(self) -> bool:
+        return False
+
+    def init(self, **options: Any) -> None:
+        if options["address"] == "nowhere":
+            raise ConnectionError("refused")
+        self.connected += 1
+
+    def shutdown(self) -> None:
+        self.connected -= 1
+
+    def cluster_resources(self) -> Mapping[str, float]:
+        return {"CPU": 2.0, "GPU": float(self.gpus)}
+
+    def put(self, given: Any) -> bytes:
+        return pickle.dumps(given)
+
+
+@pytest.mark.parametrize(
+    ("ray", "given", "said"),
+    [
+        (None, {}, r"pip install xai-core\[ray\]"),
+        (FakeRay(), {"address": "nowhere"}, "no Ray cluster at nowhere .*refused"),
+        (FakeRay(), {}, "cannot send models, data, methods or metrics .*lambda.*can be pickled"),
+        (FakeRay(), {"device": "cuda"}, "device='cuda' cannot be used with engine=ray; expected cpu, as the cluster"),
+        (FakeRay(1), {"device": "cuda:1"}, "device='cuda:1' cannot be used with engine=ray; expected cpu or cuda"),
+    ],
+)
+def test_ray_that_cannot_work_is_one_error_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ray: FakeRay | None, given: Mapping[str, Any], said: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    with pytest.raises(OptionError, match=said):
+        run(tmp_path / "run", engine="ray", **given)
+    assert not (tmp_path / "run").exists()
+    assert ray is None or not ray.connected
+
+
+def test_the_cluster_says_whether_there_are_gpus() -> None:
+    assert [on_ray.Cluster(FakeRay(gpus)).device(None).type for gpus in (0, 4)] == ["cpu", "cuda"]
