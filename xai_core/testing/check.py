@@ -3,8 +3,10 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import partial
+from functools import partial, wraps
 from typing import TypeVar
+
+import torch
 
 from xai_core.errors import OptionError
 from xai_core.spec import suggest
@@ -96,6 +98,21 @@ def build_checks(
         )
         for function in functions
     )
+
+
+def single_threaded(function: Callable[[Case], None]) -> Callable[[Case], None]:
+    """Return a function that runs a check with one PyTorch thread: more threads slow down small networks."""
+
+    @wraps(function)
+    def run(case: Case) -> None:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            function(case)
+        finally:
+            torch.set_num_threads(threads)
+
+    return run
 
 
 def require(condition: bool, message: str) -> None:

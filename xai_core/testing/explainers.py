@@ -10,7 +10,7 @@ from xai_core.capture.needs import Needs
 from xai_core.engine import Engine
 from xai_core.errors import ConstantMapWarning, UnsuitableError
 from xai_core.explainer import Explainer
-from xai_core.testing.check import Check, build_checks, require
+from xai_core.testing.check import Check, build_checks, require, single_threaded
 from xai_core.testing.class_metadata import require_docstring, require_name, require_spec
 from xai_core.testing.explainer_case import (
     ROUNDING,
@@ -54,7 +54,8 @@ def check_explainer(
     """
     tested = as_explainer(explainer)
     case = ExplainerCase(tested, dict(models) if models is not None else None)
-    return build_checks(tested.spec, case, CHECKS, {**tested.expected_failures, **(expected_failures or {})})
+    functions = [single_threaded(check) for check in CHECKS]
+    return build_checks(tested.spec, case, functions, {**tested.expected_failures, **(expected_failures or {})})
 
 
 def has_valid_name(case: ExplainerCase) -> None:

@@ -10,7 +10,7 @@ from xai_core.engine import Engine
 from xai_core.errors import NoGroundTruthError
 from xai_core.metric import Metric
 from xai_core.plugins.registry import create_metric
-from xai_core.testing.check import Check, build_checks, require
+from xai_core.testing.check import Check, build_checks, require, single_threaded
 from xai_core.testing.class_metadata import require_docstring, require_name, require_spec
 from xai_core.testing.metric_case import MetricCase, ground_truth, with_relevance
 from xai_core.testing.metric_side_effects import (
@@ -42,9 +42,8 @@ def check_metric(
         Maps names of checks that the metric cannot pass to the reason, in addition to those of its class.
     """
     tested = _as_metric(metric)
-    return build_checks(
-        tested.spec, MetricCase(tested), CHECKS, {**tested.expected_failures, **(expected_failures or {})}
-    )
+    case, functions = MetricCase(tested), [single_threaded(check) for check in CHECKS]
+    return build_checks(tested.spec, case, functions, {**tested.expected_failures, **(expected_failures or {})})
 
 
 def _as_metric(metric: str | Metric | type[Metric]) -> Metric:
