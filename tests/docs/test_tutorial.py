@@ -1,4 +1,4 @@
-"""The tutorial for authors of plugins: its files are a plugin that works, and its messages are the real ones."""
+"""The files in the tutorial for plugin authors are a working plugin, and the printed messages are real."""
 
 import json
 import re
@@ -22,42 +22,46 @@ ENTRY_POINTS = tomllib.loads(TOML)["project"]["entry-points"]["xai_core"]
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder `my-cam` as the tutorial leaves it, as if it were installed with `--editable`."""
+    """The folder `my-cam` at the end of the tutorial, importable as if installed with `--editable`."""
     monkeypatch.chdir(tmp_path)
-    begun = CliRunner().invoke(app, ["plugin", "new", "my-cam"])
-    assert begun.output.splitlines()[0] in PAGE
-    made = tmp_path / "my-cam"
-    assert (made / "my_cam" / "__init__.py").read_text() == FILES["my_cam/__init__.py"]
-    assert TOML in (made / "pyproject.toml").read_text()
+    result = CliRunner().invoke(app, ["plugin", "new", "my-cam"])
+    assert result.output.splitlines()[0] in PAGE
+    package = tmp_path / "my-cam"
+    assert (package / "my_cam" / "__init__.py").read_text() == FILES["my_cam/__init__.py"]
+    assert TOML in (package / "pyproject.toml").read_text()
     for name, text in FILES.items():
-        assert (made / name).exists()
-        (made / name).write_text(text)
-    info = made / "my_cam-0.1.0.dist-info"
+        assert (package / name).exists()
+        (package / name).write_text(text)
+    info = package / "my_cam-0.1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-cam\nVersion: 0.1.0\n")
     (info / "entry_points.txt").write_text("[xai_core]\n" + "\n".join(f"{k} = {v}" for k, v in ENTRY_POINTS.items()))
-    return made
+    return package
 
 
-def last(folder: Path, code: str) -> Any:
-    """The JSON on the last line of what code prints where the plugin is installed."""
+def last_json(folder: Path, code: str) -> Any:
+    """Run code with the plugin on the path, and return the JSON on the last line of its output."""
     return json.loads(fresh.printed(code, str(folder)).splitlines()[-1])
 
 
-def test_its_own_tests_pass(folder: Path) -> None:
+def test_its_tests_pass(folder: Path) -> None:
     run = ["-q", "-p", "no:cacheprovider", "-W", "error", str(folder / "tests")]
-    assert last(folder, f"import json, pytest\ncode = pytest.main({run})\nprint()\nprint(json.dumps(int(code)))") == 0
+    assert (
+        last_json(folder, f"import json, pytest\ncode = pytest.main({run})\nprint()\nprint(json.dumps(int(code)))") == 0
+    )
 
 
 def test_its_examples_run(folder: Path) -> None:
-    code = "\n".join([*EXAMPLES, "import json\nprint(json.dumps([list(one.values.shape) for one in maps.values()]))"])
-    assert last(folder, code) == [[1, 64, 64]] * 3
+    code = "\n".join(
+        [*EXAMPLES, "import json\nprint(json.dumps([list(saliency.values.shape) for saliency in maps.values()]))"]
+    )
+    assert last_json(folder, code) == [[1, 64, 64]] * 3
 
 
-def test_the_mistake_breaks_the_promise_that_it_says(folder: Path) -> None:
+def test_documented_mistake_fails_the_documented_check(folder: Path) -> None:
     module = folder / "my_cam" / "explainer.py"
     module.write_text(module.read_text().replace("softmax(1)", "softmax(0)"))
-    name, promise, reason, count = last(
+    check, description, message, count = last_json(
         folder,
         """
 import json
@@ -67,6 +71,6 @@ checks = list(check_explainer("my-cam"))
 print(json.dumps([str(result.check), result.check.description, result.message, len(checks)]))
         """,
     )
-    said = " ".join(PAGE.split())
-    assert f"{name} {promise} {reason}" in said
-    assert f"{count} checks: {count} passed" in said
+    text = " ".join(PAGE.split())
+    assert f"{check} {description} {message}" in text
+    assert f"{count} checks: {count} passed" in text
