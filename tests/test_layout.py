@@ -43,3 +43,5 @@ def test_a_file_is_short_and_imports_no_test(path: Path) -> None:
             imported |= {node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)}
     tests = {name for name in imported if any(part.startswith(("test_", "conftest")) for part in name.split("."))}
     assert not {name for name in tests if not name.startswith("xai_core.")}, "move what is shared to tests/support"
+    if "plugins" in path.relative_to(ROOT).parts[:1]:
+        assert "support.paths" not in imported, "these tests also run where only wheels are installed"
