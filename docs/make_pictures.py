@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 import xai_core as xai
 from xai_core.errors import LayerError, UnsuitableError
 from xai_core.plugin import normalize, resize
-from xai_core.report import pictures
+from xai_core.report import overlays
 
 SUBJECTS = (
     ("efficientnet-lite0", "photos:motorcycle", 0),
@@ -74,7 +74,7 @@ class Subject:
         loaded = xai.load_model(model)
         self.engine = xai.Engine(loaded)
         self.image = loaded.preprocess(xai.load_dataset(data)[item].image)[None]
-        self.photo = pictures.seen(loaded, self.image[0]).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+        self.photo = overlays.model_view(loaded, self.image[0]).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
 
     def explained(self, name: str) -> Image.Image | None:
         """The overlay of a method's map, or None where there is none, or it is constant."""
@@ -86,7 +86,7 @@ class Subject:
         if bool(saliency.constant[0]):
             print(f"{name}: not here: the map is constant")
             return None
-        return pictures.overlay(self.photo, normalize(resize(saliency.raw, (SIDE, SIDE)))[0])
+        return overlays.overlay(self.photo, normalize(resize(saliency.raw, (SIDE, SIDE)))[0])
 
 
 def shown() -> list[tuple[str, Image.Image]]:

@@ -36,7 +36,7 @@ def test_rows_are_what_the_engine_gives(tmp_path: Path) -> None:
                     assert row["score"] == score.values[place].item()
                     assert row["target"] == maps[method].target.ids[place].item()
                     assert (row["index"], row["label"], row["model"]) == (index, index % 5, "counted")
-                    assert (row["error"], row["flat"], row["forward_passes"]) == (None, False, 1)
+                    assert (row["error"], row["constant"], row["forward_passes"]) == (None, False, 1)
                     assert row["seconds"] > 0
     [one, *_] = [
         row for path in sorted((found.path / "curves").iterdir()) for row in pa.parquet.read_table(path).to_pylist()
@@ -59,20 +59,20 @@ def test_one_capture_serves_all_methods_of_a_batch(tmp_path: Path) -> None:
 
 def test_floors_are_there_unless_told(tmp_path: Path) -> None:
     found = run(tmp_path / "run", metrics=Brightness(), controls=True)
-    assert found.manifest.subjects[0].methods == ("grad-cam", "eigen-cam", "random", "center", "edges")
+    assert found.manifest.models[0].methods == ("grad-cam", "eigen-cam", "random", "center", "edges")
     fewer = run(tmp_path / "fewer", metrics=Brightness(), controls=True, without=["edges"])
-    assert fewer.manifest.subjects[0].methods == ("grad-cam", "eigen-cam", "random", "center")
+    assert fewer.manifest.models[0].methods == ("grad-cam", "eigen-cam", "random", "center")
 
 
 def test_all_is_what_suits_and_the_rest_is_left_out_with_its_reason(tmp_path: Path) -> None:
     found = run(
         tmp_path / "run", Speckles(2), methods="all", without=["ss-cam", "is-cam", "rise"], metrics=Brightness()
     )
-    [subject] = found.manifest.subjects
+    [subject] = found.manifest.models
     assert {"grad-cam", "score-cam"} <= {*subject.methods}
     assert not {"rollout", "ss-cam", "smoothed", "random"} & {*subject.methods}
-    assert "smoothed(" in subject.left_out["smoothed"]
-    assert {"rollout", "head-attention"} <= {*subject.left_out}
+    assert "smoothed(" in subject.skipped["smoothed"]
+    assert {"rollout", "head-attention"} <= {*subject.skipped}
     assert not any(row["error"] for row in found.rows().to_pylist())
 
 
@@ -90,7 +90,7 @@ def test_the_label_is_explained_where_asked(tmp_path: Path) -> None:
     rows = by_key(run(tmp_path / "run", Speckles(unlabeled=(3,)), target="label").rows())
     for (image, *_), row in rows.items():
         if image == "speckle-3":
-            assert row["error"] == "TargetError: the image has no label, which target=label explains"
+            assert row["error"] == "TargetError: the image has no label, which target='label' requires"
         else:
             assert row["target"] == row["label"] == row["index"] % 5
 

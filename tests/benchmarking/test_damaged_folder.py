@@ -9,7 +9,7 @@ import xai_core as xai
 from support.benchmark_runs import Breaking, Brightness, Counted, Speckles, StopError, run, same
 from support.command_line import Did
 from xai_core import files
-from xai_core.benchmarking.store import Part
+from xai_core.benchmarking.store import ShardFiles
 from xai_core.benchmarking.summary import summarize
 from xai_core.errors import FileError
 
@@ -21,7 +21,7 @@ def test_a_damaged_part_is_named_and_done_again(tmp_path: Path, damage: str) -> 
     whole = second.read_bytes()
     second.write_bytes({"empty": b"", "cut": whole[: len(whole) // 2], "other": b"x" * 99}[damage])
     for read in (lambda found: found.rows(), lambda found: found.notes(), summarize):
-        with pytest.raises(FileError, match=rf"{second} is damaged.*the same benchmark command does its images again"):
+        with pytest.raises(FileError, match=rf"{second} is damaged.*repeat the benchmark command to recompute"):
             read(xai.Run.read(tmp_path / "run"))
     said = Did("report", tmp_path / "run")
     assert said.code == 2
@@ -44,7 +44,7 @@ def test_what_is_retried_is_there_until_it_is_done_again(tmp_path: Path) -> None
     assert summarize(failed).errors
     missing: list[int] = []
 
-    def stop(going: xai.Run, part: Part | None) -> None:
+    def stop(going: xai.Run, part: ShardFiles | None) -> None:
         missing.append(len(going.missing))
         raise StopError
 
@@ -58,7 +58,7 @@ def test_a_run_is_where_it_was_wherever_the_process_goes(tmp_path: Path, monkeyp
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path)
 
-    def away(going: xai.Run, part: Part | None) -> None:
+    def away(going: xai.Run, part: ShardFiles | None) -> None:
         os.chdir(tmp_path / "elsewhere")
 
     found = run(Path("run"), Speckles(4), metrics=Brightness(), shard=2, progress=away)
@@ -70,7 +70,7 @@ def test_a_run_is_where_it_was_wherever_the_process_goes(tmp_path: Path, monkeyp
 @pytest.mark.parametrize("mode", [0o500, 0o300])
 def test_a_folder_that_may_not_be_used_is_one_error(tmp_path: Path, mode: int) -> None:
     (tmp_path / "run").mkdir(mode=mode)
-    with pytest.raises(FileError, match=r"cannot (read|write to) .*run: .*give another --out"):
+    with pytest.raises(FileError, match=r"cannot (read|write to) .*run: .*pass another --out"):
         run(tmp_path / "run", Speckles(2), metrics=Brightness())
     (tmp_path / "run").chmod(0o700)
 
@@ -86,7 +86,7 @@ def test_a_folder_that_the_system_refuses_is_one_error(tmp_path: Path, monkeypat
                 patched.setattr("filelock.FileLock._acquire", refused)
             else:
                 patched.setattr(Path, name, refused)
-            with pytest.raises(FileError, match=r"cannot (read|write to) .*run: Permission denied; give another --out"):
+            with pytest.raises(FileError, match=r"cannot (read|write to) .*run: Permission denied; pass another --out"):
                 run(tmp_path / "run", Speckles(2), metrics=Brightness())
 
 

@@ -55,7 +55,7 @@ def test_images_that_cannot_be_read_or_explained_cost_their_own_rows(tmp_path: P
             number = row["index"]
             assert row["error"] == f"ImageFileError: speckle-{number}.png is truncated"
         elif image == "speckle-2":
-            assert row["error"].startswith("NonFiniteInputError: the image holds NaN or infinity")
+            assert row["error"].startswith("NonFiniteInputError: the image contains NaN or infinity")
         else:
             assert row["score"] == pytest.approx(whole[image, method, metric]["score"], abs=1e-6)
 
@@ -66,7 +66,7 @@ def test_a_method_that_does_not_suit_is_rows_with_the_reason(tmp_path: Path) -> 
     assert {row["error"] is None for key, row in rows.items() if key[1] == "grad-cam"} == {True}
     assert all("Error: " in row["error"] for key, row in rows.items() if key[1] == "rollout")
     [deletion, _] = summarize(found).comparisons
-    assert {*deletion.absent} == {"rollout"}
+    assert {*deletion.excluded} == {"rollout"}
     assert deletion.images == 10
 
 
@@ -100,7 +100,7 @@ def test_samples_that_break_their_promise_cost_their_own_rows(tmp_path: Path) ->
     assert all(errors[image, metric] is None for image in "05" for metric in ("brightness", "inside"))
     assert all(errors[image, "brightness"] is None and "Error: " in errors[image, "inside"] for image in "12")
     assert errors["3", "brightness"].startswith("TypeError: 'str' object cannot be interpreted as an integer")
-    assert errors["4", "inside"] == "PluginContractError: preprocess gave a NoneType; expected a tensor [C,h,w]"
+    assert errors["4", "inside"] == "PluginContractError: preprocess returned a NoneType; expected a tensor [C,h,w]"
 
 
 class Crooked(Brightness):
@@ -151,13 +151,13 @@ def test_all_leaves_out_what_cannot_be_made_or_asked(monkeypatch: pytest.MonkeyP
     for kind, made_by in (("explainers", Fussy), ("explainers", Faulty), ("metrics", Unmade)):
         monkeypatch.setitem(registry().entries[kind], made_by.name, Entry(made_by.name, made_by, plugin))
     manifest = prepared(Speckles(3, nan=(0,)), methods=("all",), metrics=("all",))
-    [subject] = manifest.subjects
+    [subject] = manifest.models
     assert {"grad-cam", "score-cam"} <= {*subject.methods}
-    assert "missing a required argument: 'how'" in subject.left_out["fussy"]
-    assert subject.left_out["faulty"] == f"KeyError: 'layer9' (raised by explainer 'faulty' of {plugin.release})"
-    assert "missing a required argument: 'how'" in manifest.left_out["unmade"]
-    assert "unmade" not in prepared(metrics=("all",), methods=("grad-cam",), without=("unmade",)).left_out
-    with pytest.raises(DatasetError, match="none of the first 2 images goes through counted: NonFiniteInputError"):
+    assert "missing a required argument: 'how'" in subject.skipped["fussy"]
+    assert subject.skipped["faulty"] == f"KeyError: 'layer9' (raised by explainer 'faulty' of {plugin.release})"
+    assert "missing a required argument: 'how'" in manifest.skipped["unmade"]
+    assert "unmade" not in prepared(metrics=("all",), methods=("grad-cam",), without=("unmade",)).skipped
+    with pytest.raises(DatasetError, match="counted accepts none of the first 2 images: NonFiniteInputError"):
         prepared(Speckles(2, nan=(0, 1)), methods=("all",))
 
 

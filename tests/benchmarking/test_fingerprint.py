@@ -15,7 +15,7 @@ from torch.utils.data import TensorDataset
 import xai_core as xai
 from support.benchmark_runs import Breaking, Brightness, Counted, Speckles, Tuned, by_key, prepared, run
 from xai_core.benchmarking.fingerprint import code_hash
-from xai_core.benchmarking.manifest import content_hash
+from xai_core.benchmarking.hashes import dataset_hash
 from xai_core.errors import FileError
 
 
@@ -154,7 +154,7 @@ def test_options_count_by_their_content(tmp_path: Path, kind: Callable[[list[flo
     run(tmp_path / "run", Speckles(2), methods=Tuned(kind(numbers)), metrics=Brightness())
     numbers[700] = 1
     assert len(run(tmp_path / "run", Speckles(2), methods=Tuned(kind([0.0] * 2000)), metrics=Brightness()).rows()) == 2
-    with pytest.raises(FileError, match=r"another manifest: code\.tuned"):
+    with pytest.raises(FileError, match=r"another manifest \(code\.tuned"):
         run(tmp_path / "run", Speckles(2), methods=Tuned(kind(numbers)), metrics=Brightness())
 
 
@@ -195,8 +195,8 @@ def test_a_model_that_computes_otherwise_is_another(model: nn.Module, preprocess
     mine = xai.LoadedModel(Counted(), lambda image: image, spec="mine")
     again = xai.LoadedModel(Counted(), lambda image: image, spec="mine")
     other = xai.LoadedModel(model, preprocess, spec="mine")
-    [weights] = {one.weights for one in prepared(models=(mine,)).subjects}
-    assert prepared(models=(other,)).subjects[0].weights == weights
+    [weights] = {one.weights for one in prepared(models=(mine,)).models}
+    assert prepared(models=(other,)).models[0].weights == weights
     assert prepared(models=(mine,)).code == prepared(models=(again,)).code != prepared(models=(other,)).code
 
 
@@ -222,7 +222,7 @@ def test_other_labels_are_other_data_where_they_are_explained() -> None:
 def test_any_tensor_names_the_data(kind: Callable[[Tensor], Tensor]) -> None:
     first, second = (xai.Sample(kind(torch.full((3, 4, 4), value)), "0") for value in (0.5, 0.25))
     data = Speckles(3)
-    assert content_hash(data, 3, first) == content_hash(data, 3, first) != content_hash(data, 3, second)
+    assert dataset_hash(data, 3, first) == dataset_hash(data, 3, first) != dataset_hash(data, 3, second)
 
 
 def test_class_folders_that_shift_numbers_are_other_data(tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ def test_class_folders_that_shift_numbers_are_other_data(tmp_path: Path) -> None
 
     def content(labeled: bool) -> str:
         data = xai.load_dataset(f"folder:{tmp_path}")
-        return content_hash(data, 2, data[0], labeled)
+        return dataset_hash(data, 2, data[0], labeled)
 
     before = content(True), content(False)
     (tmp_path / "a").mkdir()

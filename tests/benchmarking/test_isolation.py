@@ -111,9 +111,9 @@ def test_bad_methods_cost_their_own_rows_and_nobody_elses(tmp_path: Path) -> Non
     assert good(rows, *TWO) == good(alone, *TWO)
     for (_, method, _), row in rows.items():
         if method in BAD:
-            error = row["error"].removeprefix("set aside: ")
+            error = row["error"].removeprefix("disabled: ")
             assert error.startswith(BAD[method][1].partition(" 0.8 s")[0])
-            assert ("set aside: " in row["error"]) == (row["index"] >= 4 and method in ("looping", "sleeping", "stuck"))
+            assert ("disabled: " in row["error"]) == (row["index"] >= 4 and method in ("looping", "sleeping", "stuck"))
     assert "their model" not in str(found.notes())
 
 
@@ -151,8 +151,8 @@ def test_bad_metrics_cost_their_own_rows_and_nobody_elses(tmp_path: Path) -> Non
     assert good(rows, *TWO) == good(alone, *TWO)
     for (_, _, metric), row in rows.items():
         if metric in bad:
-            assert row["error"].removeprefix("set aside: ").startswith(bad[metric][1])
-            assert row["error"].startswith("set aside: ") == (metric == "endless" and row["index"] >= 4)
+            assert row["error"].removeprefix("disabled: ").startswith(bad[metric][1])
+            assert row["error"].startswith("disabled: ") == (metric == "endless" and row["index"] >= 4)
 
 
 class SlowForOne(TheirScore):
@@ -210,12 +210,12 @@ class Collecting(TheirScore):
 
 
 def test_what_keeps_tensors_is_found_and_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Small(leaks.Growth):
+    class Small(leaks.MemoryGrowth):
         def __init__(self, device: torch.device) -> None:
             super().__init__(device)
             self._budget = 2**20
 
-    monkeypatch.setattr(worker, "Growth", Small)
+    monkeypatch.setattr(worker, "MemoryGrowth", Small)
     methods = ["grad-cam", Hoarding(), Caching(), "eigen-cam"]
     metrics = [TWO[0], Collecting()]
     data = Speckles(40)
@@ -224,14 +224,14 @@ def test_what_keeps_tensors_is_found_and_set_aside(tmp_path: Path, monkeypatch: 
     alone = by_key(run(tmp_path / "alone", data, metrics=TWO[0], shard=4).rows())
     assert good(rows, TWO[0]) == good(alone, TWO[0])
     size = len(Hoarding.kept[0][0]) * Hoarding.kept[0][0, 0].numel() * 4 / 2**20
-    assert any(f"hoarding keeps {size:.1f} MiB for each image" in note for note in found.notes())
-    assert any("collecting keeps 0.1 MiB for each image" in note for note in found.notes())
+    assert any(f"hoarding keeps {size:.1f} MiB of tensors for each image" in note for note in found.notes())
+    assert any("collecting keeps 0.1 MiB of tensors for each image" in note for note in found.notes())
     aside = {key[1:] for key, row in rows.items() if row["error"]}
     assert {method for method, _ in aside if method == "hoarding"} == {"hoarding"}
     assert {metric for method, metric in aside if method != "hoarding"} == {"collecting"}
     first = min(row["index"] for row in rows.values() if row["error"])
     assert 12 <= first <= 32
-    assert rows["speckle-39", "hoarding", TWO[0]]["error"].startswith("set aside: hoarding keeps")
+    assert rows["speckle-39", "hoarding", TWO[0]]["error"].startswith("disabled: hoarding keeps")
     Hoarding.kept.clear()
     Caching.kept.clear()
     Collecting.kept.clear()
@@ -241,5 +241,5 @@ def test_the_limit_is_part_of_the_manifest() -> None:
     assert prepared(time_limit=60).time_limit == 60.0
     assert prepared(time_limit=60).hash == prepared(time_limit=60.0).hash != prepared().hash
     for wrong in (0, -1, True, "60", float("inf")):
-        with pytest.raises(OptionError, match=r"time_limit=.* is out of range; expected seconds"):
+        with pytest.raises(OptionError, match=r"time_limit=.* is out of range; expected a positive number"):
             prepared(time_limit=wrong)

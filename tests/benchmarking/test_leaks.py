@@ -13,7 +13,7 @@ from xai_core.benchmarking import leaks, worker
 from xai_core.plugin import Evaluation
 
 
-class Small(leaks.Growth):
+class Small(leaks.MemoryGrowth):
     """Suspects what keeps a MiB."""
 
     def __init__(self, device: torch.device) -> None:
@@ -52,14 +52,14 @@ class Zeroing(xai.Explainer):
 def test_a_leak_is_found_where_a_method_always_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str | xai.Explainer
 ) -> None:
-    monkeypatch.setattr(worker, "Growth", Small)
+    monkeypatch.setattr(worker, "MemoryGrowth", Small)
     metrics = [Brightness(), Collecting()]
     data = Speckles(24)
     found = run(tmp_path / "run", data, methods=[first, "grad-cam"], metrics=metrics, shard=4)
     alone = by_key(run(tmp_path / "alone", data, methods="grad-cam", metrics=Brightness(), shard=4).rows())
     Collecting.kept.clear()
-    assert any("set aside: collecting keeps 0.2 MiB for each image" in note for note in found.notes())
+    assert any("disabled: collecting keeps 0.2 MiB of tensors for each image" in note for note in found.notes())
     rows = by_key(found.rows())
-    assert rows["speckle-23", "grad-cam", "collecting"]["error"].startswith("set aside: collecting keeps")
+    assert rows["speckle-23", "grad-cam", "collecting"]["error"].startswith("disabled: collecting keeps")
     for key, row in alone.items():
         assert (rows[key]["score"], rows[key]["error"]) == (row["score"], None)

@@ -20,9 +20,10 @@ from support.benchmark_runs import (
     prepared,
     run,
 )
-from xai_core.benchmarking import resolve as preparation
+from xai_core.benchmarking import resolve as resolve_module
 from xai_core.benchmarking.fingerprint import code_hash
-from xai_core.benchmarking.manifest import Manifest, weights_hash
+from xai_core.benchmarking.hashes import weights_hash
+from xai_core.benchmarking.manifest import Manifest
 from xai_core.errors import CheckpointError, FileError
 from xai_core.plugin import Evaluation
 
@@ -47,7 +48,7 @@ def test_a_metric_whose_code_has_changed_is_another(tmp_path: Path) -> None:
             return xai.MetricResult(saliency.values.mean((1, 2)))  # on another line
 
     run(tmp_path / "run", metrics=Brightness())
-    with pytest.raises(FileError, match=r"another manifest: code\.brightness: "):
+    with pytest.raises(FileError, match=r"another manifest \(code\.brightness: "):
         run(tmp_path / "run", metrics=Rewritten())
     assert code_hash(Moved()) == code_hash(Again())
     assert code_hash(Moved()) != code_hash(Rewritten())
@@ -68,7 +69,7 @@ def test_a_metric_whose_code_has_changed_is_another(tmp_path: Path) -> None:
 )
 def test_another_manifest_is_refused_with_the_difference(tmp_path: Path, changed: Mapping[str, Any], said: str) -> None:
     run(tmp_path / "run", Speckles(10))
-    with pytest.raises(FileError, match=f"another manifest: .*{said}"):
+    with pytest.raises(FileError, match=rf"another manifest \(.*{said}"):
         run(tmp_path / "run", **{"data": Speckles(10), **changed})
 
 
@@ -77,7 +78,7 @@ def test_other_weights_are_another_manifest(tmp_path: Path) -> None:
     model = Counted()
     with torch.no_grad():
         model.cnn.head.bias[0] += 1e-3
-    with pytest.raises(FileError, match=r"subjects\[0\]\.weights"):
+    with pytest.raises(FileError, match=r"models\[0\]\.weights"):
         run(tmp_path / "run", model=model)
 
 
@@ -95,7 +96,7 @@ def test_weights_are_named_by_content_and_names() -> None:
 def test_the_manifest_says_what_the_numbers_depend_on(tmp_path: Path) -> None:
     found = run(tmp_path / "run")
     said = json.loads((tmp_path / "run" / "manifest.json").read_text())
-    assert said["subjects"][0]["weights"] == weights_hash(Counted())
+    assert said["models"][0]["weights"] == weights_hash(Counted())
     computes = {"xai-core", "torch", "torchvision", "timm", "pillow", "numpy", "scipy", "xai-cam", "xai-faithfulness"}
     assert computes | {"captum", "scikit-image"} <= {*said["versions"]}  # which plugins require
     assert not {"rich", "typer", "pytest"} & {*said["versions"]}
@@ -108,10 +109,13 @@ def test_the_manifest_says_what_the_numbers_depend_on(tmp_path: Path) -> None:
     assert len(found.manifest.hash) == 64
 
 
-def test_a_manifest_of_before_there_was_a_time_limit_is_read(tmp_path: Path) -> None:
+def test_a_manifest_without_a_setting_is_of_another_version(tmp_path: Path) -> None:
     written = run(tmp_path / "run").manifest
-    said = {name: value for name, value in json.loads(written.json()).items() if name != "time_limit"}
-    assert Manifest.of_json(json.dumps(said)) == written
+    assert Manifest.of_json(written.json()) == written
+    content = {name: value for name, value in json.loads(written.json()).items() if name != "time_limit"}
+    (tmp_path / "run" / "manifest.json").write_text(json.dumps(content))
+    with pytest.raises(FileError, match=r"is not a manifest of this version .*time_limit"):
+        xai.Run.read(tmp_path / "run")
 
 
 def test_a_photo_that_joins_a_folder_is_another_manifest(tmp_path: Path) -> None:
@@ -135,6 +139,8 @@ def test_weights_that_are_random_at_each_load_are_one_error(tmp_path: Path, monk
         nn.init.uniform_(model.cnn.head.weight)
         return loaded(model)
 
-    monkeypatch.setattr(preparation, "load_model", load)
-    with pytest.raises(CheckpointError, match=r"zoo:net was loaded again with other weights.*random at each load"):
+    monkeypatch.setattr(resolve_module, "load_model", load)
+    with pytest.raises(
+        CheckpointError, match=r"zoo:net has other weights than when the run was prepared.*random at each load"
+    ):
         run(tmp_path / "run", models="zoo:net")

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 import xai_core as xai
 from support.benchmark_runs import TWO, Breaking, Brightness, Counted, Crowded, Speckles, by_key, loaded, run
-from xai_core.benchmarking import resolve as preparation
-from xai_core.benchmarking.store import Part
+from xai_core.benchmarking import resolve as resolve_module
+from xai_core.benchmarking.store import ShardFiles
 from xai_core.benchmarking.summary import summarize
 from xai_core.errors import OutOfMemoryWarning
 from xai_core.plugin import Evaluation
@@ -29,14 +29,14 @@ def test_out_of_memory_halves_the_batch_goes_on_and_says_so(tmp_path: Path) -> N
     perturbed = [
         f"out of memory: perturbed images are scored {some}" for some in ("3 at once, not 6", "1 at once, not 3")
     ]
-    assert found.notes() == ["out of memory: counted goes on with 2 images at once, not 4", *perturbed]
+    assert found.notes() == ["out of memory: counted continues with batches of 2 images instead of 4", *perturbed]
     assert summarize(found).notes == found.notes()
 
 
 def test_out_of_memory_is_of_its_shard_and_holds_to_what_it_says(tmp_path: Path) -> None:
     model = Crowded(most=3)
     found = run(tmp_path / "run", model=model, methods="grad-cam", metrics=Brightness(), batch=5, shard=5)
-    assert found.notes() == ["out of memory: counted goes on with 2 images at once, not 5"]
+    assert found.notes() == ["out of memory: counted continues with batches of 2 images instead of 5"]
     assert [count for count in model.forward_passes if count > 1] == 2 * [2, 2]  # and one more; the same for each shard
 
 
@@ -53,7 +53,7 @@ class Greedy(Brightness):
 
 def test_out_of_memory_while_scoring_halves_too(tmp_path: Path) -> None:
     found = run(tmp_path / "run", Speckles(4), metrics=Greedy())
-    assert found.notes() == ["out of memory: counted goes on with 2 images at once, not 4"]
+    assert found.notes() == ["out of memory: counted continues with batches of 2 images instead of 4"]
     assert not summarize(found).errors
 
 
@@ -125,7 +125,7 @@ def test_one_model_is_held_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyP
         held.append(weakref.ref(model))
         return loaded(model)
 
-    monkeypatch.setattr(preparation, "load_model", load)
+    monkeypatch.setattr(resolve_module, "load_model", load)
     run(tmp_path / "run", Speckles(2), models=["zoo:one", "zoo:two"], methods="grad-cam", metrics=Brightness())
     assert len(held) == 4  # prepared, and worked with
 
@@ -141,7 +141,7 @@ def resident() -> Iterator[int]:
 def test_ten_thousand_images_take_memory_of_a_few_and_time_in_proportion(tmp_path: Path) -> None:
     memory, held, taken = resident(), [], []
 
-    def watch(going: xai.Run, part: Part | None) -> None:
+    def watch(going: xai.Run, part: ShardFiles | None) -> None:
         held.append(next(memory))
         taken.append(time.perf_counter())
 

@@ -64,7 +64,7 @@ def test_actors_have_the_clusters_gpus_or_its_processors(
     data = FakeData()
     ray = SimpleNamespace(data=data, cluster_resources=lambda: {"CPU": 16.0, "GPU": float(gpus)})
     work = [Shard(0, start, start + 1) for start in range(shards)]
-    assert not [*Cluster(ray).work_through(None, work, gpus > 0, actors)]
+    assert not [*Cluster(ray).run_shards(None, gpus > 0, actors, work)]
     assert data.told["compute"] == pool
     assert {name: data.told[name] for name in each} == each
 
@@ -111,9 +111,9 @@ class FakeRay(types.ModuleType):
     [
         (None, {}, r"pip install xai-core\[ray\]"),
         (FakeRay(), {"address": "nowhere"}, "no Ray cluster at nowhere .*refused"),
-        (FakeRay(), {}, "cannot send models, data, methods or metrics .*lambda.*can be pickled"),
-        (FakeRay(), {"device": "cuda"}, "device='cuda' cannot be used with engine=ray; expected cpu, as the cluster"),
-        (FakeRay(1), {"device": "cuda:1"}, "device='cuda:1' cannot be used with engine=ray; expected cpu or cuda"),
+        (FakeRay(), {}, "cannot send the models, data, methods or metrics .*lambda.*can be pickled"),
+        (FakeRay(), {"device": "cuda"}, "device='cuda' cannot be used with backend='ray'; expected cpu, because"),
+        (FakeRay(1), {"device": "cuda:1"}, "device='cuda:1' cannot be used with backend='ray'; expected cpu or cuda"),
     ],
 )
 def test_ray_that_cannot_work_is_one_error_before_anything_is_written(
@@ -121,7 +121,7 @@ def test_ray_that_cannot_work_is_one_error_before_anything_is_written(
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", ray)
     with pytest.raises(OptionError, match=said):
-        run(tmp_path / "run", engine="ray", **given)
+        run(tmp_path / "run", backend="ray", **given)
     assert not (tmp_path / "run").exists()
     assert ray is None or not ray.connected
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import xai_core as xai
 from support.benchmark_runs import Brightness, Speckles, run
-from xai_core.benchmarking.store import Part
+from xai_core.benchmarking.store import ShardFiles
 from xai_core.benchmarking.summary import summarize
 
 
@@ -28,7 +28,7 @@ def test_images_of_the_next_shard_are_read_while_this_one_is_explained(tmp_path:
     read: list[int] = []
     seen: list[set[int]] = []
 
-    def look(going: xai.Run, part: Part | None) -> None:
+    def look(going: xai.Run, part: ShardFiles | None) -> None:
         end = time.monotonic() + 10
         while part is not None and len(seen) == 1 and 3 not in read and time.monotonic() < end:
             time.sleep(0.01)  # a thread reads it

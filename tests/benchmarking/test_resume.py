@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import xai_core as xai
 from support import subprocesses as fresh
 from support.benchmark_runs import Breaking, Brightness, Counted, Speckles, StopError, run, same
-from xai_core.benchmarking.store import Part
+from xai_core.benchmarking.store import ShardFiles
 from xai_core.benchmarking.summary import summarize
 from xai_core.cli import app
 from xai_core.errors import DeviceError, FileError
@@ -23,7 +23,7 @@ def test_what_is_finished_is_not_computed_again(tmp_path: Path) -> None:
     undisturbed = run(tmp_path / "undisturbed")
     calls: list[int] = []
 
-    def stop(going: xai.Run, part: Part | None) -> None:
+    def stop(going: xai.Run, part: ShardFiles | None) -> None:
         calls.append(len(going.missing))
         if part is not None:
             raise StopError
@@ -43,7 +43,7 @@ def test_what_is_finished_is_not_computed_again(tmp_path: Path) -> None:
 
 
 def test_a_reader_sees_an_unfinished_run(tmp_path: Path) -> None:
-    def stop(going: xai.Run, part: Part | None) -> None:
+    def stop(going: xai.Run, part: ShardFiles | None) -> None:
         if part is not None:
             raise StopError
 
@@ -62,7 +62,7 @@ def test_folders_of_others_are_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_second_process_is_refused(tmp_path: Path) -> None:
-    def second(going: xai.Run, part: Part | None) -> None:
+    def second(going: xai.Run, part: ShardFiles | None) -> None:
         said.append(
             fresh.printed(
                 f"""
@@ -80,11 +80,11 @@ def test_a_second_process_is_refused(tmp_path: Path) -> None:
     said: list[str] = []
     run(tmp_path / "run", Speckles(2), shard=2, progress=second)
     assert len(said) == 2
-    assert all(one.startswith("FileError: another process is at work on") for one in said)
+    assert all(one.startswith("FileError: another process is using") for one in said)
 
 
 def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
-    with pytest.raises(FileError, match="holds no run"):
+    with pytest.raises(FileError, match="contains no run"):
         xai.Run.read(tmp_path)
     (tmp_path / "manifest.json").write_text("{}")
     with pytest.raises(FileError, match="is not a manifest"):
@@ -153,7 +153,7 @@ def test_parts_with_errors_are_done_again_where_asked(tmp_path: Path, monkeypatc
 
 
 def test_what_interrupts_a_run_stops_its_readers(tmp_path: Path) -> None:
-    def stop(going: xai.Run, part: Part | None) -> None:
+    def stop(going: xai.Run, part: ShardFiles | None) -> None:
         if part is not None:
             raise StopError
 

@@ -29,6 +29,7 @@ from xai_core.errors import (
     InputTypeError,
     OptionError,
     UnknownMetricError,
+    UnknownOptionError,
 )
 from xai_core.perturb import BLUR_SIGMA, BLUR_SIZE
 from xai_faithfulness.road import NOISE
@@ -36,7 +37,7 @@ from xai_faithfulness.road import NOISE
 
 def test_seeds_reach_what_takes_one(tmp_path: Path) -> None:
     found = run(tmp_path / "run", methods=["ss-cam:n=2", "grad-cam"], metrics=["deletion:steps=2,seed=3", *TWO], seed=7)
-    assert found.manifest.subjects[0].methods == ("ss-cam:n=2,seed=7", "grad-cam")
+    assert found.manifest.models[0].methods == ("ss-cam:n=2,seed=7", "grad-cam")
     assert [*found.manifest.metrics] == [
         "deletion:steps=2,seed=3",
         "deletion:steps=4,seed=7",
@@ -58,7 +59,7 @@ def choices(metric: Any, score: xai.MetricResult) -> tuple[str, ...]:
     """What the table of protocols says of a metric: its options, and what its curve shows of it."""
     masked = "image times map, normalized"
     if hasattr(metric, "mute"):
-        muted = f"{metric.mute:g} of the pixels muted" if metric.mute else "none muted"
+        muted = f"{metric.mute:g} of the pixels masked" if metric.mute else "none masked"
         normalizer = "the image's" if metric.name == "average-drop" else "none"
         return "probability", masked, "-", muted, "-", normalizer, "stable" if metric.mute else "-"
     if score.curve is None or score.fractions is None:
@@ -101,7 +102,7 @@ def test_protocols_name_what_is_installed(name: str) -> None:
 @pytest.mark.parametrize(
     ("given", "error", "said"),
     [
-        ({"metrics": ()}, OptionError, "no metrics to score with"),
+        ({"metrics": ()}, OptionError, "no metrics to benchmark"),
         ({"methods": ()}, OptionError, "no methods"),
         ({"metrics": ["deletoin"]}, UnknownMetricError, "did you mean 'deletion'"),
         ({"precision": "fp8"}, OptionError, "precision='fp8' is not one of fp32, bf16, fp16"),
@@ -110,34 +111,34 @@ def test_protocols_name_what_is_installed(name: str) -> None:
         ({"limit": 0}, OptionError, "limit=0 is out of range"),
         ({"limit": True}, OptionError, "limit=True is out of range"),
         ({"workers": True}, OptionError, "workers=True is out of range"),
-        ({"address": "head:6379"}, OptionError, "is of a Ray cluster; give engine='ray' too"),
-        ({"controls": "no"}, OptionError, "controls='no' is neither true nor false"),
+        ({"address": "head:6379"}, OptionError, "is the address of a Ray cluster; pass backend='ray' too"),
+        ({"controls": "no"}, OptionError, "controls='no' is not a boolean; expected true or false"),
         ({"workers": 0}, OptionError, "workers=0"),
-        ({"engine": "spark"}, OptionError, "engine='spark' is not one of local, ray"),
-        ({"bach": 3}, OptionError, "bach"),
+        ({"backend": "spark"}, OptionError, "backend='spark' is not one of local, ray"),
+        ({"bach": 3}, UnknownOptionError, "no setting 'bach'; did you mean 'batch'"),
         ({"workers": "two"}, OptionError, "workers='two'"),
         ({"methods": [1]}, OptionError, "methods: expected a spec or Explainer, got int 1"),
         ({"methods": 1}, OptionError, "methods: expected a spec or Explainer, got int 1"),
         ({"models": Counted()}, OptionError, r"models: expected .*, got Counted .*LoadedModel\(model, preprocess"),
         ({"models": nn.Sequential(nn.Flatten())}, OptionError, "models: expected .*, got Sequential"),
-        ({"models": [loaded(), loaded()]}, OptionError, "two models are called 'counted'"),
-        ({"methods": [Breaking(), Breaking()]}, OptionError, "are called 'breaking'"),
-        ({"metrics": [Brightness(), Brightness()]}, OptionError, "are called 'brightness'"),
-        ({"methods": [Tuned(object())]}, OptionError, "its place in memory"),
+        ({"models": [loaded(), loaded()]}, OptionError, "two models have the spec 'counted'"),
+        ({"methods": [Breaking(), Breaking()]}, OptionError, "two methods or metrics have the spec 'breaking'"),
+        ({"metrics": [Brightness(), Brightness()]}, OptionError, "two methods or metrics have the spec 'brightness'"),
+        ({"methods": [Tuned(object())]}, OptionError, "contains a memory address"),
         ({"without": ["gradcam"]}, OptionError, "without='gradcam' is neither.*did you mean 'grad-cam'"),
-        ({"metrics": "all", "without": xai.list_metrics()}, OptionError, "no metric is left"),
-        ({"methods": "all", "without": xai.list_explainers(), "controls": True}, OptionError, "no method is left"),
-        ({"device": "gpu"}, OptionError, "device='gpu' cannot be used .*; expected such as cpu or cuda"),
-        ({"device": "meta"}, OptionError, "device='meta' cannot be used .*; expected such as cpu or cuda"),
-        ({"device": []}, OptionError, r"device=\[\] is no text; expected such as 'cuda'"),
-        ({"protocol": 3}, OptionError, "protocol=3 is no text; expected such as 'rise'"),
-        ({"protocol": ["rise"]}, OptionError, r"protocol=\['rise'\] is no text"),
-        ({"limit": "3"}, OptionError, "limit='3' is out of range; expected a whole number"),
-        ({"data": []}, DatasetError, "no image"),
+        ({"metrics": "all", "without": xai.list_metrics()}, OptionError, "no metric remains"),
+        ({"methods": "all", "without": xai.list_explainers(), "controls": True}, OptionError, "no method remains"),
+        ({"device": "gpu"}, OptionError, "device='gpu' cannot be used .*; expected cpu, cuda or similar"),
+        ({"device": "meta"}, OptionError, "device='meta' cannot be used .*; expected cpu, cuda or similar"),
+        ({"device": []}, OptionError, r"device=\[\] has the type list; expected a string"),
+        ({"protocol": 3}, OptionError, "protocol=3 has the type int; expected a string"),
+        ({"protocol": ["rise"]}, OptionError, r"protocol=\['rise'\] has the type list; expected a string"),
+        ({"limit": "3"}, OptionError, "limit='3' is out of range; expected an integer of at least 1"),
+        ({"data": []}, DatasetError, "contains no images"),
         ({"data": np.zeros((3, 2))}, InputTypeError, "ndarray of float64 .* is not a dataset"),
-        ({"out": ""}, OptionError, "out='' is no path"),
+        ({"out": ""}, OptionError, "out='' is not a path"),
         ({"device": "cuda:99"}, OptionError, "device='cuda:99' cannot be used"),
-        ({"data": Speckles(0)}, DatasetError, "no image"),
+        ({"data": Speckles(0)}, DatasetError, "contains no images"),
         ({"data": Speckles(2, broken=(0, 1))}, DatasetError, r"speckle-0\.png is truncated"),
     ],
 )
@@ -163,11 +164,11 @@ def test_an_option_may_decide_the_direction(order: str, higher: bool) -> None:
 def test_names_that_are_given_twice_are_one() -> None:
     model = loaded()
     manifest = prepared(models=(model, model), methods=("grad-cam", "grad-cam"), metrics=("deletion", "deletion"))
-    [subject] = manifest.subjects
+    [subject] = manifest.models
     assert subject.methods == ("grad-cam", "random", "center", "edges")
     assert [*manifest.metrics] == ["deletion"]
 
 
 def test_seeds_reach_what_a_method_is_made_of() -> None:
-    [subject] = prepared(methods=("smoothed(ss-cam:n=2):flip=false",), controls=False, seed=7).subjects
+    [subject] = prepared(methods=("smoothed(ss-cam:n=2):flip=false",), controls=False, seed=7).models
     assert subject.methods == ("smoothed(ss-cam:n=2,seed=7):flip=false",)

@@ -7,22 +7,22 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from xai_core.benchmarking import bootstrap, statistics
+from xai_core.benchmarking import bootstrap, comparison, statistics
 from xai_core.benchmarking.bootstrap import resampled_means
-from xai_core.benchmarking.summary import in_words
+from xai_core.benchmarking.conclusions import conclusions
 
 NONE = math.nan
 
 
-def scores(table: np.ndarray, higher_is_better: bool = True, error: str = "broken") -> statistics.Scores:
+def scores(table: np.ndarray, higher_is_better: bool = True, error: str = "broken") -> comparison.ScoreMatrix:
     methods = [f"m{i}" for i in range(table.shape[1])]
     failed = np.isnan(table).sum(0).tolist()
     errors = {method: Counter({error: count} if count else {}) for method, count in zip(methods, failed, strict=True)}
-    return statistics.Scores("model", "metric", higher_is_better, methods, table, errors)
+    return comparison.ScoreMatrix("model", "metric", higher_is_better, methods, table, errors)
 
 
-def compared(table: np.ndarray, higher_is_better: bool = True) -> statistics.Comparison:
-    [found] = statistics.compare([scores(table, higher_is_better)])
+def compared(table: np.ndarray, higher_is_better: bool = True) -> comparison.MethodComparison:
+    [found] = comparison.compare([scores(table, higher_is_better)])
     return found
 
 
@@ -63,7 +63,7 @@ def test_one_image_has_no_interval_and_constant_scores_one_of_no_width() -> None
     one = compared(np.array([[0.5, 0.7, 0.1]]))
     assert [pair.difference.low for pair in one.pairs] == [None] * 3
     assert not any(pair.supported for pair in one.pairs)
-    [undecided] = in_words(one)
+    [undecided] = conclusions(one)
     assert undecided.startswith("Not decided by this image: ")
 
 
@@ -112,9 +112,9 @@ def test_ranks_that_point_the_other_way_support_nothing(direction: int) -> None:
     assert direction * low > 0
     assert direction * high > 0
     # all 80 have ranks below those of the 20
-    assert pair.ranks == pytest.approx((100 * 101 / 2 - 2 * 80 * 81 / 2) / (100 * 101 / 2))
+    assert pair.rank_biserial == pytest.approx((100 * 101 / 2 - 2 * 80 * 81 / 2) / (100 * 101 / 2))
     assert not pair.supported
-    assert in_words(found) == ["Not decided by these 100 images: `m0` or `m1`."]
+    assert conclusions(found) == ["Not decided by these 100 images: `m0` or `m1`."]
 
 
 @pytest.mark.parametrize("size", [1e-4, 1.0, 1e4])
@@ -127,7 +127,7 @@ def test_differences_of_rounding_are_none(size: float) -> None:
     assert [(one.method, one.rank) for one in found.standings] == [("m0", 1.5), ("m1", 1.5), ("m2", 3)]
     assert found.mean_ranks == {"m0": 1.5, "m1": 1.5, "m2": 3}
     same = found.pairs[0]
-    assert (same.difference, same.ranks, same.p) == (statistics.Estimate(0, 0, 0), 0, 1)
+    assert (same.difference, same.rank_biserial, same.p) == (statistics.Estimate(0, 0, 0), 0, 1)
     assert [pair.supported for pair in found.pairs] == [False, True, True]
     alike = compared(size * images[:, None] * (1 + 1e-8 * np.arange(3)))
     assert alike.friedman == 1
@@ -152,12 +152,12 @@ def test_one_score_beyond_all_others_hides_no_difference() -> None:
 
 def test_ranks_that_balance_are_zero_without_a_sign() -> None:
     [pair] = compared(np.ones((4, 2)), higher_is_better=False).pairs
-    assert math.copysign(1, pair.ranks) == 1
+    assert math.copysign(1, pair.rank_biserial) == 1
 
 
 def test_ties_chain_through_neighbors() -> None:
     table = np.array([[0.0, 3.0, 0.6, 1.2], [2.0, 1.0, 4.0, 3.0]])
-    np.testing.assert_array_equal(statistics.tied(table, 0.7), [[0, 3, 0, 0], [2, 1, 4, 3]])
+    np.testing.assert_array_equal(statistics.merge_ties(table, 0.7), [[0, 3, 0, 0], [2, 1, 4, 3]])
 
 
 def test_the_rank_biserial_correlation_by_hand() -> None:
@@ -210,7 +210,7 @@ def test_only_images_that_all_have_scored_are_compared() -> None:
     assert (found.images, found.scored) == (2, 4)
     assert {one.method: one.estimate.mean for one in found.standings} == {"m0": 0.75, "m1": 0.5}
     assert {one.method: one.failed for one in found.standings} == {"m0": 2, "m1": 2}
-    assert not found.absent
+    assert not found.excluded
 
 
 def test_a_method_that_fails_on_most_images_is_set_apart() -> None:
@@ -221,56 +221,56 @@ def test_a_method_that_fails_on_most_images_is_set_apart() -> None:
     found = compared(table)
     assert found.images == 25
     assert {one.method for one in found.standings} == {"m0", "m2"}
-    assert found.absent == {
-        "m1": statistics.Absent(3, 47, "broken"),
-        "m3": statistics.Absent(0, 50, "broken"),
+    assert found.excluded == {
+        "m1": comparison.ExcludedMethod(3, 47, "broken"),
+        "m3": comparison.ExcludedMethod(0, 50, "broken"),
     }
 
 
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        ([[NONE, NONE]], "No method has a score at metric."),
-        ([[1.0, NONE], [NONE, 1.0]], "No image has a score at metric from every method; nothing is compared."),
+        ([[NONE, NONE]], "No method has a score for metric."),
+        ([[1.0, NONE], [NONE, 1.0]], "No image has a score for metric from every method. There is no comparison."),
         (
             [[1.0, 1.0, 1.0], [1.0, NONE, NONE], [NONE, 1.0, NONE], [NONE, NONE, 1.0], [NONE, NONE, 1.0]],
-            "Only `m2` is left at metric, with nothing to compare it with.",
+            "Only `m2` has scores for metric, so there is no comparison.",
         ),
         (
             np.where([[1, 1, 1], *np.kron(np.eye(3), np.ones((2, 1)))], 1, NONE).tolist(),
-            "Every method failed at metric on more than half of the images; nothing is compared.",
+            "Every method failed on more than half of the images for metric. There is no comparison.",
         ),
     ],
 )
 def test_why_nothing_is_compared_is_said(table: list[list[float]], said: str) -> None:
     found = compared(np.array(table))
     assert not found.pairs
-    assert in_words(found) == [said]
-    assert {*found.absent} | {one.method for one in found.standings} == {f"m{i}" for i in range(len(table[0]))}
+    assert conclusions(found) == [said]
+    assert {*found.excluded} | {one.method for one in found.standings} == {f"m{i}" for i in range(len(table[0]))}
 
 
 def test_what_the_data_supports_is_said() -> None:
     rng = np.random.default_rng(5)
     table = np.stack([rng.normal(0, 1, 60), rng.normal(0, 1, 60), rng.normal(3, 1, 60)], 1)
-    [better, undecided] = in_words(compared(table))
+    [better, undecided] = conclusions(compared(table))
     assert better == "`m2` is better than all others."
     assert undecided in {f"Not decided by these 60 images: `{one}`." for one in ("m0` or `m1", "m1` or `m0")}
-    assert in_words(compared(np.ones((4, 1)))) == ["Only `m0` is left at metric, with nothing to compare it with."]
+    assert conclusions(compared(np.ones((4, 1)))) == ["Only `m0` has scores for metric, so there is no comparison."]
 
 
 def test_many_methods_are_told_of_in_few_words() -> None:
     rng = np.random.default_rng(5)
     equal, ahead = rng.normal(0, 1, (60, 10)), rng.normal(3, 1, (60, 2))
-    assert in_words(compared(equal)) == ["Not decided by these 60 images: any of the 45 pairs of methods."]
+    assert conclusions(compared(equal)) == ["Not decided by these 60 images: any of the 45 pairs of methods."]
     ahead[:, 1] = ahead[:, 0]
-    assert in_words(compared(np.hstack([ahead, equal]))) == [
+    assert conclusions(compared(np.hstack([ahead, equal]))) == [
         "`m0` and `m1` are each better than all others.",
         "Not decided by these 60 images: the other 46 of the 66 pairs of methods.",
     ]
     # what one of the two is not better than is named
     close = ahead[:, :1] - 0.05 + rng.normal(0, 0.01, (60, 1))
     between = ahead[:, :1] + rng.normal(0, 1, (60, 1))
-    assert "`m2` and `m1` are each better than all others but `m0`." in in_words(
+    assert "`m2` and `m1` are each better than all others but `m0`." in conclusions(
         compared(np.hstack([ahead[:, :1], close, between, equal[:, :5]]))
     )
 
@@ -278,11 +278,11 @@ def test_many_methods_are_told_of_in_few_words() -> None:
 def test_agreement_is_kendalls() -> None:
     table = np.random.default_rng(6).normal(size=(20, 5)) + np.arange(5)
     up, down = compared(table), compared(-table)
-    same = statistics.agreement(up, compared(table * 2))
-    reverse = statistics.agreement(up, down)
+    same = comparison.agreement(up, compared(table * 2))
+    reverse = comparison.agreement(up, down)
     assert same
     assert reverse
     assert (same.tau, reverse.tau) == pytest.approx((1, -1))
     assert same.p == pytest.approx(2 / math.factorial(5))
-    assert statistics.agreement(compared(table[:, :2]), up) is None
-    assert statistics.agreement(compared(np.ones((4, 3))), up) is None
+    assert comparison.agreement(compared(table[:, :2]), up) is None
+    assert comparison.agreement(compared(np.ones((4, 3))), up) is None

@@ -13,40 +13,41 @@ from PIL import Image
 from rich.console import Console
 from typer.testing import CliRunner
 
-from xai_core.benchmarking import Run, bootstrap
+from xai_core.benchmarking import bootstrap
+from xai_core.benchmarking.conclusions import conclusions
 from xai_core.benchmarking.manifest import Manifest, ModelEntry
-from xai_core.benchmarking.rows import Row, encode_rows
-from xai_core.benchmarking.store import Part
-from xai_core.benchmarking.summary import in_words, summarize
+from xai_core.benchmarking.rows import ScoreRow, encode_rows
+from xai_core.benchmarking.store import Run, ShardFiles
+from xai_core.benchmarking.summary import summarize
 from xai_core.cli import app
-from xai_core.cli.benchmark import ProgressDisplay
-from xai_core.cli.console import Rate, progress, sheet_table
+from xai_core.cli.actions.benchmark import ProgressDisplay
+from xai_core.cli.console import Rate, progress, rich_table
 from xai_core.report.critical_difference import _groups as groups
-from xai_core.report.critical_difference import critical_difference_picture
-from xai_core.report.summary_tables import summary_sheets
-from xai_core.report.tables import Sheet, latex, markdown
+from xai_core.report.critical_difference import critical_difference_diagram
+from xai_core.report.summary_tables import summary_tables
+from xai_core.report.tables import TextTable, latex, markdown
 
 NAMES = ["grad-cam:layer=blocks.4|x", "smoothed(grad-cam):flip=false", "__init__<b>*a*[b](c)~d~$e$\\f&lt;", "`tick`"]
-ODD = Sheet("model|a: *metric*", ("method", "mean"), [(name, "-1") for name in NAMES], frozenset({"mean"}))
+ODD = TextTable("model|a: *metric*", ("method", "mean"), [(name, "-1") for name in NAMES], frozenset({"mean"}))
 
 
 def written(
     path: Path, scores: np.ndarray, methods: Sequence[str], models: int = 1, metrics: Sequence[str] = ("drop",)
 ) -> Run:
     """A run of four images a part, with these scores [N,methods] at each metric; NaN is a failure."""
-    subjects = tuple(
+    entries = tuple(
         ModelEntry(f"model-{i}", "0" * 64, tuple(methods), {"rollout": "no tokens", "legrad": "no tokens"})
         for i in range(models)
     )
     run = Run(
         path,
         Manifest(
-            subjects=subjects,
+            models=entries,
             data="folder:photos",
             data_content="0",
             images=len(scores),
             metrics=dict.fromkeys(metrics, True),
-            left_out={"pointing": "no masks"},
+            skipped={"pointing": "no masks"},
             protocol=None,
             target="predicted",
             seed=0,
@@ -63,20 +64,20 @@ def written(
     (path / "manifest.json").write_text(run.manifest.json())
     for shard in run.shards:
         rows = [
-            row(subjects[shard.subject].model, index, method, metric, float(scores[index, place]))
+            row(entries[shard.model_index].spec, index, method, metric, float(scores[index, place]))
             for index in range(shard.start, shard.stop)
             for place, method in enumerate(methods)
             for metric in metrics
         ]
-        run.write(Part(shard, encode_rows(rows)))
+        run.write(ShardFiles(shard, encode_rows(rows)))
     return run
 
 
-def row(model: str, index: int, method: str, metric: str, score: float) -> Row:
+def row(model: str, index: int, method: str, metric: str, score: float) -> ScoreRow:
     about = model, "folder:photos", index, f"{index}.jpg", None, method, metric
     if np.isnan(score):
-        return Row(*about, error="ValueError: odd" if index else "OSError: first")
-    return Row(*about, score=score, forwards=3, seconds=float(index + 1), memory=index)
+        return ScoreRow(*about, error="ValueError: odd" if index else "OSError: first")
+    return ScoreRow(*about, score=score, forward_passes=3, seconds=float(index + 1), memory=index)
 
 
 @pytest.fixture
@@ -120,8 +121,8 @@ def test_rows_become_numbers_part_by_part(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_images_are_drawn_once_for_all_models_and_metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = []
-    one = bootstrap._resampled
-    monkeypatch.setattr(bootstrap, "_resampled", lambda table: drawn.append(table.shape) or one(table))
+    one = bootstrap._resample
+    monkeypatch.setattr(bootstrap, "_resample", lambda table: drawn.append(table.shape) or one(table))
     scores = np.random.default_rng(2).normal(size=(9, 3))
     summarize(written(tmp_path / "run", scores, ["a", "b", "c"], models=2, metrics=("drop", "rise")))
     assert drawn == [(9, 2 * 2 * 3)]
@@ -132,7 +133,7 @@ def test_a_flaky_method_leaves_the_others_their_images(flaky: Run) -> None:
     assert comparison.images == 10
     assert [one.method for one in comparison.standings] == ["three", "two", "one"]
     said = " ".join(reported(flaky).split())
-    assert "`flaky` has 1 scores, and failed on 9 images, most often: ValueError: odd" in said
+    assert "`flaky` is excluded: 1 scored and 9 failed images. Most frequent error: ValueError: odd" in said
     assert "`never` has no score: ValueError: odd" in said
 
 
@@ -150,10 +151,10 @@ def test_json_has_everything(flaky: Run) -> None:
     said = json.loads(reported(flaky, "--format", "json"))
     [summed], [comparison] = summarize(flaky).comparisons, said["comparisons"]
     assert [pair["supported"] for pair in comparison["pairs"]] == [pair.supported for pair in summed.pairs]
-    assert comparison["sentences"] == in_words(summed)
-    assert comparison["absent"]["flaky"] == {"scored": 1, "failed": 9, "error": "ValueError: odd"}
+    assert comparison["conclusions"] == conclusions(summed)
+    assert comparison["excluded"]["flaky"] == {"scored": 1, "failed": 9, "error": "ValueError: odd"}
     assert said["manifest"] == json.loads((flaky.path / "manifest.json").read_text())
-    assert said["left_out"] == [
+    assert said["skipped"] == [
         {"model": "model-0", "name": "legrad", "reason": "no tokens"},
         {"model": "model-0", "name": "rollout", "reason": "no tokens"},
         {"model": "", "name": "pointing", "reason": "no masks"},
@@ -174,7 +175,7 @@ def test_one_image_has_no_interval(tmp_path: Path) -> None:
 def test_a_run_without_rows_is_said_to_have_none(tmp_path: Path) -> None:
     run = written(tmp_path / "run", np.zeros((0, 2)), ["a", "b"])
     said = reported(run)
-    assert "No method has a score at drop." in said
+    assert "No method has a score for drop." in said
     assert "None" not in said
 
 
@@ -195,7 +196,7 @@ def test_names_are_what_they_are_in_markdown() -> None:
 
 
 def test_sentences_in_markdown_keep_code_and_nothing_else() -> None:
-    sheet = Sheet("title", (), (), below=["`a|b*c*` has no score: <b> __init__ *x*"])
+    sheet = TextTable("title", (), (), below=["`a|b*c*` has no score: <b> __init__ *x*"])
     [_, inline] = [one for one in MarkdownIt("commonmark").parse(markdown([sheet])) if one.type == "inline"]
     parts = inline.children or []
     assert {part.type for part in parts} <= {"code_inline", "text", "text_special"}
@@ -204,7 +205,7 @@ def test_sentences_in_markdown_keep_code_and_nothing_else() -> None:
 
 
 def test_names_are_what_they_are_in_latex() -> None:
-    sheet = Sheet("title", ("method", "p"), [("grad-cam:layer=blocks.4|x", "< 0.001"), ("[a]*", "5 %")])
+    sheet = TextTable("title", ("method", "p"), [("grad-cam:layer=blocks.4|x", "< 0.001"), ("[a]*", "5 %")])
     text = latex([sheet])
     assert r"grad-cam:layer=blocks.4\textbar{}x & \textless{} 0.001 \\" in text
     assert r"{[}a{]}{*} & 5 \% \\" in text  # a row's end takes a bare bracket or star after it as its own
@@ -212,7 +213,7 @@ def test_names_are_what_they_are_in_latex() -> None:
 
 def test_names_of_several_lines_are_one_in_tables() -> None:
     name = "tuned:how=tensor([1.,\r\n2.])"
-    sheet = Sheet(name, ("method", "mean"), [(name, "1")], frozenset(), [f"`{name}` is better"])
+    sheet = TextTable(name, ("method", "mean"), [(name, "1")], frozenset(), [f"`{name}` is better"])
     assert [line[:2] for line in markdown([sheet]).splitlines() if line] == ["##", "| ", "| ", "| ", "`t"]
     [title, below, *_, row, rule, end] = latex([sheet]).splitlines()
     assert title == "% tuned:how=tensor([1., 2.])"
@@ -223,8 +224,8 @@ def test_names_of_several_lines_are_one_in_tables() -> None:
 @pytest.mark.parametrize("width", [40, 80])
 def test_names_are_whole_in_the_terminal(width: int) -> None:
     text = Console(width=width, file=io.StringIO(), record=True)
-    sheet = Sheet("title", ("method", "mean"), [(name * 3, "-0.1234") for name in NAMES], frozenset({"mean"}))
-    text.print(sheet_table(sheet))
+    sheet = TextTable("title", ("method", "mean"), [(name * 3, "-0.1234") for name in NAMES], frozenset({"mean"}))
+    text.print(rich_table(sheet))
     shown = "".join(text.export_text().split()).replace("-0.1234", "")
     for name in NAMES:
         assert name * 3 in shown
@@ -235,7 +236,7 @@ def test_the_picture_has_room_for_long_names(tmp_path: Path) -> None:
     scores = np.random.default_rng(3).normal(size=(12, 4))
     names = ["grad-cam:layer=model.blocks.11.norm1$x^$" * 3, "b", "c", "d"]
     [comparison] = summarize(written(tmp_path / "run", scores, names)).comparisons
-    with Image.open(io.BytesIO(critical_difference_picture(comparison))) as picture:
+    with Image.open(io.BytesIO(critical_difference_diagram(comparison))) as picture:
         dark = np.asarray(picture.convert("L")) < 160
     runs = [len(one) for line in dark for one in "".join("#" if on else " " for on in line).split()]
     assert max(runs) > 850
@@ -251,7 +252,7 @@ def test_bars_join_what_the_critical_difference_does_not_tell_apart() -> None:
 
 def test_summaries_are_the_same_again(flaky: Run) -> None:
     assert reported(flaky, "--format", "json") == reported(flaky, "--format", "json")
-    assert summary_sheets(summarize(flaky), pairs=True) == summary_sheets(summarize(flaky), pairs=True)
+    assert summary_tables(summarize(flaky), pairs=True) == summary_tables(summarize(flaky), pairs=True)
 
 
 def test_slow_work_has_a_rate_and_a_time_left() -> None:
@@ -278,5 +279,5 @@ def test_each_model_has_a_bar_of_its_images(tmp_path: Path) -> None:
         ("model-1", 10, 10),
     ]
     for shard in run.missing:
-        watch(run, Part(shard, b""))
+        watch(run, ShardFiles(shard, b""))
     assert [bar.completed for bar in bars.tasks] == [10, 10]

@@ -37,7 +37,7 @@ def test_it_scores_and_says_what_holds(ran: tuple[Path, Did]) -> None:
     assert did.err == ""  # no bar where there is no terminal
     assert "shapes-cbam: insertion:steps=4 (higher is better), 6 images" in did.out
     assert "Not decided by these 6 images: " in " ".join(did.out.split())
-    assert f"1 part in {out}" in did.out
+    assert f"Saved 1 shard in {out}." in did.out
     assert xai.Run.read(out).rows().num_rows == 6 * 3 * 2
 
 
@@ -45,10 +45,10 @@ def test_the_same_command_goes_on(ran: tuple[Path, Did]) -> None:
     out, did = ran
     again = Did("benchmark", *GIVEN, "--method", METHODS, "--metric", METRICS, "--out", out)
     assert again.code == 0
-    assert again.out == f"Going on: 1 of 1 parts are in {out}.\n{did.out}"
+    assert again.out == f"Resuming: 1 of 1 shards are finished in {out}.\n{did.out}"
     other = Did("benchmark", *GIVEN, "--method", METHODS, "--metric", METRICS, "--out", out, "--batch", 3)
     assert other.code == 2
-    assert "is a run of another manifest: batch: 8, now 3; give another --out" in other.err
+    assert "contains a run with another manifest (batch: 8, now 3); pass another --out" in other.err
 
 
 def test_a_file_says_the_same(ran: tuple[Path, Did], tmp_path: Path) -> None:
@@ -57,23 +57,23 @@ def test_a_file_says_the_same(ran: tuple[Path, Did], tmp_path: Path) -> None:
     file.write_text(SAID)
     did = Did("benchmark", file, "--out", out)
     assert did.code == 0, did.err
-    assert did.out.startswith("Going on: 1 of 1 parts")
+    assert did.out.startswith("Resuming: 1 of 1 shards")
     over = Did("benchmark", file, "--limit", 5, "--out", out)
     assert "images: 6, now 5" in over.err
-    file.write_text(f"{SAID}out = {str(out)!r}\nengine = 'local'\nworkers = 1\n")
+    file.write_text(f"{SAID}out = {str(out)!r}\nbackend = 'local'\nworkers = 1\n")
     assert Did("benchmark", file).out == did.out
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("methid = 'grad-cam'", "there is no setting 'methid'; did you mean 'methods'"),
-        ("models = ", "is not TOML"),
-        ("models = 'shapes-cbam'", "no data to benchmark; give --data"),
+        ("methid = 'grad-cam'", "has no setting 'methid'; did you mean 'methods'"),
+        ("models = ", "is not a TOML file"),
+        ("models = 'shapes-cbam'", "missing --data; pass the option, or set 'data' in a TOML file"),
         ("models = 'shapes-cbam'\ndata = 'shapes'\nmethods = 3\nmetrics = 'deletion'", "methods: expected a spec"),
-        ("models = 'shapes-cbam'\ndata = 'shapes'\nmetrics = 'deletion'\nengine = 'spark'", "engine='spark'"),
+        ("models = 'shapes-cbam'\ndata = 'shapes'\nmetrics = 'deletion'\nbackend = 'spark'", "backend='spark'"),
         ("models = 'shapes-cbam'\ndata = 'shapes'\nmetrics = 'deletion'\nworkers = 'two'", "workers='two'"),
-        ("models = 'shapes-cbam'\ndata = 'shapes'", "no metrics to score with"),
+        ("models = 'shapes-cbam'\ndata = 'shapes'", "no metrics to benchmark"),
         ("models = 'shapes-cbam'\ndata = 'shapes'\nmetrics = 'deletion'\nlimit = 'ten'", "limit='ten'"),
     ],
 )
@@ -91,18 +91,18 @@ def test_what_fails_is_counted_and_the_exit_code_says_so(tmp_path: Path) -> None
     given = ["--method", "grad-cam,rollout", "--metric", "deletion:steps=2", "--out", tmp_path / "run"]
     did = Did("benchmark", *GIVEN, *given)
     assert did.code == 1
-    assert "6 of 12 rows have an error" in did.err
+    assert "6 of 12 rows contain an error" in did.err
     assert "`rollout` has no score: " in did.out
     assert Did("report", tmp_path / "run").code == 0
     again = Did("benchmark", *GIVEN, *given, "--retry-errors")
     assert again.code == 1
-    assert "Going on" not in again.out  # its one part is done again
+    assert "Resuming" not in again.out  # its one part is done again
 
 
 def test_a_folder_is_asked_for() -> None:
     did = Did("benchmark", *GIVEN, "--metric", "deletion")
     assert did.code == 2
-    assert "no out to write to; give --out, or a file of settings that says it" in did.err
+    assert "missing --out; pass the option, or set 'out' in a TOML file" in did.err
 
 
 def test_reports_in_every_format(ran: tuple[Path, Did], tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_reports_in_every_format(ran: tuple[Path, Did], tmp_path: Path) -> None:
     table = Did("report", out).out
     assert did.out.startswith(table)
     assert "supported" in Did("report", out, "--pairs").out
-    assert "Costs of an image" in Did("report", out, "--costs").out
+    assert "Costs per image" in Did("report", out, "--costs").out
     rows = list(csv.DictReader(io.StringIO(Did("report", out, "--format", "csv").out)))
     said = json.loads(Did("report", out, "--format", "json").out)
     assert len(rows) == 6
@@ -146,14 +146,14 @@ def test_reports_in_every_format(ran: tuple[Path, Did], tmp_path: Path) -> None:
 def test_a_report_of_nothing(tmp_path: Path) -> None:
     did = Did("report", tmp_path)
     assert did.code == 2
-    assert "holds no run" in did.err
+    assert "contains no run" in did.err
 
 
 def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(**given: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sys.modules["xai_core.cli.benchmark"], "benchmark", interrupted)
+    monkeypatch.setattr(sys.modules["xai_core.cli.actions.benchmark"], "benchmark", interrupted)
     did = Did("benchmark", *GIVEN, "--method", METHODS, "--metric", METRICS, "--out", tmp_path / "run")
     assert did.code == 130
-    assert f"the same command goes on from what is in {tmp_path / 'run'}" in did.err
+    assert f"Repeat the same command to resume the run in {tmp_path / 'run'}." in did.err

@@ -15,32 +15,40 @@ from torch import nn
 
 import xai_core as xai
 from xai_core import files
+from xai_core.data.image_names import stem
 from xai_core.errors import FileError
-from xai_core.report import pictures
-from xai_core.report.curves import plot, sheet
+from xai_core.report import overlays
+from xai_core.report.csv_rows import csv_rows, write_csv
+from xai_core.report.curves import overview, plot_curves
 from xai_core.report.page import render
-from xai_core.report.ranking import best, means
-from xai_core.report.results import Curve, Exhibit, Explained, Prediction, Result, Scored, rows
-from xai_core.report.rows import write_csv
+from xai_core.report.ranking import best_methods, mean_scores
+from xai_core.report.results import (
+    Explanation,
+    ImageResult,
+    MapScore,
+    ModelResults,
+    PerturbationCurve,
+    Prediction,
+)
 
 GREY = Image.new("RGB", (8, 6), (120, 120, 120))
 
 
-def scored(deletion: float, insertion: float) -> dict[str, Scored]:
+def scored(deletion: float, insertion: float) -> dict[str, MapScore]:
     return {
-        "deletion": Scored(deletion, False, Curve([0, 0.5, 1], [0.9, 0.5, 0.0])),
-        "insertion": Scored(insertion, True, Curve([0, 0.5, 1], [0.0, 0.5, 0.9])),
+        "deletion": MapScore(deletion, False, PerturbationCurve([0, 0.5, 1], [0.9, 0.5, 0.0])),
+        "insertion": MapScore(insertion, True, PerturbationCurve([0, 0.5, 1], [0.0, 0.5, 0.9])),
     }
 
 
 def result(
     name: str = "cat", first: tuple[float, float] = (0.2, 0.6), second: tuple[float, float] = (0.1, 0.5)
-) -> Result:
-    explained = [
-        Explained("grad-cam", GREY, 0.5, False, scored(*first)),
-        Explained("rollout", GREY, 1.5, True, scored(*second)),
+) -> ImageResult:
+    explanations = [
+        Explanation("grad-cam", GREY, 0.5, False, scored(*first)),
+        Explanation("rollout", GREY, 1.5, True, scored(*second)),
     ]
-    return Result(name, files.distinct([name])[0], GREY, Prediction(3, 'tabby, "tabby" cat', 0.8), explained)
+    return ImageResult(name, files.distinct([name])[0], GREY, Prediction(3, 'tabby, "tabby" cat', 0.8), explanations)
 
 
 def png_of(data: bytes) -> Image.Image:
@@ -97,7 +105,7 @@ def test_names_are_cut_to_what_a_file_system_takes(tmp_path: Path) -> None:
 
 
 def test_rows_survive_a_round_trip(tmp_path: Path) -> None:
-    write_csv(tmp_path / "results.csv", rows(Exhibit("m", "d", [result("a,b"), result('"q"\nü')], {})))
+    write_csv(tmp_path / "results.csv", csv_rows(ModelResults("m", "d", [result("a,b"), result('"q"\nü')], {})))
     with (tmp_path / "results.csv").open(newline="", encoding="utf-8") as file:
         read = list(csv.DictReader(file))
     assert len(read) == 2 * 2 * 2
@@ -117,16 +125,16 @@ def test_rows_survive_a_round_trip(tmp_path: Path) -> None:
 
 
 def test_best_is_in_the_direction_of_the_metric() -> None:
-    explained = result().explained
-    assert best(explained, "deletion") == {"rollout"}
-    assert best(explained, "insertion") == {"grad-cam"}
-    assert best(explained[:1], "deletion") == set()
-    assert best(result(first=(0.1001, 0.5)).explained, "deletion") == set()
+    explanations = result().explanations
+    assert best_methods(explanations, "deletion") == {"rollout"}
+    assert best_methods(explanations, "insertion") == {"grad-cam"}
+    assert best_methods(explanations[:1], "deletion") == set()
+    assert best_methods(result(first=(0.1001, 0.5)).explanations, "deletion") == set()
 
 
 def test_means_are_over_the_images_that_a_method_explained() -> None:
     other = result("dog", first=(0.4, 0.2))
-    first, second = means([result(), replace(other, explained=other.explained[:1])])
+    first, second = mean_scores([result(), replace(other, explanations=other.explanations[:1])])
     assert first.method == "grad-cam"
     assert first.scores["deletion"].value == pytest.approx(0.3)
     assert second.scores["insertion"].value == pytest.approx(0.5)
@@ -136,15 +144,15 @@ def test_means_are_over_the_images_that_a_method_explained() -> None:
 def test_an_overlay_leaves_the_photo_clear_where_nothing_is_salient() -> None:
     photo = Image.fromarray(np.random.default_rng(0).integers(0, 255, (6, 8, 3), dtype=np.uint8))
     saliency = torch.zeros(6, 8)
-    assert np.array_equal(np.asarray(pictures.overlay(photo, saliency)), np.asarray(photo))
+    assert np.array_equal(np.asarray(overlays.overlay(photo, saliency)), np.asarray(photo))
     saliency[2, 3] = 1
-    changed = (np.asarray(pictures.overlay(photo, saliency)) != np.asarray(photo)).any(-1)
+    changed = (np.asarray(overlays.overlay(photo, saliency)) != np.asarray(photo)).any(-1)
     assert changed.sum() == 1
     assert changed[2, 3]
 
 
 def test_more_saliency_changes_the_photo_more() -> None:
-    colored = np.asarray(pictures.overlay(GREY, torch.linspace(0, 1, 8).expand(6, 8)), dtype=float)
+    colored = np.asarray(overlays.overlay(GREY, torch.linspace(0, 1, 8).expand(6, 8)), dtype=float)
     change = np.abs(colored - 120).sum(-1)[0]
     assert (np.diff(change) > 0).all()
 
@@ -153,7 +161,7 @@ def test_one_pixel_above_all_others_does_not_hide_them() -> None:
     saliency = torch.full((20, 20), 0.01)
     saliency[:10] = 0.2
     saliency[0, 0] = 1
-    colored = np.asarray(pictures.overlay(GREY.resize((20, 20)), saliency), dtype=float)
+    colored = np.asarray(overlays.overlay(GREY.resize((20, 20)), saliency), dtype=float)
     change = np.abs(colored - 120).sum(-1)
     assert (change[:10] == change[0, 0]).all()
     assert (change[10:] < change[0, 0] / 4).all()
@@ -162,22 +170,22 @@ def test_one_pixel_above_all_others_does_not_hide_them() -> None:
 def test_what_is_next_to_nothing_is_not_colored() -> None:
     saliency = torch.full((20, 20), 1e-6)
     saliency[0, 0] = 1
-    colored = np.asarray(pictures.overlay(GREY.resize((20, 20)), saliency), dtype=float)
+    colored = np.asarray(overlays.overlay(GREY.resize((20, 20)), saliency), dtype=float)
     assert (np.abs(colored - 120).sum(-1) > 0).sum() == 1
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_what_the_model_sees_is_shown(channels: int) -> None:
     image = torch.linspace(-2, 2, channels * 48).view(channels, 6, 8)
-    stretched = np.asarray(pictures.seen(xai.LoadedModel(nn.Identity(), lambda x: x), image))
+    stretched = np.asarray(overlays.model_view(xai.LoadedModel(nn.Identity(), lambda x: x), image))
     assert stretched.shape == (6, 8, 3)
     assert stretched.min() == 0
-    restored = pictures.seen(xai.LoadedModel(nn.Identity(), lambda x: x, restore=lambda x: x * 0 + 1), image)
+    restored = overlays.model_view(xai.LoadedModel(nn.Identity(), lambda x: x, restore=lambda x: x * 0 + 1), image)
     assert np.asarray(restored).min() == 255
 
 
 def test_extensions_of_pictures_are_cut_off() -> None:
-    assert [pictures.stem(name) for name in ("a.PNG", "b.v2.jpeg", "c.v2", "d", "e.pdf")] == [
+    assert [stem(name) for name in ("a.PNG", "b.v2.jpeg", "c.v2", "d", "e.pdf")] == [
         "a",
         "b.v2",
         "c.v2",
@@ -191,19 +199,19 @@ def test_curves_are_drawn_for_the_metrics_that_have_them(metrics: tuple[str, ...
     drawn = result()
     kept = [
         replace(one, scores={m: s if m in metrics else replace(s, curve=None) for m, s in one.scores.items()})
-        for one in drawn.explained
+        for one in drawn.explanations
     ]
-    image = png_of(plot(replace(drawn, explained=kept)))
+    image = png_of(plot_curves(replace(drawn, explanations=kept)))
     assert image.width == pytest.approx(160 * (1.6 + 3.9 * max(1, len(metrics))), abs=2)
 
 
 def test_curves_are_drawn_whatever_the_class_is_called_and_whether_a_method_suited() -> None:
-    png_of(plot(replace(result(), predicted=Prediction(0, "$_$ or ^", 0.5))))
-    png_of(plot(replace(result(), explained=[])))
+    png_of(plot_curves(replace(result(), predicted=Prediction(0, "$_$ or ^", 0.5))))
+    png_of(plot_curves(replace(result(), explanations=[])))
 
 
 def test_a_sheet_holds_every_picture() -> None:
-    one, three = png_of(sheet([result()])), png_of(sheet([result(), result(), result()]))
+    one, three = png_of(overview([result()])), png_of(overview([result(), result(), result()]))
     assert three.width == one.width
     assert three.height == pytest.approx(3 * one.height, abs=3)
 
@@ -212,8 +220,8 @@ def test_drawing_leaves_no_figure_behind() -> None:
     from matplotlib import _pylab_helpers, rcParams
 
     before = dict(rcParams)
-    plot(result())
-    sheet([result()])
+    plot_curves(result())
+    overview([result()])
     assert not _pylab_helpers.Gcf.figs
     assert dict(rcParams) == before
 
@@ -221,25 +229,25 @@ def test_drawing_leaves_no_figure_behind() -> None:
 def test_parts_and_the_truth_are_shown_where_there_are_any() -> None:
     shown = result()
     parts = [Image.new("RGB", (8, 6), (value, 0, 0)) for value in (1, 2, 3)]
-    with_parts = [replace(shown.explained[0], parts=parts), shown.explained[1]]
-    made = page_of(replace(shown, explained=with_parts, truth=GREY))
+    with_parts = [replace(shown.explanations[0], parts=parts), shown.explanations[1]]
+    made = page_of(replace(shown, explanations=with_parts, ground_truth=GREY))
     strips = [png_of(base64.b64decode(data)) for data in re.findall(r'src="data:image/png;base64,([^"]*)" style', made)]
     assert [(strip.width, strip.height) for strip in strips] == [(3 * 8 + 2 * 2, 6)]
     assert [strips[0].convert("RGB").getpixel((x, 0)) for x in (0, 10, 20)] == [(1, 0, 0), (2, 0, 0), (3, 0, 0)]
-    assert "its 3 parts" in made
-    assert "What tells the class" in made
-    assert "What tells the class" not in page_of(shown)
+    assert "3 parts of the map" in made
+    assert "Ground truth" in made
+    assert "Ground truth" not in page_of(shown)
 
 
-def page_of(shown: Result) -> str:
-    return render("Found", [Exhibit("m", "d", [shown], {})], {"Device": "cpu"}, plot)
+def page_of(shown: ImageResult) -> str:
+    return render("Found", [ModelResults("m", "d", [shown], {})], {"Device": "cpu"}, plot_curves)
 
 
 @pytest.fixture(scope="module")
 def page() -> str:
-    results = [result(), result("<script>alert(1)</script>", second=(0.3, 0.7))]
-    exhibit = Exhibit("model & such", "data", results, {"score-cam": "it needs <features>"})
-    return render("What is found", [exhibit], {"Device": "cpu", "Command": "xai demo"}, plot)
+    images = [result(), result("<script>alert(1)</script>", second=(0.3, 0.7))]
+    results = ModelResults("model & such", "data", images, {"score-cam": "it needs <features>"})
+    return render("What is found", [results], {"Device": "cpu", "Command": "xai demo"}, plot_curves)
 
 
 def test_the_page_asks_nothing_of_a_network(page: str) -> None:
@@ -261,7 +269,7 @@ def test_the_page_shows_names_as_they_are(page: str) -> None:
         "&lt;script&gt;alert(1)",
         "model &amp; such on data",
         "it needs &lt;features&gt;",
-        "found no evidence",
+        "constant map",
     ):
         assert shown in page
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import xai_core as xai
 from support.models import SmallCNN, settled
 from xai_core.benchmarking.manifest import Manifest
-from xai_core.benchmarking.resolve import prepare
+from xai_core.benchmarking.resolve import resolve
 from xai_core.benchmarking.settings import Settings
 from xai_core.errors import ImageFileError
 from xai_core.plugin import Dataset, Evaluation
@@ -170,4 +170,4 @@ class Crowded(Counted):
 def prepared(data: Dataset | None = None, **options: Any) -> Manifest:
     """What a run would be of, without the run."""
     given = {"models": (loaded(),), "data": data or Speckles(2), "metrics": (Brightness(),), **options}
-    return prepare(Settings(**given), torch.device("cpu"), torch.device("cpu")).manifest
+    return resolve(Settings(**given), torch.device("cpu"), torch.device("cpu")).manifest

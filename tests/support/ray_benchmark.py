@@ -88,7 +88,7 @@ def attempt(out: Path, address: str, seconds: float) -> bool:
     before, child = parts(out), os.fork()
     if not child:
         try:
-            work(out, engine="ray", workers=2, address=address)
+            work(out, backend="ray", workers=2, address=address)
         except BaseException:
             traceback.print_exc()
             os._exit(1)
@@ -124,7 +124,7 @@ def main() -> None:
     assert parts(out / "killed") < PARTS
     cluster.communicate("\n")
     killer = Killer(os.getpid())
-    resumed = work(out / "killed", engine="ray", workers=2, progress=killer)
+    resumed = work(out / "killed", backend="ray", workers=2, progress=killer)
     whole = same(resumed, local) and resumed.manifest.hash == local.manifest.hash
     print(json.dumps({"same": whole, "kills": killed, "killed actors": killer.killed}))
 

@@ -1,4 +1,4 @@
-"""The bootstrap of means: images drawn anew, the same ones for every method and metric."""
+"""Bootstrap resampling of means, with the same resamples for every method and metric."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,26 +9,26 @@ Values = np.ndarray[Any, np.dtype[np.float64]]
 RESAMPLES = 9999
 _SEED = 0
 _BLOCK = 2**20
-"""How many draws are held at a time."""
+"""Maximum number of random indices in memory."""
 
 
 def resampled_means(tables: Sequence[Values]) -> list[Values]:
-    """The means [RESAMPLES,columns] of each table [N,columns] over N of its rows drawn with replacement.
+    """Return the bootstrap means [RESAMPLES,columns] of each table [N,columns] over N rows drawn with replacement.
 
-    The draws depend on N alone, so that any difference of columns, also of tables that are as long, is of the same
-    rows. Of fewer than two rows there are no resamples, and the result is [0,columns].
+    The drawn rows depend on N alone. Differences between columns, also of different tables with N rows, are
+    therefore paired. With fewer than two rows there are no resamples, and the result is [0,columns].
     """
     means: list[Values] = [np.empty((0, table.shape[1])) for table in tables]
     for length in {len(table) for table in tables if len(table) > 1}:
-        alike = [place for place, table in enumerate(tables) if len(table) == length]
-        drawn = _resampled(np.hstack([tables[place] for place in alike]))
-        ends = np.cumsum([tables[place].shape[1] for place in alike])
-        for place, columns in zip(alike, np.split(drawn, ends[:-1], axis=1), strict=True):
-            means[place] = columns
+        same_length = [index for index, table in enumerate(tables) if len(table) == length]
+        resampled = _resample(np.hstack([tables[index] for index in same_length]))
+        ends = np.cumsum([tables[index].shape[1] for index in same_length])
+        for index, columns in zip(same_length, np.split(resampled, ends[:-1], axis=1), strict=True):
+            means[index] = columns
     return means
 
 
-def _resampled(table: Values) -> Values:
+def _resample(table: Values) -> Values:
     rng, length = np.random.default_rng(_SEED), len(table)
     mean = table.mean(0)
     deviations, block = table - mean, max(1, _BLOCK // length)

@@ -1,4 +1,4 @@
-"""What an error means for a run: what a row says, and whether another try is worth its time."""
+"""Classification of errors: whether memory ran out, and whether a retry can succeed."""
 
 from collections.abc import Iterator
 
@@ -10,36 +10,39 @@ from xai_core.isolation.error_context import weights_changed
 from xai_core.perturb import out_of_memory
 
 
-def failure(error: Exception) -> tuple[str, bool]:
-    """What failed, in one line, and whether it was for want of memory.
+def describe_failure(error: Exception) -> tuple[str, bool]:
+    """Return the error in one line, and whether it means that memory ran out.
 
-    The error lets go of where it was raised, and so of the tensors there, which another try needs the memory of.
+    Tracebacks are removed from the error and its causes, because their frames keep tensors alive that a retry needs
+    the memory of.
 
     Raises
     ------
     DeviceError
-        Where the device itself failed, so that nothing further can be computed in this process.
+        If the device itself failed, so that this process can compute nothing more.
     """
-    said, full = in_one_line(error), out_of_memory(error)
-    for one in _chain(error):
-        one.__traceback__ = None
-    lost = isinstance(error, getattr(torch, "AcceleratorError", ())) or str(error).startswith("CUDA error")
-    if lost and not full:
-        raise DeviceError(f"the device failed, and the run with it ({said}); the same command goes on") from error
-    return said, full
+    message, memory_ran_out = in_one_line(error), out_of_memory(error)
+    for each in _with_causes(error):
+        each.__traceback__ = None
+    device_failed = isinstance(error, getattr(torch, "AcceleratorError", ())) or str(error).startswith("CUDA error")
+    if device_failed and not memory_ran_out:
+        raise DeviceError(
+            f"the device failed, which ends the run ({message}); repeat the same command to resume"
+        ) from error
+    return message, memory_ran_out
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error, and those that it was raised from or after."""
-    left, seen = [error], set[int]()
-    while left:
-        one = left.pop()
-        if id(one) not in seen:
-            seen.add(id(one))
-            yield one
-            left += [before for before in (one.__cause__, one.__context__) if before is not None]
+def _with_causes(error: BaseException) -> Iterator[BaseException]:
+    """Iterate over an error and the errors that it was raised from or while handling."""
+    pending, seen = [error], set[int]()
+    while pending:
+        current = pending.pop()
+        if id(current) not in seen:
+            seen.add(id(current))
+            yield current
+            pending += [cause for cause in (current.__cause__, current.__context__) if cause is not None]
 
 
-def whatever_the_image(error: Exception) -> bool:
-    """Whether trying again with single images would only fail again."""
+def is_deterministic(error: Exception) -> bool:
+    """Whether the failure does not depend on the image, so that retries with single images are useless."""
     return isinstance(error, TimeLimitError | SideEffectError) or weights_changed(error)

@@ -1,73 +1,120 @@
-"""Finds out which plugin keeps tensors, where live tensors hold more and more from shard to shard."""
+"""Detects memory leaks, and finds the method or metric that keeps tensors."""
 
 import gc
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import TypeVar
 
 import torch
 
+from xai_core.benchmarking.model_session import ModelSession
+from xai_core.benchmarking.reader import Item
+from xai_core.configurable import Configurable
+from xai_core.isolation.error_context import PluginCall
 from xai_core.isolation.tensor_memory import live_bytes
+from xai_core.metric import Metric
+from xai_core.plugins.registry import origin
 
 SHARDS = 3
-"""Over how many shards live tensors must grow, each time, before anything is suspected."""
-LEAST = 4096
-"""Bytes kept for each image that are taken for a leak."""
+"""Number of successive shards in which the memory of live tensors must grow before a leak is suspected."""
+MINIMUM = 4096
+"""Bytes kept per image that count as a leak."""
 T = TypeVar("T")
 
 
-class Growth:
-    """How many bytes live tensors hold after each shard of a model, against a budget."""
+class MemoryGrowth:
+    """Memory of live tensors after each shard, compared with a budget: 64 MiB, or an eighth of a GPU's memory."""
 
     def __init__(self, device: torch.device) -> None:
         self._budget = 64 * 2**20
         if device.type == "cuda":
             self._budget = torch.cuda.get_device_properties(device).total_memory // 8
-        self._held: list[int] = []
+        self._measured: list[int] = []
 
-    def start(self, patience: int = 1) -> None:
-        """Begin anew, with so many times the budget."""
-        self._held, self._budget = [], self._budget * patience
+    def restart(self, factor: int = 1) -> None:
+        """Forget the measurements, and multiply the budget by a factor."""
+        self._measured, self._budget = [], self._budget * factor
 
     def exceeded(self) -> bool:
-        """Count, after a shard: whether it grew with each of the last shards, and by more than the budget in all."""
-        held = live_bytes()
-        if self._held and held - self._held[0] > self._budget:
+        """Measure after a shard. Return whether memory grew in each of the last shards, by more than the budget."""
+        memory = live_bytes()
+        if self._measured and memory - self._measured[0] > self._budget:
             gc.collect()
-            held = live_bytes()
-        self._held.append(held)
-        last = self._held[-1 - SHARDS :]
+            memory = live_bytes()
+        self._measured.append(memory)
+        last = self._measured[-1 - SHARDS :]
         rising = len(last) > SHARDS and all(later > earlier for earlier, later in pairwise(last))
-        return rising and held - self._held[0] > self._budget
+        return rising and memory - self._measured[0] > self._budget
 
 
-def leaking(
-    calls: Mapping[str, Sequence[Callable[[], object]]], failed: Callable[[Exception], object]
+@dataclass(frozen=True)
+class Leak:
+    """A method or metric that keeps tensors: `call` describes it, and `size` is in bytes per image."""
+
+    call: PluginCall
+    size: int
+
+    @property
+    def description(self) -> str:
+        """The leak in words."""
+        return f"{self.call.description} keeps {self.size / 2**20:.1f} MiB of tensors for each image"
+
+
+def find_leaks(
+    session: ModelSession, items: Sequence[Item], methods: Sequence[str], metrics: Mapping[str, Metric]
+) -> list[Leak]:
+    """Explain and score three images by each method and metric alone, and return those that keep tensors.
+
+    Fewer than three items are repeated.
+    """
+    images = [items[i % len(items)] for i in range(3)]
+    explain = {name: [partial(session.explain, [item], [name]) for item in images] for name in methods}
+    kept = _kept_bytes(explain, session.handle_failure)
+    leaks = [Leak(_call("explainer", name, session.methods[name]), size) for name, size in kept.items()]
+    maps = _first_results((calls for name, calls in explain.items() if name not in kept), session.handle_failure)
+    if maps:
+        pairs = [*zip(images, maps, strict=True)]
+        score = {name: [partial(session.evaluate, [item], own, [name]) for item, own in pairs] for name in metrics}
+        kept = _kept_bytes(score, session.handle_failure)
+        leaks += [Leak(_call("metric", name, metrics[name]), size) for name, size in kept.items()]
+    return leaks
+
+
+def _call(kind: str, name: str, plugin: Configurable) -> PluginCall:
+    return PluginCall(kind, name, plugin, origin(plugin))
+
+
+def _kept_bytes(
+    calls: Mapping[str, Sequence[Callable[[], object]]], handle_failure: Callable[[Exception], object]
 ) -> dict[str, int]:
-    """Of some names' calls, each for another image, how many bytes each keeps for good; without those that keep none.
+    """Return by name how many bytes of tensors each call leaves behind, if that is at least `MINIMUM`.
 
-    The first call is left out, which may fill caches, and what raises keeps nothing that is known; `failed` is told.
+    The first call of each name is not counted, because it may fill caches. A name whose calls raise is left out.
     """
     kept = {}
-    for name, alike in calls.items():
-        held = []
+    for name, of_name in calls.items():
+        memory = []
         try:
-            for call in alike:
+            for call in of_name:
                 call()
                 gc.collect()
-                held.append(live_bytes())
+                memory.append(live_bytes())
         except Exception as error:
-            failed(error)
+            handle_failure(error)
         else:
-            kept[name] = min(later - earlier for earlier, later in pairwise(held))
-    return {name: size for name, size in kept.items() if size >= LEAST}
+            kept[name] = min(later - earlier for earlier, later in pairwise(memory))
+    return {name: size for name, size in kept.items() if size >= MINIMUM}
 
 
-def first_given(calls: Iterable[Sequence[Callable[[], T]]], failed: Callable[[Exception], object]) -> list[T]:
-    """What the first calls give of which none raises, or nothing; `failed` is told of those before."""
-    for alike in calls:
+def _first_results(
+    calls: Iterable[Sequence[Callable[[], T]]], handle_failure: Callable[[Exception], object]
+) -> list[T]:
+    """Return the results of the first calls that do not raise, or an empty list if all raise."""
+    for of_name in calls:
         try:
-            return [call() for call in alike]
+            return [call() for call in of_name]
         except Exception as error:
-            failed(error)
+            handle_failure(error)
     return []

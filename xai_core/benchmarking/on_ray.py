@@ -1,4 +1,4 @@
-"""Works through shards on a Ray cluster: Ray Data over actors that hold a model each."""
+"""The `ray` backend: computes shards on a Ray cluster, with Ray Data and actors that keep a model each."""
 
 import logging
 import os
@@ -13,25 +13,26 @@ import torch
 
 from xai_core.benchmarking.reader import in_one_line
 from xai_core.benchmarking.resolve import ResolvedBenchmark
-from xai_core.benchmarking.store import Part, Shard
+from xai_core.benchmarking.store import Shard, ShardFiles
 from xai_core.benchmarking.worker import Worker
 from xai_core.errors import OptionError
 
 RESTARTS = 10
-"""How often an actor is started again, and how often a shard is done again, before the run ends."""
+"""Number of times that a lost actor is restarted, or a lost shard recomputed, before the run ends with an error."""
 
 
 class _Actor:
-    """Holds a worker, and gives the part of each shard that it is sent."""
+    """Worker in a process of the cluster, which Ray calls with batches of shards."""
 
-    def __init__(self, given: Any) -> None:
+    def __init__(self, shared: Any) -> None:
         import ray
 
-        self._worker = Worker(ray.get(given))
+        self._worker = Worker(ray.get(shared))
 
     def __call__(self, batch: dict[str, np.ndarray[Any, Any]]) -> dict[str, list[bytes]]:
-        shards = [Shard(*map(int, one)) for one in zip(batch["subject"], batch["start"], batch["stop"], strict=True)]
-        return {"part": [pickle.dumps(self._worker.run(shard)) for shard in shards]}
+        columns = batch["model_index"], batch["start"], batch["stop"]
+        shards = [Shard(*map(int, values)) for values in zip(*columns, strict=True)]
+        return {"files": [pickle.dumps(self._worker.run(shard)) for shard in shards]}
 
 
 class Cluster:
@@ -40,99 +41,102 @@ class Cluster:
     def __init__(self, ray: Any) -> None:
         self._ray = ray
         resources = ray.cluster_resources()
-        self._gpus, self._processors = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
+        self._gpus, self._cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
 
     def device(self, name: str | None) -> torch.device:
-        """The kind of device that actors work on, by default GPUs where the cluster has some.
+        """Return the kind of device that actors use, by default GPUs if the cluster has any.
 
         Raises
         ------
         OptionError
-            Where the cluster has none of that name.
+            If the cluster has no such device.
         """
-        wanted = name or ("cuda" if self._gpus else "cpu")
-        if wanted not in ("cpu", "cuda")[: 2 if self._gpus else 1]:
-            there = "cpu or cuda" if self._gpus else "cpu, as the cluster has no GPU"
-            raise OptionError(f"device={name!r} cannot be used with engine=ray; expected {there}")
-        return torch.device(wanted)
+        kind = name or ("cuda" if self._gpus else "cpu")
+        if kind not in ("cpu", "cuda")[: 2 if self._gpus else 1]:
+            expected = "cpu or cuda" if self._gpus else "cpu, because the cluster has no GPU"
+            raise OptionError(f"device={name!r} cannot be used with backend='ray'; expected {expected}")
+        return torch.device(kind)
 
-    def send(self, given: ResolvedBenchmark) -> Any:
-        """Put where actors can read it what they work with.
+    def share(self, benchmark: ResolvedBenchmark) -> Any:
+        """Put the benchmark into Ray's object store, from which actors read it, and return the reference.
 
         Raises
         ------
         OptionError
-            Where it holds what cannot be pickled.
+            If an object cannot be pickled.
         """
         try:
-            return self._ray.put(given)
+            return self._ray.put(benchmark)
         except Exception as error:
             raise OptionError(
-                f"engine=ray cannot send models, data, methods or metrics to its actors ({in_one_line(error)[:200]});"
-                " give specs, or objects that can be pickled"
+                "backend='ray' cannot send the models, data, methods or metrics to its actors"
+                f" ({in_one_line(error)[:200]}); pass specs, or objects that can be pickled"
             ) from error
 
-    def work_through(
-        self, sent: Any, shards: Sequence[Shard], gpus: bool, actors: int | None
-    ) -> Generator[Part, None, None]:
-        """Give the parts as they are done, in any order. An actor or a node that is lost is replaced, and its shard
-        redone.
+    def run_shards(
+        self, shared: Any, on_gpus: bool, actors: int | None, shards: Sequence[Shard]
+    ) -> Generator[ShardFiles, None, None]:
+        """Compute shards, and iterate over their files in the order in which they finish.
+
+        A lost actor or node is replaced, and its shard is computed again.
 
         Parameters
         ----------
-        sent
-            What `send` returned.
-        gpus
-            Whether the work is for GPUs.
+        shared
+            Result of `share`.
+        on_gpus
+            Whether actors use GPUs.
         actors
-            How many; one for each GPU, or one for each two processors, if None.
+            Number of actors. If None, one per GPU or one per two CPUs.
+        shards
+            The shards.
         """
-        have = self._gpus if gpus else 0
-        wanted = actors or have or max(1, self._processors // 2)
+        gpus = self._gpus if on_gpus else 0
+        count = actors or gpus or max(1, self._cpus // 2)
         data = self._ray.data
-        asked = data.from_items(
-            [{"subject": shard.subject, "start": shard.start, "stop": shard.stop} for shard in shards],
+        items = data.from_items(
+            [{"model_index": shard.model_index, "start": shard.start, "stop": shard.stop} for shard in shards],
             override_num_blocks=len(shards),
         )
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")  # there is no other bound on restarts
-            work = asked.map_batches(
+            warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")  # nothing else limits restarts
+            results = items.map_batches(
                 _Actor,
-                fn_constructor_args=(sent,),
+                fn_constructor_args=(shared,),
                 batch_size=1,
-                compute=data.ActorPoolStrategy(size=min(wanted, len(shards))),
-                num_gpus=min(1, have / wanted) if have else 0,
-                num_cpus=0 if have else min(1, self._processors / wanted),
+                compute=data.ActorPoolStrategy(size=min(count, len(shards))),
+                num_gpus=min(1, gpus / count) if gpus else 0,
+                num_cpus=0 if gpus else min(1, self._cpus / count),
                 max_restarts=RESTARTS,
                 max_task_retries=RESTARTS,
             )
-        for batch in work.iter_batches(batch_size=1, prefetch_batches=0):
-            yield from map(pickle.loads, batch["part"])
+        for batch in results.iter_batches(batch_size=1, prefetch_batches=0):
+            yield from map(pickle.loads, batch["files"])
 
 
 @contextmanager
-def connected(address: str | None) -> Iterator[Cluster]:
-    """Connect to a cluster; a connection that is made here is ended here.
+def connect(address: str | None) -> Iterator[Cluster]:
+    """Connect to a cluster, and disconnect at the end unless the process was connected before.
 
     Parameters
     ----------
     address
-        Of a cluster; without it one is started on this machine, unless the process is connected to one already.
+        Address of a cluster. If None, the process's current connection is used, or a cluster starts on this machine.
 
     Raises
     ------
     OptionError
-        Where Ray is not installed, or no cluster is there.
+        If Ray is not installed, or if there is no cluster at the address.
     """
-    # A cluster of our own is this process's environment again, and not one that `uv run` makes anew on each worker.
+    # The processes of a cluster on this machine use this environment; by default, Ray would have `uv run` create one.
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
     except ImportError:
-        raise OptionError("engine=ray needs Ray; `pip install xai-core[ray]`") from None
-    ours = not ray.is_initialized()
-    if ours:
+        raise OptionError("backend='ray' requires Ray; run `pip install xai-core[ray]`") from None
+    connected_before = ray.is_initialized()
+    if not connected_before:
         try:
             ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
         except Exception as error:
@@ -142,5 +146,5 @@ def connected(address: str | None) -> Iterator[Cluster]:
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         yield Cluster(ray)
     finally:
-        if ours:
+        if not connected_before:
             ray.shutdown()

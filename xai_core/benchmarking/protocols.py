@@ -1,4 +1,4 @@
-"""Protocols of papers: metrics with every choice that the number depends on."""
+"""Evaluation protocols of papers: their metrics, with every option that the score depends on."""
 
 from dataclasses import dataclass
 
@@ -8,16 +8,16 @@ from xai_core.spec import suggest
 
 @dataclass(frozen=True)
 class Protocol:
-    """A preset.
+    """An evaluation protocol.
 
     Attributes
     ----------
     metrics
-        Specs.
+        Specs of the metrics.
     target
-        Which class is explained: `predicted` or `label`.
+        Class to explain: `predicted` or `label`.
     source
-        Where it is from.
+        The publication that defines the protocol.
     """
 
     metrics: tuple[str, ...]
@@ -46,12 +46,12 @@ PROTOCOLS = {
 
 
 def find_protocol(name: str) -> Protocol:
-    """The preset of a name.
+    """Return the protocol of a name.
 
     Raises
     ------
     OptionError
-        Where there is none.
+        If there is no protocol of this name.
     """
     if name not in PROTOCOLS:
         raise OptionError(f"there is no protocol {name!r}; {suggest(name, PROTOCOLS)}")

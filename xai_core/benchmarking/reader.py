@@ -1,4 +1,4 @@
-"""Reads images ahead of the model: decoded and made ready by threads, a failure kept as what it is."""
+"""Reads and preprocesses images in threads, ahead of the model. A failure is stored in the item of its image."""
 
 import operator
 from collections.abc import Iterable, Sequence
@@ -20,9 +20,22 @@ from xai_core.isolation.error_context import message_with_notes
 
 @dataclass(frozen=True, eq=False)
 class Item:
-    """An image as the model takes it, [C,h,w], and what is known of it; or why it cannot be read.
+    """A preprocessed image of the dataset, or the error that prevented reading it.
 
-    Where there is no `mask` of the truth, [h,w], `no_mask` says why.
+    Attributes
+    ----------
+    index, id
+        Index and id of the image in the dataset.
+    image
+        [C,h,w], as the model takes it, or None after an error.
+    label
+        Class of the image, if known.
+    mask
+        [h,w] ground-truth mask, if known.
+    no_mask
+        Why there is no mask.
+    error
+        Why there is no image.
     """
 
     index: int
@@ -35,48 +48,57 @@ class Item:
 
 
 class Reader:
-    """Gives items of a data set, and starts to read those that will be asked for next.
+    """Reads items of a dataset in threads.
 
-    A data set that was given as an object may not bear two threads at once, and is asked for one item at a time.
+    A dataset that was passed as an object may not be thread-safe, so only one thread at a time reads it.
+
+    Parameters
+    ----------
+    data
+        The dataset.
+    loaded
+        The model, whose `preprocess` is applied.
+    workers
+        Number of threads.
     """
 
     def __init__(self, data: Dataset, loaded: LoadedModel, workers: int) -> None:
         self._data, self._loaded = data, loaded
         self._threads = ThreadPoolExecutor(max(1, workers), "reader")
-        self._alone: AbstractContextManager[Any] = Lock() if isinstance(data, Pairs) else nullcontext()
-        self._ahead: dict[int, Future[Item]] = {}
+        self._lock: AbstractContextManager[Any] = Lock() if isinstance(data, Pairs) else nullcontext()
+        self._started: dict[int, Future[Item]] = {}
 
     def start(self, indices: Iterable[int]) -> None:
-        """Start to read."""
+        """Start to read items."""
         for index in indices:
-            if index not in self._ahead:
-                self._ahead[index] = self._threads.submit(self._read, index)
+            if index not in self._started:
+                self._started[index] = self._threads.submit(self._read, index)
 
     def take(self, indices: Sequence[int]) -> list[Item]:
-        """Wait for items, and forget them."""
+        """Wait for items, return them and forget them."""
         self.start(indices)
-        return [self._ahead.pop(index).result() for index in indices]
+        return [self._started.pop(index).result() for index in indices]
 
     def wait(self) -> None:
-        """Wait for what was started."""
-        wait(self._ahead.values())
+        """Wait until every started item is read."""
+        wait(self._started.values())
 
     def close(self) -> None:
-        """Stop reading."""
+        """Stop the threads."""
         self._threads.shutdown(cancel_futures=True)
 
     def _read(self, index: int) -> Item:
         name, label = _id(self._data, index), None
         try:
-            with self._alone:
+            with self._lock:
                 sample = self._data[index]
             name = encodable(str(sample.id))
             label = None if sample.target is None else operator.index(sample.target)
             image = self._loaded.preprocess(sample.image)
             if not isinstance(image, Tensor):
-                raise PluginContractError(f"preprocess gave a {type(image).__name__}; expected a tensor [C,h,w]")
+                raise PluginContractError(f"preprocess returned a {type(image).__name__}; expected a tensor [C,h,w]")
             if not image.isfinite().all():
-                raise NonFiniteInputError("the image holds NaN or infinity; check the file and the preprocessing")
+                raise NonFiniteInputError("the image contains NaN or infinity; check the file and the preprocessing")
         except Exception as error:
             return Item(index, name, label=label, error=in_one_line(error))
         try:
@@ -86,7 +108,7 @@ class Reader:
 
 
 def in_one_line(error: BaseException) -> str:
-    """An error as a row holds it: its kind, its message and its notes."""
+    """Return the type, the message and the notes of an error in one line."""
     return encodable(" ".join(f"{type(error).__name__}: {message_with_notes(error)}".split()))
 
 

@@ -1,4 +1,4 @@
-"""Rows, curves and maps, and the files of a part that hold them."""
+"""The rows, curves and maps of a run, and the files that contain them."""
 
 import functools
 import io
@@ -17,28 +17,31 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Row:
-    """One number: of an image, a method and a metric. Where there is none, there is an error.
+class ScoreRow:
+    """The score of one map by one metric, or the error that prevented it.
 
     Attributes
     ----------
     model, data, method, metric
         Their specs.
     index, image
-        The image's place in the data set, and its id there.
+        Index and id of the image in the dataset.
     label
-        Its class, where known.
+        Class of the image in the dataset, if known.
     target
-        The class that was explained.
+        Class that was explained.
     score
-        The metric's value.
+        Value of the metric, or None after an error.
     error
-        What went wrong, in one line.
+        Error message in one line, or None if there is a score.
     constant
-        Whether the map is constant, so that the method found nothing.
-    forward_passes, seconds, memory
-        What the map cost: forwards of the model, seconds (its share of the batch's), and the batch's peak of bytes on
-        the device, where known.
+        Whether the map is constant.
+    forward_passes
+        Number of forward passes that the method needs per image.
+    seconds
+        Duration of the explanation, divided by the number of images in the batch.
+    memory
+        Peak memory of the batch in bytes, if the device reports it.
     """
 
     model: str
@@ -58,8 +61,20 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Curve:
-    """The scores that a metric walked through, and the share of pixels replaced at each."""
+class CurveRow:
+    """The perturbation curve of one map.
+
+    Attributes
+    ----------
+    model, method, metric
+        Their specs.
+    index, image
+        Index and id of the image in the dataset.
+    fractions
+        [S+1], the fraction of pixels replaced at each point.
+    scores
+        [S+1], the model's score at each point.
+    """
 
     model: str
     index: int
@@ -71,50 +86,50 @@ class Curve:
 
 
 @functools.cache
-def _rows_schema() -> "pa.Schema":
+def _score_schema() -> "pa.Schema":
     import pyarrow as pa
 
-    text, whole, number = pa.string(), pa.int64(), pa.float64()
-    known = {"model": text, "data": text, "index": whole, "image": text, "method": text, "metric": text}
-    types = known | {"label": whole, "target": whole, "score": number, "error": text, "constant": pa.bool_()}
-    types |= {"forward_passes": whole, "seconds": number, "memory": whole}
-    return pa.schema([pa.field(field.name, types[field.name], field.name not in known) for field in fields(Row)])
+    text, integer, number = pa.string(), pa.int64(), pa.float64()
+    required = {"model": text, "data": text, "index": integer, "image": text, "method": text, "metric": text}
+    types = required | {"label": integer, "target": integer, "score": number, "error": text, "constant": pa.bool_()}
+    types |= {"forward_passes": integer, "seconds": number, "memory": integer}
+    return pa.schema([pa.field(one.name, types[one.name], one.name not in required) for one in fields(ScoreRow)])
 
 
 @functools.cache
-def _curves_schema() -> "pa.Schema":
+def _curve_schema() -> "pa.Schema":
     import pyarrow as pa
 
     points = pa.list_(pa.float32())
     types = {"index": pa.int64(), "fractions": points, "scores": points}
-    return pa.schema([(field.name, types.get(field.name, pa.string())) for field in fields(Curve)])
+    return pa.schema([(one.name, types.get(one.name, pa.string())) for one in fields(CurveRow)])
 
 
-def encode_rows(rows: Iterable[Row], notes: Sequence[str] = ()) -> bytes:
-    """Rows as a Parquet file, with what is to be said of them in its metadata."""
-    return _parquet(rows, _rows_schema().with_metadata({"notes": "\n".join(notes)}))
+def encode_rows(rows: Iterable[ScoreRow], notes: Sequence[str] = ()) -> bytes:
+    """Encode rows as a Parquet file, with the shard's notes in the metadata."""
+    return _parquet(rows, _score_schema().with_metadata({"notes": "\n".join(notes)}))
 
 
-def encode_curves(curves: Iterable[Curve]) -> bytes:
-    """Curves as a Parquet file."""
-    return _parquet(curves, _curves_schema())
+def encode_curves(curves: Iterable[CurveRow]) -> bytes:
+    """Encode curves as a Parquet file."""
+    return _parquet(curves, _curve_schema())
 
 
 def encode_maps(maps: Mapping[str, np.ndarray[Any, Any]]) -> bytes:
-    """Named maps as NumPy's `.npz`."""
+    """Encode named maps as NumPy's `.npz` file."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **maps)  # type: ignore[arg-type] # older NumPy takes `allow_pickle` for an array too
     return buffer.getvalue()
 
 
 @contextmanager
-def reading(file: Path) -> Iterator[None]:
-    """Say of a file of rows that cannot be read inside what it is, and what to do.
+def readable(file: Path) -> Iterator[None]:
+    """Convert errors of reading a file of rows into one that names the file and the remedy.
 
     Raises
     ------
     FileError
-        Where that is so.
+        If the file cannot be read.
     """
     import pyarrow as pa
 
@@ -123,29 +138,38 @@ def reading(file: Path) -> Iterator[None]:
     except (OSError, LookupError, TypeError, ValueError, pa.ArrowException) as error:
         reason = str(error).partition("\n")[0]
         raise FileError(
-            f"{file} is damaged, or of another version ({reason}); the same benchmark command does its images again"
+            f"{file} is damaged, or was written by another version ({reason}); repeat the benchmark command to"
+            " recompute its images"
         ) from error
 
 
 def read_rows(files: Iterable[Path]) -> "pa.Table":
-    """The rows of several files, in that order."""
+    """Return the rows of several files, in the order of the files."""
     import pyarrow as pa
 
-    return pa.concat_tables([_rows_schema().empty_table(), *map(_rows_of, files)])
+    return pa.concat_tables([_score_schema().empty_table(), *map(_read_file, files)])
 
 
-def _rows_of(file: Path) -> "pa.Table":
+def _read_file(file: Path) -> "pa.Table":
     import pyarrow.parquet as pq
 
-    with reading(file):
-        return pq.read_table(file).cast(_rows_schema())
+    with readable(file):
+        return pq.read_table(file).cast(_score_schema())
+
+
+def count_rows(file: Path) -> int:
+    """Return the number of rows in a file, without reading the rows."""
+    import pyarrow.parquet as pq
+
+    with readable(file):
+        return int(pq.read_metadata(file).num_rows)
 
 
 def read_notes(file: Path) -> list[str]:
-    """What is said of the rows of a file."""
+    """Return the notes in the metadata of a file of rows."""
     import pyarrow.parquet as pq
 
-    with reading(file):
+    with readable(file):
         return pq.read_schema(file).metadata[b"notes"].decode().splitlines()
 
 

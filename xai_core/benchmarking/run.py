@@ -1,24 +1,37 @@
-"""The benchmark: settings in, a folder of rows out, each number computed once however often it is interrupted."""
+"""The function `benchmark`: settings in, a folder of rows out. An interrupted run resumes without repeated work."""
 
 import contextlib
-from collections.abc import Callable, Iterable
+import inspect
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
-from xai_core.benchmarking import local, on_ray
-from xai_core.benchmarking.resolve import own_device, prepare
-from xai_core.benchmarking.settings import LISTS, Settings, several, whole
-from xai_core.benchmarking.store import Part, Run, opened
+from xai_core.benchmarking import on_ray
+from xai_core.benchmarking.declaration import short_repr
+from xai_core.benchmarking.resolve import ResolvedBenchmark, local_device, resolve
+from xai_core.benchmarking.settings import EXECUTION, SETTINGS, Execution, Settings, require_known
+from xai_core.benchmarking.store import Run, Shard, ShardFiles, open_run
+from xai_core.benchmarking.worker import Worker
 from xai_core.data.sources import Dataset, LoadedModel
 from xai_core.errors import OptionError
 from xai_core.explainer import Explainer
 from xai_core.metric import Metric
 
-ENGINES = ("local", "ray")
-Progress = Callable[[Run, Part | None], None]
-"""Called with the run before any work, with None, and after each part."""
+ShardStream = Generator[ShardFiles, None, None]
+Progress = Callable[[Run, ShardFiles | None], None]
+"""Called with the run and None before any work, then with the run and the files of each finished shard."""
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    "models": (str, LoadedModel),
+    "methods": (str, Explainer),
+    "metrics": (str, Metric),
+    "without": (str,),
+}
+"""Accepted types of each value of the settings that have several."""
 
 
 def benchmark(
@@ -26,87 +39,118 @@ def benchmark(
     data: str | Dataset,
     *,
     out: str | Path,
-    methods: str | Explainer | Iterable[str | Explainer] = "all",
-    metrics: str | Metric | Iterable[str | Metric] = (),
-    engine: str = "local",
-    address: str | None = None,
-    workers: int | None = None,
-    retry_errors: bool = False,
     progress: Progress | None = None,
     **settings: Any,
 ) -> Run:
-    """Score explainers on models and data, and write rows that another call goes on from.
+    """Score methods on models and a dataset, and write a row for each image, method and metric.
 
-    Every number follows from the run's manifest. A call with the same arguments computes what is missing; with
-    others, it is refused.
+    If `out` contains an unfinished run with the same settings, the run resumes. All scores depend on the settings
+    in the run's manifest only.
 
     Parameters
     ----------
-    models, data, methods, metrics
-        Specs or objects, one or several; `all` methods or metrics are the installed ones that suit.
+    models
+        Specs or `LoadedModel` objects, one or several.
+    data
+        Spec, dataset of `Sample` objects, or dataset of (image, class) pairs.
     out
-        The folder of the run.
-    engine
-        `local`, or `ray` for a cluster.
-    address
-        Of a Ray cluster; without it one is started on this machine.
-    workers
-        Threads that read images; with Ray, how many actors hold a model.
-    retry_errors
-        Whether parts that hold errors are done again.
+        Folder of the run.
     progress
-        Told of each part.
+        Called before any work, and after each shard.
     settings
-        Further fields of `Settings`: `protocol`, `limit`, `target`, `controls`, `seed`, `precision`, `batch`, `shard`,
-        `maps`, `time_limit`, `without`, `device`.
+        Further settings by name: the attributes of `Settings` and `Execution` in `xai_core.benchmarking.settings`.
+        `methods` and `metrics` take specs or objects, one or several.
 
     Returns
     -------
     Run
-        What the folder holds: `.rows()`, `.manifest`, `.notes()`.
+        The run. `run.rows()` is a table of the scores.
 
     Raises
     ------
+    OptionError
+        If a setting is unknown, or its value is not allowed.
+    FileError
+        If the folder contains a run with other settings, or other files.
     XAIError
-        Where the settings are wrong, or the folder is another run's. What fails on the way is a row with an error.
+        If a model, method, metric or dataset cannot be created. An error after that is stored in a row.
     """
-    if engine not in ENGINES:
-        raise OptionError(f"engine={engine!r} is not one of {', '.join(ENGINES)}")
-    if address is not None and engine != "ray":
-        raise OptionError(f"address={address!r} is of a Ray cluster; give engine='ray' too, or leave it out")
-    workers = None if workers is None else whole("workers", workers, 1)
-    if not isinstance(out, str | Path) or not str(out):
-        raise OptionError(f"out={out!r} is no path; expected the folder of the run")
-    folder = Path(out).absolute()  # wherever the process goes
-    given = {"models": models, "methods": methods, "metrics": metrics, **settings}
-    asked = {name: several(value) if name in LISTS else value for name, value in given.items()}
-    try:
-        made = Settings.of_protocol(data=data, **asked)
-    except TypeError as error:
-        raise OptionError(f"benchmark: {error}") from None
+    require_known(settings, "benchmark()")
+    passed = {"models": models, "data": data, "out": out, **settings}
+    values = {name: _as_tuple(name, value) for name, value in passed.items()}
+    execution = Execution(**{name: value for name, value in values.items() if name in EXECUTION})
+    chosen = Settings.with_protocol(**{name: value for name, value in values.items() if name not in EXECUTION})
+    folder = execution.out.absolute()  # before a plugin can change the working directory
+    compute: Callable[[Sequence[Shard]], ShardStream]
     with contextlib.ExitStack() as stack:
-        if engine == "ray":
-            cluster = stack.enter_context(on_ray.connected(address))
-            ready = prepare(made, cluster.device(made.device), torch.device("cpu"))
-            sent = cluster.send(ready)
+        if execution.backend == "ray":
+            cluster = stack.enter_context(on_ray.connect(execution.address))
+            device = cluster.device(chosen.device)
+            resolved = resolve(chosen, device, torch.device("cpu"))
+            compute = partial(cluster.run_shards, cluster.share(resolved), device.type == "cuda", execution.workers)
         else:
-            device = own_device(made.device)
-            ready = prepare(made, device, device, workers or 2)
-        run = stack.enter_context(opened(folder, ready.manifest))
-        if retry_errors:
-            run.retry_errors()
+            device = local_device(chosen.device)
+            resolved = resolve(chosen, device, device, execution.workers or 2)
+            compute = partial(_run_locally, resolved)
+        run = stack.enter_context(open_run(folder, resolved.manifest))
+        if execution.retry_errors:
+            run.recompute_errors()
         missing = run.missing
         if progress:
             progress(run, None)
         if missing:
-            parts = (
-                cluster.work_through(sent, missing, ready.device.type == "cuda", workers)
-                if engine == "ray"
-                else local.work_through(ready, missing)
-            )
-            with contextlib.closing(parts):
-                for part in parts:
-                    run.write(part)
+            with contextlib.closing(compute(missing)) as results:
+                for shard_files in results:
+                    run.write(shard_files)
                     if progress:
-                        progress(run, part)
+                        progress(run, shard_files)
     return run
+
+
+def _run_locally(resolved: ResolvedBenchmark, shards: Sequence[Shard]) -> ShardStream:
+    """Compute shards in this process, in order."""
+    worker = Worker(resolved)
+    try:
+        for shard, following in pairwise([*shards, None]):
+            assert shard is not None
+            yield worker.run(shard, following)
+    finally:
+        worker.close()
+
+
+def _signature() -> inspect.Signature:
+    """Return the signature of `benchmark` with all settings and their defaults, for `help` and editors."""
+    own = inspect.signature(benchmark).parameters
+    optional = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=one.type)
+        for name, one in SETTINGS.items()
+        if name not in own
+    ]
+    return inspect.Signature(
+        [own["models"], own["data"], own["out"], *optional, own["progress"]], return_annotation=Run
+    )
+
+
+benchmark.__signature__ = _signature()  # type: ignore[attr-defined] # which every function may have
+
+
+def _as_tuple(name: str, value: Any) -> Any:
+    """Return one value or several as a tuple if the setting has several, and other values unchanged.
+
+    Raises
+    ------
+    OptionError
+        If one of several values has a wrong type.
+    """
+    if name not in _KINDS:
+        return value
+    kinds = _KINDS[name]
+    # A sequence of layers is iterable, but it is one model.
+    single = isinstance(value, (*kinds, nn.Module)) or not isinstance(value, Iterable)
+    values = (value,) if single else tuple(value)
+    for each in values:
+        if not isinstance(each, kinds):
+            expected = " or ".join("spec" if kind is str else kind.__name__ for kind in kinds)
+            remedy = "; wrap it: LoadedModel(model, preprocess, spec=...)" if name == "models" else ""
+            raise OptionError(f"{name}: expected a {expected}, got {type(each).__name__} {short_repr(each)}{remedy}")
+    return values

@@ -1,194 +1,266 @@
-"""What a benchmark is asked for: as arguments, or as a TOML file that says the same."""
+"""Settings of a benchmark. Each setting is declared once, with its default, help text and allowed values.
 
-import operator
+The command line, the TOML reader and the manifest follow from these declarations. A test compares the tables in
+`docs/benchmark.md` with them. This module imports neither PyTorch nor plugins, so `xai benchmark --help` is fast.
+"""
+
 import tomllib
-from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, SupportsIndex
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
-
-from xai_core.benchmarking.protocols import find_protocol
-from xai_core.data.sources import Dataset, LoadedModel
-from xai_core.errors import FileError, OptionError
-from xai_core.explainer import Explainer
-from xai_core.metric import Metric
+from xai_core.benchmarking.declaration import checked_value, declare
+from xai_core.benchmarking.protocols import PROTOCOLS, find_protocol
+from xai_core.errors import FileError, OptionError, UnknownOptionError
 from xai_core.spec import suggest
 
+if TYPE_CHECKING:
+    from xai_core.data.sources import Dataset, LoadedModel
+    from xai_core.explainer import Explainer
+    from xai_core.metric import Metric
+
 ALL = "all"
-"""Every installed method that suits the model, or metric that suits the data."""
+"""Name that selects every compatible method that is not composite, or every compatible metric."""
 CONTROLS = ("random", "center", "edges")
-"""Methods that see nothing of the model: what any other is compared with."""
-PRECISIONS = ("fp32", "bf16", "fp16")
-TARGETS = ("predicted", "label")
-TIME_LIMIT = 1800.0
-LISTS: dict[str, tuple[type, ...]] = {
-    "models": (str, LoadedModel),
-    "methods": (str, Explainer),
-    "metrics": (str, Metric),
-    "without": (str,),
-}
-"""The settings that hold several, and what each of them is."""
-AROUND = ("out", "engine", "address", "workers")
-"""What else a file may say: where and how the work is done, on which no number depends."""
+"""The control methods, which do not depend on the model."""
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What is asked for.
+@dataclass(frozen=True, kw_only=True)
+class RecordedSettings:
+    """Settings that the manifest records unchanged, because scores or files depend on them."""
 
-    Attributes
-    ----------
-    models
-        Specs, or loaded models.
-    data
-        A spec, or a data set.
-    methods
-        Specs, explainers, or `all`.
-    metrics
-        Specs, metrics, or `all`; beside those of the protocol.
-    protocol
-        The name of a preset, which gives metrics with their options and the target; see `protocols`.
-    without
-        Names of methods and metrics that `all` leaves out.
-    limit
-        How many images, from the first; all of them where None.
-    target
-        The class explained: `predicted`, or the image's `label`.
-    controls
-        Whether `random`, `center` and `edges` are among the methods.
-    seed
-        Of every method and metric that takes one and is not given it.
-    precision
-        `fp32`, or `bf16` or `fp16` for the model's forwards (autocast).
-    batch, shard
-        How many images go through a pass, and how many are written together.
-    maps
-        Whether the maps are written too.
-    time_limit
-        Seconds for each image that one method, or one metric on one method's maps, may take before it is interrupted.
-    device
-        Such as `cpu` or `cuda`; a GPU where there is one if None.
-    """
-
-    models: tuple[str | LoadedModel, ...]
-    data: str | Dataset
-    methods: tuple[str | Explainer, ...] = (ALL,)
-    metrics: tuple[str | Metric, ...] = ()
-    protocol: str | None = None
-    without: tuple[str, ...] = ()
-    limit: int | None = None
-    target: str = "predicted"
-    controls: bool = True
-    seed: int = 0
-    precision: str = "fp32"
-    batch: int = 8
-    shard: int = 16
-    maps: bool = False
-    time_limit: float = TIME_LIMIT
-    device: str | None = None
+    protocol: str | None = field(
+        default=None,
+        metadata=declare(
+            help=f"Protocol of a paper, which adds metrics and sets the target: {', '.join(PROTOCOLS)}.",
+            metavar="NAME",
+            default_help="none",
+        ),
+    )
+    target: str = field(
+        default="predicted",
+        metadata=declare(
+            help="Class to explain: the predicted class or the image's label.", choices=("predicted", "label")
+        ),
+    )
+    seed: int = field(
+        default=0,
+        metadata=declare(help="Random seed of every method and metric that does not set its own.", metavar="N"),
+    )
+    precision: str = field(
+        default="fp32",
+        metadata=declare(
+            help="Floating-point precision of forward passes (bf16 and fp16 use autocast).",
+            choices=("fp32", "bf16", "fp16"),
+        ),
+    )
+    batch: int = field(default=8, metadata=declare(help="Batch size.", metavar="N", minimum=1))
+    shard: int = field(
+        default=16,
+        metadata=declare(
+            help="Number of images per shard. An interruption loses only the shards in progress.",
+            metavar="N",
+            minimum=1,
+        ),
+    )
+    maps: bool = field(default=False, metadata=declare(help="Save the maps, as float16 NumPy files."))
+    time_limit: float = field(
+        default=1800.0,
+        metadata=declare(
+            help="Timeout per image for one method, or for one metric on the maps of one method, in seconds.",
+            metavar="SECONDS",
+        ),
+    )
 
     def __post_init__(self) -> None:
-        for name, given in (("models", self.models), ("data", self.data)):
-            if given is None or (isinstance(given, str | tuple) and not given):
-                raise OptionError(f"no {name} to benchmark; give {name}=, such as {_EXAMPLES[name]}")
-        for name, example in (("protocol", "rise"), ("device", "cuda")):
-            if not isinstance(getattr(self, name), str | None):
-                raise OptionError(f"{name}={_short(getattr(self, name))} is no text; expected such as {example!r}")
-        for name, kinds in LISTS.items():
-            for one in getattr(self, name):
-                if not isinstance(one, kinds):
-                    hint = "; give a spec, or LoadedModel(model, preprocess, spec=...)" if name == "models" else ""
-                    expected = " or ".join("spec" if kind is str else kind.__name__ for kind in kinds)
-                    raise OptionError(f"{name}: expected a {expected}, got {type(one).__name__} {_short(one)}{hint}")
-        if not self.methods:
-            raise OptionError(f"no methods to benchmark; give their names, or {ALL!r}")
+        _check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(RecordedSettings):
+    """Settings that decide what a benchmark computes."""
+
+    models: "tuple[str | LoadedModel, ...]" = field(
+        metadata=declare(
+            help="Models to benchmark (see `xai list models`).",
+            metavar="SPEC",
+            option="model",
+            several=True,
+            objects=True,
+        )
+    )
+    data: "str | Dataset" = field(
+        metadata=declare(help="Dataset (see `xai list datasets`).", metavar="SPEC", objects=True)
+    )
+    methods: "tuple[str | Explainer, ...]" = field(
+        default=(ALL,),
+        metadata=declare(
+            help="Methods, or `all` for every compatible method that is not composite.",
+            metavar="M[,M...]",
+            option="method",
+            several=True,
+            objects=True,
+        ),
+    )
+    metrics: "tuple[str | Metric, ...]" = field(
+        default=(),
+        metadata=declare(
+            help="Metrics, or `all` for every metric that is compatible with the dataset.",
+            metavar="M[,M...]",
+            option="metric",
+            several=True,
+            objects=True,
+            default_help="the metrics of the protocol",
+        ),
+    )
+    without: tuple[str, ...] = field(
+        default=(),
+        metadata=declare(
+            help="Methods and metrics to exclude from `all` and from the controls.",
+            metavar="M[,M...]",
+            several=True,
+            default_help="none",
+        ),
+    )
+    limit: int | None = field(
+        default=None,
+        metadata=declare(
+            help="Number of images, from the start of the dataset.",
+            metavar="N",
+            minimum=1,
+            default_help="all images",
+        ),
+    )
+    controls: bool = field(
+        default=True, metadata=declare(help=f"Add the model-independent control methods {', '.join(CONTROLS)}.")
+    )
+    device: str | None = field(
+        default=None,
+        metadata=declare(
+            help="PyTorch device, such as cpu or cuda:1.", metavar="DEVICE", default_help="a GPU if available"
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, value, example in (
+            ("models", self.models, "'torchvision:resnet50'"),
+            ("data", self.data, "'folder:photos'"),
+            ("methods", self.methods, "'grad-cam', or 'all'"),
+        ):
+            if value is None or (isinstance(value, str | tuple) and not value):
+                raise OptionError(f"no {name} to benchmark; pass {name}=, such as {example}")
         if not self.metrics and self.protocol is None:
-            raise OptionError("no metrics to score with; give their names, or a protocol such as 'rise'")
-        for name, allowed in (("precision", PRECISIONS), ("target", TARGETS)):
-            if getattr(self, name) not in allowed:
-                raise OptionError(f"{name}={getattr(self, name)!r} is not one of {', '.join(allowed)}")
-        for name, least in {"limit": 1, "batch": 1, "shard": 1, "seed": 0}.items():
-            number = getattr(self, name)
-            if number is not None or name != "limit":
-                object.__setattr__(self, name, whole(name, number, least))
-        limit = self.time_limit
-        if not isinstance(limit, int | float) or isinstance(limit, bool) or not 0 < limit < float("inf"):
-            raise OptionError(f"time_limit={limit!r} is out of range; expected seconds, more than 0")
-        object.__setattr__(self, "time_limit", float(limit))  # so that 60 and 60.0 are one run
-        for name in ("controls", "maps"):
-            if not isinstance(getattr(self, name), bool):
-                raise OptionError(f"{name}={getattr(self, name)!r} is neither true nor false")
+            raise OptionError("no metrics to benchmark; pass metrics=, such as 'deletion', or protocol='rise'")
 
     @classmethod
-    def of_protocol(cls, **given: Any) -> "Settings":
-        """The settings given, with those that a protocol adds.
+    def with_protocol(cls, **settings: Any) -> "Settings":
+        """Return the settings, with the metrics and the target that the protocol adds.
 
         Raises
         ------
         OptionError
-            Where something is missing, out of range, or against the protocol.
+            If a value is not allowed, or if the target differs from the protocol's.
         """
-        settings = cls(**given)
-        if settings.protocol is None:
-            return settings
-        protocol = find_protocol(settings.protocol)
-        if given.get("target", protocol.target) != protocol.target:
+        requested = cls(**settings)
+        if requested.protocol is None:
+            return requested
+        protocol = find_protocol(requested.protocol)
+        if settings.get("target", protocol.target) != protocol.target:
             raise OptionError(
-                f"the protocol {settings.protocol} explains the {protocol.target} class, not the {settings.target}"
+                f"the protocol {requested.protocol} explains the {protocol.target} class, not the {requested.target};"
+                " leave out the target, or the protocol"
             )
-        return replace(settings, metrics=(*protocol.metrics, *settings.metrics), target=protocol.target)
+        return replace(requested, metrics=(*protocol.metrics, *requested.metrics), target=protocol.target)
 
 
-def whole(name: str, given: object, least: int) -> int:
-    """A whole number, NumPy's too, as Python's.
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """Settings that decide where and how a benchmark runs. No score depends on them."""
+
+    out: Path = field(
+        metadata=declare(
+            help="Folder of the run. If the folder contains a run with the same settings, the run resumes.",
+            metavar="RUN",
+        )
+    )
+    backend: str = field(
+        default="local",
+        metadata=declare(help="Execution backend: this process, or a Ray cluster.", choices=("local", "ray")),
+    )
+    address: str | None = field(
+        default=None,
+        metadata=declare(
+            help="Address of a Ray cluster.", metavar="HOST:PORT", default_help="a new cluster on this machine"
+        ),
+    )
+    workers: int | None = field(
+        default=None,
+        metadata=declare(
+            help="Number of data-loading threads (local) or of actors (ray).",
+            metavar="N",
+            minimum=1,
+            default_help="2 threads, or one actor per GPU or per two CPUs",
+        ),
+    )
+    retry_errors: bool = field(default=False, metadata=declare(help="Recompute the shards that contain errors."))
+
+    def __post_init__(self) -> None:
+        _check(self)
+        if self.address is not None and self.backend != "ray":
+            raise OptionError(
+                f"address={self.address!r} is the address of a Ray cluster; pass backend='ray' too, or leave it out"
+            )
+
+
+def _check(settings: RecordedSettings | Execution) -> None:
+    """Check every value, and replace it by one of the declared type."""
+    for one in fields(settings):
+        if one.metadata:  # the manifest has fields that are no settings
+            object.__setattr__(settings, one.name, checked_value(one, getattr(settings, one.name)))
+
+
+def _declared(settings: type) -> dict[str, Field[Any]]:
+    return {one.name: one for one in fields(settings)}
+
+
+RECORDED: Mapping[str, Field[Any]] = _declared(RecordedSettings)
+EXECUTION: Mapping[str, Field[Any]] = _declared(Execution)
+CHOSEN: Mapping[str, Field[Any]] = {name: one for name, one in _declared(Settings).items() if name not in RECORDED}
+"""The settings that name models, data, methods and metrics, of which the manifest records the objects."""
+SETTINGS: Mapping[str, Field[Any]] = {**CHOSEN, **RECORDED, **EXECUTION}
+"""Every setting, by name."""
+
+
+def require_known(names: Iterable[str], source: str) -> None:
+    """Check that every name is the name of a setting. The error message starts with `source`.
 
     Raises
     ------
-    OptionError
-        Where it is something else, or less than it may be.
+    UnknownOptionError
+        If there is no setting of a name.
     """
-    number = operator.index(given) if isinstance(given, SupportsIndex) and not isinstance(given, bool) else least - 1
-    if number < least:
-        raise OptionError(f"{name}={given!r} is out of range; expected a whole number from {least} up")
-    return number
-
-
-def several(given: Any) -> tuple[Any, ...]:
-    """One or several as several; a model that is a sequence of layers is one."""
-    alone = isinstance(given, str | LoadedModel | Explainer | Metric | nn.Module) or not isinstance(given, Iterable)
-    return (given,) if alone else tuple(given)
+    for name in names:
+        if name not in SETTINGS:
+            raise UnknownOptionError(f"{source} has no setting {name!r}; {suggest(name, SETTINGS)}")
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """Read what a TOML file says, by the names of `Settings` and of `AROUND`.
+    """Read settings by name from a TOML file.
 
     Raises
     ------
     FileError
-        Where it cannot be read.
-    OptionError
-        Where it says what no setting is called.
+        If the file cannot be read.
+    UnknownOptionError
+        If the file contains an unknown name.
     """
     try:
-        given = tomllib.loads(path.read_text(encoding="utf-8"))
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise FileError(f"cannot read {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise FileError(f"{path} is not TOML: {error}") from error
-    known = [*(field.name for field in fields(Settings)), *AROUND]
-    for name, value in given.items():
-        if name not in known:
-            raise OptionError(f"{path}: there is no setting {name!r}; {suggest(name, known)}")
-        if name in LISTS:
-            given[name] = several(value)
-    return given
-
-
-def _short(given: object) -> str:
-    shown = " ".join(repr(given).split())
-    return shown if len(shown) < 40 else shown[:37] + "..."
-
-
-_EXAMPLES = {"models": "'torchvision:resnet50'", "data": "'folder:photos'"}
+        raise FileError(f"{path} is not a TOML file: {error}") from error
+    require_known(settings, str(path))
+    return settings

@@ -1,9 +1,10 @@
-"""A run's folder: one manifest, one process at a time, and parts that are whole or absent."""
+"""The folder of a run: one manifest, one process at a time, and files that are complete or absent."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from xai_core import files
 from xai_core.benchmarking.manifest import Manifest
-from xai_core.benchmarking.rows import read_notes, read_rows
+from xai_core.benchmarking.rows import ScoreRow, count_rows, read_notes, read_rows
 from xai_core.errors import FileError
 
 if TYPE_CHECKING:
@@ -19,113 +20,159 @@ if TYPE_CHECKING:
 
 MANIFEST, ROWS, CURVES, MAPS, LOCK = "manifest.json", "rows", "curves", "maps", ".lock"
 _UNFINISHED = re.compile(r"\.(manifest\.json|\d+-\d+\.(parquet|npz))\.\d+")
-"""What a killed process leaves half-written, by the names that `files.write` gives."""
+"""Names of the temporary files that `files.write` leaves behind if its process is killed."""
 
 
 @dataclass(frozen=True, order=True)
 class Shard:
-    """The images `start` to `stop` of the data, by the model of a number: what is written together."""
+    """The images `start` to `stop` (exclusive) of the dataset for one model, whose results are saved together."""
 
-    subject: int
+    model_index: int
     start: int
     stop: int
 
     @property
     def name(self) -> str:
-        """Its file, without a suffix; names sort as shards do."""
-        return f"{self.subject:03d}-{self.start:09d}"
+        """Name of the shard's files without a suffix. Names sort as shards do."""
+        return f"{self.model_index:03d}-{self.start:09d}"
 
 
 @dataclass(frozen=True)
-class Part:
-    """The content of a shard's files: rows, curves where a metric has some, and maps where they are wanted."""
+class ShardFiles:
+    """The contents of a shard's files.
+
+    Attributes
+    ----------
+    shard
+        The shard.
+    rows
+        Parquet file of the rows.
+    curves
+        Parquet file of the curves, or None if no metric has curves.
+    maps
+        `.npz` file of the maps, or None if maps are not saved.
+    notes
+        Messages about the computation, such as a smaller batch size.
+    """
 
     shard: Shard
     rows: bytes
     curves: bytes | None = None
     maps: bytes | None = None
-    failed: int = 0
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
-    """What a folder holds of a benchmark.
+    """A benchmark run in a folder. `len(run)` is the number of rows, and `run[i]` is one row as a `ScoreRow`.
+
+    A pickled run contains the manifest and the absolute path of the folder, not the rows.
 
     Attributes
     ----------
-    again
-        Shards that are finished, and are to be done again.
+    path
+        The folder.
+    manifest
+        The manifest.
+    to_recompute
+        Finished shards that are to be computed again.
     """
 
     path: Path
     manifest: Manifest
-    again: set[Shard] = field(default_factory=set, compare=False)
+    to_recompute: set[Shard] = field(default_factory=set, compare=False)
 
     @classmethod
     def read(cls, path: str | Path) -> "Run":
-        """Read the folder of a run, finished or not.
+        """Open the folder of a run, finished or not.
 
         Raises
         ------
         FileError
-            Where it is none.
+            If the folder contains no run.
         """
         path = Path(path).absolute()
         try:
             return cls(path, Manifest.of_json((path / MANIFEST).read_text(encoding="utf-8")))
         except OSError as error:
-            raise FileError(f"{path} holds no run ({error.strerror}: {MANIFEST}); expected what --out was") from error
+            raise FileError(
+                f"{path} contains no run ({error.strerror}: {MANIFEST}); expected a folder that was the --out of"
+                " `xai benchmark`"
+            ) from error
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise FileError(f"{path / MANIFEST} is not a manifest of this version ({error})") from error
+
+    def __repr__(self) -> str:
+        path = str(self.path)
+        path = path if len(path) <= 80 else f"...{path[-77:]}"
+        shards = f"{len(self.finished)} of {len(self.shards)} shards finished"
+        return f"<Run {path}: {shards}, manifest {self.manifest.hash[:12]}>"
+
+    def __len__(self) -> int:
+        return sum(count_rows(self._file(ROWS, shard)) for shard in self.finished)
+
+    def __getitem__(self, index: int) -> ScoreRow:
+        paths = [self._file(ROWS, shard) for shard in self.finished]
+        counts = [count_rows(path) for path in paths]
+        position = range(sum(counts))[index]
+        for path, count, end in zip(paths, counts, accumulate(counts), strict=True):
+            if position < end:
+                [row] = read_rows([path]).slice(position - (end - count), 1).to_pylist()
+                break
+        return ScoreRow(**row)
+
+    def __iter__(self) -> Iterator[ScoreRow]:
+        for shard in self.finished:
+            for row in read_rows([self._file(ROWS, shard)]).to_pylist():
+                yield ScoreRow(**row)
 
     @property
     def shards(self) -> list[Shard]:
         """All shards of the run, in order."""
         manifest = self.manifest
         return [
-            Shard(subject, start, min(start + manifest.shard, manifest.images))
-            for subject in range(len(manifest.subjects))
+            Shard(model_index, start, min(start + manifest.shard, manifest.images))
+            for model_index in range(len(manifest.models))
             for start in range(0, manifest.images, manifest.shard)
         ]
 
     @property
     def finished(self) -> list[Shard]:
-        """Those whose rows are there."""
+        """The shards whose rows exist."""
         return [shard for shard in self.shards if self._file(ROWS, shard).exists()]
 
     @property
     def missing(self) -> list[Shard]:
-        """Those that are still to do."""
-        return [shard for shard in self.shards if shard in self.again or not self._file(ROWS, shard).exists()]
+        """The shards that remain to be computed."""
+        return [shard for shard in self.shards if shard in self.to_recompute or not self._file(ROWS, shard).exists()]
 
     def rows(self) -> "pa.Table":
-        """All rows that there are, in the order of models, images, methods and metrics."""
+        """Return all rows of the finished shards, ordered by model, image, method and metric."""
         return read_rows(self._file(ROWS, shard) for shard in self.finished)
 
     def notes(self) -> list[str]:
-        """What was said on the way, each once."""
+        """Return the notes of the finished shards, each once."""
         return [*dict.fromkeys(note for shard in self.finished for note in read_notes(self._file(ROWS, shard)))]
 
-    def write(self, part: Part) -> None:
-        """Write a shard's files; its rows last, which say that it is finished."""
-        for folder, content in ((CURVES, part.curves), (MAPS, part.maps), (ROWS, part.rows)):
-            if content is None:
-                self._file(folder, part.shard).unlink(missing_ok=True)
+    def write(self, content: ShardFiles) -> None:
+        """Write a shard's files. The rows come last, because they mark the shard as finished."""
+        for folder, data in ((CURVES, content.curves), (MAPS, content.maps), (ROWS, content.rows)):
+            if data is None:
+                self._file(folder, content.shard).unlink(missing_ok=True)
             else:
                 files.make_folder(self.path / folder)
-                files.write(self._file(folder, part.shard), content)
-        self.again.discard(part.shard)
+                files.write(self._file(folder, content.shard), data)
+        self.to_recompute.discard(content.shard)
 
-    def retry_errors(self) -> None:
-        """Have each shard that holds an error done again; what it has is there until then."""
+    def recompute_errors(self) -> None:
+        """Mark the shards that contain errors. Their old results remain until new results are written."""
         for shard in self.finished:
             rows = read_rows([self._file(ROWS, shard)])
             if rows["error"].null_count < len(rows):
-                self.again.add(shard)
+                self.to_recompute.add(shard)
 
     def remove_damaged(self) -> None:
-        """Remove rows that cannot be read, so that their shards are missing."""
+        """Remove files of rows that cannot be read, so that their shards are missing."""
         for shard in self.finished:
             try:
                 read_rows([self._file(ROWS, shard)])
@@ -137,30 +184,30 @@ class Run:
 
 
 @contextmanager
-def opened(path: Path, manifest: Manifest) -> Iterator[Run]:
-    """Hold the folder of a run, a new one or one of the same manifest, against other processes.
+def open_run(path: Path, manifest: Manifest) -> Iterator[Run]:
+    """Create or resume the run in a folder, and lock the folder against other processes.
 
     Raises
     ------
     FileError
-        Where another process holds it, where it is of another manifest, or holds other files.
+        If another process uses the folder, or if the folder contains other files or a run with another manifest.
     """
     try:
-        held = [file.name for file in path.iterdir()] if path.is_dir() else []
+        names = [file.name for file in path.iterdir()] if path.is_dir() else []
     except OSError as error:
-        raise FileError(f"cannot read {path}: {error.strerror}; give another --out") from error
-    others = sorted(name for name in held if name != LOCK and not _UNFINISHED.fullmatch(name))
+        raise FileError(f"cannot read {path}: {error.strerror}; pass another --out") from error
+    others = sorted(name for name in names if name != LOCK and not _UNFINISHED.fullmatch(name))
     if others and MANIFEST not in others:
-        raise FileError(f"{path} holds other files ({others[0]}); give another --out, or an empty folder")
+        raise FileError(f"{path} contains other files ({others[0]}); pass another --out, or an empty folder")
     files.make_folder(path)
     with _locked(path):
         run = Run(path, manifest)
         if (path / MANIFEST).exists():
-            _require_same(Run.read(path).manifest, manifest, path)
+            _require_equal(Run.read(path).manifest, manifest, path)
             run.remove_damaged()
         else:
             files.write(path / MANIFEST, manifest.json())
-        _clear_unfinished(path)
+        _remove_unfinished(path)
         yield run
 
 
@@ -170,24 +217,26 @@ def _locked(path: Path) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout:
-        raise FileError(f"another process is at work on {path}; wait for it, or give another --out") from None
+        raise FileError(f"another process is using {path}; wait for it, or pass another --out") from None
     except OSError as error:
-        raise FileError(f"cannot write to {path}: {error.strerror}; give another --out") from error
+        raise FileError(f"cannot write to {path}: {error.strerror}; pass another --out") from error
     try:
         yield
     finally:
         lock.release()
 
 
-def _require_same(there: Manifest, given: Manifest, path: Path) -> None:
-    differences: Sequence[str] = there.differences(given)
+def _require_equal(existing: Manifest, requested: Manifest, path: Path) -> None:
+    differences = existing.differences(requested)
     if differences:
         shown = "; ".join(differences[:8]) + ("; ..." if len(differences) > 8 else "")
-        raise FileError(f"{path} is a run of another manifest: {shown}; give another --out, or the same settings")
+        raise FileError(
+            f"{path} contains a run with another manifest ({shown}); pass another --out, or the settings of that run"
+        )
 
 
-def _clear_unfinished(path: Path) -> None:
-    """Remove what a killed process left half-written."""
+def _remove_unfinished(path: Path) -> None:
+    """Remove the temporary files of a killed process."""
     for folder in (path, *(path / name for name in (ROWS, CURVES, MAPS))):
         for file in folder.glob(".*"):
             if _UNFINISHED.fullmatch(file.name):

@@ -1,44 +1,54 @@
-"""The weights that a model was loaded with, kept on the host, to be put back where a plugin changed them."""
+"""A copy of a model's weights, which is restored after a plugin has changed them."""
 
 import torch
 from torch import Tensor, nn
 
-from xai_core.benchmarking.manifest import weights_hash
+from xai_core.benchmarking.hashes import weights_hash
 from xai_core.errors import CheckpointError
 
 
 class WeightBackup:
-    """A copy of a model's parameters and of the buffers that are saved with it.
+    """A copy, in host memory, of a model's parameters and persistent buffers.
+
+    Parameters
+    ----------
+    model
+        The model.
+    spec
+        Its spec, for error messages.
+    expected
+        The `weights_hash` that the manifest records.
 
     Raises
     ------
     CheckpointError
-        Where they are not those that the manifest's hash names.
+        If the weights have another hash.
     """
 
     def __init__(self, model: nn.Module, spec: str, expected: str) -> None:
         if weights_hash(model) != expected:
             raise CheckpointError(
-                f"{spec} was loaded again with other weights than the run's: they are random at each load; give"
-                " weights=, a seed or a file, or a LoadedModel"
+                f"{spec} has other weights than when the run was prepared, so they are random at each load; pass"
+                " weights=, a seed or a file in the spec, or a LoadedModel"
             )
         self._model, self._spec, self._expected = model, spec, expected
-        self._kept = {name: tensor.to("cpu", copy=True) for name, tensor in self._tensors().items()}
+        self._copies = {name: tensor.to("cpu", copy=True) for name, tensor in self._tensors().items()}
 
-    def put_back(self, why: str) -> None:
-        """Write them to the model again.
+    def restore(self, reason: str) -> None:
+        """Copy the weights back to the model. If that fails, the error message contains `reason`.
 
         Raises
         ------
         CheckpointError
-            Where the model is not the same then.
+            If the model has other weights afterwards.
         """
         with torch.no_grad():
             for name, tensor in self._tensors().items():
-                if name in self._kept and tensor.shape == self._kept[name].shape:
-                    tensor.copy_(self._kept[name])
+                if name in self._copies and tensor.shape == self._copies[name].shape:
+                    tensor.copy_(self._copies[name])
         if weights_hash(self._model) != self._expected:
-            raise CheckpointError(f"the weights of {self._spec} were changed and cannot be put back: {why}")
+            raise CheckpointError(f"the weights of {self._spec} were changed and cannot be restored: {reason}")
 
     def _tensors(self) -> dict[str, Tensor]:
-        return {name: one.detach() for name, one in self._model.state_dict().items() if isinstance(one, Tensor)}
+        state = self._model.state_dict()
+        return {name: tensor.detach() for name, tensor in state.items() if isinstance(tensor, Tensor)}

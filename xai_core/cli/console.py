@@ -17,7 +17,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from xai_core.report.tables import Sheet
+from xai_core.report.tables import TextTable
 
 _RATE_WINDOW = 24 * 3600
 """Seconds over which the rate of a progress bar is averaged. One step of a benchmark can take hours."""
@@ -71,12 +71,12 @@ def table(*columns: str, right: Collection[str] = (), title: str = "", caption: 
     return empty
 
 
-def sheet_table(sheet: Sheet) -> Group:
-    """Return a table of the report with its title and the text below it."""
-    rows = table(*sheet.columns, right=sheet.numbers)
-    for row in sheet.rows:
+def rich_table(text: TextTable) -> Group:
+    """Return a table of the report with its title and the sentences below it."""
+    rows = table(*text.columns, right=text.numbers)
+    for row in text.rows:
         rows.add_row(*map(Text, row))
-    return Group(Text(sheet.title, "bold"), *[rows] * bool(sheet.rows), *map(Text, sheet.below), "")
+    return Group(Text(text.title, "bold"), *[rows] * bool(text.rows), *map(Text, text.below), "")
 
 
 def progress(rate: bool = False) -> Progress:

@@ -1,1 +1,1 @@
-"""Reports: rows, pictures, and one page that shows them."""
+"""Reports: tables, figures, and the HTML page of `xai demo`."""

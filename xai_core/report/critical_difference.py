@@ -1,14 +1,16 @@
-"""The critical-difference picture: methods on a line by their mean rank, joined where they are not told apart."""
+"""Critical-difference diagrams: methods on an axis of mean ranks, with bars that join those that do not differ."""
 
 import io
 
-from xai_core.benchmarking.statistics import Comparison
+from xai_core.benchmarking.comparison import MethodComparison
 
 
-def critical_difference_picture(comparison: Comparison) -> bytes:
-    """Draw it, as a PNG (Demsar, "Statistical Comparisons of Classifiers over Multiple Data Sets", JMLR 2006).
+def critical_difference_diagram(comparison: MethodComparison) -> bytes:
+    """Draw a critical-difference diagram as a PNG.
 
     Bars join methods whose mean ranks differ by less than the critical difference of Nemenyi's test.
+
+    Source: Demsar, "Statistical Comparisons of Classifiers over Multiple Data Sets", JMLR 2006.
     """
     from matplotlib.figure import Figure
 
@@ -19,7 +21,7 @@ def critical_difference_picture(comparison: Comparison) -> bytes:
     bars = _groups(ranks, comparison.critical_difference)
     top, bottom = 1.6, 0.6 + 0.28 * len(bars)
     figure = Figure((8, 0.9 + 0.28 * (half + len(bars))), dpi=150)
-    axes = figure.add_axes((0, 0, 1, 1))  # names stand outside of it, however long
+    axes = figure.add_axes((0, 0, 1, 1))  # names are outside the axes, so their length does not matter
     axes.set(xlim=(0.5, count + 0.5), ylim=(-(bottom + half), top))
     axes.axis("off")
     axes.plot([1, count], [0, 0], color="black", linewidth=1)
@@ -28,16 +30,16 @@ def critical_difference_picture(comparison: Comparison) -> bytes:
         axes.text(tick, 0.3, str(tick), ha="center", va="bottom", fontsize=8)
     axes.plot([1, 1 + comparison.critical_difference], [1.15, 1.15], color="black", linewidth=2)
     axes.text(1, 1.25, f"critical difference {comparison.critical_difference:.2f}", va="bottom", fontsize=8)
-    for place, (method, rank) in enumerate(zip(methods, ranks, strict=True)):
-        left = place < half
-        label = -(bottom + (place if left else count - 1 - place))
-        end = 0.9 if left else count + 0.1
+    for i, (method, rank) in enumerate(zip(methods, ranks, strict=True)):
+        on_left = i < half
+        label = -(bottom + (i if on_left else count - 1 - i))
+        end = 0.9 if on_left else count + 0.1
         axes.plot([rank, rank, end], [0, label, label], color="0.5", linewidth=0.8)
         axes.text(
             end,
             label,
             f" {method} {rank:.2f} ",
-            ha="right" if left else "left",
+            ha="right" if on_left else "left",
             va="center",
             fontsize=8,
             parse_math=False,
@@ -47,20 +49,20 @@ def critical_difference_picture(comparison: Comparison) -> bytes:
         axes.plot([ranks[first] - 0.05, ranks[last] + 0.05], [height, height], color="tab:orange", linewidth=3)
     direction = "higher" if comparison.higher_is_better else "lower"
     axes.set_title(
-        f"{comparison.model}: mean rank at {comparison.metric} ({direction} is better), {comparison.images} images",
+        f"{comparison.model}: mean rank by {comparison.metric} ({direction} is better), {comparison.images} images",
         fontsize=9,
         parse_math=False,
     )
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="png", metadata={"Software": None}, bbox_inches="tight")
-    return drawn.getvalue()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None}, bbox_inches="tight")
+    return buffer.getvalue()
 
 
 def _groups(ranks: list[float], difference: float) -> list[tuple[int, int]]:
-    """The first and last of each longest run of ranks, in order, that are within the difference."""
-    found: list[tuple[int, int]] = []
+    """Return the first and last index of each longest group of ascending ranks within the difference."""
+    groups: list[tuple[int, int]] = []
     for first in range(len(ranks)):
         last = max(i for i in range(first, len(ranks)) if ranks[i] - ranks[first] < difference)
-        if last > first and (not found or last > found[-1][1]):
-            found.append((first, last))
-    return found
+        if last > first and (not groups or last > groups[-1][1]):
+            groups.append((first, last))
+    return groups

@@ -1,38 +1,41 @@
-"""One page that shows it all: a single HTML file, its pictures within it, that asks nothing of a network."""
+"""The report of `xai demo`: one HTML file that contains its images and needs no network."""
 
 import base64
 from collections.abc import Callable, Mapping, Sequence
 
 import jinja2
 
-from xai_core.report.pictures import png, strip
-from xai_core.report.ranking import best, means
-from xai_core.report.results import Exhibit, Result
+from xai_core.report.overlays import png, side_by_side
+from xai_core.report.ranking import best_methods, mean_scores
+from xai_core.report.results import ImageResult, ModelResults
 
 
-def render(title: str, exhibits: Sequence[Exhibit], about: Mapping[str, str], plot: Callable[[Result], bytes]) -> str:
-    """Make the page.
+def render(
+    title: str, results: Sequence[ModelResults], about: Mapping[str, str], plot: Callable[[ImageResult], bytes]
+) -> str:
+    """Return the HTML of the report.
 
     Parameters
     ----------
-    exhibits
-        At least one.
+    title
+        Heading of the page.
+    results
+        Results of each model, at least one.
     about
-        What the results depend on, by name: versions, device, command, date.
+        Everything that the results depend on, by name: versions, device, command, date.
     plot
-        Draws the curves of a result as a PNG.
+        Function that draws the perturbation curves of an image as a PNG.
     """
     loader = jinja2.PackageLoader("xai_core.report", ".")
     page = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     page.filters["uri"] = lambda data: "data:image/png;base64," + base64.b64encode(data).decode()
-    template = page.get_template("page.html.j2")
-    return template.render(
+    return page.get_template("page.html.j2").render(
         title=title,
-        exhibits=exhibits,
+        results=results,
         about=about,
-        means=means,
-        best=best,
+        mean_scores=mean_scores,
+        best_methods=best_methods,
         plot=plot,
         png=png,
-        strip=strip,
+        side_by_side=side_by_side,
     )

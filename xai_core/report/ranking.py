@@ -1,59 +1,61 @@
-"""What is read off results: which method is best at a metric, and how methods do on average."""
+"""Mean scores of methods, and the best methods by a metric."""
 
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from xai_core.report.results import Result, Scored
+from xai_core.report.results import ImageResult, MapScore
 
 
-class Line(Protocol):
-    """A method with its scores: of one image, or a mean."""
+class ScoredMethod(Protocol):
+    """A method with its scores: of one image, or averaged over images."""
 
     @property
     def method(self) -> str:
-        """The method's spec."""
+        """Spec of the method."""
         ...
 
     @property
-    def scores(self) -> Mapping[str, Scored]:
-        """Its scores by metric."""
+    def scores(self) -> Mapping[str, MapScore]:
+        """Scores by metric."""
         ...
 
 
 @dataclass(frozen=True)
-class Mean:
-    """A method's mean scores over the images that it explained."""
+class MeanScores:
+    """Scores and duration of a method, averaged over the images that it explained."""
 
     method: str
-    scores: Mapping[str, Scored]
+    scores: Mapping[str, MapScore]
     seconds: float
 
 
-def means(results: Sequence[Result]) -> list[Mean]:
-    """Give a mean for each method, in the order in which they first appear."""
-    by_method: dict[str, list[tuple[Mapping[str, Scored], float]]] = {}
-    for result in results:
-        for one in result.explained:
-            by_method.setdefault(one.method, []).append((one.scores, one.seconds))
+def mean_scores(images: Sequence[ImageResult]) -> list[MeanScores]:
+    """Average the scores of each method over images, in the order in which the methods first occur."""
+    by_method: dict[str, list[tuple[Mapping[str, MapScore], float]]] = {}
+    for image in images:
+        for explanation in image.explanations:
+            by_method.setdefault(explanation.method, []).append((explanation.scores, explanation.seconds))
     return [
-        Mean(
+        MeanScores(
             method,
             {
-                metric: Scored(statistics.fmean(scores[metric].value for scores, _ in found), first.higher_is_better)
-                for metric, first in found[0][0].items()
+                metric: MapScore(
+                    statistics.fmean(scores[metric].value for scores, _ in of_method), own.higher_is_better
+                )
+                for metric, own in of_method[0][0].items()
             },
-            statistics.fmean(seconds for _, seconds in found),
+            statistics.fmean(seconds for _, seconds in of_method),
         )
-        for method, found in by_method.items()
+        for method, of_method in by_method.items()
     ]
 
 
-def best(lines: Sequence[Line], metric: str) -> set[str]:
-    """Which methods do best at a metric, to the three digits that are shown; none where all do alike."""
-    values = {line.method: round(line.scores[metric].value, 3) for line in lines}
+def best_methods(scored: Sequence[ScoredMethod], metric: str) -> set[str]:
+    """Return the methods with the best score, rounded to three decimals, or none if all scores are equal."""
+    values = {each.method: round(each.scores[metric].value, 3) for each in scored}
     if len(set(values.values())) < 2:
         return set()
-    top = (max if lines[0].scores[metric].higher_is_better else min)(values.values())
-    return {method for method, value in values.items() if value == top}
+    best = (max if scored[0].scores[metric].higher_is_better else min)(values.values())
+    return {method for method, value in values.items() if value == best}

@@ -1,45 +1,67 @@
-"""What a report shows: for each image the class, and for each method its overlay, its scores and its curves."""
+"""Results that a report shows: images, their explanations and the scores of the maps."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from PIL.Image import Image
 
-from xai_core.report.rows import Row
-
 
 @dataclass(frozen=True)
-class Curve:
-    """A model's score, from no pixel replaced to all; `fractions` and `scores` are of one length."""
+class PerturbationCurve:
+    """The model's score after each perturbation step. Both sequences have the same length.
+
+    Attributes
+    ----------
+    fractions
+        Fraction of pixels replaced, from 0 to 1.
+    scores
+        Score of the model.
+    """
 
     fractions: Sequence[float]
     scores: Sequence[float]
 
 
 @dataclass(frozen=True)
-class Scored:
-    """What a metric said of one map."""
+class MapScore:
+    """Score of one map by one metric."""
 
     value: float
     higher_is_better: bool
-    curve: Curve | None = None
+    curve: PerturbationCurve | None = None
 
 
 @dataclass(frozen=True)
-class Explained:
-    """One image explained by one method: `flat` where it found no evidence; with its `parts`, such as heads, if any."""
+class Explanation:
+    """Explanation of one image by one method.
+
+    Attributes
+    ----------
+    method
+        Spec of the method.
+    overlay
+        Image colored by the map.
+    seconds
+        Duration of the explanation.
+    constant
+        Whether the map is constant.
+    scores
+        Scores of the map by metric.
+    parts
+        Overlays of the parts of the map, such as attention heads.
+    """
 
     method: str
     overlay: Image
     seconds: float
-    flat: bool
-    scores: Mapping[str, Scored]
+    constant: bool
+    scores: Mapping[str, MapScore]
     parts: Sequence[Image] = ()
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """A class, and the model's probability of it."""
+    """A class, and its probability according to the model."""
 
     id: int
     name: str
@@ -47,50 +69,53 @@ class Prediction:
 
 
 @dataclass(frozen=True, eq=False)
-class Result:
-    """One image explained by every method: `id` is its name within its data set, `file` the one in file names.
+class ImageResult:
+    """One image with its explanations by all methods.
 
-    `truth` shows what tells the class, where that is known.
+    Attributes
+    ----------
+    id
+        Id of the image in the dataset.
+    file
+        Name of the image in names of files.
+    photo
+        The image as the model sees it.
+    predicted
+        Predicted class, which the methods explain.
+    explanations
+        Explanations, one for each method.
+    ground_truth
+        Image colored by the ground-truth mask, if known.
     """
 
     id: str
     file: str
     photo: Image
     predicted: Prediction
-    explained: Sequence[Explained]
-    truth: Image | None = None
+    explanations: Sequence[Explanation]
+    ground_truth: Image | None = None
 
 
 @dataclass(frozen=True)
-class Exhibit:
-    """A model on the images of a data set, by their specs: a result or more, and why methods were left out."""
+class ModelResults:
+    """Results of one model on the images of one dataset.
+
+    Attributes
+    ----------
+    model, data
+        Specs of the model and of the dataset.
+    images
+        Results, at least one.
+    skipped
+        For names of skipped methods, the reason.
+    """
 
     model: str
     data: str
-    results: Sequence[Result]
-    left_out: Mapping[str, str]
+    images: Sequence[ImageResult]
+    skipped: Mapping[str, str]
 
     @property
     def title(self) -> str:
-        """What it is called."""
+        """Heading of the results."""
         return f"{self.model} on {self.data}"
-
-
-def rows(exhibit: Exhibit) -> Iterator[Row]:
-    """Give a row for each score."""
-    for result in exhibit.results:
-        target = result.predicted
-        for one in result.explained:
-            for metric, score in one.scores.items():
-                yield Row(
-                    model=exhibit.model,
-                    data=exhibit.data,
-                    image=result.id,
-                    method=one.method,
-                    metric=metric,
-                    score=score.value,
-                    target_id=target.id,
-                    target_name=target.name,
-                    probability=target.probability,
-                    seconds=one.seconds,
-                )

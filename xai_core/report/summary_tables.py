@@ -1,68 +1,81 @@
-"""A run's summary as tables: standings, pairs, agreement, costs, and what failed."""
+"""Tables of a run's summary: standings, pairs of methods, agreement of metrics, costs and errors."""
 
 from collections.abc import Iterator, Sequence
 
-from xai_core.benchmarking.statistics import Absent, Comparison, Estimate
-from xai_core.benchmarking.summary import Summary, in_words
-from xai_core.report.tables import Sheet
+from xai_core.benchmarking.comparison import ExcludedMethod, MethodComparison
+from xai_core.benchmarking.conclusions import conclusions
+from xai_core.benchmarking.statistics import Estimate
+from xai_core.benchmarking.summary import Summary
+from xai_core.report.tables import TextTable
 
 _NUMBERS = frozenset(
-    {"mean", "95 % interval", "rank", "mean rank", "failed", "difference", "ranks", "p (Holm)", "tau", "p"}
+    {"mean", "95 % interval", "rank", "mean rank", "failed", "difference", "rank-biserial", "p (Holm)", "tau", "p"}
 )
 
 
-def summary_sheets(summary: Summary, pairs: bool = False, costs: bool = False) -> list[Sheet]:
-    """All tables: with every pair of methods, and with what maps cost, where these are wanted.
+def summary_tables(summary: Summary, pairs: bool = False, costs: bool = False) -> list[TextTable]:
+    """Return all tables of a summary.
 
-    But for the costs, the same run gives the same text, however it was interrupted.
+    Except for the costs, an interrupted and resumed run has the same tables as an uninterrupted run.
+
+    Parameters
+    ----------
+    summary
+        The summary.
+    pairs
+        Whether to include every pair of methods.
+    costs
+        Whether to include the costs of the maps.
     """
     return [
         *(_standings(comparison) for comparison in summary.comparisons),
         *(_pairs(comparison) for comparison in summary.comparisons if pairs and comparison.pairs),
         *_agreements(summary),
         *([_costs(summary)] if costs and summary.costs else []),
-        *_failures(summary),
+        *_errors(summary),
     ]
 
 
-def standings_sheet(summary: Summary) -> Sheet:
-    """Every model, metric and method in one long table, with numbers in full; empty ones of what is not compared."""
+def standings_table(summary: Summary) -> TextTable:
+    """Return one table of every model, metric and method, with unrounded numbers. Excluded methods have empty cells."""
     columns = ("model", "metric", "method", "mean", "low", "high", "rank", "mean_rank", "images", "failed")
     rows = []
     for comparison in summary.comparisons:
-        about = comparison.model, comparison.metric
-        for one in comparison.standings:
-            numbers = one.estimate.mean, one.estimate.low, one.estimate.high, one.rank
-            counts = comparison.mean_ranks[one.method], comparison.images, one.failed
-            rows.append((*about, one.method, *("" if each is None else repr(each) for each in (*numbers, *counts))))
-        rows += [(*about, method, *[""] * 6, repr(one.failed)) for method, one in comparison.absent.items()]
-    return Sheet("Standings", columns, rows)
+        header = comparison.model, comparison.metric
+        for standing in comparison.standings:
+            estimate = standing.estimate
+            numbers = estimate.mean, estimate.low, estimate.high, standing.rank
+            counts = comparison.mean_ranks[standing.method], comparison.images, standing.failed
+            cells = ("" if number is None else repr(number) for number in (*numbers, *counts))
+            rows.append((*header, standing.method, *cells))
+        rows += [(*header, method, *[""] * 6, repr(each.failed)) for method, each in comparison.excluded.items()]
+    return TextTable("Standings", columns, rows)
 
 
-def _standings(comparison: Comparison) -> Sheet:
+def _standings(comparison: MethodComparison) -> TextTable:
     direction = "higher" if comparison.higher_is_better else "lower"
     rows = [
         (
-            one.method,
-            f"{one.estimate.mean:.4f}",
-            interval(one.estimate),
-            f"{one.rank:g}",
-            f"{comparison.mean_ranks[one.method]:.2f}",
-            str(one.failed),
+            standing.method,
+            f"{standing.estimate.mean:.4f}",
+            interval(standing.estimate),
+            f"{standing.rank:g}",
+            f"{comparison.mean_ranks[standing.method]:.2f}",
+            str(standing.failed),
         )
-        for one in comparison.standings
+        for standing in comparison.standings
     ]
-    below = in_words(comparison)
+    below = conclusions(comparison)
     if comparison.friedman is not None and comparison.critical_difference is not None:
         below.append(
-            f"Friedman's test that all are alike: p {_relation(comparison.friedman)}. Mean ranks that differ by"
-            f" {comparison.critical_difference:.2f} or more differ at 5 % (Nemenyi)."
+            f"Friedman's test that all methods are equal: p {_relation(comparison.friedman)}. Mean ranks that differ"
+            f" by at least {comparison.critical_difference:.2f} differ significantly at 5 % (Nemenyi)."
         )
-    below += [_absence(method, one) for method, one in comparison.absent.items() if one.error]
+    below += [_exclusion(method, each) for method, each in comparison.excluded.items() if each.error]
     images = (
         comparison.scored if comparison.images == comparison.scored else f"{comparison.images} of {comparison.scored}"
     )
-    return Sheet(
+    return TextTable(
         f"{comparison.model}: {comparison.metric} ({direction} is better), {images} images",
         ("method", "mean", "95 % interval", "rank", "mean rank", "failed"),
         rows,
@@ -71,94 +84,97 @@ def _standings(comparison: Comparison) -> Sheet:
     )
 
 
-def _absence(method: str, absent: Absent) -> str:
-    if not absent.scored:
-        return f"`{method}` has no score: {absent.error}"
-    return f"`{method}` has {absent.scored} scores, and failed on {absent.failed} images, most often: {absent.error}"
+def _exclusion(method: str, excluded: ExcludedMethod) -> str:
+    if not excluded.scored:
+        return f"`{method}` has no score: {excluded.error}"
+    return (
+        f"`{method}` is excluded: {excluded.scored} scored and {excluded.failed} failed images. Most frequent error:"
+        f" {excluded.error}"
+    )
 
 
-def _pairs(comparison: Comparison) -> Sheet:
+def _pairs(comparison: MethodComparison) -> TextTable:
     rows = [
         (
             pair.better,
             pair.worse,
             f"{pair.difference.mean:+.4f}",
             interval(pair.difference, "+"),
-            f"{pair.ranks:+.2f}",
+            f"{pair.rank_biserial:+.2f}",
             p_value(pair.p),
             "yes" if pair.supported else "no",
         )
         for pair in comparison.pairs
     ]
-    return Sheet(
+    return TextTable(
         f"{comparison.model}: {comparison.metric}, pairs of methods",
-        ("better", "worse", "difference", "95 % interval", "ranks", "p (Holm)", "supported"),
+        ("better", "worse", "difference", "95 % interval", "rank-biserial", "p (Holm)", "supported"),
         rows,
         _NUMBERS,
     )
 
 
-def _agreements(summary: Summary) -> Iterator[Sheet]:
+def _agreements(summary: Summary) -> Iterator[TextTable]:
     if summary.agreements:
-        rows = [(one.model, *one.metrics, f"{one.tau:+.2f}", p_value(one.p)) for one in summary.agreements]
-        yield Sheet(
+        rows = [(each.model, *each.metrics, f"{each.tau:+.2f}", p_value(each.p)) for each in summary.agreements]
+        yield TextTable(
             "Agreement of metrics",
-            ("model", "metric", "and", "tau", "p"),
+            ("model", "metric", "other metric", "tau", "p"),
             rows,
             _NUMBERS,
-            ["Kendall's tau between the rankings of methods: 1 the same, -1 the reverse, 0 unrelated."],
+            ["Kendall's tau between two rankings of the methods: 1 if equal, -1 if reversed, 0 if unrelated."],
         )
 
 
-def _costs(summary: Summary) -> Sheet:
+def _costs(summary: Summary) -> TextTable:
     rows = [
         (
-            one.model,
-            one.method,
-            str(one.forward_passes),
-            f"{one.seconds:.4f}",
-            "" if one.memory is None else f"{one.memory / 2**20:.0f}",
+            cost.model,
+            cost.method,
+            str(cost.forward_passes),
+            f"{cost.seconds:.4f}",
+            "" if cost.memory is None else f"{cost.memory / 2**20:.0f}",
         )
-        for one in summary.costs
+        for cost in summary.costs
     ]
-    return Sheet(
-        "Costs of an image",
-        ("model", "method", "forward_passes", "seconds", "MiB of a batch"),
+    return TextTable(
+        "Costs per image",
+        ("model", "method", "forward passes", "seconds", "MiB per batch"),
         rows,
-        frozenset({"forward_passes", "seconds", "MiB of a batch"}),
-        ["Seconds are medians, with the pass that all methods share counted for each."],
+        frozenset({"forward passes", "seconds", "MiB per batch"}),
+        ["Seconds are medians. The shared pass counts for each method."],
     )
 
 
-def _failures(summary: Summary) -> Iterator[Sheet]:
+def _errors(summary: Summary) -> Iterator[TextTable]:
     if summary.errors:
         rows = [(str(count), error) for error, count in summary.errors.items()]
-        yield Sheet("Rows with an error", ("rows", "error"), rows, frozenset({"rows"}))
-    if summary.left_out:
-        yield Sheet("Left out of all", ("model", "names", "reason"), _by_reason(summary.left_out))
+        yield TextTable("Rows with errors", ("rows", "error"), rows, frozenset({"rows"}))
+    if summary.skipped:
+        yield TextTable("Skipped methods and metrics", ("model", "names", "reason"), _by_reason(summary.skipped))
     unfinished = summary.images - summary.finished
-    said = [f"{unfinished} of {summary.images} images are still to do."] * bool(unfinished) + [*summary.notes]
-    if said:
-        yield Sheet("Notes", (), (), below=said)
+    notes = [f"{unfinished} of {summary.images} images are not finished."] if unfinished else []
+    if notes or summary.notes:
+        yield TextTable("Notes", (), (), below=[*notes, *summary.notes])
 
 
-def _by_reason(left_out: Sequence[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
-    """What is left out of a model for one reason, together."""
+def _by_reason(skipped: Sequence[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+    """Join the names that a model skips for the same reason."""
     names: dict[tuple[str, str], list[str]] = {}
-    for model, name, reason in left_out:
+    for model, name, reason in skipped:
         names.setdefault((model, reason), []).append(name)
-    return [(model, ", ".join(together), reason) for (model, reason), together in names.items()]
+    return [(model, ", ".join(joined), reason) for (model, reason), joined in names.items()]
 
 
 def interval(estimate: Estimate, sign: str = "-") -> str:
-    """An interval of scores, or nothing where there is none; `+` for signs of positive numbers too."""
+    """Format an interval, or return an empty string if there is none. `sign="+"` shows the sign of all numbers."""
     if estimate.low is None or estimate.high is None:
         return ""
     return f"{estimate.low:{sign}.4f} to {estimate.high:{sign}.4f}"
 
 
 def p_value(p: float) -> str:
-    """A p value, to two digits, or as below a thousandth."""
+    """Format a p-value with two significant digits, or as `< 0.001`."""
     return f"{p:.2g}" if p >= 0.001 else "< 0.001"
 
 

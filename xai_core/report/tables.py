@@ -1,4 +1,4 @@
-"""Tables that can be written in several formats."""
+"""Tables of text, and their formats: Markdown, LaTeX and comma-separated values."""
 
 import csv
 import io
@@ -8,8 +8,22 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Sheet:
-    """A table of text: its title, columns, rows, which columns are numbers, and what is to be said below it."""
+class TextTable:
+    """A table of text.
+
+    Attributes
+    ----------
+    title
+        Heading.
+    columns
+        Names of the columns.
+    rows
+        Cells of each row. Without rows, only the title and the text below are shown.
+    numbers
+        Names of the columns with numbers, which are right-aligned.
+    below
+        Sentences below the table. Text between backticks is code.
+    """
 
     title: str
     columns: Sequence[str]
@@ -26,72 +40,71 @@ _LATEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    **{character: f"{{{character}}}" for character in "[]*"},  # which mean something after a row's end
+    **{character: f"{{{character}}}" for character in "[]*"},  # after the end of a row, these would be its arguments
 }
 
 
-def markdown(sheets: Sequence[Sheet]) -> str:
-    """Tables of Markdown, with titles as headings."""
-    return "\n\n".join(map(_markdown, sheets)) + "\n"
+def markdown(tables: Sequence[TextTable]) -> str:
+    """Format tables as Markdown, with the titles as headings."""
+    return "\n\n".join(map(_markdown, tables)) + "\n"
 
 
-def latex(sheets: Sequence[Sheet]) -> str:
-    """Tables for LaTeX's booktabs."""
-    return "\n\n".join(map(_latex, sheets)) + "\n"
+def latex(tables: Sequence[TextTable]) -> str:
+    """Format tables as LaTeX for the package booktabs, with titles and sentences as comments."""
+    return "\n\n".join(map(_latex, tables)) + "\n"
 
 
-def comma_separated(sheet: Sheet) -> str:
-    """A table as comma-separated values with a header."""
+def comma_separated(table: TextTable) -> str:
+    """Format a table as comma-separated values with a header."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(sheet.columns)
-    writer.writerows(sheet.rows)
+    writer.writerow(table.columns)
+    writer.writerows(table.rows)
     return text.getvalue()
 
 
-def _markdown(sheet: Sheet) -> str:
+def _markdown(table: TextTable) -> str:
     def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(map(_literal, cells)) + " |"
+        return "| " + " | ".join(map(_escape_markdown, cells)) + " |"
 
-    rule = ["---:" if column in sheet.numbers else "---" for column in sheet.columns]
-    table = [line(sheet.columns), line(rule), *map(line, sheet.rows)] if sheet.rows else []
-    below = [f"\n{_said(said)}" for said in sheet.below]
-    return "\n".join([f"## {_literal(sheet.title)}", *([""] * bool(table)), *table, *below])
-
-
-def _literal(text: str) -> str:
-    """Text of which Markdown makes nothing else."""
-    return re.sub(r"[\\`*_\[\]<>|~$&]", r"\\\g<0>", _line(text))
+    rule = ["---:" if column in table.numbers else "---" for column in table.columns]
+    lines = [line(table.columns), line(rule), *map(line, table.rows)] if table.rows else []
+    below = [f"\n{_sentence(sentence)}" for sentence in table.below]
+    return "\n".join([f"## {_escape_markdown(table.title)}", *([""] * bool(lines)), *lines, *below])
 
 
-def _said(text: str) -> str:
-    """A sentence; what it has between backticks is code."""
-    parts = re.split(r"(`[^`]+`)", _line(text))
-    return "".join(part if place % 2 else _literal(part) for place, part in enumerate(parts))
+def _escape_markdown(text: str) -> str:
+    """Escape the characters that have a meaning in Markdown."""
+    return re.sub(r"[\\`*_\[\]<>|~$&]", r"\\\g<0>", _one_line(text))
 
 
-def _latex(sheet: Sheet) -> str:
+def _sentence(text: str) -> str:
+    """Escape a sentence, except for the code between backticks."""
+    parts = re.split(r"(`[^`]+`)", _one_line(text))
+    return "".join(part if i % 2 else _escape_markdown(part) for i, part in enumerate(parts))
+
+
+def _latex(table: TextTable) -> str:
     def line(cells: Sequence[str]) -> str:
-        return " & ".join(map(_escaped, cells)) + r" \\"
+        return " & ".join(map(_escape_latex, cells)) + r" \\"
 
-    kinds = "".join("r" if column in sheet.numbers else "l" for column in sheet.columns)
-    table = [
-        rf"\begin{{tabular}}{{{kinds}}}",
+    alignment = "".join("r" if column in table.numbers else "l" for column in table.columns)
+    lines = [
+        rf"\begin{{tabular}}{{{alignment}}}",
         r"\toprule",
-        line(sheet.columns),
+        line(table.columns),
         r"\midrule",
-        *map(line, sheet.rows),
+        *map(line, table.rows),
         r"\bottomrule",
         r"\end{tabular}",
     ]
-    said = [f"% {_line(one)}" for one in (sheet.title, *sheet.below)]
-    return "\n".join([*said, *(table if sheet.rows else [])])
+    comments = [f"% {_one_line(text)}" for text in (table.title, *table.below)]
+    return "\n".join([*comments, *(lines if table.rows else [])])
 
 
-def _escaped(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in _line(text))
+def _escape_latex(text: str) -> str:
+    return "".join(_LATEX.get(character, character) for character in _one_line(text))
 
 
-def _line(text: str) -> str:
-    """Text in one line, which tables need."""
+def _one_line(text: str) -> str:
     return " ".join(text.splitlines())

@@ -21,10 +21,10 @@ from xai_core.data.sources import Sample
 from xai_core.errors import FileError
 from xai_core.metric import Metric
 from xai_core.plugins.registry import load_dataset, registry
-from xai_core.report import page, pictures
-from xai_core.report.curves import plot, sheet
-from xai_core.report.results import Exhibit, Result, rows
-from xai_core.report.rows import write_csv
+from xai_core.report import overlays, page
+from xai_core.report.csv_rows import csv_rows, write_csv
+from xai_core.report.curves import overview, plot_curves
+from xai_core.report.results import ImageResult, ModelResults
 
 OUT = Path("xai-demo")
 SHOWN = (
@@ -44,24 +44,24 @@ def run_demo(
     pairs = [(model or SHOWN[0][0], data or SHOWN[0][1])] if model or data else SHOWN
     opened = [(load(spec, device), dataset, *_samples(dataset, limit)) for spec, dataset in pairs]
     files.make_folder(folder)
-    exhibits: list[Exhibit] = []
+    results: list[ModelResults] = []
     with progress() as bar:
         for subject, dataset, samples, _ in opened:
             demonstration = Demonstration(subject, bar)
-            results = demonstration.run(samples)
-            exhibits.append(Exhibit(subject.spec, dataset, results, _by_reason(demonstration.skipped)))
+            images = demonstration.run(samples)
+            results.append(ModelResults(subject.spec, dataset, images, _by_reason(demonstration.skipped)))
     chosen = [word for option, value in (("--model", model), ("--data", data)) if value for word in (option, value)]
     command = join(["xai", "demo", *chosen, "--limit", f"{limit}", "--device", f"{subject.device}"])
-    title = exhibits[0].title if len(exhibits) == 1 else "Saliency maps of several models"
-    cached_plot = functools.cache(plot)
+    title = results[0].title if len(results) == 1 else "Saliency maps of several models"
+    cached_plot = functools.cache(plot_curves)
     about = _about(subject.device, demonstration.metrics, command)
-    _write(folder, exhibits, cached_plot, page.render(title, exhibits, about, cached_plot))
-    for exhibit in exhibits:
-        console().print(score_table(exhibit.title, exhibit.results))
-        for methods, reason in exhibit.left_out.items():
+    _write(folder, results, cached_plot, page.render(title, results, about, cached_plot))
+    for of_model in results:
+        console().print(score_table(of_model.title, of_model.images))
+        for methods, reason in of_model.skipped.items():
             warn(f"{methods}: skipped: {reason}")
-    images = sum(len(exhibit.results) for exhibit in exhibits)
-    say(f"Explained {counted(images, 'image')} in {time.perf_counter() - start:.0f} s. Report: {folder / 'index.html'}")
+    count = counted(sum(len(of_model.images) for of_model in results), "image")
+    say(f"Explained {count} in {time.perf_counter() - start:.0f} s. Report: {folder / 'index.html'}")
     broken = [reason for *_, reasons in opened for reason in reasons]
     for reason in broken:
         complain(f"skipped: {reason}")
@@ -99,23 +99,24 @@ def _by_reason(skipped: Mapping[str, str]) -> Mapping[str, str]:
     return {", ".join(methods): reason for reason, methods in methods_of.items()}
 
 
-def _write(folder: Path, exhibits: Sequence[Exhibit], plot: Callable[[Result], bytes], html: str) -> None:
-    """Write all files. If there are several exhibits, the images of each are in a folder of their own."""
+def _write(folder: Path, results: Sequence[ModelResults], plot: Callable[[ImageResult], bytes], html: str) -> None:
+    """Write all files. If there are several models, the images of each are in a folder of their own."""
     folders = [folder]
-    if len(exhibits) > 1:
-        folders = [folder / name for name in files.distinct(exhibit.model for exhibit in exhibits)]
-    for subfolder, exhibit in zip(folders, exhibits, strict=True):
+    if len(results) > 1:
+        folders = [folder / name for name in files.distinct(of_model.model for of_model in results)]
+    for subfolder, of_model in zip(folders, results, strict=True):
         files.make_folder(subfolder)
-        for result in exhibit.results:
-            methods = files.distinct(explained.method for explained in result.explained)
-            for explained, method in zip(result.explained, methods, strict=True):
-                file = f"{result.file}.{method}"
-                files.write(subfolder / f"{file}.png", pictures.png(explained.overlay))
-                if explained.parts:
-                    files.write(subfolder / f"{file}.parts.png", pictures.png(pictures.strip(explained.parts)))
-            files.write(subfolder / f"{result.file}.curves.png", plot(result))
-        files.write(subfolder / "overview.png", sheet(exhibit.results))
-    write_csv(folder / "results.csv", (row for exhibit in exhibits for row in rows(exhibit)))
+        for image in of_model.images:
+            methods = files.distinct(explanation.method for explanation in image.explanations)
+            for explanation, method in zip(image.explanations, methods, strict=True):
+                file = f"{image.file}.{method}"
+                files.write(subfolder / f"{file}.png", overlays.png(explanation.overlay))
+                if explanation.parts:
+                    parts = overlays.side_by_side(explanation.parts)
+                    files.write(subfolder / f"{file}.parts.png", overlays.png(parts))
+            files.write(subfolder / f"{image.file}.curves.png", plot(image))
+        files.write(subfolder / "overview.png", overview(of_model.images))
+    write_csv(folder / "results.csv", (row for of_model in results for row in csv_rows(of_model)))
     files.write(folder / "index.html", html)
 
 

@@ -12,13 +12,14 @@ from torch import Tensor
 from xai_core import files
 from xai_core.cli.loading import ModelOnDevice, constant_map_warnings_hidden
 from xai_core.configurable import MADE_OF
+from xai_core.data.image_names import stem
 from xai_core.data.sources import Sample
 from xai_core.errors import LayerError, OptionError, UnknownExplainerError, UnsuitableError
 from xai_core.explainer import Explainer
 from xai_core.metric import MetricResult
 from xai_core.plugins.registry import create_explainer, create_metric, list_explainers
-from xai_core.report import pictures
-from xai_core.report.results import Curve, Explained, Result, Scored
+from xai_core.report import overlays
+from xai_core.report.results import Explanation, ImageResult, MapScore, PerturbationCurve
 from xai_core.saliency import Saliency
 
 STEPS = 10
@@ -44,7 +45,7 @@ class Demonstration:
         self._model, self._bar = model, bar
         self._task = bar.add_task("")
 
-    def run(self, samples: Sequence[Sample]) -> list[Result]:
+    def run(self, samples: Sequence[Sample]) -> list[ImageResult]:
         """Return a result for each sample.
 
         Raises
@@ -58,17 +59,17 @@ class Demonstration:
         if not methods:
             raise UnknownExplainerError("no method is installed: run `pip install xai-core[all]`")
         self._bar.update(self._task, total=len(samples) * len(methods))
-        names = files.distinct(pictures.stem(sample.id) for sample in samples)
+        names = files.distinct(stem(sample.id) for sample in samples)
         with constant_map_warnings_hidden():
             results = [self._result(sample, name, methods) for sample, name in zip(samples, names, strict=True)]
-        if not any(result.explained for result in results):
+        if not any(result.explanations for result in results):
             reasons = "; ".join(f"{method}: {reason}" for method, reason in self.skipped.items())
             raise UnsuitableError(f"no installed method is compatible with {self._model.spec}: {reasons}")
         return results
 
-    def _result(self, sample: Sample, name: str, methods: Sequence[str]) -> Result:
+    def _result(self, sample: Sample, name: str, methods: Sequence[str]) -> ImageResult:
         images = self._model.loaded.preprocess(sample.image)[None]
-        photo = pictures.seen(self._model.loaded, images[0])
+        photo = overlays.model_view(self._model.loaded, images[0])
         [predicted] = self._model.predict(images)
         maps: dict[str, Saliency] = {}
         seconds: dict[str, float] = {}
@@ -84,8 +85,8 @@ class Demonstration:
                     self.skipped[method] = str(error)
             self._bar.advance(self._task)
         scores = self._model.engine.evaluate(images, maps, self.metrics)
-        explained = [_explained(photo, method, maps[method], seconds[method], scores[method]) for method in maps]
-        return Result(sample.id, name, photo, predicted, explained, _ground_truth(sample, photo))
+        explanations = [_explanation(photo, method, maps[method], seconds[method], scores[method]) for method in maps]
+        return ImageResult(sample.id, name, photo, predicted, explanations, _ground_truth(sample, photo))
 
     def _affordable(self, method: str, images: Float[Tensor, "1 C H W"]) -> Explainer:
         """Create an explainer, or raise UnsuitableError if it is composite, incompatible or too slow."""
@@ -104,24 +105,24 @@ def _ground_truth(sample: Sample, photo: Image) -> Image | None:
     """Return the ground-truth mask over the photo, if the model sees the image uncropped and at its own size."""
     if sample.mask is None or sample.mask.shape != (photo.height, photo.width):
         return None
-    return pictures.overlay(photo, sample.mask.float())
+    return overlays.overlay(photo, sample.mask.float())
 
 
-def _explained(
+def _explanation(
     photo: Image, method: str, saliency: Saliency, seconds: float, scores: Mapping[str, MetricResult]
-) -> Explained:
-    return Explained(
+) -> Explanation:
+    return Explanation(
         method=method,
-        overlay=pictures.overlay(photo, saliency.values[0]),
+        overlay=overlays.overlay(photo, saliency.values[0]),
         seconds=seconds,
-        flat=bool(saliency.constant[0]),
-        scores={metric: _scored(score) for metric, score in scores.items()},
-        parts=[] if saliency.parts is None else pictures.overlays(photo, saliency.parts[0]),
+        constant=bool(saliency.constant[0]),
+        scores={metric: _map_score(score) for metric, score in scores.items()},
+        parts=[] if saliency.parts is None else overlays.part_overlays(photo, saliency.parts[0]),
     )
 
 
-def _scored(score: MetricResult) -> Scored:
+def _map_score(score: MetricResult) -> MapScore:
     curve = None
     if score.curve is not None and score.fractions is not None:
-        curve = Curve(score.fractions.tolist(), score.curve[0].tolist())
-    return Scored(score.values.tolist()[0], bool(score.higher_is_better), curve)
+        curve = PerturbationCurve(score.fractions.tolist(), score.curve[0].tolist())
+    return MapScore(score.values.tolist()[0], bool(score.higher_is_better), curve)

@@ -13,11 +13,12 @@ from rich.text import Text
 from xai_core import files
 from xai_core.cli.console import complain, console, progress, table
 from xai_core.cli.loading import ModelOnDevice, constant_map_warnings_hidden, load
+from xai_core.data.image_names import image_extensions, stem
 from xai_core.data.images import open_image
 from xai_core.errors import FileError
 from xai_core.explainer import Explainer
 from xai_core.plugins.registry import create_explainer
-from xai_core.report import pictures
+from xai_core.report import overlays
 from xai_core.saliency import Saliency
 from xai_core.spec import read_value, split
 
@@ -38,7 +39,7 @@ def explain_images(
     explainers = _explainers(methods, layer)
     slugs = files.distinct(explainers)
     images, failures = find_images(paths)
-    names = files.distinct(pictures.stem(path.name) for path in images)
+    names = files.distinct(stem(path.name) for path in images)
     images_of_name = Counter(path.name for path in images)
     if not overwrite:
         outputs = (out / f"{name}.{slug}{suffix}" for name in names for slug in slugs for suffix in _SUFFIXES)
@@ -60,11 +61,11 @@ def explain_images(
             shown = (str(path) if images_of_name[path.name] > 1 else path.name, classes)
             for method, slug, saliency in zip(explainers, slugs, maps, strict=True):
                 file = out / f"{name}.{slug}.png"
-                files.write(file, pictures.png(pictures.overlay(photo, saliency.values[0])))
+                files.write(file, overlays.png(overlays.overlay(photo, saliency.values[0])))
                 files.write(file.with_suffix(".npy"), _array(saliency))
                 if saliency.parts is not None:
-                    strip = pictures.strip(pictures.overlays(photo, saliency.parts[0]))
-                    files.write(file.with_suffix(".parts.png"), pictures.png(strip))
+                    strip = overlays.side_by_side(overlays.part_overlays(photo, saliency.parts[0]))
+                    files.write(file.with_suffix(".parts.png"), overlays.png(strip))
                 note = " (constant map)" if saliency.constant.tolist()[0] else ""
                 written.add_row(*map(Text, (*shown, method + note, file.name)))
                 shown = ("", "")
@@ -97,7 +98,7 @@ def find_images(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:
 
 def _is_image(file: Path, folder: Path) -> bool:
     hidden = any(part.startswith(".") for part in file.parts)
-    return not hidden and file.suffix.lower() in pictures.extensions() and (folder / file).is_file()
+    return not hidden and file.suffix.lower() in image_extensions() and (folder / file).is_file()
 
 
 def _explainers(methods: str, layer: str | None) -> Mapping[str, Explainer]:
@@ -116,7 +117,7 @@ def _explain(
         [explained] = model.predict(pixels, class_id)
         classes += f"\nexplained: {explained.name} {explained.probability:.2f}"
     maps = model.engine.explain(pixels, explainers, class_id)
-    return pictures.seen(model.loaded, pixels[0]), classes, list(maps.values())
+    return overlays.model_view(model.loaded, pixels[0]), classes, list(maps.values())
 
 
 def _array(saliency: Saliency) -> bytes:

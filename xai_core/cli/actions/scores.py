@@ -6,13 +6,13 @@ from rich.table import Table
 from rich.text import Text
 
 from xai_core.cli.console import table
-from xai_core.report.ranking import Line, best, means
-from xai_core.report.results import Result, Scored
+from xai_core.report.ranking import ScoredMethod, best_methods, mean_scores
+from xai_core.report.results import ImageResult, MapScore
 
 
-def score_table(title: str, results: Sequence[Result]) -> Table:
+def score_table(title: str, results: Sequence[ImageResult]) -> Table:
     """Return a table of the scores of each image and method, with the best score of each image and metric marked."""
-    average = means(results)
+    average = mean_scores(results)
     metrics = average[0].scores
     columns = [metric.capitalize() for metric in metrics]
     rows = table(
@@ -23,9 +23,9 @@ def score_table(title: str, results: Sequence[Result]) -> Table:
     )
     for result in results:
         labels = (result.id, f"{result.predicted.name} {result.predicted.probability:.2f}")
-        for explained in result.explained:
-            scores = _scores(explained, result.explained)
-            rows.add_row(*map(Text, labels), Text(explained.method), *scores, f"{explained.seconds:.2f}")
+        for explanation in result.explanations:
+            scores = _scores(explanation, result.explanations)
+            rows.add_row(*map(Text, labels), Text(explanation.method), *scores, f"{explanation.seconds:.2f}")
             labels = ("", "")
         rows.add_section()
     label = "mean"
@@ -35,14 +35,16 @@ def score_table(title: str, results: Sequence[Result]) -> Table:
     return rows
 
 
-def _scores(line: Line, lines: Sequence[Line]) -> list[Text]:
+def _scores(line: ScoredMethod, lines: Sequence[ScoredMethod]) -> list[Text]:
     return [
-        Text(f"*{score.value:.3f}", "bold green") if line.method in best(lines, metric) else Text(f"{score.value:.3f}")
+        Text(f"*{score.value:.3f}", "bold green")
+        if line.method in best_methods(lines, metric)
+        else Text(f"{score.value:.3f}")
         for metric, score in line.scores.items()
     ]
 
 
-def _directions(metrics: Mapping[str, Scored]) -> str:
+def _directions(metrics: Mapping[str, MapScore]) -> str:
     return " ".join(
         f"{metric.capitalize()}: {'higher' if score.higher_is_better else 'lower'} is better."
         for metric, score in metrics.items()

@@ -1,0 +1,125 @@
+"""One loaded model of a benchmark: explains batches, scores maps, and restores the weights."""
+
+import contextlib
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from xai_core.benchmarking.failures import describe_failure
+from xai_core.benchmarking.reader import Item
+from xai_core.benchmarking.resolve import ResolvedBenchmark
+from xai_core.benchmarking.weight_backup import WeightBackup
+from xai_core.engine import Engine
+from xai_core.errors import ConstantMapWarning, OutOfMemoryWarning
+from xai_core.isolation.error_context import PluginCall, weights_changed
+from xai_core.isolation.guard import Guard
+from xai_core.isolation.model_state import ModelStateMonitor
+from xai_core.metric import MetricResult
+from xai_core.model.execution import unwrapped
+from xai_core.plugins.registry import origin
+from xai_core.saliency import Saliency
+
+
+class ModelSession:
+    """A model of a benchmark on its device.
+
+    Attributes
+    ----------
+    index, spec
+        Index and spec of the model in the manifest.
+    loaded
+        The model.
+    methods
+        The explainers by spec.
+    notes
+        Messages of `OutOfMemoryWarning`, each once. The keys of a dictionary, because they have an order.
+
+    Raises
+    ------
+    CheckpointError
+        If the model was loaded with other weights than the manifest records.
+    """
+
+    def __init__(self, benchmark: ResolvedBenchmark, index: int) -> None:
+        manifest = benchmark.manifest
+        entry = manifest.models[index]
+        self.index, self.spec, self.methods = index, entry.spec, benchmark.methods[index]
+        self.loaded = benchmark.load(index)
+        self.notes: dict[str, None] = {}
+        self._benchmark, self._manifest = benchmark, manifest
+        self._weights = WeightBackup(self.loaded.model, entry.spec, entry.weights)
+        self._engine = Engine(self.loaded, time_limit=manifest.time_limit)
+
+    def incompatible(self, items: Sequence[Item], methods: Sequence[str]) -> Iterator[tuple[str, Exception]]:
+        """Iterate over the methods that do not support the model, with the error that each raises.
+
+        Compatible methods share one pass, in which an incompatible one would fail for all.
+        """
+        try:
+            with self._precision():
+                adapter = self._engine.adapter(_images(items[:1]))
+        except Exception:
+            return  # the model or the image fails, as it will for each method
+        guard = Guard(ModelStateMonitor.of(unwrapped(self.loaded.model)), self._manifest.time_limit)
+        for method in methods:
+            explainer = self.methods[method]
+            try:
+                with guard.around(PluginCall("explainer", method, explainer, origin(explainer))):
+                    explainer.needs(adapter)
+            except Exception as error:
+                yield method, error
+
+    def explain(self, items: Sequence[Item], methods: Sequence[str]) -> dict[str, Saliency]:
+        """Explain a batch by several methods, which share one pass."""
+        explain_labels = self._manifest.target == "label"
+        target = [item.label for item in items if item.label is not None] if explain_labels else None
+        with self._precision(), self._notes_of_warnings():
+            explainers = [self.methods[method] for method in methods]
+            maps = self._engine.explain(_images(items), explainers, target, costs=True)
+        return dict(zip(methods, maps.values(), strict=True))
+
+    def evaluate(
+        self, items: Sequence[Item], maps: Mapping[str, Saliency], metrics: Sequence[str]
+    ) -> dict[str, dict[str, MetricResult]]:
+        """Score the maps of a batch by several metrics, and return the results by method, then by metric."""
+        masks = None if items[0].mask is None else torch.stack([item.mask for item in items if item.mask is not None])
+        with self._precision(), self._notes_of_warnings():
+            objects = [self._benchmark.metrics[metric] for metric in metrics]
+            results = self._engine.evaluate(_images(items), maps, objects, masks)
+        return {method: dict(zip(metrics, results[method].values(), strict=True)) for method in maps}
+
+    def handle_failure(self, error: Exception) -> tuple[str, bool]:
+        """Restore changed weights, and return the error in one line and whether memory ran out."""
+        message, memory_ran_out = describe_failure(error)
+        if weights_changed(error):
+            self._weights.restore(message)
+        return message, memory_ran_out
+
+    def _precision(self) -> contextlib.AbstractContextManager[Any]:
+        precision = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self._manifest.precision)
+        return torch.autocast(self._benchmark.device.type, precision) if precision else contextlib.nullcontext()
+
+    @contextlib.contextmanager
+    def _notes_of_warnings(self) -> Iterator[None]:
+        """Store out-of-memory warnings as notes, and drop warnings of constant maps, which have a column.
+
+        All other warnings are issued again at the end.
+        """
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("ignore", ConstantMapWarning)
+            warnings.simplefilter("always", OutOfMemoryWarning)
+            try:
+                yield
+            finally:
+                self.notes |= {str(each.message): None for each in caught if each.category is OutOfMemoryWarning}
+        for each in caught:
+            if each.category is not OutOfMemoryWarning:
+                warnings.warn_explicit(each.message, each.category, each.filename, each.lineno, source=each.source)
+
+
+def _images(items: Sequence[Item]) -> Tensor:
+    """Return the images of a batch as [B,C,h,w]."""
+    return torch.stack([item.image for item in items if item.image is not None])

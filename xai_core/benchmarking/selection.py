@@ -1,0 +1,207 @@
+"""Selects and creates the methods and metrics of a benchmark."""
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+import torch
+
+from xai_core.benchmarking.reader import in_one_line
+from xai_core.benchmarking.settings import ALL, CONTROLS, Settings
+from xai_core.configurable import MADE_OF, Configurable
+from xai_core.data.sources import Dataset, LoadedModel, Sample
+from xai_core.engine import Engine
+from xai_core.errors import DatasetError, NoGroundTruthError, OptionError, UnsuitableError, XAIError
+from xai_core.explainer import Explainer
+from xai_core.isolation.error_context import PluginCall, weights_changed
+from xai_core.isolation.guard import Guard
+from xai_core.isolation.model_state import ModelStateMonitor
+from xai_core.metric import Metric
+from xai_core.model.adapter import ModelAdapter
+from xai_core.model.execution import unwrapped
+from xai_core.plugins.registry import (
+    create_explainer,
+    create_metric,
+    list_explainers,
+    list_metrics,
+    origin,
+    registry,
+)
+from xai_core.spec import parse, suggest
+
+TRIALS = 64
+"""Number of images to try before concluding that the model accepts none."""
+Plugin = TypeVar("Plugin", bound=Configurable)
+
+
+def select_methods(
+    settings: Settings, model: str, loaded: LoadedModel, data: Dataset, images: int, device: torch.device
+) -> tuple[dict[str, Explainer], dict[str, str]]:
+    """Return the explainers of a model by spec, and the reason for each method that `all` skips.
+
+    Parameters
+    ----------
+    settings
+        The settings.
+    model, loaded
+        Spec of the model, and the model on `device`.
+    data, images
+        The dataset, and the number of its images that the benchmark uses.
+    device
+        Where the model is probed for compatible methods.
+
+    Raises
+    ------
+    XAIError
+        If a method cannot be created, if no method remains, or if the model accepts none of the images.
+    """
+    explainers: dict[str, Explainer] = {}
+    skipped: dict[str, str] = {}
+    for requested in settings.methods:
+        if requested == ALL:
+            adapter = _probe(model, loaded, data, images, device)
+            for explainer in _compatible(settings, loaded, adapter, skipped):
+                explainers.setdefault(explainer.spec, explainer)
+        elif isinstance(requested, str):
+            _add(explainers, _create(requested, create_explainer, settings.seed), of_spec=True)
+        else:
+            _add(explainers, requested)
+    if not explainers:
+        raise OptionError(f"no method remains for {model}; pass methods by name, or fewer names in without=")
+    if settings.controls:
+        for name in CONTROLS:
+            if name in registry().entries["explainers"] and name not in settings.without:
+                control = _create(name, create_explainer, settings.seed)
+                explainers.setdefault(control.spec, control)
+    return explainers, skipped
+
+
+def select_metrics(settings: Settings, sample: Sample) -> tuple[dict[str, Metric], dict[str, str]]:
+    """Return the metrics by spec, and the reason for each metric that `all` skips.
+
+    Parameters
+    ----------
+    settings
+        The settings.
+    sample
+        A sample of the dataset, which shows whether there is ground truth.
+
+    Raises
+    ------
+    XAIError
+        If a metric cannot be created, or if no metric remains.
+    """
+    metrics: dict[str, Metric] = {}
+    skipped: dict[str, str] = {}
+    has_ground_truth = sample.mask is not None or sample.boxes is not None
+    for requested in settings.metrics:
+        if requested == ALL:
+            for name in list_metrics():
+                if name in settings.without:
+                    continue
+                try:
+                    metric = _create(name, create_metric, settings.seed)
+                    if metric.needs_ground_truth and not has_ground_truth:
+                        raise NoGroundTruthError("the dataset has no ground-truth masks or boxes")
+                except Exception as error:
+                    skipped[name] = _reason(error)
+                else:
+                    metrics.setdefault(metric.spec, metric)
+        elif isinstance(requested, str):
+            _add(metrics, _create(requested, create_metric, settings.seed), of_spec=True)
+        else:
+            _add(metrics, requested)
+    if not metrics:
+        raise OptionError("no metric remains; pass metrics by name, or fewer names in without=")
+    return metrics, skipped
+
+
+def require_known(names: Sequence[str]) -> None:
+    """Check the names in `without`.
+
+    Raises
+    ------
+    OptionError
+        If no method or metric of a name is installed.
+    """
+    known = [*list_explainers(), *list_metrics()]
+    for name in names:
+        if name not in known:
+            raise OptionError(f"without={name!r} is neither a method nor a metric; {suggest(name, known)}")
+
+
+def _compatible(
+    settings: Settings, loaded: LoadedModel, adapter: ModelAdapter, skipped: dict[str, str]
+) -> Iterator[Explainer]:
+    """Create the installed methods that support the model, and add the reasons for the others to `skipped`."""
+    guard = Guard(ModelStateMonitor.of(unwrapped(loaded.model)), settings.time_limit)
+    for name in list_explainers():
+        if name in settings.without or name in CONTROLS:
+            continue
+        try:
+            explainer = _create(name, create_explainer, settings.seed)
+            _require_not_composite(explainer)
+            with guard.around(PluginCall("explainer", name, explainer, origin(explainer))):
+                explainer.needs(adapter)
+        except Exception as error:
+            if weights_changed(error):
+                raise
+            skipped[name] = _reason(error)
+        else:
+            yield explainer
+
+
+def _probe(model: str, loaded: LoadedModel, data: Dataset, images: int, device: torch.device) -> ModelAdapter:
+    """Return the adapter of the model for the first image that the model accepts."""
+    engine, reason, trials = Engine(loaded), "", min(images, TRIALS)
+    for index in range(trials):
+        try:
+            return engine.adapter(loaded.preprocess(data[index].image)[None].to(device))
+        except Exception as error:
+            reason = reason or in_one_line(error)
+    raise DatasetError(f"{model} accepts none of the first {trials} images: {reason}")
+
+
+def _add(plugins: dict[str, Plugin], plugin: Plugin, of_spec: bool = False) -> None:
+    """Store a method or metric under its spec, which is its name in the rows.
+
+    Raises
+    ------
+    OptionError
+        If another one has the same spec, or if the spec does not identify the options.
+    """
+    spec = plugin.spec
+    if " at 0x" in spec:
+        raise OptionError(
+            f"{spec!r} has an option whose text contains a memory address, so a resumed run cannot recognize it; define"
+            " `__str__` for the option"
+        )
+    other = plugins.setdefault(spec, plugin)
+    if other is not plugin and not (of_spec and type(other) is type(plugin)):
+        raise OptionError(f"two methods or metrics have the spec {spec!r}; give each its own name")
+
+
+def _create(spec: str, create: Callable[..., Plugin], seed: int) -> Plugin:
+    """Create a method or metric from a spec, with the benchmark's seed unless the spec sets one.
+
+    The seed is passed to the methods of a composite method too.
+    """
+    parsed = parse(spec)
+    if parsed.of:
+        parts = (_create(part, create_explainer, seed).spec for part in parsed.of)
+        spec = str(replace(parsed, of=tuple(parts)))
+    plugin = create(spec)
+    parameters = inspect.signature(type(plugin)).parameters
+    if "seed" in parameters and "seed" not in parsed.options and seed != parameters["seed"].default:
+        return create(spec, seed=seed)
+    return plugin
+
+
+def _require_not_composite(explainer: Explainer) -> None:
+    if not MADE_OF.isdisjoint(inspect.signature(type(explainer)).parameters):
+        raise UnsuitableError(f"composite method; pass it by name, such as {explainer.spec!r}")
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, XAIError) else in_one_line(error)

@@ -1,0 +1,69 @@
+"""Scores as comma-separated values, one row for each image, method and metric."""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from xai_core.files import write
+from xai_core.report.results import ModelResults
+
+
+@dataclass(frozen=True)
+class CSVRow:
+    """Score of one map by one metric.
+
+    Attributes
+    ----------
+    model, data, method, metric
+        Their specs.
+    image
+        Id of the image in the dataset.
+    score
+        Value of the metric.
+    target_id, target_name, probability
+        Explained class, and its probability according to the model.
+    seconds
+        Duration of the explanation, without the time to score it.
+    """
+
+    model: str
+    data: str
+    image: str
+    method: str
+    metric: str
+    score: float
+    target_id: int
+    target_name: str
+    probability: float
+    seconds: float
+
+
+def csv_rows(results: ModelResults) -> Iterator[CSVRow]:
+    """Iterate over the scores of a model's results."""
+    for image in results.images:
+        target = image.predicted
+        for explanation in image.explanations:
+            for metric, score in explanation.scores.items():
+                yield CSVRow(
+                    model=results.model,
+                    data=results.data,
+                    image=image.id,
+                    method=explanation.method,
+                    metric=metric,
+                    score=score.value,
+                    target_id=target.id,
+                    target_name=target.name,
+                    probability=target.probability,
+                    seconds=explanation.seconds,
+                )
+
+
+def write_csv(path: Path, rows: Iterable[CSVRow]) -> None:
+    """Write rows with a header to a file, completely or not at all."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [field.name for field in fields(CSVRow)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(row) for row in rows)
+    write(path, text.getvalue())
