@@ -3,8 +3,8 @@
 The grammar:
 
 ```text
-spec  = head [ "(" list ")" ] [ ":" part { "," part } ]
-part  = name                  the first part only: which model of a source, or which folder
+spec  = head [ "(" list ")" ] [ ":" part ] { "," part }
+part  = name                  only directly after the colon: which model of a source, or which folder
       | option "=" value      hyphens in the option's name are read as underscores
 list  = spec { "," spec }     an `option=value` after a comma belongs to the spec before it
 ```
@@ -40,6 +40,8 @@ from xai_core.errors import SpecError
 
 Value = str | int | float | bool | None
 _WORDS: Mapping[str, Value] = {"none": None, "true": True, "false": False}
+_GAP = 0.2
+"""How much less similar than the best suggestion another suggestion may be."""
 _QUOTED = re.compile(r'"((?:[^"]|"")*)"')
 
 
@@ -91,7 +93,10 @@ def parse(text: str) -> Spec:
     if not head:
         raise SpecError(f"{text!r} has no name before the colon; expected `name` or `name:option=value,...`")
     if "," in head:
-        raise SpecError(f"expected one spec, got the list {text!r}")
+        specs = split(text)
+        if len(specs) != 1:
+            raise SpecError(f"expected one spec, got the list {text!r}")
+        return parse(specs[0])  # `name,option=value`
     name: str | None = None
     options: dict[str, Value] = {}
     for position, part in enumerate(map(str.strip, _split_at_commas(rest)) if rest else []):
@@ -165,14 +170,19 @@ def close_names(name: str, known: Iterable[str], cutoff: float = 0.5) -> list[st
     known
         All names.
     cutoff
-        The least similarity, from 0 to 1. If some names have the same letters and digits, only these are returned.
+        The least similarity, from 0 to 1. Names that are much less similar than the best one are left out, and so are
+        all others if some names have the same letters and digits.
     """
     by_letters: dict[str, list[str]] = {}
     for candidate in sorted(known):
         by_letters.setdefault(_letters(candidate), []).append(candidate)
-    matches = [_letters(name)] if _letters(name) in by_letters else []
-    matches = matches or difflib.get_close_matches(_letters(name), by_letters, n=3, cutoff=cutoff)
-    return [candidate for match in matches for candidate in by_letters[match]][:3]
+    letters = _letters(name)
+    if letters in by_letters:
+        return by_letters[letters][:3]
+    matches = difflib.get_close_matches(letters, by_letters, n=3, cutoff=cutoff)
+    ratios = [difflib.SequenceMatcher(None, match, letters).ratio() for match in matches]
+    close = [match for match, ratio in zip(matches, ratios, strict=True) if ratio > ratios[0] - _GAP]
+    return [candidate for match in close for candidate in by_letters[match]][:3]
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

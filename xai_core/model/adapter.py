@@ -1,6 +1,5 @@
 """Adapters: descriptions of models for the engine, derived from one probe forward pass."""
 
-import difflib
 from typing import Any, ClassVar
 
 import torch
@@ -11,6 +10,7 @@ from xai_core.errors import LayerError, ModelOutputError, UnsuitableError
 from xai_core.model.layouts import Features, Layer, token_grid
 from xai_core.model.probe import Probe
 from xai_core.outputs import scores_of
+from xai_core.spec import close_names
 from xai_core.targets.measures import wide
 
 
@@ -32,6 +32,11 @@ class ModelAdapter:
     def __init__(self, model: nn.Module, probe: Probe) -> None:
         self.model, self.probe = model, probe
         self._names = {module: name for name, module in model.named_modules()}
+
+    def __repr__(self) -> str:
+        height, width = self.probe.size
+        features = "no spatial features" if self.probe.last is None else f"last features {self.probe.last.layer!r}"
+        return f"{type(self).__name__}({type(self.model).__name__}, images {height}x{width}, {features[:100]})"
 
     @classmethod
     def suits(cls, model: nn.Module, probe: Probe) -> bool:
@@ -72,8 +77,12 @@ class ModelAdapter:
             return self._names[self.model.get_submodule(name)]
         except AttributeError:
             known = sorted(self.probe.features)
-            close = difflib.get_close_matches(name, known, n=3, cutoff=0.3) or known[-3:]
-            raise LayerError(f"the model has no layer {name!r}; layers with spatial output include {close}") from None
+            close = close_names(name, known, cutoff=0.3) or known[-3:]
+            default = "" if self.probe.last is None else f"; the default layer is {self.default_layer!r}"
+            raise LayerError(
+                f"the model has no layer {name!r}; layers with spatial output include {', '.join(map(repr, close))}"
+                f"{default}"
+            ) from None
 
     def features(self, layer: str) -> Features:
         """Return the layout of a layer's output.

@@ -96,9 +96,11 @@ class ModuleCalls:
         if isinstance(module, nn.Conv2d) and tensor is not None and not self._channels_known:
             self._channels_known = True
             if tensor.ndim == 4 and tensor.shape[1] != module.in_channels:
+                is_channels_last = tensor.shape[-1] == module.in_channels
                 raise InputShapeError(
                     f"the model's first convolution requires {module.in_channels} channels, the images have "
                     f"{tensor.shape[1]}; expected images [B, {module.in_channels}, H, W]"
+                    + ("; for images [B, H, W, C], use `images.permute(0, 3, 1, 2)`" if is_channels_last else "")
                 )
         if isinstance(module, nn.Linear) and tensor is not None and tensor.ndim == 3:
             for call in self._calls:

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 import xai_core as xai
-from xai_core.errors import FileError, OptionError, UnknownDatasetError
+from xai_core.errors import FileError, OptionError
 
 
 def test_cifar10_is_torchvisions(cifar10: Path) -> None:
@@ -27,5 +27,5 @@ def test_cifar10_says_what_is_missing(tmp_path: Path) -> None:
         xai.load_dataset(f"cifar10:{tmp_path}")
     with pytest.raises(OptionError, match="split='validation'"):
         xai.load_dataset(f"cifar10:{tmp_path},split=validation")
-    with pytest.raises(UnknownDatasetError, match="cifar10:FOLDER"):
+    with pytest.raises(OptionError, match="cifar10:FOLDER"):
         xai.load_dataset("cifar10")

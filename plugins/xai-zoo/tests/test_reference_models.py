@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import xai_core as xai
 from support.models import settled
-from xai_core.errors import CheckpointError, OptionError, UnknownModelError
+from xai_core.errors import CheckpointError, MissingDependencyError, OptionError, UnknownModelError
 from xai_zoo.bam import BAM
 from xai_zoo.cbam import CBAM
 
@@ -269,5 +269,5 @@ def test_unet_scores_pixels_and_explains_regions(tmp_path: Path) -> None:
 
 def test_unet_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "segmentation_models_pytorch", None)
-    with pytest.raises(OptionError, match="pip install segmentation-models-pytorch"):
+    with pytest.raises(MissingDependencyError, match="pip install segmentation-models-pytorch"):
         xai.load_model("unet")

@@ -12,7 +12,7 @@ from PIL import Image
 
 import xai_core as xai
 from support.annotated_datasets import CRANE, TABBY, TENCH, encoded
-from xai_core.errors import FileError, ImageFileError, OptionError, UnknownDatasetError
+from xai_core.errors import FileError, ImageFileError, MissingDependencyError, OptionError, UnknownDatasetError
 
 WORDS = {TENCH: ("tench", "Tinca tinca"), TABBY: ("tabby", "tabby cat"), CRANE: ("crane",)}
 
@@ -56,7 +56,7 @@ def test_imagenets_classes_are_named_by_the_development_kit(packed: bool, imagen
 
 
 def test_an_imagenet_that_is_not_there_is_refused(imagenet: Path) -> None:
-    with pytest.raises(UnknownDatasetError, match="imagenet:FOLDER"):
+    with pytest.raises(OptionError, match="imagenet:FOLDER"):
         xai.load_dataset("imagenet")
     with pytest.raises(OptionError, match="split='test' is not one of val, train"):
         xai.load_dataset(f"imagenet:{imagenet},split=test")
@@ -127,12 +127,12 @@ def test_hugging_face_splits_are_chosen(hf: Path) -> None:
 
 
 def test_hugging_face_data_that_is_not_there_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UnknownDatasetError, match="hf:NAME"):
+    with pytest.raises(OptionError, match="hf:NAME"):
         xai.load_dataset("hf")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UnknownDatasetError, match=r"cannot open .*empty .*expected a data set of the hub") as caught:
         xai.load_dataset(f"hf:{tmp_path / 'empty'}")
     assert "\n" not in str(caught.value)
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(OptionError, match=r"pip install 'xai-zoo\[hf\]'"):
+    with pytest.raises(MissingDependencyError, match=r"pip install 'xai-zoo\[hf\]'"):
         xai.load_dataset(f"hf:{tmp_path}")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from xai_core.plugin import DatasetSource, FileError, OptionError
+from xai_core.plugin import DatasetSource, FileError, MissingDependencyError, OptionError
 from xai_zoo import rle
 from xai_zoo.annotated import Marked, MarkedImages, Mask
 from xai_zoo.options import check_flag, given_folder, given_path
@@ -51,7 +51,7 @@ class Coco(DatasetSource):
         try:
             names = [category["name"] for category in sorted(given["categories"], key=lambda one: one["id"])]
             items = list(_items(folder, given, crowd))
-        except OptionError:
+        except MissingDependencyError:
             raise
         except (KeyError, TypeError, ValueError) as error:
             raise FileError(f"{file} has an entry that cannot be read ({error!r}); {_EXPECTED}") from error
@@ -99,7 +99,7 @@ def _items(folder: Path, given: Mapping[str, Any], crowd: bool) -> Iterator[Mark
 def _check(segmentation: Any) -> None:
     if isinstance(segmentation, dict):
         if rle.compressed(segmentation) and find_spec("pycocotools") is None:
-            raise OptionError(
+            raise MissingDependencyError(
                 "coco: the masks of these annotations are compressed; `pip install 'xai-zoo[coco]'` reads them"
             )
     elif any(len(polygon) < 6 or len(polygon) % 2 for polygon in segmentation):

@@ -10,6 +10,7 @@ import xai_core as xai
 from xai_core.plugin import (
     DatasetSource,
     ImageFileError,
+    MissingDependencyError,
     OptionError,
     UnknownDatasetError,
     decode_image,
@@ -66,11 +67,11 @@ class HuggingFace(DatasetSource):
         config: str | None = None,
     ) -> HuggingFaceDataset:
         if name is None and path is None:
-            raise UnknownDatasetError("no data set is given; expected `hf:NAME` or `hf:FOLDER`")
+            raise OptionError("hf: no dataset is given; expected `hf:NAME` or `hf:FOLDER`")
         try:
             import datasets
         except ImportError as error:
-            raise OptionError("hf needs the package `datasets`: `pip install 'xai-zoo[hf]'`") from error
+            raise MissingDependencyError("hf needs the package `datasets`: `pip install 'xai-zoo[hf]'`") from error
         where = str(path or name)
         given = _open(where, split, config)
         for option, column in (("image", image), ("label", label)):

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from pathlib import Path
 
-from xai_core.plugin import OptionError, UnknownDatasetError
+from xai_core.plugin import OptionError
 
 
 def check_whole(source: str, least: int, **options: object) -> None:
@@ -30,7 +30,7 @@ def check_flag(source: str, **options: object) -> None:
 def given_folder(expected: str, name: str | None, path: str | Path | None) -> Path:
     """The folder that a spec names, or `path=` gives; refuse where neither or both do, and say what was expected."""
     if name is None and path is None:
-        raise UnknownDatasetError(f"no folder is given; expected `{expected}`")
+        raise OptionError(f"no folder is given; expected `{expected}`")
     if name is not None and path is not None:
         raise OptionError(f"two folders are given, {name} and path={path}; expected one of them")
     return given_path("path", name if path is None else path)
@@ -39,5 +39,5 @@ def given_folder(expected: str, name: str | None, path: str | Path | None) -> Pa
 def given_path(option: str, path: object) -> Path:
     """The path that an option gives, wherever the process goes from here; refuse what a spec has read as a number."""
     if not isinstance(path, str | Path):
-        raise OptionError(f"{option}={path!r} is no path; expected text, so a name that is a number as {option}=./NAME")
+        raise OptionError(f'{option}={path!r} is not a path; expected text: {option}="{path}" in quotes, or ./{path}')
     return Path(path).expanduser().absolute()

@@ -10,6 +10,7 @@ from xai_core.plugin import CheckpointError, ModelSource, OptionError, Spec, Unk
 from xai_zoo.checkpoint import StateDict, fit, read_state_dict
 from xai_zoo.imagenet import class_names
 from xai_zoo.preprocess import Preprocess, Restore, from_grey
+from xai_zoo.unknown_option import option_error
 
 if TYPE_CHECKING:
     from torch import nn
@@ -74,14 +75,14 @@ def _build(name: str, pretrained: bool, options: dict[str, Any]) -> "nn.Module":
     try:
         return timm.create_model(name, pretrained=pretrained, **options)
     except TypeError as error:
-        raise OptionError(f"timm cannot make {name} with {options}: {error}") from error
+        raise option_error(f"timm:{name}", options, error) from error
     except Exception as error:
         if pretrained or ":" in name:
             raise CheckpointError(
                 f"timm could not load the pretrained {name} ({error}); pass weights=FILE with a file that is already"
                 " here, or pretrained=false for random weights"
             ) from error
-        raise OptionError(f"timm cannot make {name} with {options}: {error}") from error
+        raise option_error(f"timm:{name}", options, error) from error
 
 
 def _timm_names(model: "nn.Module", state: StateDict) -> StateDict:

@@ -8,10 +8,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import xai_core as xai
-from xai_core.plugin import CheckpointError, ModelSource, OptionError, Spec, UnknownModelError, Value, suggest
+from xai_core.plugin import CheckpointError, ModelSource, Spec, UnknownModelError, Value, suggest
 from xai_zoo.checkpoint import StateDict, fit, read_state_dict
 from xai_zoo.imagenet import MEAN, STD
 from xai_zoo.preprocess import Preprocess, Restore, resize_and_crop
+from xai_zoo.unknown_option import option_error
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -80,7 +81,8 @@ def _build(name: str, pretrained: "WeightsEnum | None", options: dict[str, Any])
     try:
         return _torchvision().get_model(name, weights=pretrained, progress=False, **options)
     except (TypeError, ValueError) as error:
-        raise OptionError(f"torchvision cannot make {name} with weights={pretrained} and {options}: {error}") from error
+        weights = {} if pretrained is None else {"weights": str(pretrained)}
+        raise option_error(f"torchvision:{name}", {**weights, **options}, error) from error
     except (OSError, HTTPException, RuntimeError) as error:
         if pretrained is None:
             raise

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import xai_core as xai
-from xai_core.plugin import ModelSource, OptionError, Value, suggest
+from xai_core.plugin import MissingDependencyError, ModelSource, OptionError, Value, suggest
 from xai_zoo.imagenet import MEAN, STD
 from xai_zoo.options import check_whole
 from xai_zoo.reference import check_no_name, loaded
@@ -40,7 +40,9 @@ class UNet(ModelSource):
         try:
             import segmentation_models_pytorch as smp
         except ImportError as error:
-            raise OptionError("unet needs `pip install segmentation-models-pytorch`") from error
+            raise MissingDependencyError(
+                "unet needs the package segmentation-models-pytorch: `pip install segmentation-models-pytorch`"
+            ) from error
         known = smp.encoders.get_encoder_names()  # type: ignore[no-untyped-call]
         if encoder not in known and not encoder.startswith("tu-"):
             raise OptionError(f"unet has no encoder {encoder!r}; {suggest(encoder, known)}")
