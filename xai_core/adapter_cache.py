@@ -1,4 +1,4 @@
-"""Adapters found: one for images of each size, by one probe of the model."""
+"""The adapters of a model: one for each image size, from one probe forward pass."""
 
 import warnings
 
@@ -14,32 +14,32 @@ from xai_core.plugins.registry import current
 
 
 class Adapters:
-    """The adapters of a model that is called by `forward`, each found when first asked for, and kept."""
+    """The adapters of a model that is called by `forward`. Each is created at its first use and kept."""
 
     def __init__(self, model: nn.Module, forward: Forward, monitor: ModelStateMonitor) -> None:
         self._model, self._forward, self._monitor = model, forward, monitor
-        self._found: dict[tuple[int, ...], ModelAdapter] = {}
+        self._adapters: dict[tuple[int, ...], ModelAdapter] = {}
 
     def of(self, images: Tensor) -> ModelAdapter:
-        """The adapter for images of this size."""
+        """Return the adapter for images of this size."""
         size = tuple(images.shape[1:])
-        if size not in self._found:
+        if size not in self._adapters:
             checks = Checks()
             check_images(checks, images)
-            checks.read()  # what a broken image shows of the model would be remembered
+            checks.read()  # the adapter is kept, so an invalid image must not determine it
             with self._monitor.learning():
-                seen = probe(self._model, self._forward, images)
-            self._found[size] = self._of_plugins(seen) or adapt(self._model, seen)
-        return self._found[size]
+                probed = probe(self._model, self._forward, images)
+            self._adapters[size] = self._of_plugins(probed) or adapt(self._model, probed)
+        return self._adapters[size]
 
-    def _of_plugins(self, seen: Probe) -> ModelAdapter | None:
-        """The first adapter of a plugin that suits the model; one that fails is passed over."""
+    def _of_plugins(self, probed: Probe) -> ModelAdapter | None:
+        """Return the first adapter of a plugin that supports the model. One that fails is skipped with a warning."""
         for entry in current().entries["adapters"].values():
             made_by: type[ModelAdapter] = entry.made_by
             try:
-                if made_by.suits(self._model, seen):
-                    return made_by(self._model, seen)
+                if made_by.suits(self._model, probed):
+                    return made_by(self._model, probed)
             except Exception as error:
-                said = f"adapter {entry.name} of {entry.plugin.release} failed, and was passed over"
-                warnings.warn(PluginWarning(f"{said}: {type(error).__name__}: {error}"), stacklevel=2)
+                message = f"adapter {entry.name} of {entry.plugin.release} failed and was skipped"
+                warnings.warn(PluginWarning(f"{message}: {type(error).__name__}: {error}"), stacklevel=2)
         return None

@@ -1,4 +1,4 @@
-"""What maps cost: forward_passes, seconds and memory."""
+"""The cost of maps: forward passes, seconds and memory."""
 
 import contextlib
 import time
@@ -11,17 +11,18 @@ import torch
 
 @dataclass(frozen=True)
 class Cost:
-    """What the maps of a batch cost.
+    """The cost of explaining a batch.
 
     Attributes
     ----------
     forward_passes
-        About how many forward_passes of the model the map of one image takes.
+        The approximate number of forward passes of the model for the map of one image.
     seconds
-        For the batch: the pass, which all methods of a call share, and what the method computed after it.
+        The duration for the whole batch: of the pass that all methods of a call share, and of the method's computation
+        after it.
     memory
-        The most bytes that PyTorch held on the device during these, with what it held before; None on the CPU, where it
-        is not known.
+        The largest number of bytes that PyTorch allocated on the device during this time, including those allocated
+        before. None on the CPU, where it is not measured.
     """
 
     forward_passes: int
@@ -29,14 +30,21 @@ class Cost:
     memory: int | None
 
 
+torch.serialization.add_safe_globals([Cost])  # `torch.load` reads only listed classes by default
+
 PASS = "<pass>"
-"""The span of the pass that all methods share."""
+"""The name of the span of the shared pass."""
 
 
 class Meter:
-    """Measures spans of work on a device without waiting for it, where it is switched on.
+    """Measures spans of work on a device without synchronizing with it.
 
-    On CUDA it resets the device's statistics of peak memory.
+    Parameters
+    ----------
+    device
+        The device. On CUDA, the meter resets the device's statistics of peak memory.
+    on
+        Whether to measure at all.
     """
 
     def __init__(self, device: torch.device, on: bool) -> None:
@@ -47,7 +55,7 @@ class Meter:
 
     @contextlib.contextmanager
     def span(self, name: str) -> Iterator[None]:
-        """Measure what runs inside, under a name."""
+        """Measure the work inside the context, under a name."""
         if not self._on:
             yield
             return
@@ -65,10 +73,10 @@ class Meter:
         self._memory[name] = torch.cuda.max_memory_allocated(self._device)
 
     def cost(self, forward_passes: int, *names: str) -> Cost:
-        """What the spans cost together, once the device has been waited for."""
+        """Return the total cost of some spans. The device must have finished their work."""
         memory = max(self._memory[name] for name in names) if self._device is not None else None
         return Cost(forward_passes, sum(map(self._read, names)), memory)
 
     def _read(self, name: str) -> float:
-        taken = self._seconds[name]
-        return taken if self._device is None else taken[0].elapsed_time(taken[1]) / 1000
+        measured = self._seconds[name]
+        return measured if self._device is None else measured[0].elapsed_time(measured[1]) / 1000

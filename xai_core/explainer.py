@@ -1,4 +1,4 @@
-"""Base class of all explainers."""
+"""Base class of explainers."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar
@@ -14,30 +14,30 @@ from xai_core.saliency import Relevance
 
 
 class Explainer(Configurable, ABC):
-    """A method that turns what one pass through a model gave into relevance.
+    """Base class of explainers, which compute relevance from one pass through a model.
 
-    A subclass sets `name` (lower case, with hyphens), says in `needs` what it wants captured, and computes
-    in `explain`. It never resizes, normalizes, moves devices, registers hooks or touches the model; the
-    engine does. Where the map is the same whatever the target, `targeted` is false, and the engine makes it
-    once for all targets.
+    A subclass sets `name` (lower case, with hyphens), declares in `needs` what to capture, and computes the relevance
+    in `explain`. It does not resize, normalize or move maps, and does not register hooks or change the model: the
+    engine does this. If the map does not depend on the target, the subclass sets `targeted` to False, and the engine
+    computes the map once for all targets.
     """
 
     targeted: ClassVar[bool] = True
 
     @abstractmethod
     def needs(self, adapter: ModelAdapter) -> Needs:
-        """Say what must be captured of one pass.
+        """Return what to capture during the pass.
 
         Raises
         ------
         UnsuitableError
-            Where the method is not defined for this model; the message says what to use instead.
+            If the method is not defined for this model. The message suggests another method.
         """
 
     def forward_passes(self, adapter: ModelAdapter) -> int:
-        """About how many forwards of the model the map of one image takes; what runs them all looks before it does."""
+        """Return the approximate number of forward passes per image. Callers use it to skip expensive methods."""
         return 1
 
     @abstractmethod
     def explain(self, captured: Captured) -> Float[Tensor, "B h w"] | Relevance:
-        """Give relevance [B,h,w], any range, finite, on the device that the captured tensors are on."""
+        """Return relevance [B,h,w], finite, of any range, on the device of the captured tensors."""

@@ -1,4 +1,4 @@
-"""Files that are whole or absent, folders that are not overwritten, and names that do not clash."""
+"""Atomic writing of files, folders that are not overwritten, and unique file names."""
 
 import os
 import re
@@ -9,12 +9,12 @@ from xai_core.errors import FileError
 
 
 def write(path: Path, content: bytes | str) -> None:
-    """Write a file so that whoever reads it sees all of it, or what was there before, also after the power failed.
+    """Write a file atomically: readers see the complete file or the previous one, also after a power failure.
 
     Raises
     ------
     FileError
-        Where it cannot be written.
+        If the file cannot be written.
     """
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -30,8 +30,8 @@ def write(path: Path, content: bytes | str) -> None:
 
 
 def _flush(path: Path) -> None:
-    """Wait until the content of a file, or a folder's list of files, is on the disk."""
-    if os.name != "nt":  # which opens no folders
+    """Wait until the content of a file, or the list of files in a folder, is on the disk."""
+    if os.name != "nt":  # Windows cannot open folders
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -40,37 +40,37 @@ def _flush(path: Path) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder, and those above it.
+    """Create a folder and its parents.
 
     Raises
     ------
     FileError
-        Where it cannot be made.
+        If the folder cannot be created.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
-        raise FileError(f"{path} is a file; give a folder") from None
+        raise FileError(f"{path} is a file; expected a folder") from None
     except OSError as error:
-        raise FileError(f"cannot make the folder {path}: {error.strerror}") from error
+        raise FileError(f"cannot create the folder {path}: {error.strerror}") from error
 
 
 def require_unused(paths: Iterable[Path], option: str) -> None:
-    """Refuse to write over files.
+    """Require that files do not exist.
 
     Raises
     ------
     FileError
-        Where one is there; it says to give another `option`, or `--overwrite`.
+        If a file exists. The message suggests another value of `option`, or `--overwrite`.
     """
     existing = [path for path in paths if path.exists()]
     if existing:
         more = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
-        raise FileError(f"{existing[0]}{more} would be overwritten; give another {option}, or --overwrite")
+        raise FileError(f"{existing[0]}{more} would be overwritten; choose another {option}, or add --overwrite")
 
 
 def unused(path: Path) -> Path:
-    """The path, or the first of `path-2`, `path-3`, ... that does not exist."""
+    """Return the first of `path`, `path-2`, `path-3`, ... that does not exist."""
     free, number = path, 2
     while free.exists():
         free, number = path.with_name(f"{path.name}-{number}"), number + 1
@@ -78,16 +78,17 @@ def unused(path: Path) -> Path:
 
 
 def encodable(text: str) -> str:
-    r"""Text as UTF-8 takes it: what stands for other bytes, as in names of files, is written as `\udce9`."""
+    r"""Return text that UTF-8 can encode: surrogates, as in file names with other bytes, become `\udce9`."""
     return text.encode(errors="backslashreplace").decode()
 
 
 def distinct(names: Iterable[str]) -> list[str]:
-    """A file name for each name, in order: letters, digits and `._=+-` only, no two alike on any file system.
+    """Return a unique file name for each name, with letters, digits and `._=+-` only.
 
-    Each is at most 100 bytes, and a number where names are alike, so that an ending fits in what file systems take.
+    Names that differ only in case are made different too. Each has at most 100 bytes, plus a number if names are equal,
+    so that an extension can be added on every file system.
     """
-    made: list[str] = []
+    unique_names: list[str] = []
     taken: set[str] = set()
     for name in names:
         slug = re.sub(r"[^\w.=+]+", "-", name).strip("-.").encode()[:100].decode(errors="ignore") or "unnamed"
@@ -95,5 +96,5 @@ def distinct(names: Iterable[str]) -> list[str]:
         while unique.casefold() in taken:
             unique, number = f"{slug}-{number}", number + 1
         taken.add(unique.casefold())
-        made.append(unique)
-    return made
+        unique_names.append(unique)
+    return unique_names

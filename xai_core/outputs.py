@@ -1,4 +1,4 @@
-"""Outputs of modules: a tensor, or a tuple, list or mapping of them."""
+"""Outputs of modules: a tensor, or a tuple, list or mapping of tensors."""
 
 import copy
 from collections.abc import Iterator, Mapping
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def first_tensor(output: Any) -> Tensor | None:
-    """The tensor that a module's output is, or the first one in the tuple, list or mapping that it is."""
+    """Return an output that is a tensor, or the first tensor in a tuple, list or mapping; None if there is none."""
     if isinstance(output, Tensor):
         return output
     if isinstance(output, Mapping):
@@ -17,14 +17,14 @@ def first_tensor(output: Any) -> Tensor | None:
 
 
 def scores_of(output: Any) -> Tensor | None:
-    """The scores in a model's output: the `logits` or `out` of a mapping, or the first tensor."""
+    """Return the scores in a model's output: the `logits` or `out` of a mapping, or the first tensor."""
     if isinstance(output, Mapping):
         output = output.get("logits", output.get("out", output))
     return first_tensor(output)
 
 
 def tensors_of(output: Any) -> Iterator[Tensor]:
-    """All tensors in an output."""
+    """Yield all tensors in an output."""
     if isinstance(output, Tensor):
         yield output
     elif isinstance(output, Mapping):
@@ -35,7 +35,7 @@ def tensors_of(output: Any) -> Iterator[Tensor]:
 
 
 def with_first_tensor(output: Any, tensor: Tensor) -> Any:
-    """Replace the first tensor of an output."""
+    """Return an output with its first tensor replaced."""
     if isinstance(output, Tensor):
         return tensor
     if isinstance(output, Mapping):
@@ -48,7 +48,7 @@ def with_first_tensor(output: Any, tensor: Tensor) -> Any:
 
 
 def detached(output: Any) -> Any:
-    """The same output without its graph, wherever it is a tensor or holds tensors."""
+    """Return an output with all its tensors detached from the autograd graph."""
     if isinstance(output, Tensor):
         return output.detach()
     if isinstance(output, Mapping):

@@ -1,4 +1,4 @@
-"""Perturbation: baselines, rank-threshold masks, and scoring many images within a memory budget."""
+"""Perturbation: baselines, pixel ranks, and scoring many images within a memory budget."""
 
 import copy
 import math
@@ -16,31 +16,34 @@ from xai_core.targets.measures import wide
 from xai_core.targets.target import BoundTarget
 
 Baseline = str | Tensor
-"""`zero`, `mean`, `blur`, `noise`, or a tensor: see `baseline_images`."""
+"""`zero`, `mean`, `blur`, `noise`, or a tensor; see `baseline_images`."""
 BLUR_SIZE, BLUR_SIGMA = 11, 5.0
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out; on the CPU, and where not PyTorch's allocator asked for it, the message alone says so."""
-    said = ("can't allocate memory", "CUDA error: out of memory")
+    """Return whether an error means that memory ran out.
+
+    On the CPU, and outside PyTorch's allocator, such an error is a RuntimeError that only its message identifies.
+    """
+    messages = ("can't allocate memory", "CUDA error: out of memory")
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and any(one in str(error) for one in said)
+        isinstance(error, RuntimeError) and any(message in str(error) for message in messages)
     )
 
 
 class ModelScorer:
-    """Scores images for the targets of a batch, in blocks that fit the memory budget, on the device.
+    """Scores images for the targets of a batch on the model's device, in blocks that fit the memory budget.
 
     Parameters
     ----------
     run
-        The model without a graph: [N,C,H,W], and the number [N] of the image of the batch that each is, to
-        its output.
+        Runs the model without gradients. It is called with N images, and with the index [N] in the batch of the image
+        that each of them belongs to. It returns the model's output.
     targets
-        The batch's targets.
+        The targets of the batch.
     block
-        How many images go through the model at once. Where the device runs out of memory it is half of what was
-        tried, down to one, stays so, and an `OutOfMemoryWarning` says it.
+        How many images are passed through the model at once. If the device runs out of memory, the block is halved,
+        repeatedly if needed, with an `OutOfMemoryWarning`. It stays that small.
     """
 
     def __init__(self, run: Callable[[Tensor, Tensor], Any], targets: Sequence[BoundTarget], block: int) -> None:
@@ -49,19 +52,19 @@ class ModelScorer:
         self._limit = [block]
 
     def of_target(self, index: int) -> "ModelScorer":
-        """The same scorer for another of the targets."""
+        """Return the same scorer for another one of the targets."""
         other = copy.copy(self)
         other._target = self._targets[index]
         return other
 
     @property
     def block(self) -> int:
-        """How many images go through the model at once."""
+        """How many images are passed through the model at once."""
         return self._limit[0]
 
     @property
     def targets(self) -> int:
-        """For how many targets `each` scores."""
+        """The number of targets V of `each`."""
         return len(self._targets)
 
     def __call__(
@@ -70,7 +73,7 @@ class ModelScorer:
         of: Int[Tensor, " N"] | None = None,
         kind: str = "logit",
     ) -> Float[Tensor, " N"]:
-        """Score N images for the target; see `each`."""
+        """Return the scores of N images for the target; see `each`."""
         return self._scores(images, of, kind, [self._target])[0]
 
     def each(
@@ -79,17 +82,23 @@ class ModelScorer:
         of: Int[Tensor, " N"] | None = None,
         kind: str = "logit",
     ) -> Float[Tensor, "V N"]:
-        """Score N images for each of the batch's V targets, with one forward.
+        """Return the scores of N images for each of the batch's V targets, from one forward pass of each image.
 
         Parameters
         ----------
         images
-            As the model takes them.
+            The images, as the model takes them.
         of
-            To which image of the batch each belongs, and so which target it is scored for. Default: N is a
-            multiple of B, and the images of the batch come in order, each with its N / B variants together.
+            The index in the batch of the image that each image belongs to. It decides which target the image is scored
+            for. Default: N is a multiple of B, and the N / B variants of an image are adjacent, in the order of the
+            batch.
         kind
-            `logit`, or `probability` (softmax). A target that is a callable is scored by what it gives.
+            `logit` or `probability` (softmax). A target that is a function has the same score for both.
+
+        Raises
+        ------
+        InputShapeError
+            If N is not a multiple of B and `of` is missing.
         """
         return self._scores(images, of, kind, self._targets)
 
@@ -99,7 +108,8 @@ class ModelScorer:
         if of is None:
             if len(images) % self._batch:
                 raise InputShapeError(
-                    f"{len(images)} images are not a multiple of the batch of {self._batch}; give `of=`, whose each is"
+                    f"the number of images, {len(images)}, is not a multiple of the batch size {self._batch}; pass "
+                    "`of=`, the index in the batch of the image that each of them belongs to"
                 )
             of = torch.arange(len(images), device=images.device) // (len(images) // self._batch)
         scores, start = [], 0
@@ -112,8 +122,8 @@ class ModelScorer:
                 if tried == 1 or not out_of_memory(error):
                     raise
                 self._limit[0] = tried // 2
-                said = f"out of memory: perturbed images are scored {tried // 2} at once, not {tried}"
-                warnings.warn(said, OutOfMemoryWarning, stacklevel=3)
+                message = f"out of memory: perturbed images are scored {tried // 2} at once, not {tried}"
+                warnings.warn(message, OutOfMemoryWarning, stacklevel=3)
                 continue
             scores.append(
                 torch.stack([wide(target.model_score(output, of[part], kind)).detach() for target in targets])
@@ -122,10 +132,10 @@ class ModelScorer:
         return torch.cat(scores, 1)
 
     def tiles(self, points: int) -> Iterator[tuple[slice, slice]]:
-        """Each image of the batch at each of `points` points, as (images, points) of at most one block each.
+        """Yield tiles (images, points) of at most one block, which together cover all images at all `points` points.
 
-        Where a block holds all points of an image, a tile is some images at all points; otherwise one image
-        at some points, in parts of nearly equal size.
+        If a block can contain all points of an image, a tile has several images at all points. Otherwise, a tile has
+        one image at some of the points, and the tiles of an image have nearly equal sizes.
         """
         image = 0
         while image < self._batch:
@@ -139,10 +149,15 @@ class ModelScorer:
             image = images.stop
 
     def blocks(self, count: int, wanted: Int[Tensor, ""] | None = None) -> Iterator[slice]:
-        """The numbers 0 to `count` in order, in slices of one block each.
+        """Yield the indices 0 to `count` in order, in slices of one block.
 
-        `wanted`, on the device, may say that only so many of them are of any use. The device is not waited
-        for: slices past it are left out once it is known.
+        Parameters
+        ----------
+        count
+            The number of indices.
+        wanted
+            How many of the indices are needed, as a tensor on the device. There is no synchronization with the device:
+            slices beyond this number are omitted from the moment when it has arrived on the host.
         """
         known = (lambda: count) if wanted is None else _arriving(wanted)
         start = 0
@@ -156,7 +171,7 @@ class ModelScorer:
 
 
 def _arriving(number: Int[Tensor, ""]) -> Callable[[], int | None]:
-    """Send a number on the device to the host without waiting; the function gives it once it is there."""
+    """Copy a number from the device to the host without waiting; return a function that returns it once it arrived."""
     if number.device.type != "cuda":
         [value] = number.reshape(1).tolist()
         return lambda: value
@@ -167,10 +182,22 @@ def _arriving(number: Int[Tensor, ""]) -> Callable[[], int | None]:
 
 
 def baseline_images(baseline: Baseline, images: Float[Tensor, "B C H W"], seed: int = 0) -> Float[Tensor, "B C H W"]:
-    """What pixels are replaced by, in the normalized space that the model takes.
+    """Return the images whose pixels replace removed pixels, in the normalized space of the model's input.
 
-    `zero`; `mean`, each image's own mean color; `blur`, as in RISE's reference code; `noise`, standard
-    normal, seeded, the same for every image of the batch; or a tensor that broadcasts to [B,C,H,W].
+    Parameters
+    ----------
+    baseline
+        `zero`; `mean`, the mean color of each image; `blur`, as in RISE's reference code; `noise`, standard normal, the
+        same for every image of the batch; or a tensor that broadcasts to [B,C,H,W].
+    images
+        The images.
+    seed
+        The random seed of `noise`.
+
+    Raises
+    ------
+    OptionError
+        If the baseline is something else.
     """
     if isinstance(baseline, Tensor):
         try:
@@ -190,14 +217,14 @@ def baseline_images(baseline: Baseline, images: Float[Tensor, "B C H W"], seed: 
             generator = torch.Generator().manual_seed(seed)
             noise = torch.randn(images.shape[1:], generator=generator).to(images, non_blocking=True)
             return noise.expand_as(images)
-    raise OptionError(f"baseline must be zero, mean, blur, noise or a tensor, not {baseline!r}")
+    raise OptionError(f"baseline must be zero, mean, blur, noise or a tensor, got {baseline!r}")
 
 
 def blur(images: Float[Tensor, "B C H W"], size: int = BLUR_SIZE, sigma: float = BLUR_SIGMA) -> Tensor:
-    """Blur as RISE's reference code does: a unit impulse of `size` smoothed by a Gaussian, zero padding.
+    """Blur images like RISE's reference code: convolution with a smoothed unit impulse of `size`, with zero padding.
 
-    The impulse is smoothed by a Gaussian cut at four sigma with reflecting boundary, so that it sums to
-    one; it is separable, and so is applied row by row and column by column.
+    The impulse is smoothed by a Gaussian that is truncated at four sigma, with reflecting boundary, so that it sums to
+    one. It is separable, so it is applied to rows and columns one after the other.
     """
     line = _smoothed_impulse(size, sigma).to(images, non_blocking=True)
     channels, pad = images.shape[1], size // 2
@@ -210,14 +237,29 @@ def _smoothed_impulse(size: int, sigma: float) -> Float[Tensor, " size"]:
     offsets = torch.arange(-radius, radius + 1, dtype=torch.float64)
     gaussian = (-0.5 * (offsets / sigma) ** 2).exp()
     gaussian /= gaussian.sum()
-    places = size // 2 + offsets.long()
-    period = places % (2 * size)
+    positions = size // 2 + offsets.long()
+    period = positions % (2 * size)
     reflected = torch.where(period < size, period, 2 * size - 1 - period)
     return torch.zeros(size, dtype=torch.float64).index_add(0, reflected, gaussian)
 
 
 def ranks(saliency: Float[Tensor, "B H W"], ties: str = "stable", seed: int = 0) -> Int[Tensor, "B H W"]:
-    """The rank of each pixel, 0 for the most salient; equal pixels by index, or in a seeded random order."""
+    """Return the rank of each pixel, 0 for the most salient.
+
+    Parameters
+    ----------
+    saliency
+        The maps.
+    ties
+        The order of pixels with equal values: `stable` (by index) or `random`.
+    seed
+        The random seed of `random`.
+
+    Raises
+    ------
+    OptionError
+        If `ties` is something else.
+    """
     flat = saliency.flatten(1)
     count = flat.shape[1]
     if ties == "stable":
@@ -228,16 +270,29 @@ def ranks(saliency: Float[Tensor, "B H W"], ties: str = "stable", seed: int = 0)
         )
         order = shuffled[flat[:, shuffled].argsort(dim=1, descending=True, stable=True)]
     else:
-        raise OptionError(f"ties must be stable or random, not {ties!r}")
-    places = torch.arange(count, device=flat.device).expand_as(order)
-    return torch.empty_like(order).scatter_(1, order, places).view_as(saliency)
+        raise OptionError(f"ties must be stable or random, got {ties!r}")
+    rank = torch.arange(count, device=flat.device).expand_as(order)
+    return torch.empty_like(order).scatter_(1, order, rank).view_as(saliency)
 
 
 def steps_of(size: tuple[int, int], steps: int | None) -> list[int]:
-    """How many pixels are replaced at each point of a curve, from none to all: W per step, or `steps` equal parts."""
+    """Return the number of pixels replaced at each point of a perturbation curve, from none to all.
+
+    Parameters
+    ----------
+    size
+        The (H, W) of the images, or of a grid of regions.
+    steps
+        The number of equal steps. Default: W pixels per step.
+
+    Raises
+    ------
+    OptionError
+        If there are less than one or more than H * W steps.
+    """
     pixels = math.prod(size)
     if steps is None:
         return [*range(0, pixels, size[1]), pixels]
     if not 1 <= steps <= pixels:
-        raise OptionError(f"steps must be between 1 and the number of pixels, or of squares, {pixels}; got {steps}")
+        raise OptionError(f"steps must be between 1 and the number of pixels or regions, {pixels}; got {steps}")
     return [round(i * pixels / steps) for i in range(steps + 1)]

@@ -137,7 +137,7 @@ def test_reports_in_every_format(ran: tuple[Path, Did], tmp_path: Path) -> None:
     picture.write_text("mine")
     refused = Did("report", out, "--figures", pictures)
     assert (refused.code, refused.out) == (2, "")
-    assert "and 1 more would be overwritten; give another --figures, or --overwrite" in refused.err
+    assert "and 1 more would be overwritten; choose another --figures, or add --overwrite" in refused.err
     assert picture.read_text() == "mine"
     assert Did("report", out, "--figures", pictures, "--overwrite").code == 0
     assert open_image(picture).width > 500

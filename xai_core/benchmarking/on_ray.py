@@ -15,7 +15,7 @@ from xai_core.benchmarking.reader import in_one_line
 from xai_core.benchmarking.resolve import ResolvedBenchmark
 from xai_core.benchmarking.store import Shard, ShardFiles
 from xai_core.benchmarking.worker import Worker
-from xai_core.errors import OptionError
+from xai_core.errors import MissingDependencyError, OptionError
 
 RESTARTS = 10
 """Number of times that a lost actor is restarted, or a lost shard recomputed, before the run ends with an error."""
@@ -134,7 +134,7 @@ def connect(address: str | None) -> Iterator[Cluster]:
     try:
         import ray
     except ImportError:
-        raise OptionError("backend='ray' requires Ray; run `pip install xai-core[ray]`") from None
+        raise MissingDependencyError("backend='ray' requires Ray; run `pip install xai-core[ray]`") from None
     connected_before = ray.is_initialized()
     if not connected_before:
         try:

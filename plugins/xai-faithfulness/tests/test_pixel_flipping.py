@@ -144,7 +144,7 @@ def test_squares_of_the_same_values_are_equal_and_go_by_index() -> None:
 
 
 def test_more_steps_than_squares(images: Tensor) -> None:
-    with pytest.raises(OptionError, match="between 1 and the number of pixels, or of squares, 16; got 17"):
+    with pytest.raises(OptionError, match="between 1 and the number of pixels or regions, 16; got 17"):
         xai.Engine(SmallCNN()).evaluate(images, {"m": images[:, 0]}, "pixel-flipping:region=8,steps=17")
 
 
