@@ -1,6 +1,6 @@
 """The contract page lists every name, signature and default that plugins use.
 
-Run this file as a script to rewrite the listings of the page after an intended change.
+Run `PYTHONPATH=tests uv run python tests/docs/test_contract.py` to rewrite the page after an intended change.
 """
 
 import ast
@@ -135,7 +135,7 @@ def test_the_page_lists_the_names_of_plugins(heading: str) -> None:
     [(_, documented)] = re.findall(LISTING.format(heading), PAGE, FLAGS)
     assert documented == listing(heading), (
         "the names or signatures for plugins have changed. If a working plugin must change, increase CONTRACT and add "
-        f"a changelog entry. In any case, update the page: `uv run python {Path(__file__).relative_to(ROOT)}`"
+        f"a changelog entry. In any case, update the page: `PYTHONPATH=tests uv run python {Path(__file__).relative_to(ROOT)}`"
     )
 
 
