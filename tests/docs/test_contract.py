@@ -1,6 +1,6 @@
 """The contract page lists every name, signature and default that plugins use.
 
-Run `PYTHONPATH=tests uv run python tests/docs/test_contract.py` to rewrite the page after an intended change.
+Run this file as a script, with `tests` on the path, to rewrite the listings of the page after an intended change.
 """
 
 import ast
@@ -113,6 +113,7 @@ def tree(thing: Any) -> Any:
 
 LISTING = r"(^### {}\n.*?^```text\n)(.*?)(?=^```)"
 FLAGS = re.DOTALL | re.MULTILINE
+COMMAND = f"PYTHONPATH=tests uv run python {Path(__file__).relative_to(ROOT)}"
 
 
 def listing(heading: str) -> str:
@@ -135,7 +136,7 @@ def test_the_page_lists_the_names_of_plugins(heading: str) -> None:
     [(_, documented)] = re.findall(LISTING.format(heading), PAGE, FLAGS)
     assert documented == listing(heading), (
         "the names or signatures for plugins have changed. If a working plugin must change, increase CONTRACT and add "
-        f"a changelog entry. In any case, update the page: `PYTHONPATH=tests uv run python {Path(__file__).relative_to(ROOT)}`"
+        f"a changelog entry. In any case, update the page: `{COMMAND}`"
     )
 
 
