@@ -97,7 +97,7 @@ class Settings(RecordedSettings):
         default=(ALL,),
         metadata=declare(
             help="Methods, or `all` for every compatible method that is not composite.",
-            metavar="M[,M...]",
+            metavar="SPEC[,SPEC...]",
             option="method",
             several=True,
             objects=True,
@@ -107,7 +107,7 @@ class Settings(RecordedSettings):
         default=(),
         metadata=declare(
             help="Metrics, or `all` for every metric that is compatible with the dataset.",
-            metavar="M[,M...]",
+            metavar="SPEC[,SPEC...]",
             option="metric",
             several=True,
             objects=True,
@@ -118,7 +118,7 @@ class Settings(RecordedSettings):
         default=(),
         metadata=declare(
             help="Methods and metrics to exclude from `all` and from the controls.",
-            metavar="M[,M...]",
+            metavar="SPEC[,SPEC...]",
             several=True,
             default_help="none",
         ),

@@ -16,7 +16,7 @@ from xai_core.spec import split
 def benchmark_command(
     file: Annotated[
         Path | None,
-        typer.Argument(metavar="[FILE.toml]", help="TOML file with settings. Command-line options override it."),
+        typer.Argument(metavar="FILE", help="TOML file with settings, which command-line options override."),
     ] = None,
     **options: Any,
 ) -> None:
@@ -47,7 +47,8 @@ def _parameter(setting: Field[Any]) -> inspect.Parameter:
     flag = f"--{option}/--no-{option}" if kind is bool else f"--{option}"
     annotation: Any = Enum(setting.name, {value: value for value in declared.choices}) if declared.choices else kind
     default = default_text(setting)
-    help = f"{declared.help}  [default: {default}]" if default else declared.help
+    repeat = " May be repeated." if setting.name == "models" else ""
+    help = f"{declared.help}{repeat}  [{f'default: {default}' if default else 'required here or in FILE'}]"
     return inspect.Parameter(
         setting.name,
         inspect.Parameter.KEYWORD_ONLY,

@@ -1,6 +1,5 @@
 """Base of every command line of the project: one-line errors, `--version` and `--debug`."""
 
-from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
@@ -41,6 +40,8 @@ def command_line(distribution: str, purpose: str) -> typer.Typer:
 
     def show_version(wanted: bool) -> None:
         if wanted:
+            from importlib.metadata import version  # takes longer than the rest of this module
+
             typer.echo(f"{distribution} {version(distribution)}")
             raise typer.Exit
 
