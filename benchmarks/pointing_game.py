@@ -1,7 +1,7 @@
 """Pointing game on shapes: prints the fraction of images whose most salient pixel is inside the ground-truth mask.
 
 The ground truth of `shapes` is the object that determines the class. The ground truth of `shapes-shortcut` is the mark
-that its models rely on. The images are from the test split, and the maps explain the label. The score by chance is the
+that its models rely on. The images are from the test split, and the maps explain the label. The chance level is the
 mean fraction of an image inside the mask. A constant map is a miss.
 """
 
@@ -54,9 +54,9 @@ def table(spec: str, data: Dataset, most_passes: int, without: list[str]) -> str
     scores = play(loaded, samples, masks, names)
     chance = masks.float().mean().item()
     lines = [
-        f"`{spec}`, {len(samples)} images, by chance {chance:.1%}:",
+        f"`{spec}`, {len(samples)} images, chance level {chance:.1%}:",
         "",
-        "| method | hits | 95 % interval | fraction of the map inside |",
+        "| method | hits | 95 % interval | fraction of the map inside the mask |",
         "| --- | ---: | ---: | ---: |",
     ]
     for name, score in sorted(scores.items(), key=lambda item: -item[1].hits.sum()):

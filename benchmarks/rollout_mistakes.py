@@ -1,7 +1,7 @@
 """Effect of common mistakes in attention rollout on its maps: prints a table.
 
 The model is `shapes-vit:pool=class`, and the images are from the test split of `shapes`. Each variant is written with
-whole matrices in float64. The variant `right` equals the explainer `rollout`.
+whole matrices in float64. The variant `correct` equals the explainer `rollout`.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def fused(layers: list[Tensor], how: Callable[[Tensor], Tensor] = lambda heads: 
     return [with_residual(how(heads)) for heads in layers]
 
 
-def right(layers: list[Tensor]) -> Tensor:
+def correct(layers: list[Tensor]) -> Tensor:
     return product(fused(layers))[:, 0]
 
 
@@ -71,13 +71,13 @@ def last_layer(layers: list[Tensor]) -> Tensor:
 
 
 MISTAKES: Mapping[str, tuple[str, Rollout]] = {
-    "right": ("Ā_L ... Ā_1, row of the class token", right),
+    "correct": ("Ā_L ... Ā_1, row of the class token", correct),
     "wrong order": ("Ā_1 ... Ā_L: matrices multiplied in the wrong order", wrong_order),
-    "column instead of row": ("column of the class token in the right product", column_instead_of_row),
+    "column instead of row": ("column of the class token in the correct product", column_instead_of_row),
     "transposed": ("A_l' instead of A_l: keys and queries exchanged", transposed),
     "without residual": ("A_L ... A_1, without ½ I", without_residual),
     "residual not normalized": ("A_l + I, with rows that sum to two", residual_not_normalized),
-    "averaged twice": ("mean over heads of weights that are already a mean over heads", averaged_twice),
+    "averaged twice": ("second mean over axis 1, which then contains queries instead of heads", averaged_twice),
     "last layer only": ("row of the class token in A_L, which is raw attention", last_layer),
 }
 
@@ -91,14 +91,14 @@ def maps(rollout: Rollout, record: xai.AttentionRecord) -> Tensor:
 
 
 def measure(count: int) -> dict[str, tuple[float, float]]:
-    """Return the mean rank correlation with the right map, and the pointing game score, of each variant."""
+    """Return the mean rank correlation with the correct map, and the pointing game score, of each variant."""
     loaded = xai.load_model("shapes-vit:pool=class")
     engine, data = xai.Engine(loaded), xai.load_dataset(f"shapes:split=test,count={count}")
     samples = [data[i] for i in range(count)]
     images = torch.stack([loaded.preprocess(sample.image) for sample in samples])
     masks = torch.stack([sample.mask for sample in samples if sample.mask is not None])
     record = engine.attention(images)
-    expected = ranks(maps(right, record))
+    expected = ranks(maps(correct, record))
     measured = {}
     for name, (_, rollout) in MISTAKES.items():
         variant = maps(rollout, record)

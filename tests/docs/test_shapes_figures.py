@@ -55,7 +55,7 @@ def test_maps_point_at_the_object(model: str, methods: list[str]) -> None:
     masks = torch.stack([sample.mask for sample in samples if sample.mask is not None])
     found = script["play"](xai.load_model(model), samples, masks, ["random", *methods])
     chance = masks.double().mean().item()
-    assert f"by chance {chance:.1%}" in (ROOT / "docs" / "shapes.md").read_text()
+    assert f"chance level {chance:.1%}" in (ROOT / "docs" / "shapes.md").read_text()
     table = published("shapes.md", f"`{model}`, 500 images")
     noise = script["wilson"](found["random"].hits.mean().item(), count)[1]
     assert noise > chance
@@ -78,26 +78,26 @@ def test_the_mistakes_in_rollout_are_as_published() -> None:
         _, said_correlation, said_hits = table[name]
         assert abs(float(said_correlation) - correlation) <= 0.01, name
         assert abs(float(said_hits.rstrip("%")) / 100 - hits) <= 2.5 / count, name
-    assert found["right"][0] == pytest.approx(1)
+    assert found["correct"][0] == pytest.approx(1)
     for name in ("wrong order", "column instead of row", "transposed", "without residual", "averaged twice"):
         assert found[name][0] < 0.95, name
 
 
-def test_right_is_what_the_explainer_gives() -> None:
+def test_correct_variant_equals_the_explainer() -> None:
     """And the code on the page, which a reader would copy."""
     script = benchmark("rollout_mistakes")
     engine = xai.Engine(loaded := xai.load_model("shapes-vit:pool=class"))
     images = torch.stack([loaded.preprocess(sample.image) for sample in xai.load_dataset("shapes:split=test,count=8")])
     record = engine.attention(images)
     ours = engine.explain(images, "rollout")["rollout"].raw.double()
-    replica = script["maps"](script["right"], record)
+    replica = script["maps"](script["correct"], record)
     torch.testing.assert_close(ours, replica, atol=1e-8, rtol=1e-5)
     page = (ROOT / "docs" / "is-my-rollout-right.md").read_text()
     namespace: dict[str, Any] = {}
     exec(re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)[0], namespace)
     row = namespace["rollout"]([*record.weights])[:, record.layers[0].prefix :]
     torch.testing.assert_close(row.unflatten(1, (8, 8)).double(), replica, atol=1e-8, rtol=1e-4)
-    for name in set(script["MISTAKES"]) - {"right"}:
+    for name in set(script["MISTAKES"]) - {"correct"}:
         wrong = script["maps"](script["MISTAKES"][name][1], record)
         if name != "residual not normalized":
             assert (normalize(wrong.float()) - normalize(replica.float())).abs().amax() > 0.05, name

@@ -104,7 +104,7 @@ def supports_its_model(case: AdapterCase) -> None:
 
 
 def rejects_other_models(case: AdapterCase) -> None:
-    """`suits` returns False for models of the built-in adapters, because adapters of plugins take precedence."""
+    """`suits` returns False for models that built-in adapters support, because plugins take precedence."""
     for label, model in {**networks(), **fallback_networks()}.items():
         if type(model) is type(case.model):
             continue

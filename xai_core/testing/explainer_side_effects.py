@@ -47,7 +47,7 @@ def is_deterministic(case: ExplainerCase) -> None:
 
 
 def leaves_model_unchanged(case: ExplainerCase) -> None:
-    """Weights, buffers, gradients, hooks and flags do not change, in training mode and after an exception too."""
+    """Weights, buffers, gradients, hooks and flags do not change, even in training mode or after an exception."""
     for label, model in case.each():
         model.train()
         next(model.children()).eval()
@@ -112,7 +112,7 @@ def avoids_host_transfers(case: ExplainerCase) -> None:
 
 
 def retains_no_tensors(case: ExplainerCase) -> None:
-    """No tensor remains in memory after the map is discarded, neither in the explainer, its class nor its module."""
+    """The explainer, its class and its module keep no tensors in memory after the map is discarded."""
     for label, model in case.each():
         case.explain(model, random_images())  # caches that are filled once are allowed
         leaked = leaked_bytes(partial(case.explain, model, random_images()))

@@ -78,7 +78,7 @@ def supports_a_model(case: ExplainerCase) -> None:
 
 
 def returns_one_map_per_image(case: ExplainerCase) -> None:
-    """Relevance is finite, floating-point, [B,h,w], on the device of the images, and not constant for every model."""
+    """Relevance is finite, floating-point, [B,h,w], on the device of the images, and not always constant."""
     any_varies = False
     for label, model in case.each():
         recorder = RelevanceRecorder(case.explainer)
@@ -92,7 +92,7 @@ def returns_one_map_per_image(case: ExplainerCase) -> None:
 
 
 def supports_non_square_images(case: ExplainerCase) -> None:
-    """Images of 32x64 pixels (height x width) have maps that are wider than high."""
+    """The maps of images of 32x64 pixels (height x width) are wider than high."""
     for label, model in case.each():
         saliency = case.explain(model, random_images(size=WIDE))
         height, width = saliency.raw.shape[-2:]

@@ -29,7 +29,7 @@ def is_deterministic(case: MetricCase) -> None:
 
 
 def leaves_model_unchanged(case: MetricCase) -> None:
-    """Weights, buffers, gradients, hooks and flags do not change, in training mode too."""
+    """Weights, buffers, gradients, hooks and flags do not change, even in training mode."""
     model, images = convolutional_network().train(), random_images()
     model.get_submodule("stem").eval()
     before = model_snapshot(model)
@@ -61,7 +61,7 @@ def avoids_host_transfers(case: MetricCase) -> None:
 
 
 def retains_no_tensors(case: MetricCase) -> None:
-    """No tensor remains in memory after the score is discarded, neither in the metric, its class nor its module."""
+    """The metric, its class and its module keep no tensors in memory after the score is discarded."""
     model, images = convolutional_network(), random_images()
     saliency = case.maps(model, images)
     case.score(model, images, saliency)  # caches that are filled once are allowed

@@ -105,7 +105,7 @@ def batch_matches_single_images(case: MetricCase) -> None:
 
 
 def is_independent_of_block_size(case: MetricCase) -> None:
-    """Scores do not depend on the block size, and no forward pass has more images than the block size or the batch."""
+    """Scores do not depend on the block size, and no forward pass exceeds both the block size and the batch size."""
     model, images = convolutional_network().double(), random_images().double()
     saliency = case.maps(model, images)
     expected = case.score(model, images, saliency, block=1000)
