@@ -78,7 +78,7 @@ def supports_a_model(case: ExplainerCase) -> None:
 
 
 def returns_one_map_per_image(case: ExplainerCase) -> None:
-    """Relevance is finite, floating-point, [B,h,w], on the device of the images, and not always constant."""
+    """Relevance is finite, floating-point, [B,h,w], on the device of the images. At least one map is not constant."""
     any_varies = False
     for label, model in case.each():
         recorder = RelevanceRecorder(case.explainer)
