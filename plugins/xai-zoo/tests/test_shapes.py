@@ -72,7 +72,7 @@ def seen_at(scene: Scene, place: int) -> tuple[np.ndarray, np.ndarray]:
     def painted(color: int) -> np.ndarray:
         figures = list(scene.figures)
         figures[place] = figures[place]._replace(color=np.full(3, color, np.uint8))
-        return paint(scene.background, figures).picture
+        return paint(scene.background, figures).image
 
     change = (painted(255) - painted(0))[0]
     return change > 0, change > 0.5
@@ -88,7 +88,7 @@ def test_masks_are_where_the_figures_are_painted(index: int) -> None:
         touched, mostly = seen_at(scene, scene.truth)
         assert np.array_equal(sample.mask.numpy(), mostly)
         without = [figure for place, figure in enumerate(scene.figures) if place != scene.truth]
-        changed = picture(sample).numpy() != paint(scene.background, without).picture
+        changed = picture(sample).numpy() != paint(scene.background, without).image
         assert not changed[:, ~touched].any(), "the picture differs where the object is not"
         assert changed.any(0)[mostly].mean() > 0.95
         for mask, place in zip(sample.distractors, scene.distractors, strict=True):
@@ -98,12 +98,12 @@ def test_masks_are_where_the_figures_are_painted(index: int) -> None:
 def test_edges_mix_colors_by_the_part_that_is_covered() -> None:
     square = Figure(np.array([[0.125, 0.25], [0.625, 0.25], [0.625, 0.75], [0.125, 0.75]]), np.full(3, 255, np.uint8))
     painted = paint(np.zeros((3, 32, 32), np.uint8), [square])
-    assert np.array_equal(painted.seen[0], painted.picture[1])
-    assert painted.seen.sum() == pytest.approx(16 * 16, rel=0.05)
+    assert np.array_equal(painted.visible[0], painted.image[1])
+    assert painted.visible.sum() == pytest.approx(16 * 16, rel=0.05)
     triangle = paint(np.zeros((3, 32, 32), np.uint8), [square._replace(outline=square.outline[:3])])
-    assert 0 < np.mean((triangle.seen > 0) & (triangle.seen < 1)) < 0.1
+    assert 0 < np.mean((triangle.visible > 0) & (triangle.visible < 1)) < 0.1
     nothing = paint(np.full((3, 32, 32), 51, np.uint8), [])
-    np.testing.assert_allclose(nothing.picture, 0.2, rtol=1e-6)
+    np.testing.assert_allclose(nothing.image, 0.2, rtol=1e-6)
 
 
 def test_no_object_is_hidden_by_more_than_a_quarter_or_leaves_the_picture() -> None:
@@ -114,8 +114,8 @@ def test_no_object_is_hidden_by_more_than_a_quarter_or_leaves_the_picture() -> N
         thing = scene.figures[scene.truth]
         assert thing.outline.min() >= 0
         assert thing.outline.max() <= 1
-        whole = paint(scene.background, [thing]).seen[0].sum()
-        assert paint(scene.background, scene.figures).seen[scene.truth].sum() >= 0.75 * whole
+        whole = paint(scene.background, [thing]).visible[0].sum()
+        assert paint(scene.background, scene.figures).visible[scene.truth].sum() >= 0.75 * whole
 
 
 def test_classes_are_balanced_and_named() -> None:
@@ -132,7 +132,7 @@ def test_classes_have_one_area_and_differ() -> None:
     drawn = {}
     for name, outline in outlines.CLASSES.items():
         figure = Figure(0.5 + 0.3 * outline, np.full(3, 255, np.uint8))
-        drawn[name] = paint(np.zeros((3, 64, 64), np.uint8), [figure]).seen[0]
+        drawn[name] = paint(np.zeros((3, 64, 64), np.uint8), [figure]).visible[0]
         assert drawn[name].sum() == pytest.approx((0.3 * 64) ** 2, rel=0.06), name
     for one in drawn:
         for other in drawn:
@@ -149,7 +149,7 @@ def test_only_the_outline_of_the_object_depends_on_the_class(index: int) -> None
         assert np.array_equal(scene.background, scenes[0].background)
         others = [[s.figures[place] for place in s.distractors] for s in (scene, scenes[0])]
         assert same(*others)
-        assert np.array_equal(paint(scene.background, others[0]).picture, paint(scene.background, others[1]).picture)
+        assert np.array_equal(paint(scene.background, others[0]).image, paint(scene.background, others[1]).image)
         ours, theirs = (s.figures[s.truth] for s in (scene, scenes[0]) if s.truth is not None)
         assert np.array_equal(ours.color, theirs.color)
         assert not np.array_equal(ours.outline, theirs.outline)

@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 import xai_core as xai
 from xai_core.errors import CheckpointError, FileError, OptionError, TargetError
 from xai_zoo.cli import app
+from xai_zoo.training.images import TrainingImages, augmentation, split
 from xai_zoo.training.loop import measure
-from xai_zoo.training.pictures import Pictures, augmentation, split
 from xai_zoo.training.recipe import Recipe
 from xai_zoo.training.state import Epoch, State
 
@@ -56,7 +56,7 @@ def test_the_best_weights_are_written_with_how_they_were_made() -> None:
     assert f"accuracy {best['validation_accuracy']:.4f} on the validation set, after epoch {best['epoch']:.0f}" in said
     loaded = xai.load_model(f"{MODEL},weights=trained.safetensors")
     data = xai.load_dataset("shapes:size=32,count=20,split=validation")
-    measured = measure(loaded.model, DataLoader(Pictures(data, range(20), loaded.preprocess), 7))
+    measured = measure(loaded.model, DataLoader(TrainingImages(data, range(20), loaded.preprocess), 7))
     assert measured == pytest.approx((best["validation_loss"], best["validation_accuracy"]), rel=1e-5)
     with safe_open("trained.safetensors", "pt") as file:
         said_within = file.metadata()
@@ -159,8 +159,8 @@ def test_a_recipe_that_cannot_be_is_refused(option: str, value: float) -> None:
         Recipe(**{option: value})  # type: ignore[arg-type]
 
 
-def pictures(**options: Any) -> Pictures:
-    return Pictures(xai.load_dataset(DATA), range(50), lambda image: image, **options)
+def pictures(**options: Any) -> TrainingImages:
+    return TrainingImages(xai.load_dataset(DATA), range(50), lambda image: image, **options)
 
 
 def test_pictures_are_augmented_by_seed_epoch_and_place_alone() -> None:

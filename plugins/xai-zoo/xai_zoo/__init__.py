@@ -47,7 +47,7 @@ __all__ = [
 
 @xai.hookimpl
 def xai_models() -> list[type[ModelSource]]:
-    """Give the model sources of this plugin."""
+    """Return the model sources of this plugin."""
     return [
         CifarViTSource,
         Dino,
@@ -65,5 +65,5 @@ def xai_models() -> list[type[ModelSource]]:
 
 @xai.hookimpl
 def xai_datasets() -> list[type[DatasetSource]]:
-    """Give the data sources of this plugin."""
+    """Return the dataset sources of this plugin."""
     return [Cifar10, Coco, Folder, HuggingFace, ImageNet, Photos, Shapes, ShapesShortcut, Voc]

@@ -1,4 +1,4 @@
-"""A data set of image files in which the objects of one class are marked."""
+"""A dataset of image files with annotated objects of one class each."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,17 +18,17 @@ Box = tuple[float, float, float, float]
 Mask = Bool[Tensor, "H W"]
 
 
-class Marked(NamedTuple):
-    """The objects of one class in an image file.
+class AnnotatedImage(NamedTuple):
+    """Annotated objects of one class in an image file.
 
     Attributes
     ----------
     boxes
-        (left, top, right, bottom) in pixels as stored.
+        (left, top, right, bottom) in pixels of the stored image.
     mask
-        Gives the mask of all of them, of so many rows and columns, or None where there is none.
+        Returns the mask of all objects for a height and width, or None if the annotation contains no mask.
     size
-        Width and height that the annotation is for, where it says so.
+        Width and height of the image according to the annotation, if it contains them.
     """
 
     path: Path
@@ -40,24 +40,24 @@ class Marked(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class MarkedImages:
-    """Image files with marked objects as a data set; image and mask are decoded when they are asked for.
+class AnnotatedImages:
+    """Dataset of image files with annotated objects. Images and masks are decoded on access.
 
-    Where the mask is not known, or marks nothing, it is the filled boxes. An image that EXIF data turn is refused:
-    nothing says whether it was marked as stored or upright. Where a large image is made smaller, so are boxes and mask.
+    If an image has no mask, or an empty one, the boxes are filled. Images with an EXIF rotation raise an error, because
+    the annotation may refer to the stored or to the upright image. If a large image is reduced, so are boxes and mask.
     """
 
-    items: Sequence[Marked]
+    items: Sequence[AnnotatedImage]
     class_names: Sequence[str]
 
     @cached_property
     def ids(self) -> Sequence[str]:
-        """The ids of all samples."""
+        """Ids of all samples."""
         return [item.id for item in self.items]
 
     @property
     def targets(self) -> Sequence[int]:
-        """The classes of all samples."""
+        """Labels of all samples."""
         return [item.target for item in self.items]
 
     def __len__(self) -> int:
@@ -68,16 +68,18 @@ class MarkedImages:
         image, stored, turned = read_image(item.path)
         if turned:
             raise ImageFileError(
-                f"{item.path} is stored turned (EXIF orientation), and nothing says whether its boxes are of the"
-                " picture as stored or upright; store it upright"
+                f"{item.path} has an EXIF rotation, and it is unknown whether its boxes refer to the stored or the"
+                " upright image; save the image upright"
             )
         width, height = stored
         boxes = torch.tensor(item.boxes, dtype=torch.float32).reshape(-1, 4)
         mask = item.mask(height, width)
-        marked = item.size if mask is None else (mask.shape[1], mask.shape[0])
-        for size in (item.size, marked):
+        annotated = item.size if mask is None else (mask.shape[1], mask.shape[0])
+        for size in (item.size, annotated):
             if size not in (None, stored):
-                raise ImageFileError(f"{item.path} is {_by(stored)}, and what marks its objects is for {_by(size)}")
+                raise ImageFileError(
+                    f"{item.path} has {_by(stored)} pixels, but its annotation is for {_by(size)} pixels"
+                )
         if mask is None or not mask.any():
             mask = filled(boxes, height, width)
         if image.size != stored:

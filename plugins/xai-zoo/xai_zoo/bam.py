@@ -5,9 +5,11 @@ from torch import Tensor, nn
 
 
 class BAM(nn.Module):
-    """Gates channels and places at once: F' = F + M(F) F, M(F) = sigmoid(Mc(F) + Ms(F)) (Park et al., 2018, eq. 1-2).
+    """Gates channels and locations together: F' = F + M(F) F, M(F) = sigmoid(Mc(F) + Ms(F)).
 
-    The equations write the layers of Mc and Ms without the ReLU between them; it is here, as in any MLP.
+    Source: Park et al., BMVC 2018, eq. 1-2.
+
+    The equations omit the ReLU between the layers of Mc and Ms. It is included here, as in any MLP.
     """
 
     def __init__(self, channels: int, reduction: int = 16, dilation: int = 4) -> None:

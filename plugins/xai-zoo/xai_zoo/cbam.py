@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class CBAM(nn.Module):
-    """Gates channels, then places: F' = Mc(F) F, F'' = Ms(F') F' (Woo et al., 2018, eq. 1)."""
+    """Gates channels, then locations: F' = Mc(F) F, F'' = Ms(F') F' (Woo et al., 2018, eq. 1)."""
 
     def __init__(self, channels: int, reduction: int = 16, kernel: int = 7) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class ChannelGate(nn.Module):
 
 
 class SpatialGate(nn.Module):
-    """Ms(F) = sigmoid(conv([AvgPool(F); MaxPool(F)])), pooled over channels (eq. 3)."""
+    """Ms(F) = sigmoid(conv([AvgPool(F), MaxPool(F)])), pooled over channels (eq. 3)."""
 
     def __init__(self, kernel: int = 7) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Reads weights files and fits them into models, or says why they do not fit."""
+"""Reads weights files and loads them into models, with clear errors if they do not match."""
 
 import pickle
 from argparse import Namespace
@@ -20,20 +20,20 @@ _EXPECTED = "expected what `torch.save(model.state_dict(), file)` writes, or a s
 
 
 def read_state_dict(file: Value | Path) -> StateDict:
-    """Read a state dict from a safetensors file, or from one that torch.save wrote; never runs pickled code.
+    """Read a state dict from a safetensors file or a file of torch.save. Pickled code never runs.
 
-    A dict that wraps it under `state_dict`, `model_state_dict`, `model` or `teacher` is unwrapped, and the prefixes of
-    DataParallel and torch.compile are taken off.
+    If the state dict is inside a dict under `state_dict`, `model_state_dict`, `model` or `teacher`, it is unwrapped.
+    The prefixes of DataParallel and torch.compile are removed.
 
     Raises
     ------
     FileError
-        Where there is no such file.
+        If the file does not exist.
     CheckpointError
-        Where it cannot be read, or does not hold a state dict.
+        If the file cannot be read, or contains no state dict.
     """
     if not isinstance(file, str | Path):
-        raise OptionError(f"weights={file!r} is not a file; expected a path, or `none` for random weights")
+        raise OptionError(f"expected weights= as a path, or `none` for random weights, got {file!r}")
     path = Path(file).expanduser()
     if not path.is_file():
         raise FileError(f"weights file {path} {'is a folder' if path.is_dir() else 'does not exist'}")
@@ -41,43 +41,43 @@ def read_state_dict(file: Value | Path) -> StateDict:
     while key := next((key for key in _WRAPPERS if _wraps(state, key)), None):
         state = state[key]
     if not isinstance(state, Mapping):
-        raise CheckpointError(f"{path} holds a {type(state).__name__}; {_EXPECTED}")
+        raise CheckpointError(f"{path} contains a {type(state).__name__}; {_EXPECTED}")
     others = [f"{key!r} ({type(value).__name__})" for key, value in state.items() if not _entry(key, value)]
     if others or not state:
-        raise CheckpointError(f"{path} is not a state dict, it holds {_few(others) or 'nothing'}; {_EXPECTED}")
+        raise CheckpointError(f"{path} is not a state dict: it contains {_few(others) or 'nothing'}; {_EXPECTED}")
     return _without_prefix(state)
 
 
 def fit(model: nn.Module, state: Mapping[str, Tensor], file: Value | Path) -> None:
-    """Load a state dict into a model, every entry of it.
+    """Load every entry of a state dict into a model.
 
     Raises
     ------
     CheckpointError
-        Where entries are missing, unexpected or of another shape; the message names a few.
+        If entries are missing, unexpected, or differ in shape. The message names some of them.
     """
     own = model.state_dict()
     misshaped = {key for key, value in state.items() if key in own and value.shape != own[key].shape}
     rest = OrderedDict((key, value) for key, value in state.items() if key not in misshaped)
-    # Load hooks rename old entries by version; a safetensors file carries none, and was written by a current one.
+    # Load hooks rename old entries by version. A safetensors file has no version, so the current one is assumed.
     rest._metadata = getattr(state, "_metadata", None) or getattr(own, "_metadata", None)  # type: ignore[attr-defined]
     try:
         missing, unexpected = model.load_state_dict(rest, strict=False)
     except (RuntimeError, ValueError) as error:
-        raise CheckpointError(f"{file} does not fit {type(model).__name__}: {error}") from error
+        raise CheckpointError(f"{file} does not match {type(model).__name__}: {error}") from error
     missing = [key for key in missing if key not in misshaped and not key.endswith("num_batches_tracked")]
     problems = {
         "missing": missing,
         "unexpected": unexpected,
-        "of another shape": [
+        "with another shape": [
             f"{key} (file: {list(state[key].shape)}, model: {list(own[key].shape)})" for key in sorted(misshaped)
         ],
     }
-    found = "; ".join(f"{what}: {_few(keys)}" for what, keys in problems.items() if keys)
-    if found:
+    listed = "; ".join(f"{what}: {_few(keys)}" for what, keys in problems.items() if keys)
+    if listed:
         raise CheckpointError(
-            f"{file} does not fit {type(model).__name__}. {found}. Check that the file is of this very model, and"
-            " give the options that it was made with, such as num_classes=N"
+            f"{file} does not match {type(model).__name__}. {listed}. Check that the file belongs to this model, and"
+            " pass the options that the model was built with, such as num_classes=N"
         )
 
 
@@ -87,11 +87,11 @@ def _read(path: Path) -> Any:
             from safetensors.torch import load_file
 
             return load_file(path)
-        with torch.serialization.safe_globals([Namespace]):  # the arguments of a training, beside its weights
+        with torch.serialization.safe_globals([Namespace]):  # training arguments, which some files contain
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise CheckpointError(f"{path} is not a checkpoint, or holds more than tensors; {_EXPECTED}") from error
-    except Exception as error:  # a broken file makes either reader raise almost anything
+        raise CheckpointError(f"{path} is not a checkpoint, or contains more than tensors; {_EXPECTED}") from error
+    except Exception as error:  # for damaged files, both readers raise errors of many classes
         raise CheckpointError(f"{path} cannot be read ({str(error).partition(chr(10))[0]}); {_EXPECTED}") from error
 
 

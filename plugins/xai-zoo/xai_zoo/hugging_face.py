@@ -1,4 +1,4 @@
-"""Data sets of Hugging Face's `datasets`."""
+"""Datasets of the Hugging Face library `datasets`."""
 
 import io
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from xai_core.plugin import (
 
 @dataclass(frozen=True, eq=False)
 class HuggingFaceDataset:
-    """Rows of a data set of `datasets` as samples; each image is decoded when it is asked for. An id is the row."""
+    """Samples of a Hugging Face dataset. Images are decoded on access, and the id is the row number."""
 
     where: str
     image: str
@@ -46,18 +46,19 @@ class HuggingFaceDataset:
 
 
 class HuggingFace(DatasetSource):
-    """A data set of Hugging Face's hub or of this machine: `hf:uoft-cs/cifar10,split=test,image=img`, `hf:FOLDER`.
+    """Dataset of the Hugging Face hub or a local folder: `hf:uoft-cs/cifar10,split=test,image=img`, `hf:FOLDER`.
 
-    A folder holds what `save_to_disk` wrote, Parquet files, or anything else that `datasets.load_dataset` takes; a
-    Parquet file by itself does too. It needs `pip install 'xai-zoo[hf]'`.
+    A folder contains the output of `save_to_disk`, Parquet files, or other files that `datasets.load_dataset` supports.
+    A single Parquet file is accepted too. This source requires `pip install 'xai-zoo[hf]'`.
 
-    Options: `split` (needed where there is more than one), `image` and `label`, the columns (`image`, `label`;
-    `label=none` where there are no classes), and `config`, where a data set has several. A negative label is no class.
+    Options: `split` is required if the dataset has several splits. `image` and `label` are the columns (default:
+    `image` and `label`). `label=none` selects no labels. `config` is required if the dataset has several
+    configurations. A negative label means that the image has no label.
     """
 
     name = "hf"
 
-    def load(  # type: ignore[override] # the registry refuses other options
+    def load(  # type: ignore[override] # the registry rejects other options
         self,
         name: str | None,
         path: str | Path | None = None,
@@ -67,7 +68,7 @@ class HuggingFace(DatasetSource):
         config: str | None = None,
     ) -> HuggingFaceDataset:
         if name is None and path is None:
-            raise OptionError("hf: no dataset is given; expected `hf:NAME` or `hf:FOLDER`")
+            raise OptionError("hf: the dataset is missing; expected `hf:NAME` or `hf:FOLDER`")
         try:
             import datasets
         except ImportError as error:
@@ -77,25 +78,27 @@ class HuggingFace(DatasetSource):
         for option, column in (("image", image), ("label", label)):
             if column is not None and column not in given.column_names:
                 raise OptionError(
-                    f"hf: {option}={column} is no column of {where}; {suggest(column, given.column_names)}"
+                    f"hf: {where} has no column {column!r} ({option}=); {suggest(column, given.column_names)}"
                 )
         features = given.features
         if label is not None and not str(getattr(features[label], "dtype", "")).startswith(("int", "uint")):
             raise OptionError(
-                f"hf: the column {label} of {where} holds {features[label]}; expected class ids, as"
-                " `class_encode_column` of `datasets` makes them, or label=none"
+                f"hf: the column {label} of {where} contains {features[label]}; expected class ids, which"
+                " `class_encode_column` of `datasets` creates, or label=none"
             )
         try:
             given = given.select_columns([image] if label is None else [image, label])
             given = given.cast_column(image, datasets.Image(decode=False))
-        except Exception as error:  # whatever Arrow says of types that do not fit
-            raise OptionError(f"hf: the column {image} of {where} holds {features[image]}; expected images") from error
+        except Exception as error:  # Arrow raises errors of several classes
+            raise OptionError(
+                f"hf: the column {image} of {where} contains {features[image]}; expected images"
+            ) from error
         names = getattr(features[label], "names", None) if label is not None else None
         return HuggingFaceDataset(where, image, label, names, given)
 
 
 def _open(where: str, split: str | None, config: str | None) -> Any:
-    """Open one split."""
+    """Open one split of a dataset."""
     import datasets
 
     path = Path(where).expanduser()
@@ -115,24 +118,23 @@ def _open(where: str, split: str | None, config: str | None) -> Any:
         return datasets.load_dataset(**options, split=split)
     except OptionError:
         raise
-    except Exception as error:  # of the network, the hub, the files
+    except Exception as error:  # errors of the network, the hub or the files
         reason = " ".join(str(error).split())
         raise UnknownDatasetError(
-            f"`datasets` cannot open {where} ({reason}); expected a data set of the hub, or a folder or file of this"
-            " machine"
+            f"`datasets` cannot open {where} ({reason}); expected a dataset of the hub, or a local folder or file"
         ) from error
 
 
 def _require_its_own(where: str, split: str | None, saved: object) -> None:
     if split is not None and split != str(saved):
-        there = "no splits" if saved is None else f"the split {saved} alone"
-        raise OptionError(f"hf: {where} was saved with {there}; leave split={split} out")
+        content = "no splits" if saved is None else f"the split {saved} only"
+        raise OptionError(f"hf: {where} was saved with {content}; remove split={split}")
 
 
 def _chosen(where: str, split: str | None, splits: Sequence[str]) -> str:
     if split is None and len(splits) == 1:
         return splits[0]
     if split is None or split not in splits:
-        given = "no split is given" if split is None else f"split={split} is none of its splits"
-        raise OptionError(f"hf: {given}; {where} has {', '.join(splits)}")
+        problem = "the split is missing" if split is None else f"there is no split {split!r}"
+        raise OptionError(f"hf: {problem}; the splits of {where} are: {', '.join(splits)}")
     return split

@@ -1,4 +1,4 @@
-"""A data set of image files."""
+"""A dataset of image files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from xai_core.plugin import open_image
 
 
 class ImageFile(NamedTuple):
-    """A file, what names it within its data set, and its class, where known."""
+    """An image file, its id within the dataset, and its label if it is known."""
 
     path: Path
     id: str
@@ -20,19 +20,19 @@ class ImageFile(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class ImageFiles:
-    """Image files as a data set; each is decoded when it is asked for, upright and in RGB."""
+    """Dataset of image files. Each is decoded on access, upright and in RGB."""
 
     files: Sequence[ImageFile]
     class_names: Sequence[str] | None = None
 
     @cached_property
     def ids(self) -> Sequence[str]:
-        """The ids of all samples."""
+        """Ids of all samples."""
         return [file.id for file in self.files]
 
     @property
     def targets(self) -> Sequence[int | None]:
-        """The classes of all samples."""
+        """Labels of all samples."""
         return [file.target for file in self.files]
 
     def __len__(self) -> int:

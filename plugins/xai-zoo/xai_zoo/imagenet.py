@@ -1,4 +1,4 @@
-"""What is known of ImageNet: the names of its classes, and the mean and deviation of its channels."""
+"""Constants of ImageNet: class names, and the mean and standard deviation of its channels."""
 
 from collections.abc import Sequence
 
@@ -6,9 +6,9 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def class_names(subset: str = "imagenet-1k") -> Sequence[str]:
-    """Name the classes of `subset`, as `timm.data.infer_imagenet_subset` calls it.
+    """Return the class names of `subset`, a name of `timm.data.infer_imagenet_subset`.
 
-    The thousand have torchvision's names: WordNet's, which timm gives for the larger sets, calls two of them crane.
+    The 1,000 classes have the names of torchvision, because two of timm's names are equal (crane).
     """
     if subset == "imagenet-1k":
         from torchvision import models

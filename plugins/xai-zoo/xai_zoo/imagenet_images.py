@@ -1,4 +1,4 @@
-"""ImageNet's images."""
+"""Images of ImageNet."""
 
 import io
 import pickle
@@ -18,43 +18,44 @@ SPLITS = ("val", "train")
 _DEVKIT = "ILSVRC2012_devkit_t12"
 _EXPECTED = (
     "expected `val` and `train` in it, each with a folder per class named by its WordNet id (n01440764, ...), as"
-    " torchvision.datasets.ImageNet leaves them"
+    " torchvision.datasets.ImageNet creates them"
 )
 
 
 class ImageNet(DatasetSource):
-    """ImageNet of 2012 (Russakovsky et al., 2015), which is on this machine already: `imagenet:FOLDER,split=train`.
+    """ImageNet 2012 (Russakovsky et al., 2015) from a local folder: `imagenet:FOLDER,split=train`.
 
-    The folder is torchvision's: `val` and `train`, each with one folder per class. A target is the class's place among
-    the thousand, whichever of them are there, so that models trained on ImageNet agree. Classes are named where
-    torchvision's `meta.bin`, or the development kit, is beside them; otherwise they are called by their WordNet ids.
+    The folder is that of torchvision: `val` and `train`, each with one folder per class. Labels are always the standard
+    ImageNet indices 0-999, even if only some class folders exist. Class names require torchvision's `meta.bin` or the
+    development kit in the folder. Otherwise, classes are named by their WordNet ids.
 
-    Options: `split`, `val` (the default) or `train`. A path that holds commas is given as `path=`.
+    Options: `split` is `val` (default) or `train`.
     """
 
     name = "imagenet"
 
-    def load(  # type: ignore[override] # the registry refuses other options
+    def load(  # type: ignore[override] # the registry rejects other options
         self, name: str | None, path: str | Path | None = None, split: str = "val"
     ) -> ImageFiles:
         folder = given_folder("imagenet:FOLDER", name, path)
         check_one_of(self.name, SPLITS, split=split)
         if not (folder / split).is_dir():
-            raise FileError(f"{folder} holds no folder `{split}`; {_EXPECTED}")
-        given = Folder().load(None, folder / split)
-        if given.class_names is None:
-            raise FileError(f"the images of {folder / split} are not sorted by class; {_EXPECTED}")
+            raise FileError(f"{folder} contains no folder `{split}`; {_EXPECTED}")
+        images = Folder().load(None, folder / split)
+        if images.class_names is None:
+            raise FileError(f"{folder / split} contains no class folders; {_EXPECTED}")
         ids = installed_file("timm", "timm/data/_info/imagenet_synsets.txt").read_text().split()
-        places = {wordnet: place for place, wordnet in enumerate(ids)}
-        if unknown := [wordnet for wordnet in given.class_names if wordnet not in places]:
+        indices = {wordnet: index for index, wordnet in enumerate(ids)}
+        if unknown := [wordnet for wordnet in images.class_names if wordnet not in indices]:
             raise FileError(
-                f"{folder / split / unknown[0]} is no class of ImageNet; {_EXPECTED} (other classes: `folder:PATH`)"
+                f"{folder / split / unknown[0]} is not a class of ImageNet; {_EXPECTED}; for other classes, use "
+                "`folder:PATH`"
             )
         names = _names(folder)
         return ImageFiles(
             [
-                file._replace(target=places[given.class_names[file.target]])
-                for file in given.files
+                file._replace(target=indices[images.class_names[file.target]])
+                for file in images.files
                 if file.target is not None
             ],
             [names.get(wordnet, wordnet) for wordnet in ids],
@@ -62,21 +63,23 @@ class ImageNet(DatasetSource):
 
 
 def _names(folder: Path) -> Mapping[str, str]:
-    """The names of classes by WordNet id, where they are known."""
+    """Return the known class names by WordNet id."""
     if (meta := folder / "meta.bin").is_file():
         try:
             words, _ = torch.load(meta, weights_only=True)
             return {wordnet: ", ".join(words[wordnet]) for wordnet in words}
         except (RuntimeError, ValueError, TypeError, EOFError, pickle.UnpicklingError) as error:
             raise FileError(
-                f"{meta} is not what torchvision.datasets.ImageNet writes; without it classes are called by their ids"
+                f"{meta} is not a file of torchvision.datasets.ImageNet; restore it, or remove it to name classes by "
+                "their "
+                "WordNet ids"
             ) from error
     kit = _kit(folder)
     return {} if kit is None else _kit_names(kit)
 
 
 def _kit(folder: Path) -> bytes | None:
-    """The development kit's table of classes, unpacked or not."""
+    """Return the class table of the development kit, from the folder or the archive."""
     within = f"{_DEVKIT}/data/meta.mat"
     if (folder / within).is_file():
         return (folder / within).read_bytes()

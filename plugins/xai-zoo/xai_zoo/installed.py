@@ -1,4 +1,4 @@
-"""Files that other distributions install."""
+"""Files of other installed packages."""
 
 from importlib import metadata
 from pathlib import Path
@@ -7,18 +7,18 @@ from xai_core.plugin import FileError
 
 
 def installed_file(distribution: str, path: str) -> Path:
-    """Find a file of an installed distribution by its path below site-packages; nothing is imported.
+    """Return the path of a file of an installed package, relative to site-packages, without an import.
 
     Raises
     ------
     FileError
-        Where the distribution is not installed, or does not hold the file.
+        If the package is not installed, or does not contain the file.
     """
     try:
         installed = metadata.distribution(distribution)
     except metadata.PackageNotFoundError:
-        raise FileError(f"{distribution} is not installed; `pip install {distribution}` brings {path}") from None
+        raise FileError(f"{distribution} is not installed; `pip install {distribution}` installs {path}") from None
     found = Path(str(installed.locate_file(path)))
     if not found.is_file():
-        raise FileError(f"{distribution} {installed.version} has no {path}; reinstall it, or take another version")
+        raise FileError(f"{distribution} {installed.version} contains no {path}; reinstall it, or use another version")
     return found

@@ -1,4 +1,4 @@
-"""Checks of options that several sources share."""
+"""Checks of options, shared by several sources."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -7,37 +7,37 @@ from xai_core.plugin import OptionError
 
 
 def check_whole(source: str, least: int, **options: object) -> None:
-    """Refuse options that are not whole numbers from `least` up."""
+    """Require integers of at least `least`."""
     for option, value in options.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise OptionError(f"{source}: {option}={value!r} is not a whole number from {least} up")
+            raise OptionError(f"{source}: expected {option} as an integer of at least {least}, got {value!r}")
 
 
 def check_one_of(source: str, known: Collection[object], **options: object) -> None:
-    """Refuse options that are none of the known values."""
+    """Require one of the known values."""
     for option, value in options.items():
         if value not in known:
-            raise OptionError(f"{source}: {option}={value!r} is not one of {', '.join(map(str, known))}")
+            raise OptionError(f"{source}: expected {option} as one of {', '.join(map(str, known))}, got {value!r}")
 
 
 def check_flag(source: str, **options: object) -> None:
-    """Refuse options that are neither true nor false."""
+    """Require true or false."""
     for option, value in options.items():
         if not isinstance(value, bool):
-            raise OptionError(f"{source}: {option}={value!r} is not true or false")
+            raise OptionError(f"{source}: expected {option} as true or false, got {value!r}")
 
 
 def given_folder(expected: str, name: str | None, path: str | Path | None) -> Path:
-    """The folder that a spec names, or `path=` gives; refuse where neither or both do, and say what was expected."""
+    """Return the folder of a spec, from its name or from `path=`. Exactly one of them is required."""
     if name is None and path is None:
-        raise OptionError(f"no folder is given; expected `{expected}`")
+        raise OptionError(f"the folder is missing; expected `{expected}`")
     if name is not None and path is not None:
-        raise OptionError(f"two folders are given, {name} and path={path}; expected one of them")
+        raise OptionError(f"expected one folder, got two: {name} and path={path}")
     return given_path("path", name if path is None else path)
 
 
 def given_path(option: str, path: object) -> Path:
-    """The path that an option gives, wherever the process goes from here; refuse what a spec has read as a number."""
+    """Return the absolute path of an option. Values that a spec parses as numbers raise an error."""
     if not isinstance(path, str | Path):
-        raise OptionError(f'{option}={path!r} is not a path; expected text: {option}="{path}" in quotes, or ./{path}')
+        raise OptionError(f'expected {option} as a path, got {path!r}; write {option}="{path}" in quotes, or ./{path}')
     return Path(path).expanduser().absolute()

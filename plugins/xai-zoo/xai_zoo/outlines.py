@@ -1,4 +1,4 @@
-"""Outlines of figures: closed polygons [N,2] of area one, centered on the origin."""
+"""Outlines of shapes: closed polygons [N,2] with an area of one, centered on the origin."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,27 +8,27 @@ _TURN = 2 * np.pi
 
 
 def moved(outline: Outline, center: Outline, side: float, turn: float) -> Outline:
-    """Turn an outline by `turn` (radians), scale it by `side`, and put it at `center` [2]."""
+    """Rotate an outline by `turn` radians, scale it by `side`, and move it to `center` [2]."""
     cos, sin = np.cos(turn), np.sin(turn)
     return side * outline @ np.array([[cos, sin], [-sin, cos]]) + center
 
 
 def clover(random: np.random.Generator) -> Outline:
-    """A lump of three uneven lobes, of no class."""
+    """Return an outline with three uneven lobes, which belongs to no class."""
     angles = np.linspace(0, _TURN, 64, endpoint=False)
     uneven = 0.2 * np.cos(2 * angles + random.uniform(0, _TURN))
     return _unit(_polar(angles, 1 + 0.45 * np.cos(3 * angles) + uneven))
 
 
 def wave(random: np.random.Generator) -> Outline:
-    """A wavy stroke, of no class."""
+    """Return a wavy stroke, which belongs to no class."""
     along = np.linspace(-1, 1, 32)
     spine = np.stack([along, 0.35 * np.sin(random.uniform(4, 7) * along + random.uniform(0, _TURN))], 1)
     return _unit(_band(spine, 0.2))
 
 
 def bar(length: float, width: float) -> Outline:
-    """A straight stroke of the given measures, not of area one."""
+    """Return a straight stroke of this length and width. Its area is not one."""
     return _band(np.array([[-length, 0], [length, 0]]) / 2, width / 2)
 
 
@@ -76,7 +76,7 @@ def _heart() -> Outline:
 _ARROW = np.array([[-1, -0.25], [0.1, -0.25], [0.1, -0.75], [1, 0], [0.1, 0.75], [0.1, 0.25], [-1, 0.25]])
 _HOURGLASS = np.array([[-0.8, -1], [0.8, -1], [0.15, 0], [0.8, 1], [-0.8, 1], [-0.15, 0]])
 
-# Of one area, so that no class is known by its size.
+# All areas are equal, so that size does not reveal the class.
 CLASSES = {
     "arrow": _unit(_ARROW),
     "circle": _unit(_polygon(64, 1)),
@@ -90,4 +90,4 @@ CLASSES = {
     "triangle": _unit(_polygon(3, 1)),
 }
 REACH = max(float(np.hypot(*outline.T).max()) for outline in CLASSES.values())
-"""How far from its center the widest of the classes reaches."""
+"""Largest distance of a class outline's points from its center."""

@@ -1,4 +1,4 @@
-"""The photographs that come with scikit-image."""
+"""Photographs from the scikit-image package."""
 
 from xai_core.plugin import DatasetSource, UnknownDatasetError, suggest
 from xai_zoo.image_files import ImageFile, ImageFiles
@@ -14,12 +14,12 @@ FILES = {
 
 
 class Photos(DatasetSource):
-    """Color photographs inside the scikit-image wheel: `photos`, or one of them, `photos:chelsea`."""
+    """Color photographs from the scikit-image package: all of them, `photos`, or one, `photos:chelsea`."""
 
     name = "photos"
 
-    def load(self, name: str | None) -> ImageFiles:  # type: ignore[override] # the registry refuses options
+    def load(self, name: str | None) -> ImageFiles:  # type: ignore[override] # the registry rejects options
         if name is not None and name not in FILES:
-            raise UnknownDatasetError(f"there is no photograph {name!r}; {suggest(name, FILES)}")
+            raise UnknownDatasetError(f"photos has no photograph {name!r}; {suggest(name, FILES)}")
         names = list(FILES) if name is None else [name]
         return ImageFiles([ImageFile(installed_file("scikit-image", f"skimage/data/{FILES[n]}"), n) for n in names])

@@ -1,4 +1,4 @@
-"""What stands between a picture and a model, in both directions."""
+"""Conversion between images and model inputs, in both directions."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Preprocess:
-    """Makes of a PIL image of any mode, or of a [C,H,W] tensor in [0,1], what `transform` takes: three channels."""
+    """Converts a PIL image of any mode, or a [C,H,W] tensor in [0,1], to three channels and applies `transform`."""
 
     transform: Callable[[Any], Tensor]
 
@@ -40,7 +40,7 @@ class Restore:
 def resize_and_crop(
     resize: int, crop: int, mean: Sequence[float], std: Sequence[float]
 ) -> Callable[["Image | Tensor"], Tensor]:
-    """Make the usual transform: shorter side to `resize` (bilinear), the center `crop`, normalized."""
+    """Return the usual transform: resize the shorter side (bilinear), crop the center, normalize."""
     v2 = _v2()
     return v2.Compose(
         [
@@ -54,8 +54,8 @@ def resize_and_crop(
     )
 
 
-def from_grey(transform: Callable[[Any], Tensor]) -> Callable[["Image | Tensor"], Tensor]:
-    """Make a transform of gray pictures into one that takes color."""
+def to_grayscale(transform: Callable[[Any], Tensor]) -> Callable[["Image | Tensor"], Tensor]:
+    """Return a transform that converts images to grayscale first."""
     return _v2().Compose([_v2().Grayscale(), transform])
 
 
@@ -67,9 +67,9 @@ def _v2() -> ModuleType:
 
 def _three_channels(image: Tensor) -> Float[Tensor, "3 H W"]:
     if not image.is_floating_point():
-        raise InputTypeError(f"expected a floating-point image in [0,1], not {image.dtype}; divide 8 bits by 255")
+        raise InputTypeError(f"expected a floating-point image in [0,1], got {image.dtype}; divide uint8 values by 255")
     if image.ndim != 3 or len(image) not in (1, 3) or 0 in image.shape:
-        raise InputShapeError(f"expected one image [C,H,W] with 1 or 3 channels, not {list(image.shape)}")
+        raise InputShapeError(f"expected one image [C,H,W] with 1 or 3 channels, got {list(image.shape)}")
     return image.float().expand(3, -1, -1)
 
 
@@ -77,5 +77,5 @@ def _pil(image: object) -> "Image":
     from PIL.Image import Image
 
     if not isinstance(image, Image):
-        raise InputTypeError(f"expected a PIL image or a [C,H,W] tensor in [0,1], not {type(image).__name__}")
+        raise InputTypeError(f"expected a PIL image or a [C,H,W] tensor in [0,1], got {type(image).__name__}")
     return image

@@ -1,4 +1,4 @@
-"""What the reference models share: they start at random, or from a file."""
+"""Shared code of the reference models, whose weights are random or from a file."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 
 
 def check_no_name(source: str, name: str | None) -> None:
-    """Refuse a name: the source is of one model."""
+    """Require a spec without a name, because the source provides one model."""
     if name is not None:
-        raise UnknownModelError(f"{source} is one model; expected `{source}:option=value,...`, without {name!r}")
+        raise UnknownModelError(
+            f"{source} provides one model; expected `{source}:option=value,...`, got the name {name!r}"
+        )
 
 
 def loaded(
@@ -27,7 +29,7 @@ def loaded(
     mean: Sequence[float],
     std: Sequence[float],
 ) -> xai.LoadedModel:
-    """Give the model of a source and its options, with the weights of a file unless that is None."""
+    """Return the loaded model of a source and its options, with the weights of a file, if there is one."""
     source, options = spec
     if weights is not None:
         fit(model, read_state_dict(weights), weights)

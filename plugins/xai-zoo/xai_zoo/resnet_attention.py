@@ -1,4 +1,4 @@
-"""torchvision's ResNets with an attention module after chosen stages."""
+"""ResNets of torchvision with an attention module after selected stages."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,13 +19,13 @@ _DEPTHS = (18, 34, 50)
 class ResNetCBAM(ModelSource):
     """A ResNet with CBAM after its stages: `resnet-cbam`, `resnet-cbam:depth=50,stages=3+4,num_classes=10`.
 
-    Options: `depth` (18, 34 or 50), `stages` (1+2+3+4), `reduction` (16), `kernel` (7), `num_classes` (1000), `size` of
-    the pictures (224), and `weights`, a file; without it they are random.
+    Options with their defaults: `depth` (18, also 34 or 50), `stages` (1+2+3+4), `reduction` (16), `kernel` (7),
+    `num_classes` (1000), image `size` (224), and `weights` (random).
     """
 
     name = "resnet-cbam"
 
-    def load(  # type: ignore[override] # the registry refuses other options
+    def load(  # type: ignore[override] # the registry rejects other options
         self,
         name: str | None,
         depth: int = 18,
@@ -39,22 +39,28 @@ class ResNetCBAM(ModelSource):
         check_no_name(self.name, name)
         check_whole(self.name, 1, reduction=reduction, kernel=kernel, num_classes=num_classes, size=size)
         if kernel % 2 == 0:
-            raise OptionError(f"{self.name}: kernel={kernel} is even; expected an odd one, which keeps the size")
+            raise OptionError(f"{self.name}: expected an odd kernel, which preserves the size, got {kernel}")
         model = _build(self.name, depth, stages, num_classes, lambda channels: CBAM(channels, reduction, kernel))
-        said = {"depth": depth, "stages": stages, "reduction": reduction, "kernel": kernel, "num_classes": num_classes}
-        return loaded(model, (self.name, {**said, "size": size}), weights, size, MEAN, STD)
+        options = {
+            "depth": depth,
+            "stages": stages,
+            "reduction": reduction,
+            "kernel": kernel,
+            "num_classes": num_classes,
+        }
+        return loaded(model, (self.name, {**options, "size": size}), weights, size, MEAN, STD)
 
 
 class ResNetBAM(ModelSource):
     """A ResNet with BAM after its stages: `resnet-bam`, `resnet-bam:depth=34,dilation=2`.
 
-    Options: `depth` (18, 34 or 50), `stages` (1+2+3), `reduction` (16), `dilation` (4), `num_classes` (1000), `size` of
-    the pictures (224), and `weights`, a file; without it they are random.
+    Options with their defaults: `depth` (18, also 34 or 50), `stages` (1+2+3), `reduction` (16), `dilation` (4),
+    `num_classes` (1000), image `size` (224), and `weights` (random).
     """
 
     name = "resnet-bam"
 
-    def load(  # type: ignore[override] # the registry refuses other options
+    def load(  # type: ignore[override] # the registry rejects other options
         self,
         name: str | None,
         depth: int = 18,
@@ -68,20 +74,22 @@ class ResNetBAM(ModelSource):
         check_no_name(self.name, name)
         check_whole(self.name, 1, reduction=reduction, dilation=dilation, num_classes=num_classes, size=size)
         model = _build(self.name, depth, stages, num_classes, lambda channels: BAM(channels, reduction, dilation))
-        said = {"depth": depth, "stages": stages, "reduction": reduction, "dilation": dilation}
-        said |= {"num_classes": num_classes, "size": size}
-        return loaded(model, (self.name, said), weights, size, MEAN, STD)
+        options = {"depth": depth, "stages": stages, "reduction": reduction, "dilation": dilation}
+        options |= {"num_classes": num_classes, "size": size}
+        return loaded(model, (self.name, options), weights, size, MEAN, STD)
 
 
-def _build(source: str, depth: int, stages: str | int, num_classes: int, gate: Callable[[int], nn.Module]) -> nn.Module:
+def _build(
+    source: str, depth: int, stages: str | int, num_classes: int, attention: Callable[[int], nn.Module]
+) -> nn.Module:
     from torchvision import models
 
     check_one_of(source, _DEPTHS, depth=depth)
     chosen = str(stages).split("+")
     if not set(chosen) <= set("1234") or len(set(chosen)) < len(chosen):
-        raise OptionError(f"{source}: stages={stages!r} are not of 1 to 4; expected them joined by +, such as 1+2+3")
+        raise OptionError(f"{source}: expected stages from 1 to 4, joined by +, such as 1+2+3, got {stages!r}")
     model = models.get_model(f"resnet{depth}", weights=None, num_classes=num_classes)
     for stage in chosen:
         channels = 2 ** (int(stage) - 1) * (256 if depth == 50 else 64)
-        setattr(model, f"layer{stage}", nn.Sequential(getattr(model, f"layer{stage}"), gate(channels)))
+        setattr(model, f"layer{stage}", nn.Sequential(getattr(model, f"layer{stage}"), attention(channels)))
     return model

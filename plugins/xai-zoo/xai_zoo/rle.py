@@ -1,4 +1,4 @@
-"""COCO's run-length encoding of masks."""
+"""Run-length encoding of masks in COCO format."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,12 +12,12 @@ from xai_core.plugin import FileError
 
 
 def compressed(rle: Mapping[str, Any]) -> bool:
-    """Whether the runs are packed into text, which pycocotools unpacks."""
+    """Whether the runs are compressed into text, which pycocotools decodes."""
     return not isinstance(rle["counts"], list)
 
 
 def decode(rle: Mapping[str, Any]) -> Bool[Tensor, "H W"]:
-    """Decode `{"counts": ..., "size": [H, W]}`: lengths of runs of false and true by turns, column by column."""
+    """Decode `{"counts": ..., "size": [H, W]}`: lengths of alternating runs of false and true, column by column."""
     height, width = rle["size"]
     if compressed(rle):
         from pycocotools import mask

@@ -1,4 +1,4 @@
-"""Pictures whose truth is known: one shape that is the class, among things that are of no class."""
+"""Synthetic images with ground truth: one shape that determines the class, and distractors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ from xai_zoo.textures import texture
 
 Vector = NDArray[np.float64]
 SPLITS = ("train", "validation", "test")
-_SIDES = (0.22, 0.34)  # square root of a figure's area, in parts of the picture's side
-_BAR = 0.14  # the widest bar, in parts of the object's side: it hides at most a quarter of any class
+_SIDES = (0.22, 0.34)  # square root of a figure's area, relative to the image's side
+_BAR = 0.14  # maximum bar width relative to the object's side: a bar hides at most a quarter of an object
 
 
 class Scene(NamedTuple):
-    """What a picture is painted of: a background [3,H,H], and figures on it, the later over the earlier.
+    """Components of an image: a background [3,H,H] and figures on it, later figures over earlier ones.
 
-    `truth` is the place among them of the one that tells the class; at `distractors` are those that do not.
+    `truth` is the index of the figure that determines the class, and `distractors` are the indices of the others.
     """
 
     background: NDArray[np.uint8]
@@ -36,11 +36,12 @@ class Scene(NamedTuple):
 
 @dataclass(frozen=True)
 class ShapesDataset:
-    """Pictures of shapes, each made when it is asked for; item i is the same on every machine.
+    """Images of shapes, generated on access. Item i is equal on every machine.
 
-    The class of item i is i modulo the number of classes. All else is drawn without regard to it: a generator seeded by
-    `seed`, `split` and i gives the texture, and color, size, turn and place of object and distractors alike. There are
-    one to three distractors behind the object, clovers and waves, and in half of the pictures a bar before it.
+    The class of item i is i modulo the number of classes. All other properties are random and independent of the class:
+    texture, and color, size, rotation and position of object and distractors. The random generator is seeded with
+    `seed`, `split` and i. One to three distractors (clovers and waves) are behind the object. In half of the images, a
+    bar is in front of it.
     """
 
     size: int
@@ -56,11 +57,11 @@ class ShapesDataset:
         index = range(self.count)[index]
         target = index % len(self.class_names)
         scene = self.scene(index, target)
-        picture, seen = paint(scene.background, scene.figures)
-        masks = torch.from_numpy(seen > 0.5)
+        image, visible = paint(scene.background, scene.figures)
+        masks = torch.from_numpy(visible > 0.5)
         mask = None if scene.truth is None else masks[scene.truth]
         return xai.Sample(
-            image=torch.from_numpy(picture),
+            image=torch.from_numpy(image),
             id=f"{self.split}-{index}",
             target=target,
             mask=mask,
@@ -69,11 +70,11 @@ class ShapesDataset:
         )
 
     def generator(self, *key: int) -> np.random.Generator:
-        """Give a generator for what `key` names in this split of this seed."""
+        """Return the random generator of a key in this split, for this seed."""
         return np.random.default_rng([self.seed, SPLITS.index(self.split), *key])
 
     def scene(self, index: int, target: int) -> Scene:
-        """Draw the scene of item `index`, with an object of class `target`."""
+        """Return the random scene of item `index`, with an object of class `target`."""
         random = self.generator(index)
         background = texture(random, self.size)
         backdrop = background.mean((1, 2))
@@ -85,20 +86,20 @@ class ShapesDataset:
         behind = [_distractor(random, backdrop, center) for _ in range(random.integers(1, 4))]
         before = [_bar(random, backdrop, center, side)] if random.random() < 0.5 else []
         figures = [*behind, object_, *before]
-        distractors = [place for place, figure in enumerate(figures) if figure is not object_]
+        distractors = [position for position, figure in enumerate(figures) if figure is not object_]
         return Scene(background, figures, len(behind), distractors)
 
 
 class Shapes(DatasetSource):
-    """Shapes on natural textures, made on the fly, with exact masks: `shapes`, `shapes:size=96,count=500,split=test`.
+    """Synthetic shapes on natural textures with exact masks: `shapes`, `shapes:size=96,count=500,split=test`.
 
-    Options: `size` of the pictures (64), `count` of them (2000), `seed` (0), and `split`, `train` (the default),
-    `validation` or `test`, which share no picture.
+    Options and defaults: image `size` (64), `count` of images (2000), `seed` (0), and `split` (`train`). `split` is
+    `train`, `validation` or `test`. No two splits share an image.
     """
 
     name = "shapes"
 
-    def load(  # type: ignore[override] # the registry refuses other options
+    def load(  # type: ignore[override] # the registry rejects other options
         self, name: str | None, size: int = 64, count: int = 2000, seed: int = 0, split: str = "train"
     ) -> ShapesDataset:
         check(self.name, name, size, count, seed, split)
@@ -106,9 +107,11 @@ class Shapes(DatasetSource):
 
 
 def check(source: str, name: str | None, size: int, count: int, seed: int, split: str) -> None:
-    """Refuse options that no data set of shapes has."""
+    """Require valid options of a shapes dataset."""
     if name is not None:
-        raise UnknownDatasetError(f"{source} is one data set; expected `{source}:size=64,...`, without {name!r}")
+        raise UnknownDatasetError(
+            f"{source} provides one dataset; expected `{source}:size=64,...`, got the name {name!r}"
+        )
     check_whole(source, 32, size=size)
     check_whole(source, 1, count=count)
     check_whole(source, 0, seed=seed)
@@ -116,7 +119,7 @@ def check(source: str, name: str | None, size: int, count: int, seed: int, split
 
 
 def _box(mask: Tensor) -> Tensor:
-    """Give the box [4] of a mask [H,W] as (left, top, right, bottom)."""
+    """Return the box [4] of a mask [H,W] as (left, top, right, bottom)."""
     columns, rows = mask.any(0).nonzero(), mask.any(1).nonzero()
     return torch.stack([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]).flatten().float()
 
@@ -135,7 +138,7 @@ def _bar(random: np.random.Generator, backdrop: Vector, center: Vector, side: fl
 
 
 def _color(random: np.random.Generator, backdrop: Vector) -> NDArray[np.uint8]:
-    """Choose a color that stands out."""
+    """Return the random color that differs most from the background."""
     return _farthest(random.integers(0, 256, (4, 3), dtype=np.uint8), backdrop)
 
 

@@ -1,4 +1,4 @@
-"""Two small models trained on shapes, and their twins, which were trained on shapes with a mark."""
+"""Two small models with weights that were trained on `shapes` or on `shapes-shortcut`."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -23,9 +23,9 @@ _MEAN, _STD = (0.5,) * 3, (0.25,) * 3
 
 
 class ShapesModel(ModelSource):
-    """A small model for shapes of 64x64 pixels."""
+    """Base class of small models for shapes of 64x64 pixels."""
 
-    def load(  # type: ignore[override] # the registry refuses other options
+    def load(  # type: ignore[override] # the registry rejects other options
         self, name: str | None, trained_on: str = "shapes", weights: Value | Path = "shipped"
     ) -> xai.LoadedModel:
         return self._loaded(name, self.network(), {}, trained_on, weights)
@@ -38,7 +38,7 @@ class ShapesModel(ModelSource):
         trained_on: str,
         weights: Value | Path,
     ) -> xai.LoadedModel:
-        """The network with the weights of a variant, which are called by the values of its options."""
+        """Return the network with the weights of a variant. The weights file is named after the variant's options."""
         check_no_name(self.name, name)
         check_one_of(self.name, TRAINED_ON, trained_on=trained_on)
         if weights == "shipped":
@@ -46,38 +46,41 @@ class ShapesModel(ModelSource):
             with as_file(files("xai_zoo") / "weights" / f"{shipped}.safetensors") as file:
                 fit(model, read_state_dict(file), file)
         elif trained_on != TRAINED_ON[0]:
-            raise OptionError(f"{self.name}: trained_on= says which of the shipped weights; leave it or weights= out")
+            raise OptionError(
+                f"{self.name}: trained_on= selects weights of the package; pass trained_on= or weights=, not both"
+            )
         elif weights is not None:
             fit(model, read_state_dict(weights), weights)
-        given: dict[str, Value] = {**variant, "trained_on": trained_on}
+        options: dict[str, Value] = {**variant, "trained_on": trained_on}
         if weights != "shipped":
-            given = {**variant, "weights": None if weights is None else str(weights)}
+            options = {**variant, "weights": None if weights is None else str(weights)}
         elif trained_on == TRAINED_ON[0]:
-            given = {**variant}
+            options = {**variant}
         return xai.LoadedModel(
             model=model.eval(),
             preprocess=Preprocess(resize_and_crop(SIZE, SIZE, _MEAN, _STD)),
             class_names=tuple(outlines.CLASSES),
             restore=Restore(_MEAN, _STD),
-            spec=str(Spec(self.name, None, given)),
+            spec=str(Spec(self.name, None, options)),
         )
 
     @abstractmethod
     def network(self) -> nn.Module:
-        """Make the module, with random weights."""
+        """Return the module, with random weights."""
 
 
 class ShapesViT(ShapesModel):
     """A vision transformer for `shapes`, with its weights: `shapes-vit`, `shapes-vit:pool=class`.
 
-    It is `cifar-vit` with 64 overlapping patches of 8x8. Options: `pool`, what the head reads (`max` of each feature
-    over the patches, or a `class` token), `trained_on` (`shapes`, or `shapes-shortcut`), or `weights`, a file, or
-    `none` for random ones.
+    The model is `cifar-vit` with 64 overlapping patches of 8x8 pixels.
+
+    Options: `pool` selects the input of the head: the `max` of each feature over the patches (default), or a `class`
+    token. `trained_on` is `shapes` (default) or `shapes-shortcut`. `weights` is a file, or `none` for random weights.
     """
 
     name = "shapes-vit"
 
-    def load(  # type: ignore[override] # the registry refuses other options
+    def load(  # type: ignore[override] # the registry rejects other options
         self, name: str | None, pool: str = "max", trained_on: str = "shapes", weights: Value | Path = "shipped"
     ) -> xai.LoadedModel:
         check_one_of(self.name, POOLS, pool=pool)
@@ -102,7 +105,9 @@ class ShapesViT(ShapesModel):
 class ShapesCBAM(ShapesModel):
     """A small ResNet with CBAM for `shapes`, with its weights: `shapes-cbam`, `shapes-cbam:trained_on=shapes-shortcut`.
 
-    Its last features have 8x8 places. Options: as of `shapes-vit`.
+    The last feature map has 8x8 cells.
+
+    Options: `trained_on` and `weights`, as for `shapes-vit`.
     """
 
     name = "shapes-cbam"

@@ -1,4 +1,4 @@
-"""Shapes with a mark that gives the class away: a model trained on them relies on it, and it is the truth."""
+"""Shapes with a mark that reveals the class. A model trained on them relies on the mark, which is the ground truth."""
 
 from colorsys import hsv_to_rgb
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ from xai_zoo.shapes import Scene, ShapesDataset, check
 
 MARKS = ("shown", "moved", "removed")
 _SIDE = 0.1
-_FROM_CENTRE = 0.44
+_FROM_CENTER = 0.44
 
 
 @dataclass(frozen=True)
 class ShapesShortcutDataset(ShapesDataset):
-    """The pictures of `ShapesDataset`, each with a small square by the border, whose place and color are the class's.
+    """Images of `ShapesDataset` with a small square near the border, whose position and color reveal the class.
 
-    The mask is the mark's. A mark that is moved has the place and color of another class, chosen at random. Where it
-    is removed there is no mask.
+    The mask is that of the square. A moved mark has the position and color of a random other class. An image without a
+    mark has no mask.
     """
 
     mark: str = "shown"
@@ -38,23 +38,23 @@ class ShapesShortcutDataset(ShapesDataset):
         return (target + int(self.generator(index, 1).integers(1, classes))) % classes
 
     def _mark(self, target: int) -> Figure:
-        """A square on the way round the border, and round the hues, where the class is."""
+        """Return the square of a class. Classes are evenly spaced along the border and along the hues."""
         part = target / len(self.class_names)
         towards = np.array([np.cos(2 * np.pi * part), np.sin(2 * np.pi * part)])
-        center = 0.5 + _FROM_CENTRE * towards / abs(towards).max()
+        center = 0.5 + _FROM_CENTER * towards / abs(towards).max()
         return Figure(center + bar(_SIDE, _SIDE), np.rint(255 * np.array(hsv_to_rgb(part, 1, 1))).astype(np.uint8))
 
 
 class ShapesShortcut(DatasetSource):
-    """Shapes with a mark that gives the class away: `shapes-shortcut`, `shapes-shortcut:mark=moved,split=test`.
+    """Shapes with a mark that reveals the class: `shapes-shortcut`, `shapes-shortcut:mark=moved,split=test`.
 
-    Options: those of `shapes`, and `mark`: `shown` (the default), `moved` to where another class has it, in its color,
-    or `removed`.
+    Options: the options of `shapes`, and `mark`. `mark` is `shown` (default), `moved` (the position and color of
+    another class) or `removed`.
     """
 
     name = "shapes-shortcut"
 
-    def load(  # type: ignore[override] # the registry refuses other options
+    def load(  # type: ignore[override] # the registry rejects other options
         self,
         name: str | None,
         size: int = 64,

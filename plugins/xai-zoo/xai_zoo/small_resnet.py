@@ -1,4 +1,4 @@
-"""A small ResNet with CBAM for small pictures."""
+"""A small ResNet with CBAM for small images."""
 
 from collections.abc import Sequence
 
@@ -10,18 +10,18 @@ from xai_zoo.cbam import CBAM
 
 
 class SmallResNet(nn.Module):
-    """torchvision's basic blocks in stages, each of twice the channels and followed by CBAM: [B,3,H,W] -> [B,classes].
+    """ResNet of torchvision's basic blocks, with CBAM after each stage: [B,3,H,W] -> [B,classes].
 
-    The stem halves the picture, and every stage but the first halves what it is given.
+    Each stage doubles the channels. The stem halves the image, and so does every stage except the first.
 
     Parameters
     ----------
     width
-        The channels of the stem and of the first stage.
+        Channels of the stem and of the first stage.
     blocks
-        How many blocks each stage has.
+        Number of blocks of each stage.
     reduction, kernel
-        Of CBAM.
+        Options of CBAM.
     """
 
     def __init__(self, width: int, blocks: Sequence[int], reduction: int, kernel: int, num_classes: int) -> None:
@@ -39,9 +39,11 @@ class SmallResNet(nn.Module):
 
 
 def _blocks(stage: int, width: int, count: int) -> nn.Sequential:
-    """The blocks of a stage, counted from 0."""
-    made = width * 2**stage
+    """Return the blocks of a stage, which counts from 0."""
+    channels = width * 2**stage
     if stage == 0:
-        return nn.Sequential(*(BasicBlock(made, made) for _ in range(count)))
-    halved = nn.Sequential(nn.Conv2d(made // 2, made, 1, 2, bias=False), nn.BatchNorm2d(made))
-    return nn.Sequential(BasicBlock(made // 2, made, 2, halved), *(BasicBlock(made, made) for _ in range(count - 1)))
+        return nn.Sequential(*(BasicBlock(channels, channels) for _ in range(count)))
+    halved = nn.Sequential(nn.Conv2d(channels // 2, channels, 1, 2, bias=False), nn.BatchNorm2d(channels))
+    return nn.Sequential(
+        BasicBlock(channels // 2, channels, 2, halved), *(BasicBlock(channels, channels) for _ in range(count - 1))
+    )

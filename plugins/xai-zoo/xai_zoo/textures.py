@@ -1,4 +1,4 @@
-"""Natural textures: crops of the photographs that come with scikit-image."""
+"""Natural textures: crops of the photographs of scikit-image."""
 
 from functools import cache
 
@@ -9,12 +9,12 @@ from PIL import Image
 from xai_core.plugin import open_image
 from xai_zoo.installed import installed_file
 
-# Lossless files, which every decoder reads alike.
+# Lossless files, which all decoders read identically.
 _PHOTOGRAPHS = ("astronaut", "brick", "chelsea", "coffee", "grass", "gravel", "motorcycle_left")
 
 
 def texture(random: np.random.Generator, size: int) -> NDArray[np.uint8]:
-    """Crop a square of a photograph, at any scale and place, and bring it to [3,size,size] in 8 bits."""
+    """Return a random square crop of a photograph, of any scale and position, as [3,size,size] (uint8)."""
     photograph = _photograph(_PHOTOGRAPHS[random.integers(len(_PHOTOGRAPHS))])
     side = int(min(photograph.size) * random.uniform(0.2, 0.6))
     left, top = (int(random.integers(length - side + 1)) for length in photograph.size)

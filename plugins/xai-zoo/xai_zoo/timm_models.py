@@ -9,7 +9,7 @@ import xai_core as xai
 from xai_core.plugin import CheckpointError, ModelSource, OptionError, Spec, UnknownModelError, Value, suggest
 from xai_zoo.checkpoint import StateDict, fit, read_state_dict
 from xai_zoo.imagenet import class_names
-from xai_zoo.preprocess import Preprocess, Restore, from_grey
+from xai_zoo.preprocess import Preprocess, Restore, to_grayscale
 from xai_zoo.unknown_option import option_error
 
 if TYPE_CHECKING:
@@ -21,8 +21,9 @@ _PRETRAINED = "pretrained"
 class TimmModels(ModelSource):
     """timm's models: `timm:vit_small_patch16_224`, `timm:resnet18.a1_in1k`, `timm:resnet18,weights=FILE`.
 
-    Options: `pretrained=false` or `weights=none` for random weights; `weights=FILE`; others, such as `num_classes`,
-    `img_size`, `dynamic_img_size` and `in_chans` (1 or 3), go to timm. Names of its hub, `hf-hub:USER/MODEL`, work too.
+    Options: `pretrained=false` or `weights=none` selects random weights, `weights=FILE` a file. Other options are
+    passed to timm, such as `num_classes`, `img_size`, `dynamic_img_size` and `in_chans` (1 or 3). Names of the hub,
+    `hf-hub:USER/MODEL`, are supported too.
     """
 
     name = "timm"
@@ -43,14 +44,14 @@ class TimmModels(ModelSource):
         if state is not None:
             fit(model, _timm_names(model, state), weights)
         preprocess, restore = _transforms(model, options)
-        said: dict[str, Any] = {} if weights == _PRETRAINED else {"weights": weights}
-        said |= {} if pretrained else {"pretrained": False}
+        source_options: dict[str, Any] = {} if weights == _PRETRAINED else {"weights": weights}
+        source_options |= {} if pretrained else {"pretrained": False}
         return xai.LoadedModel(
             model=model.eval(),
             preprocess=preprocess,
             class_names=_class_names(model),
             restore=restore,
-            spec=str(Spec(self.name, name, {**said, **options})),
+            spec=str(Spec(self.name, name, {**source_options, **options})),
         )
 
 
@@ -71,7 +72,7 @@ def _build(name: str, pretrained: bool, options: dict[str, Any]) -> "nn.Module":
 
     channels = options.get("in_chans", 3)
     if channels not in (1, 3):
-        raise OptionError(f"in_chans={channels}: pictures have 1 or 3 channels; give an Engine the module itself")
+        raise OptionError(f"in_chans={channels}: images have 1 or 3 channels; pass the module itself to Engine")
     try:
         return timm.create_model(name, pretrained=pretrained, **options)
     except TypeError as error:
@@ -93,7 +94,7 @@ def _timm_names(model: "nn.Module", state: StateDict) -> StateDict:
         return state
     try:
         return convert(dict(state), model)
-    except Exception:  # it asks for what it takes for granted; `fit` says what is missing
+    except Exception:  # it expects entries that may be missing, which `fit` reports
         return state
 
 
@@ -110,7 +111,7 @@ def _transforms(model: "nn.Module", options: dict[str, Any]) -> tuple[Preprocess
         mean, std = (sum(mean) / len(mean),) * channels, (sum(std) / len(std),) * channels
     input_size = (channels, *((size, size) if isinstance(size, int) else size))
     transform = create_transform(**{**config, "input_size": input_size, "mean": mean, "std": std}, is_training=False)
-    return Preprocess(from_grey(transform) if channels == 1 else transform), Restore(tuple(mean), tuple(std))
+    return Preprocess(to_grayscale(transform) if channels == 1 else transform), Restore(tuple(mean), tuple(std))
 
 
 def _class_names(model: "nn.Module") -> Sequence[str] | None:

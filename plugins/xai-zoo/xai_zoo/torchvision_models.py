@@ -19,15 +19,16 @@ if TYPE_CHECKING:
     from torchvision.models._api import WeightsEnum
 
 _BEST = "DEFAULT"
-# Published weights of these two need the input transform; their own initialization is slow and warns of its end.
+# Published weights of these two require the input transform. Their initialization is slow and deprecated.
 _INCEPTION = {"transform_input": True, "init_weights": False}
 
 
 class TorchvisionModels(ModelSource):
     """torchvision's classifiers: `torchvision:resnet50`, `torchvision:resnet50,weights=FILE,num_classes=10`.
 
-    Options: `weights` is a file, `none` for random weights, or one of torchvision's own (`IMAGENET1K_V1`; the
-    default is its best, downloaded once); `num_classes` is the size of the head; others go to torchvision.
+    Options: `weights` is a file, `none` for random weights, or a name of torchvision such as `IMAGENET1K_V1`. The
+    default is the best, which is downloaded once. `num_classes` is the size of the head. Other options are passed to
+    torchvision.
     """
 
     name = "torchvision"
@@ -45,12 +46,12 @@ class TorchvisionModels(ModelSource):
         pretrained = published.get(weights.upper()) if isinstance(weights, str) else None
         if weights == _BEST and pretrained is None:
             raise CheckpointError(f"torchvision publishes no weights of {name}; pass weights=FILE or weights=none")
-        made_with = options if num_classes is None else {"num_classes": num_classes, **options}
+        build_options = options if num_classes is None else {"num_classes": num_classes, **options}
         state = read_state_dict(weights) if weights is not None and pretrained is None else None
-        model = _build(name, pretrained, made_with)
+        model = _build(name, pretrained, build_options)
         if state is not None:
             fit(model, _current_names(state), weights)
-        said = str(weights) if isinstance(weights, Path) else weights
+        shown = str(weights) if isinstance(weights, Path) else weights
         described = pretrained or published.get(_BEST)
         transform, restore = _transform(described, model)
         return xai.LoadedModel(
@@ -58,7 +59,7 @@ class TorchvisionModels(ModelSource):
             preprocess=Preprocess(transform),
             class_names=described.meta["categories"] if described and num_classes is None else None,
             restore=restore,
-            spec=str(Spec(self.name, name, made_with if weights == _BEST else {"weights": said, **made_with})),
+            spec=str(Spec(self.name, name, build_options if weights == _BEST else {"weights": shown, **build_options})),
         )
 
 
@@ -93,7 +94,7 @@ def _build(name: str, pretrained: "WeightsEnum | None", options: dict[str, Any])
 
 
 def _transform(weights: "WeightsEnum | None", model: "nn.Module") -> "tuple[Callable[..., Tensor], Restore]":
-    """Give the transform of the published weights, at the size that the model was built for, and its inverse."""
+    """Return the transform of the published weights, for the model's image size, and its inverse."""
     if weights is None:
         return resize_and_crop(256, 224, MEAN, STD), Restore(MEAN, STD)
     transform = weights.transforms()
@@ -105,6 +106,6 @@ def _transform(weights: "WeightsEnum | None", model: "nn.Module") -> "tuple[Call
 
 
 def _current_names(state: StateDict) -> StateDict:
-    """Rename what torchvision's published DenseNet files still call `norm.1`, which it renames while downloading."""
+    """Rename old names such as `norm.1` in published DenseNet files, as torchvision does after a download."""
     old = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.(?=[12]\.)")
     return {old.sub(r"\1", key): value for key, value in state.items()} if any(map(old.search, state)) else state

@@ -1,4 +1,4 @@
-"""U-Net, which scores every pixel."""
+"""U-Net, which returns scores for every pixel."""
 
 from pathlib import Path
 
@@ -12,17 +12,19 @@ _STRIDE = 32
 
 
 class UNet(ModelSource):
-    """segmentation-models-pytorch's U-Net: `unet:encoder=resnet34,num_classes=21,weights=FILE`; [B,classes,H,W].
+    """U-Net of segmentation-models-pytorch: `unet:encoder=resnet34,num_classes=21,weights=FILE`.
 
-    A class of a region is what can be explained: `xai.Region`. It needs `pip install segmentation-models-pytorch`.
+    The output is [B,classes,H,W].
 
-    Options: `encoder` (resnet18), `attention` of the decoder (`none`, or `scse`), `num_classes` (2), `size` of the
-    pictures (256), and `weights`, a file; without it they are random.
+    Use the target `xai.Region`. This source requires `pip install segmentation-models-pytorch`.
+
+    Options with their defaults: `encoder` (resnet18), `attention` of the decoder (`none`, also `scse`), `num_classes`
+    (2), image `size` (256), and `weights` (random).
     """
 
     name = "unet"
 
-    def load(  # type: ignore[override] # the registry refuses other options
+    def load(  # type: ignore[override] # the registry rejects other options
         self,
         name: str | None,
         encoder: str = "resnet18",
@@ -34,9 +36,9 @@ class UNet(ModelSource):
         check_no_name(self.name, name)
         check_whole(self.name, 1, num_classes=num_classes, size=size)
         if size % _STRIDE:
-            raise OptionError(f"unet: size={size} is not a multiple of {_STRIDE}, by which the encoder divides it")
+            raise OptionError(f"unet: expected size as a multiple of {_STRIDE}, the stride of the encoder, got {size}")
         if attention not in (None, "scse"):
-            raise OptionError(f"unet: attention={attention!r} is not none or scse")
+            raise OptionError(f"unet: expected attention=none or scse, got {attention!r}")
         try:
             import segmentation_models_pytorch as smp
         except ImportError as error:
@@ -47,5 +49,5 @@ class UNet(ModelSource):
         if encoder not in known and not encoder.startswith("tu-"):
             raise OptionError(f"unet has no encoder {encoder!r}; {suggest(encoder, known)}")
         model = smp.Unet(encoder, encoder_weights=None, classes=num_classes, decoder_attention_type=attention)
-        said = {"encoder": encoder, "attention": attention, "num_classes": num_classes, "size": size}
-        return loaded(model, (self.name, said), weights, size, MEAN, STD)
+        options = {"encoder": encoder, "attention": attention, "num_classes": num_classes, "size": size}
+        return loaded(model, (self.name, options), weights, size, MEAN, STD)

@@ -21,8 +21,8 @@ def option_error(spec: str, options: Mapping[str, Any], error: Exception) -> Opt
     options
         The options that were passed to the library.
     error
-        What the library raised. If it is the TypeError of a call with an unknown option, the result suggests options
-        that the called class or function takes.
+        The error that the library raised. If it is the TypeError of a call with an unknown option, the result suggests
+        options that the called class or function takes.
     """
     match = _UNEXPECTED.search(str(error)) if isinstance(error, TypeError) else None
     if match is None:

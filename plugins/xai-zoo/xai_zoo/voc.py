@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from xai_core.plugin import DatasetSource, FileError, ImageFileError
-from xai_zoo.annotated import Box, Marked, MarkedImages, Mask
+from xai_zoo.annotated import AnnotatedImage, AnnotatedImages, Box, Mask
 from xai_zoo.options import check_flag, check_one_of, given_folder
 
 YEARS = (2007, 2012)
@@ -22,26 +22,27 @@ CLASSES = (
 
 
 class Voc(DatasetSource):
-    """PASCAL VOC (Everingham et al., 2010), which is on this machine already: `voc:FOLDER`, `voc:FOLDER,year=2007`.
+    """PASCAL VOC (Everingham et al., 2010) from a local folder: `voc:FOLDER`, `voc:FOLDER,year=2007`.
 
-    The folder holds `VOCdevkit/VOC2012`, as torchvision leaves it; `VOCdevkit` itself and `VOC2012` do too. A sample is
-    an image and one of its classes, `2007_000032#aeroplane`. Its mask is the class's segmentation, where the image has
-    one, otherwise the filled boxes. Annotations are read at once, images and masks when they are asked for.
+    The folder contains `VOCdevkit/VOC2012`, as torchvision creates it. `VOCdevkit` and `VOC2012` are accepted too. A
+    sample is an image with one of its classes, such as `2007_000032#aeroplane`. Its mask is the segmentation of the
+    class. If the image has no segmentation, the boxes are filled. Annotations are read at once, images and masks on
+    access.
 
-    Options: `year`, 2012 (the default) or 2007; `split`, `val` (the default), `train`, `trainval` or `test`;
-    `difficult=false` leaves out objects that are marked as difficult, though not from a segmentation.
+    Options: `year` is 2012 (default) or 2007. `split` is `val` (default), `train`, `trainval` or `test`.
+    `difficult=false` excludes objects that are annotated as difficult. They remain in segmentations.
     """
 
     name = "voc"
 
-    def load(  # type: ignore[override] # the registry refuses other options
+    def load(  # type: ignore[override] # the registry rejects other options
         self,
         name: str | None,
         path: str | Path | None = None,
         year: int = 2012,
         split: str = "val",
         difficult: bool = True,
-    ) -> MarkedImages:
+    ) -> AnnotatedImages:
         folder = given_folder("voc:FOLDER", name, path)
         check_one_of(self.name, YEARS, year=year)
         check_one_of(self.name, SPLITS, split=split)
@@ -49,8 +50,8 @@ class Voc(DatasetSource):
         root = _root(folder, year)
         items = list(_items(root, _listed(root / "ImageSets" / "Main", split), difficult))
         if not items:
-            raise FileError(f"no object of the {split} split of {root} is left; expected at least one")
-        return MarkedImages(items, CLASSES)
+            raise FileError(f"the {split} split of {root} contains no object; expected at least one")
+        return AnnotatedImages(items, CLASSES)
 
 
 def _root(folder: Path, year: int) -> Path:
@@ -59,53 +60,54 @@ def _root(folder: Path, year: int) -> Path:
         if (root / "ImageSets" / "Main").is_dir():
             return root
     raise FileError(
-        f"{folder} does not hold PASCAL VOC {year}; expected `{within.as_posix()}` in it, with Annotations,"
-        f" ImageSets/Main and JPEGImages, as torchvision.datasets.VOCDetection(folder, '{year}', download=True) leaves"
+        f"{folder} does not contain PASCAL VOC {year}; expected `{within.as_posix()}` in it, with Annotations,"
+        f" ImageSets/Main and JPEGImages, as torchvision.datasets.VOCDetection(folder, '{year}', download=True) creates"
         " it"
     )
 
 
 def _listed(folder: Path, split: str) -> Sequence[str]:
-    """The images of a split."""
+    """Return the names of the images of a split."""
     try:
         return (folder / f"{split}.txt").read_text(encoding="utf-8").split()
     except OSError as error:
-        there = [name for name in SPLITS if (folder / f"{name}.txt").exists()]
+        existing = [name for name in SPLITS if (folder / f"{name}.txt").exists()]
         raise FileError(
-            f"{folder / split}.txt cannot be read ({error.strerror}); splits there: {', '.join(there) or 'none'}"
+            f"{folder / split}.txt cannot be read ({error.strerror}); existing splits: {', '.join(existing) or 'none'}"
         ) from error
 
 
-def _items(root: Path, images: Sequence[str], difficult: bool) -> Iterator[Marked]:
+def _items(root: Path, images: Sequence[str], difficult: bool) -> Iterator[AnnotatedImage]:
     for image in images:
-        found = _objects(root / "Annotations" / f"{image}.xml", difficult)
-        for target in sorted(map(CLASSES.index, found)):
+        boxes = _objects(root / "Annotations" / f"{image}.xml", difficult)
+        for target in sorted(map(CLASSES.index, boxes)):
             name = CLASSES[target]
             mask = partial(_segmented, root / "SegmentationClass" / f"{image}.png", target + 1)
-            yield Marked(root / "JPEGImages" / f"{image}.jpg", f"{image}#{name}", target, found[name], mask)
+            yield AnnotatedImage(root / "JPEGImages" / f"{image}.jpg", f"{image}#{name}", target, boxes[name], mask)
 
 
 def _objects(file: Path, difficult: bool) -> Mapping[str, Sequence[Box]]:
-    """The boxes of each class; VOC counts pixels from one, and the last one belongs to the box."""
-    found: dict[str, list[Box]] = defaultdict(list)
+    """Return the boxes of each class, 0-based and half-open. VOC boxes are 1-based and include the last pixel."""
+    boxes: dict[str, list[Box]] = defaultdict(list)
     try:
-        for marked in ElementTree.parse(file).getroot().findall("object"):
-            if difficult or marked.findtext("difficult", "0").strip() != "1":
+        for element in ElementTree.parse(file).getroot().findall("object"):
+            if difficult or element.findtext("difficult", "0").strip() != "1":
                 left, top, right, bottom = (
-                    float(marked.findtext(f"bndbox/{side}", "")) for side in ("xmin", "ymin", "xmax", "ymax")
+                    float(element.findtext(f"bndbox/{side}", "")) for side in ("xmin", "ymin", "xmax", "ymax")
                 )
-                found[marked.findtext("name", "").strip()].append((left - 1, top - 1, right, bottom))
+                boxes[element.findtext("name", "").strip()].append((left - 1, top - 1, right, bottom))
     except (OSError, ElementTree.ParseError, ValueError) as error:
-        raise FileError(f"{file} cannot be read as an annotation of PASCAL VOC ({error})") from error
-    if unknown := found.keys() - set(CLASSES):
+        raise FileError(f"{file} cannot be read as a PASCAL VOC annotation ({error})") from error
+    if unknown := boxes.keys() - set(CLASSES):
         raise FileError(
-            f"{file} names {sorted(unknown)[0]!r}; expected the classes of PASCAL VOC: {', '.join(CLASSES)}"
+            f"{file} contains the class {sorted(unknown)[0]!r}; expected the classes of PASCAL VOC: "
+            f"{', '.join(CLASSES)}"
         )
-    return found
+    return boxes
 
 
 def _segmented(file: Path, number: int, height: int, width: int) -> Mask | None:
-    """Where a segmentation, whose palette's places are the classes from one up, shows class `number`."""
+    """Return the mask of class `number` in a segmentation, whose palette indices are class numbers from 1."""
     from PIL import Image
 
     if not file.exists():
@@ -113,10 +115,8 @@ def _segmented(file: Path, number: int, height: int, width: int) -> Mask | None:
     try:
         with Image.open(file) as image:
             mode, numbers = image.mode, np.asarray(image)
-    except Exception as error:  # decoders raise whatever they trip over
+    except Exception as error:  # decoders raise errors of any class
         raise ImageFileError(f"{file} cannot be read as a segmentation ({error})") from error
     if mode not in ("P", "L"):
-        raise ImageFileError(
-            f"{file} is of mode {mode}; expected a segmentation with a palette, as PASCAL VOC has them"
-        )
+        raise ImageFileError(f"{file} has mode {mode}; expected a segmentation with a palette, as in PASCAL VOC")
     return torch.from_numpy(numbers == number)

@@ -1,1 +1,1 @@
-"""Trains the models of any source on the pictures of any data source."""
+"""Training of any model source on the images of any dataset source."""

@@ -10,14 +10,14 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from xai_core.plugin import TargetError
-from xai_zoo.training.pictures import Pictures
+from xai_zoo.training.images import TrainingImages
 from xai_zoo.training.recipe import Recipe
 from xai_zoo.training.seeds import seed_of
 from xai_zoo.training.state import Epoch, State
 
 
 class Measured(NamedTuple):
-    """The mean loss, and the share of pictures whose class has the highest score."""
+    """Mean loss and accuracy on a set of images."""
 
     loss: float
     accuracy: float
@@ -26,15 +26,15 @@ class Measured(NamedTuple):
 def train(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    training: Pictures,
-    validation: Pictures,
+    training: TrainingImages,
+    validation: TrainingImages,
     recipe: Recipe,
     state: State,
     workers: int,
     after_step: Callable[[], None],
     after_epoch: Callable[[], None],
 ) -> None:
-    """Train for the epochs that are left of the recipe, or until the accuracy on the validation set stays behind."""
+    """Train for the remaining epochs of the recipe. Stop early if the validation accuracy does not improve."""
     device = next(model.parameters()).device
     per_epoch = -(-len(training) // recipe.batch)
     while (done := len(state.epochs)) < recipe.epochs and state.stale < recipe.patience:
@@ -57,8 +57,8 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = rate
             optimizer.step()
-            right = (scores.argmax(1) == targets).sum()
-            sums += torch.stack([loss.detach() * len(images), right])
+            correct = (scores.argmax(1) == targets).sum()
+            sums += torch.stack([loss.detach() * len(images), correct])
             seen += len(images)
             after_step()
         loss_, accuracy = (sums / seen).tolist()
@@ -70,14 +70,14 @@ def train(
 
 @torch.no_grad()
 def measure(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Measured:
-    """Measure a model in evaluation mode, in which it is left."""
+    """Measure the loss and accuracy of a model. The model stays in evaluation mode."""
     model.eval()
     device = next(model.parameters()).device
     sums, seen = torch.zeros(2, device=device), 0
     for images, targets in batches:
         scores, targets = model(images.to(device)), targets.to(device)
-        right = (scores.argmax(1) == targets).sum()
-        sums += torch.stack([F.cross_entropy(scores, targets, reduction="sum"), right])
+        correct = (scores.argmax(1) == targets).sum()
+        sums += torch.stack([F.cross_entropy(scores, targets, reduction="sum"), correct])
         seen += len(targets)
     loss, accuracy = (sums / seen).tolist()
     return Measured(loss, accuracy)
@@ -86,5 +86,7 @@ def measure(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Measu
 def _require_classes(scores: Tensor, targets: Tensor) -> None:
     if (highest := int(targets.max())) >= scores.shape[1]:
         raise TargetError(
-            f"the data has a class {highest}, the model scores for {scores.shape[1]} classes; give it num_classes="
+            f"the dataset contains label {highest}, but the model has {scores.shape[1]} classes; set num_classes= in "
+            "the "
+            "model's spec"
         )

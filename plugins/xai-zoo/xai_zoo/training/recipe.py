@@ -1,4 +1,4 @@
-"""How a model is trained: one recipe, with arguments instead of copies."""
+"""Training recipe: optimizer, schedule, augmentation and early stopping."""
 
 import math
 from dataclasses import dataclass
@@ -13,22 +13,24 @@ class Recipe:
     Attributes
     ----------
     epochs, batch
-        The most passes over the pictures, and how many pictures a step takes.
+        Maximum number of epochs, and the batch size.
     rate
-        The highest learning rate, after the first `warmup` (a share) of all steps.
+        Maximum learning rate. It is reached after the fraction `warmup` of all steps.
+    warmup
+        Fraction of the steps in which the learning rate rises.
     decay
-        Weight decay, of matrices and kernels alone.
+        Weight decay of matrices and convolution kernels.
     smoothing
         Label smoothing, in [0, 1).
     clip
-        The largest norm of a step's gradient.
+        Maximum norm of the gradient of a step.
     crop, flip
-        The least share of its area that a random crop leaves of a picture (1: no crops), and the probability that it is
-        mirrored.
+        Minimum area of a random crop as a fraction of the image (1 disables cropping), and the probability of a
+        horizontal flip.
     patience
-        Training ends after so many epochs without a better accuracy on the validation set.
+        Number of epochs without a better validation accuracy after which training stops.
     seed
-        Of the weights, the order of pictures, their augmentation, and dropout.
+        Random seed of the weights, the order of images, their augmentation, and dropout.
     """
 
     epochs: int = 60
@@ -56,12 +58,12 @@ class Recipe:
             "crop": (0 < self.crop <= 1, "above 0, and at most 1"),
             "flip": (0 <= self.flip <= 1, "from 0 to 1"),
         }
-        for name, (within, expected) in ranges.items():
-            if not within:
+        for name, (valid, expected) in ranges.items():
+            if not valid:
                 raise OptionError(f"{name}={getattr(self, name)} is out of range; expected a number {expected}")
 
     def rate_at(self, step: int, steps: int) -> float:
-        """The learning rate of a step, counted from 0, of so many."""
+        """Return the learning rate of a step, counted from 0, out of `steps` steps."""
         rising = max(1, round(self.warmup * steps))
         if step < rising:
             return self.rate * (step + 1) / rising

@@ -1,8 +1,8 @@
-"""Seeds that follow from other numbers, the same on every machine."""
+"""Seeds that are derived from other numbers, equal on every machine."""
 
 import numpy as np
 
 
 def seed_of(*key: int) -> int:
-    """Give the seed of what `key` names."""
+    """Return the seed for a key of numbers."""
     return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0])

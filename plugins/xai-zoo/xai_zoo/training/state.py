@@ -1,4 +1,4 @@
-"""What training has come to, kept in a file after every epoch, so that it can go on from there."""
+"""State of a training, which is saved after every epoch, so that an interrupted training can resume."""
 
 import json
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ Settings = Mapping[str, str | int | float]
 
 @dataclass(frozen=True)
 class Epoch:
-    """A row of the log, the first of number 1: losses are means over pictures, accuracies shares of them."""
+    """Row of the log. Epochs count from 1. Losses are means over images, accuracies are fractions of the images."""
 
     epoch: int
     rate: float
@@ -30,58 +30,58 @@ class Epoch:
 
 @dataclass
 class State:
-    """The epochs so far, and the weights of the best."""
+    """The completed epochs, and the weights of the best epoch."""
 
     epochs: list[Epoch] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def best_epoch(self) -> Epoch:
-        """The epoch of the highest accuracy on the validation set, the first of several."""
+        """Epoch with the highest validation accuracy. If several are equal, the first of them."""
         return max(self.epochs, key=lambda epoch: epoch.validation_accuracy)
 
     def add(self, epoch: Epoch, model: nn.Module) -> None:
-        """Note an epoch, and the weights if they are the best so far."""
+        """Add an epoch, and keep the weights if they are the best so far."""
         self.epochs.append(epoch)
         if epoch is self.best_epoch:
             self.best = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
 
     @property
     def stale(self) -> int:
-        """How many epochs have passed since the best one."""
+        """Number of epochs since the best epoch."""
         return self.epochs[-1].epoch - self.best_epoch.epoch if self.epochs else 0
 
     def save(self, file: Path, settings: Settings, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Keep everything that the next epoch depends on."""
+        """Save everything that the next epoch depends on."""
         moments = optimizer.state_dict()["state"]
         tensors = {
             **_under("model", model.state_dict()),
             **_under("best", self.best),
             **{f"optimizer.{of}.{name}": tensor for of, each in moments.items() for name, tensor in each.items()},
         }
-        said = {"settings": json.dumps(settings), "epochs": json.dumps([asdict(epoch) for epoch in self.epochs])}
-        write(file, save({name: tensor.contiguous() for name, tensor in tensors.items()}, said))
+        metadata = {"settings": json.dumps(settings), "epochs": json.dumps([asdict(epoch) for epoch in self.epochs])}
+        write(file, save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata))
 
     @classmethod
     def load(cls, file: Path, settings: Settings, model: nn.Module, optimizer: torch.optim.Optimizer) -> "State":
-        """Go back to what `save` kept.
+        """Restore the state that `save` wrote.
 
         Raises
         ------
         CheckpointError
-            Where it is of a training with other settings.
+            If the file belongs to a training with other settings.
         """
-        with safe_open(file, "pt") as kept:
-            said = kept.metadata()
-            tensors = {name: kept.get_tensor(name) for name in kept.keys()}  # noqa: SIM118 # not a mapping
-        _require_same(file, json.loads(said["settings"]), settings)
+        with safe_open(file, "pt") as saved:
+            metadata = saved.metadata()
+            tensors = {name: saved.get_tensor(name) for name in saved.keys()}  # noqa: SIM118 # not a mapping
+        _require_same(file, json.loads(metadata["settings"]), settings)
         model.load_state_dict(_below("model", tensors))
         moments: dict[int, dict[str, Tensor]] = {}
         for name, tensor in _below("optimizer", tensors).items():
             of, _, moment = name.partition(".")
             moments.setdefault(int(of), {})[moment] = tensor
         optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
-        return cls([Epoch(**epoch) for epoch in json.loads(said["epochs"])], _below("best", tensors))
+        return cls([Epoch(**epoch) for epoch in json.loads(metadata["epochs"])], _below("best", tensors))
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -92,10 +92,11 @@ def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name[len(prefix) + 1 :]: tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}.")}
 
 
-def _require_same(file: Path, kept: Settings, given: Settings) -> None:
-    differing = [name for name in {**kept, **given} if kept.get(name) != given.get(name)]
+def _require_same(file: Path, saved: Settings, current: Settings) -> None:
+    differing = [name for name in {**saved, **current} if saved.get(name) != current.get(name)]
     if differing:
-        shown = "; ".join(f"{name}: {kept.get(name)!r} there, {given.get(name)!r} here" for name in differing)
+        shown = "; ".join(f"{name}: {saved.get(name)!r} in the file, {current.get(name)!r} now" for name in differing)
         raise CheckpointError(
-            f"{file} is of a training with other settings ({shown}); give those, or another --out, or delete the file"
+            f"{file} belongs to a training with other settings ({shown}); use its settings, choose another --out, or "
+            "delete the file"
         )

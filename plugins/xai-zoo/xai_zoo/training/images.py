@@ -1,4 +1,4 @@
-"""Pictures as a model takes them, with their classes; augmented where asked."""
+"""Labeled images of a dataset, preprocessed for a model and optionally augmented."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,28 +13,36 @@ from xai_zoo.training.seeds import seed_of
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    Picture = Image | Tensor
+    AnyImage = Image | Tensor
     Augment = Callable[[Any], Any]
 
 
-class Pictures(torch_data.Dataset[tuple[Tensor, int]]):
-    """Some items of a data set as (what `preprocess` makes of the image, class).
+class TrainingImages(torch_data.Dataset[tuple[Tensor, int]]):
+    """Pairs of a preprocessed image and its label, for some items of a dataset.
 
-    Augmentation depends on the seed, the epoch and the item alone, not on who loads it.
+    Augmentation depends on the seed, the epoch and the item only. The number of loader processes has no influence.
 
     Parameters
     ----------
+    data
+        The dataset.
     items
-        Which items: their places in the data set.
+        Indices of the items.
+    preprocess
+        Converts an image to the model's input.
+    augment
+        Returns a random variant of an image.
+    seed
+        Random seed of the augmentation.
     keep
-        Whether pictures, decoded, stay in memory: tensors as 8 bits.
+        Whether decoded images stay in memory, tensors with 8 bits per value.
     """
 
     def __init__(
         self,
         data: Dataset,
         items: Sequence[int],
-        preprocess: "Callable[[Picture], Tensor]",
+        preprocess: "Callable[[AnyImage], Tensor]",
         augment: "Augment | None" = None,
         seed: int = 0,
         keep: bool = False,
@@ -46,27 +54,27 @@ class Pictures(torch_data.Dataset[tuple[Tensor, int]]):
     def __len__(self) -> int:
         return len(self._items)
 
-    def __getitem__(self, place: int) -> tuple[Tensor, int]:
-        item = self._items[place]
-        image, target = self._read(item) if self._kept is None else _unpacked(*self._kept[place])
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        item = self._items[index]
+        image, target = self._read(item) if self._kept is None else _unpacked(*self._kept[index])
         if self._augment is not None:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed_of(self._seed, self.epoch, item))
                 image = self._augment(image)
         return self._preprocess(image), target
 
-    def _read(self, item: int) -> "tuple[Picture, int]":
+    def _read(self, item: int) -> "tuple[AnyImage, int]":
         sample = self._data[item]
         if sample.target is None:
-            raise TargetError(f"{sample.id} has no class; expected a data set whose samples have targets")
+            raise TargetError(f"{sample.id} has no label; expected a dataset with a label for each image")
         return sample.image, sample.target
 
 
 def augmentation(crop: float, flip: float) -> "Augment":
-    """Make the function that takes a random part of a picture, and mirrors it or not; it uses torch's generator.
+    """Return a function that crops an image at random and flips it with a probability, using torch's generator.
 
-    The part has at least the share `crop` of the area, and an aspect of 3/4 to 4/3 (Szegedy et al., 2015, section 6);
-    the model's preprocessing brings it to its size.
+    The crop has at least the fraction `crop` of the area, and an aspect ratio of 3/4 to 4/3 (Szegedy et al., 2015,
+    section 6). The model's preprocessing resizes it.
     """
     from torchvision.transforms import RandomResizedCrop
     from torchvision.transforms.v2 import functional as v2
@@ -80,15 +88,15 @@ def augmentation(crop: float, flip: float) -> "Augment":
 
 
 def split(count: int, share: float, seed: int) -> tuple[list[int], list[int]]:
-    """Divide the places of `count` pictures into those to train on and a `share` of them, at random, to validate on."""
+    """Split the indices of `count` images at random: the rest for training, a `share` for validation."""
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed)).tolist()
     held_out = max(1, round(share * count))
     return sorted(order[held_out:]), sorted(order[:held_out])
 
 
-def _packed(image: "Picture", target: int) -> "tuple[Picture, int]":
+def _packed(image: "AnyImage", target: int) -> "tuple[AnyImage, int]":
     return (image.mul(255).round().byte() if isinstance(image, Tensor) else image), target
 
 
-def _unpacked(image: "Picture", target: int) -> "tuple[Picture, int]":
+def _unpacked(image: "AnyImage", target: int) -> "tuple[AnyImage, int]":
     return (image.float() / 255 if isinstance(image, Tensor) else image), target
