@@ -1,4 +1,4 @@
-"""Turns: every contender of a group runs once, then all run again, so that the machine's noise hits all alike."""
+"""Fixtures of the benchmarks, and turns: all libraries of a group run once per turn, so that noise affects all."""
 
 import os
 import shlex
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
-from race import DEVICE, Race
+from timing import DEVICE, Timing
 from torch import Tensor, nn
 
 import xai_core as xai
@@ -17,7 +17,7 @@ PEERS = ("grad-cam", "torchcam", "captum", "quantus")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--turns", type=int, default=3, help="turns of each contender (default: 3)")
+    parser.addoption("--turns", type=int, default=3, help="Number of turns. [default: 3]")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -45,8 +45,8 @@ def engine(model: nn.Module) -> xai.Engine:
 
 
 @pytest.fixture
-def race(benchmark: BenchmarkFixture, group: str, turn: int) -> Race:
-    return Race(benchmark, group, turn)
+def timed(benchmark: BenchmarkFixture, group: str, turn: int) -> Timing:
+    return Timing(benchmark, group, turn)
 
 
 def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """Explain every torchvision classifier and a small model of every timm family, and write docs/coverage.md.
 
-Weights are random and images as small as each model allows. Each model's result goes to a file as it comes, so
-that a stopped run continues; `--again` measures once more what is in that file.
+The weights are random, and the images are as small as each model allows. The result of each model is appended to a
+file, so that an interrupted run can resume. `--again` also measures models that have a result.
 """
 
 import argparse
@@ -34,7 +34,11 @@ CLASSES = 1000
 
 @dataclass(frozen=True)
 class Model:
-    """A model to build: `make(**options)`, where one of `sized(side)` may set the images' side."""
+    """A model to test.
+
+    `make(**options)` builds it. `sized(side)` returns options that may set the side of the images, in order of
+    preference.
+    """
 
     library: str
     family: str
@@ -46,7 +50,7 @@ class Model:
 
 @dataclass
 class Row:
-    """A line of the table; `error` says why a model could not be explained."""
+    """A line of the table. `error` is the reason why a model could not be explained."""
 
     library: str
     family: str
@@ -70,14 +74,14 @@ def torchvision_models() -> Iterator[Model]:
             "torchvision",
             family,
             name,
-            lambda name=name, fixed=options, **given: torchvision.models.get_model(name, **fixed, **given),
+            lambda name=name, fixed=options, **options: torchvision.models.get_model(name, **fixed, **options),
             lambda side: [{"image_size": side}, {"input_size": (side, side)}, {}],
             224,
         )
 
 
 def timm_models(folder: Path) -> Iterator[Model]:
-    """The variant with the fewest parameters of each of timm's families; its test models do not count."""
+    """Yield the variant with the fewest parameters of each family of timm, without test models."""
     path = folder / "families.json"
     smallest = json.loads(path.read_text()) if path.exists() else {}
     for family in timm.list_modules():
@@ -91,7 +95,7 @@ def timm_models(folder: Path) -> Iterator[Model]:
                 "timm",
                 family,
                 name,
-                lambda name=name, **given: timm.create_model(name, pretrained=False, num_classes=CLASSES, **given),
+                lambda name=name, **options: timm.create_model(name, pretrained=False, num_classes=CLASSES, **options),
                 lambda side: [{"img_size": side}, {}],
                 max(timm.get_pretrained_cfg(name).input_size[1:]),
             )
@@ -103,7 +107,7 @@ def parameters(name: str) -> int:
 
 
 def smallest(model: Model) -> tuple[nn.Module, int]:
-    """The model for the smallest images that it takes, and their side."""
+    """Return the model for the smallest images that it supports, and the side of these images."""
     plain: nn.Module | None = None
     failure: Exception | None = None
     for side in sorted({*(side for side in SIDES if side < model.default_side), model.default_side}):
@@ -116,7 +120,7 @@ def smallest(model: Model) -> tuple[nn.Module, int]:
                 with torch.no_grad():
                     built(torch.zeros(1, 3, side, side))
                 return built, side
-            except Exception as error:  # whatever a model says of a size that it does not take
+            except Exception as error:  # models raise various errors for sizes that they do not support
                 failure = error
     assert failure is not None
     raise failure
@@ -143,22 +147,22 @@ def explain(model: nn.Module, images: Tensor, row: Row) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConstantMapWarning)
         maps = engine.explain(images, METHODS)
-        flat = [name for name in METHODS if maps[name].constant.all()]
-        if "layer-cam" in flat:  # the others may be negative everywhere by chance, with random weights
-            row.error = f"constant maps: {', '.join(flat)}"
+        constant = [name for name in METHODS if maps[name].constant.all()]
+        if "layer-cam" in constant:  # the other maps can be negative everywhere by chance, with random weights
+            row.error = f"constant maps: {', '.join(constant)}"
         try:
             engine.explain(images, "rollout")
             row.rollout = "yes"
         except (UnsuitableError, NoAttentionError):
             row.rollout = "not defined"
-        one = images[:1]
+        image = images[:1]
         with torch.no_grad():
-            forward = fastest(lambda: model(one))
-        row.cost = fastest(lambda: engine.explain(one, METHODS)) / forward
+            forward = fastest(lambda: model(image))
+        row.cost = fastest(lambda: engine.explain(image, METHODS)) / forward
 
 
 def settle(model: nn.Module, images: Tensor) -> None:
-    """Give batch norm the statistics of the images, as training would; without them random signals vanish."""
+    """Set the statistics of batch norm to those of the images, as in training. Otherwise, random signals vanish."""
     norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     for norm in norms:
         norm.momentum = 1.0
@@ -170,7 +174,7 @@ def settle(model: nn.Module, images: Tensor) -> None:
 
 
 def filled_head(model: nn.Module, images: Tensor) -> str:
-    """Give a head that the model's own initialization leaves at zero small random weights; say so."""
+    """Fill a head that is initialized with zeros with small random weights, and return a note."""
     with torch.no_grad():
         scores = model(images)
         scores = scores[0] if isinstance(scores, tuple | list) else scores
@@ -185,7 +189,7 @@ def filled_head(model: nn.Module, images: Tensor) -> str:
 
 def fastest(run: Callable[[], Any]) -> float:
     times = []
-    for _ in range(4):  # the first warms up
+    for _ in range(4):  # the first call is a warm-up
         start = time.perf_counter()
         run()
         times.append(time.perf_counter() - start)
@@ -224,8 +228,8 @@ def page(rows: Iterable[Row], counts: dict[str, int]) -> str:
     libraries: dict[str, list[Row]] = {}
     for row in sorted(rows, key=lambda row: (row.library, row.family, row.name)):
         libraries.setdefault(row.library, []).append(row)
-    for library, of in sorted(libraries.items(), reverse=True):
-        done = sum(not row.error for row in of)
+    for library, members in sorted(libraries.items(), reverse=True):
+        done = sum(not row.error for row in members)
         what = "models" if library == "torchvision" else "families"
         lines += [
             "",
@@ -236,7 +240,7 @@ def page(rows: Iterable[Row], counts: dict[str, int]) -> str:
             "| model | family | image | kind | layer | grid | rollout | cost |",
             "| --- | --- | ---: | --- | --- | ---: | --- | ---: |",
         ]
-        lines += [line(row) for row in of]
+        lines += [line(row) for row in members]
     return "\n".join(lines) + "\n"
 
 
@@ -252,13 +256,15 @@ def line(row: Row) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", default="*", help="shell pattern of library:family:model")
-    parser.add_argument("--limit", type=int, help="how many models to measure now")
-    parser.add_argument("--again", action="store_true", help="measure models that have a result, too")
-    parser.add_argument("--out", type=Path, default=Path(tempfile.gettempdir()) / "xai-coverage", help="folder")
+    parser.add_argument("--only", default="*", help="Shell pattern of library:family:model.")
+    parser.add_argument("--limit", type=int, help="Maximum number of models to measure.")
+    parser.add_argument("--again", action="store_true", help="Measure models that have a result, too.")
+    parser.add_argument(
+        "--out", type=Path, default=Path(tempfile.gettempdir()) / "xai-coverage", help="Folder of the results."
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
-    warnings.simplefilter("ignore")  # models' own
+    warnings.simplefilter("ignore")  # of the models
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "rows.jsonl"
     rows: dict[str, Row] = {}

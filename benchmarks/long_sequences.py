@@ -1,8 +1,8 @@
-"""The memory and time of attention methods on a long sequence, in plain forwards: prints a table.
+"""Memory and time of attention methods on a long sequence, relative to a plain forward pass: prints a table.
 
-`vit_small_patch8` with random weights, one image, 2,305 tokens at 384 pixels. Each memory is measured in a process of
-its own: the highest resident memory while the method runs, less what was resident before it, with the layers known
-(the second call), where the allocator gives freed memory back at once. Linux only.
+The model is `vit_small_patch8` with random weights. One image of 384 pixels has 2,305 tokens. Memory is measured in a
+separate process for each method: the peak resident memory during the call minus the resident memory before it. The
+model is probed before, so that this is the second call. The allocator returns freed memory immediately. Linux only.
 """
 
 import argparse
@@ -20,13 +20,13 @@ import torch
 
 import xai_core as xai
 
-PLAIN, FIRST = "plain forward", "rollout, first call"
+PLAIN, FIRST = "plain forward pass", "rollout, first call"
 METHODS = ["head-attention", "rollout", "gradient-rollout", "generic-attention"]
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
 
 
 def prepared(size: int, what: str) -> Callable[[], object]:
-    """What is measured."""
+    """Return the function to measure."""
     torch.manual_seed(0)
     model = timm.create_model("vit_small_patch8_224", pretrained=False, img_size=size).eval()
     images = torch.randn(1, 3, size, size)
@@ -40,49 +40,49 @@ def prepared(size: int, what: str) -> Callable[[], object]:
 
 
 def resident(which: str) -> float:
-    """The memory of this process in MiB, now (`VmRSS`) or at its highest (`VmHWM`)."""
-    found = re.search(rf"{which}:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found
-    return int(found[1]) / 1024
+    """Return the resident memory of this process in MiB: current (`VmRSS`) or peak (`VmHWM`)."""
+    match = re.search(rf"{which}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert match
+    return int(match[1]) / 1024
 
 
 def measure_memory(size: int, what: str) -> tuple[float, float]:
-    """The highest resident memory while it runs, in MiB: all of the process, and less what was there before."""
+    """Return the peak resident memory during the call in MiB: of the whole process, and minus that before the call."""
     run = prepared(size, what)
-    Path("/proc/self/clear_refs").write_text("5")  # the highest is the present
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before = resident("VmRSS")
     run()
     return resident("VmHWM"), resident("VmHWM") - before
 
 
 def memory(size: int, what: str) -> list[float]:
-    """That, in a process of its own."""
+    """Return the results of `measure_memory` from a separate process."""
     command = [sys.executable, __file__, "--size", str(size), "--memory-of", what]
-    done = subprocess.run(command, env=os.environ | ALLOCATOR, capture_output=True, text=True, check=True)
-    return [float(word) for word in done.stdout.split()]
+    process = subprocess.run(command, env=os.environ | ALLOCATOR, capture_output=True, text=True, check=True)
+    return [float(word) for word in process.stdout.split()]
 
 
 def times(size: int, turns: int) -> dict[str, float]:
-    """The median over turns of each one's time as a share of that turn's plain forward, and its seconds."""
+    """Return the median over turns of each time divided by the time of the plain forward pass of the same turn."""
     runs = {what: prepared(size, what) for what in (PLAIN, *METHODS)}
-    taken: dict[str, list[float]] = {what: [] for what in runs}
+    durations: dict[str, list[float]] = {what: [] for what in runs}
     for _ in range(turns):
         for what, run in runs.items():
             start = time.perf_counter()
             run()
-            taken[what].append(time.perf_counter() - start)
-    print(f"plain forward: {statistics.median(taken[PLAIN]):.2f} s, median of {turns}")
+            durations[what].append(time.perf_counter() - start)
+    print(f"plain forward pass: {statistics.median(durations[PLAIN]):.2f} s, median of {turns}")
     return {
-        what: statistics.median(one / plain for one, plain in zip(each, taken[PLAIN], strict=True))
-        for what, each in taken.items()
+        what: statistics.median(duration / plain for duration, plain in zip(each, durations[PLAIN], strict=True))
+        for what, each in durations.items()
     }
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--size", type=int, default=384, help="side of the image, a multiple of 8")
-    parser.add_argument("--turns", type=int, default=5, help="turns of which the median time is taken")
+    parser.add_argument("--size", type=int, default=384, help="Side of the image in pixels, a multiple of 8.")
+    parser.add_argument("--turns", type=int, default=5, help="Number of turns.")
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.memory_of:
@@ -90,13 +90,13 @@ def main() -> None:
         return
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {(options.size // 8) ** 2 + 1} tokens")
     ratios = times(options.size, options.turns)
-    print("| who | MiB | MiB of the whole process | x plain forward | time, x plain forward |")
+    print("| method | MiB | MiB of the whole process | memory, x plain forward pass | time, x plain forward pass |")
     print("| --- | ---: | ---: | ---: | ---: |")
     forward = memory(options.size, PLAIN)
     for what in (PLAIN, *METHODS, FIRST):
-        whole, more = memory(options.size, what)
-        took = f"{ratios[what]:.2f}" if what in ratios else ""
-        print(f"| {what} | {more:.0f} | {whole:.0f} | {whole / forward[0]:.2f} | {took} |")
+        whole, increase = memory(options.size, what)
+        time_ratio = f"{ratios[what]:.2f}" if what in ratios else ""
+        print(f"| {what} | {increase:.0f} | {whole:.0f} | {whole / forward[0]:.2f} | {time_ratio} |")
 
 
 if __name__ == "__main__":

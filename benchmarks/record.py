@@ -1,4 +1,4 @@
-"""Run the benchmarks and write a table of results; other arguments go to pytest (`-k grad_cam`, `--turns 5`)."""
+"""Run the benchmarks and write tables of the results. Other arguments are passed to pytest (`-k grad_cam`)."""
 
 import argparse
 import json
@@ -12,13 +12,13 @@ from statistics import median
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
-UNIT = "plain forward"
-# Without the project's `--benchmark-skip`, and with warnings, which peers give, shown and not raised.
+UNIT = "plain forward pass"
+# Overrides `--benchmark-skip` of the project, and shows the warnings of other libraries instead of raising them.
 PYTEST = ["pytest", "benchmarks", "-o", "addopts=", "-W", "default", "--benchmark-only", "--benchmark-quiet"]
 
 
 def run(arguments: list[str]) -> dict[str, Any]:
-    """Run the benchmarks, and give what pytest-benchmark wrote."""
+    """Run the benchmarks, and return the JSON output of pytest-benchmark."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "run.json"
         subprocess.run([sys.executable, "-m", *PYTEST, *arguments, f"--benchmark-json={path}"], check=True)
@@ -26,7 +26,7 @@ def run(arguments: list[str]) -> dict[str, Any]:
 
 
 def page(measured: dict[str, Any]) -> str:
-    """The results as Markdown."""
+    """Return the results as Markdown."""
     machine = measured["machine_info"]
     groups: dict[str, dict[str, dict[int, list[float]]]] = defaultdict(lambda: defaultdict(dict))
     for entry in measured["benchmarks"]:
@@ -37,20 +37,20 @@ def page(measured: dict[str, Any]) -> str:
         "",
         f"Written by `{measured['command']}` on {measured['datetime'][:10]}.",
         f"Python {machine['python_version']}, {', '.join(' '.join(item) for item in machine['versions'].items())}.",
-        f"{machine['threads']} threads; times by {measured['benchmarks'][0]['options']['timer']}.",
-        f"Contenders took turns; `x {UNIT}` is the median over turns of the ratio to that turn's {UNIT}.",
+        f"{machine['threads']} threads, timed by {measured['benchmarks'][0]['options']['timer']}.",
+        f"The libraries ran in turns. `x {UNIT}` is the median ratio to the {UNIT} of the same turn.",
     ]
-    for group, contenders in groups.items():
+    for group, libraries in groups.items():
         lines += ["", f"## {group}", "", f"| who | median, s | min, s | x {UNIT} |", "| --- | ---: | ---: | ---: |"]
-        for who, turns in contenders.items():
+        for who, turns in libraries.items():
             times = [time for data in turns.values() for time in data]
-            ratio = median(median(data) / median(contenders[UNIT][turn]) for turn, data in turns.items())
+            ratio = median(median(data) / median(libraries[UNIT][turn]) for turn, data in turns.items())
             lines.append(f"| {who} | {median(times):.4f} | {min(times):.4f} | {ratio:.2f} |")
     return "\n".join(lines) + "\n"
 
 
 def machine_name(machine: dict[str, Any]) -> str:
-    """The accelerator, or the processor and how many cores of it."""
+    """Return the name of the GPU, or of the CPU with its number of cores."""
     if machine["device"] != "cpu":
         return str(machine["device"])
     return f"{machine['cpu'].get('brand_raw', machine['machine'])}, {machine['cores']} cores"
@@ -58,8 +58,10 @@ def machine_name(machine: dict[str, Any]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--from", dest="json", type=Path, help="what pytest-benchmark wrote; default: run it now")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
+    parser.add_argument(
+        "--from", dest="json", type=Path, help="JSON output of pytest-benchmark. [default: run the benchmarks]"
+    )
+    parser.add_argument("--out", type=Path, default=RESULTS, help="Folder of the results.")
     options, arguments = parser.parse_known_args()
     measured = json.loads(options.json.read_text()) if options.json else run(arguments)
     machine = measured["machine_info"]

@@ -1,8 +1,8 @@
-"""Nine one-pass CAMs of resnet50, eight images, and Conceptor-CAM beside its base.
+"""Nine single-pass CAMs of resnet50, eight images, and Conceptor-CAM compared with Grad-CAM.
 
-Each contender makes every map that it has a method for, at the images' size, for the predicted classes. Ours makes all
-of them from one pass; peers run a pass for each method. Of the nine, pytorch-grad-cam has eight (not CAM) and
-torchcam five. Maps are compared in the tests, where the two are right; here only Grad-CAM's are.
+Each library computes all of these maps that it supports, at the size of the images, for the predicted classes. xai-core
+shares one pass between all methods. Other libraries run one pass per method. pytorch-grad-cam supports eight of the
+nine methods (not CAM), and torchcam five. Only the maps of Grad-CAM are compared here. The tests compare the others.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ from pytorch_grad_cam import (
     LayerCAM,
     XGradCAM,
 )
-from race import DEVICE, Race, unit
+from timing import DEVICE, Timing, unit
 from torch import Tensor, nn
 from torchcam import methods as torchcam
 from torchvision.models import resnet50
@@ -39,7 +39,7 @@ TIMES = {"rounds": 3, "warm": 1}
 
 @pytest.fixture(scope="module")
 def group() -> str:
-    return "Nine one-pass CAMs, resnet50, 8 images"
+    return "Nine single-pass CAMs, resnet50, 8 images"
 
 
 @pytest.fixture(scope="module")
@@ -57,21 +57,21 @@ def check(maps: Tensor, ours: Tensor) -> None:
     torch.testing.assert_close(unit(maps.to(DEVICE)), ours, atol=1e-4 if DEVICE.type == "cpu" else 1e-2, rtol=0)
 
 
-def test_plain_forward(race: Race, model: nn.Module, images: Tensor) -> None:
-    race("plain forward", lambda: model(images), **TIMES)
+def test_plain_forward(timed: Timing, model: nn.Module, images: Tensor) -> None:
+    timed("plain forward pass", lambda: model(images), **TIMES)
 
 
-def test_xai_core(race: Race, engine: xai.Engine, images: Tensor, ours: Tensor) -> None:
-    maps = race("xai-core, nine", lambda: engine.explain(images, NINE), **TIMES)
+def test_xai_core(timed: Timing, engine: xai.Engine, images: Tensor, ours: Tensor) -> None:
+    maps = timed("xai-core, nine", lambda: engine.explain(images, NINE), **TIMES)
     check(maps["grad-cam"].values, ours)
 
 
 @pytest.mark.parametrize("method", ["grad-cam", "conceptor-cam"])
-def test_conceptor_cam_beside_its_base(race: Race, engine: xai.Engine, images: Tensor, method: str) -> None:
-    race(f"xai-core, {method}", lambda: engine.explain(images, method), **TIMES)
+def test_conceptor_cam_and_its_base(timed: Timing, engine: xai.Engine, images: Tensor, method: str) -> None:
+    timed(f"xai-core, {method}", lambda: engine.explain(images, method), **TIMES)
 
 
-def test_pytorch_grad_cam(race: Race, model: nn.Module, images: Tensor, ours: Tensor) -> None:
+def test_pytorch_grad_cam(timed: Timing, model: nn.Module, images: Tensor, ours: Tensor) -> None:
     def run() -> list[np.ndarray]:
         maps = []
         for method in OF_PYTORCH_GRAD_CAM:
@@ -79,12 +79,12 @@ def test_pytorch_grad_cam(race: Race, model: nn.Module, images: Tensor, ours: Te
                 maps.append(cam(input_tensor=images, targets=None))
         return maps
 
-    maps = race("pytorch-grad-cam, eight", run, rounds=1)
+    maps = timed("pytorch-grad-cam, eight", run, rounds=1)
     model.zero_grad()
     check(torch.from_numpy(maps[0]), ours)
 
 
-def test_torchcam(race: Race, model: nn.Module, images: Tensor, ours: Tensor) -> None:
+def test_torchcam(timed: Timing, model: nn.Module, images: Tensor, ours: Tensor) -> None:
     def run() -> list[Tensor]:
         maps = []
         for name in OF_TORCHCAM:
@@ -92,9 +92,9 @@ def test_torchcam(race: Race, model: nn.Module, images: Tensor, ours: Tensor) ->
             with getattr(torchcam, name)(model, model.layer4[-1], **options) as cam:
                 scores = model(images)
                 classes = scores.argmax(1).tolist()
-                (made,) = cam(class_idx=classes) if name == "CAM" else cam(class_idx=classes, scores=scores)
-                maps.append(F.interpolate(made[:, None], images.shape[-2:], mode="bilinear")[:, 0].detach())
+                (cams,) = cam(class_idx=classes) if name == "CAM" else cam(class_idx=classes, scores=scores)
+                maps.append(F.interpolate(cams[:, None], images.shape[-2:], mode="bilinear")[:, 0].detach())
         return maps
 
-    maps = race("torchcam, five", run, rounds=1)
+    maps = timed("torchcam, five", run, rounds=1)
     check(maps[1], ours)

@@ -1,16 +1,16 @@
-"""Deletion, eight images, by a given map.
+"""Deletion, eight images, for a fixed map.
 
-Quantus flips channel-features, not pixels: 1,792 features per step are 597 1/3 pixels and 84 steps, where 1,792
-pixels per step, the RISE notebook's, are 28. Its features per step must divide H * W, so that it cannot take
-28 steps of whole pixels at 224x224. Ours is timed both ways: at the same number per step (28 steps, a third of
-Quantus's forwards) and at the same number of forwards (84 steps).
+Quantus replaces channel features, not pixels. With 1,792 features per step, it replaces 597 1/3 pixels per step in 84
+steps. With 1,792 pixels per step, as in the RISE notebook, there are 28 steps. The number of features per step must
+divide H * W in Quantus, so 28 steps of whole pixels are impossible at 224x224. xai-core is timed with 28 steps of 1,792
+pixels, a third of the forward passes of Quantus. It is also timed with 84 steps, the same number of forward passes.
 """
 
 import numpy as np
 import pytest
 import quantus
 import torch
-from race import DEVICE, Race
+from timing import DEVICE, Timing
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
@@ -20,7 +20,7 @@ PER_STEP = 1792
 
 
 class Shuffled(xai.Explainer):
-    """A map without ties, so that every library removes the same pixels at each step."""
+    """Map without ties, so that every library replaces the same pixels at each step."""
 
     name = "shuffled"
 
@@ -67,34 +67,36 @@ def deletion(engine: xai.Engine, images: Tensor, saliency: xai.Saliency, steps: 
 
 
 def check(curve: Tensor, ours: xai.MetricResult) -> None:
-    rtol = 1e-3 if DEVICE.type == "cpu" else 2e-2  # TF32 rounds by the size of the batch
+    rtol = 1e-3 if DEVICE.type == "cpu" else 2e-2  # rounding of TF32 depends on the batch size
     torch.testing.assert_close(curve, ours.curve, atol=1e-5, rtol=rtol)
 
 
-def test_plain_forward(race: Race, model: nn.Module, images: Tensor) -> None:
-    race("plain forward", lambda: model(images), rounds=10, warm=1)
+def test_plain_forward(timed: Timing, model: nn.Module, images: Tensor) -> None:
+    timed("plain forward pass", lambda: model(images), rounds=10, warm=1)
 
 
-def test_forward_without_graph(race: Race, model: nn.Module, images: Tensor) -> None:
+def test_forward_without_graph(timed: Timing, model: nn.Module, images: Tensor) -> None:
     with torch.no_grad():
-        race("forward under no_grad", lambda: model(images), rounds=10, warm=1)
+        timed("forward pass under no_grad", lambda: model(images), rounds=10, warm=1)
 
 
 @pytest.mark.parametrize("steps", [28, 84])
 def test_xai_core(
-    race: Race, engine: xai.Engine, images: Tensor, saliency: xai.Saliency, ours: xai.MetricResult, steps: int
+    timed: Timing, engine: xai.Engine, images: Tensor, saliency: xai.Saliency, ours: xai.MetricResult, steps: int
 ) -> None:
-    score = race(f"xai-core, {steps} steps", lambda: deletion(engine, images, saliency, steps))
+    score = timed(f"xai-core, {steps} steps", lambda: deletion(engine, images, saliency, steps))
     check(score.curve[:, :: steps // 28], ours)
 
 
-def test_quantus(race: Race, model: nn.Module, images: Tensor, saliency: xai.Saliency, ours: xai.MetricResult) -> None:
-    """Quantus takes NumPy arrays; turning tensors into them is left out of its time."""
+def test_quantus(
+    timed: Timing, model: nn.Module, images: Tensor, saliency: xai.Saliency, ours: xai.MetricResult
+) -> None:
+    """Quantus requires NumPy arrays. Their creation is not timed."""
     metric = quantus.PixelFlipping(features_in_step=PER_STEP, perturb_baseline=0.0, disable_warnings=True)
     with torch.no_grad():
         classes = model(images).argmax(1).cpu().numpy()
     x, a = images.cpu().numpy(), saliency.values[:, None].cpu().numpy()
-    curve = race(
+    curve = timed(
         f"quantus, 84 steps of {PER_STEP} features",
         lambda: metric(model=model, x_batch=x, y_batch=classes, a_batch=a, softmax=True, device=DEVICE.type),
     )

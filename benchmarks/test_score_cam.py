@@ -1,7 +1,8 @@
-"""Score-CAM, resnet18, one image. Peers weight by logits and a softmax over channels, so ours is asked to as well.
+"""Score-CAM, resnet18, one image.
 
-Two differences remain, neither of cost: pytorch-grad-cam upsamples masks with aligned corners, and torchcam
-normalizes them before it upsamples. Peers run at their default batch size (16 and 32) and at the fastest here.
+Other libraries weight channels by a softmax of logits, so xai-core uses the same options. Two differences remain, which
+do not affect the cost: pytorch-grad-cam upsamples masks with aligned corners, and torchcam normalizes masks before
+upsampling. The other libraries run with their default batch size (16 and 32) and with the fastest on this machine.
 """
 
 import time
@@ -11,7 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from pytorch_grad_cam import ScoreCAM
-from race import DEVICE, Race, finish, unit
+from timing import DEVICE, Timing, finish, unit
 from torch import Tensor, nn
 from torchcam.methods import ScoreCAM as TorchcamScoreCAM
 from torchvision.models import resnet18
@@ -40,7 +41,7 @@ def ours(engine: xai.Engine, image: Tensor) -> xai.Saliency:
 
 @pytest.fixture(scope="module")
 def fastest(model: nn.Module, image: Tensor) -> int:
-    """The batch size at which an image's forward is fastest on this machine."""
+    """Return the batch size with the fastest forward pass per image on this machine."""
     times = dict.fromkeys(BATCHES, float("inf"))
     with torch.no_grad():
         for size in BATCHES * 3:
@@ -53,11 +54,11 @@ def fastest(model: nn.Module, image: Tensor) -> int:
 
 @pytest.fixture(params=["default", "fastest"])
 def batch(request: pytest.FixtureRequest, fastest: int) -> Callable[[int], int]:
-    """Choose a peer's batch size, given its default."""
+    """Return a function from the default batch size of a library to the batch size to use."""
 
     def choose(default: int) -> int:
         if request.param == "fastest" and fastest == default:
-            pytest.skip("the default is the fastest here")
+            pytest.skip("the default batch size is the fastest")
         return default if request.param == "default" else fastest
 
     return choose
@@ -68,29 +69,31 @@ def check(maps: Tensor, ours: xai.Saliency) -> None:
     assert both.corrcoef()[0, 1] > 0.99
 
 
-def test_plain_forward(race: Race, model: nn.Module, image: Tensor) -> None:
-    race("plain forward", lambda: model(image), rounds=10, warm=1)
+def test_plain_forward(timed: Timing, model: nn.Module, image: Tensor) -> None:
+    timed("plain forward pass", lambda: model(image), rounds=10, warm=1)
 
 
-def test_forward_without_graph(race: Race, model: nn.Module, image: Tensor) -> None:
+def test_forward_without_graph(timed: Timing, model: nn.Module, image: Tensor) -> None:
     with torch.no_grad():
-        race("forward under no_grad", lambda: model(image), rounds=10, warm=1)
+        timed("forward pass under no_grad", lambda: model(image), rounds=10, warm=1)
 
 
-def test_xai_core(race: Race, engine: xai.Engine, image: Tensor, ours: xai.Saliency) -> None:
-    check(race("xai-core", lambda: engine.explain(image, METHOD)["score-cam"].values), ours)
+def test_xai_core(timed: Timing, engine: xai.Engine, image: Tensor, ours: xai.Saliency) -> None:
+    check(timed("xai-core", lambda: engine.explain(image, METHOD)["score-cam"].values), ours)
 
 
 def test_pytorch_grad_cam(
-    race: Race, model: nn.Module, image: Tensor, ours: xai.Saliency, batch: Callable[[int], int]
+    timed: Timing, model: nn.Module, image: Tensor, ours: xai.Saliency, batch: Callable[[int], int]
 ) -> None:
     with ScoreCAM(model=model, target_layers=[model.layer4[-1]]) as cam:
         cam.batch_size = batch(16)
-        maps = race(f"pytorch-grad-cam, batch {cam.batch_size}", lambda: cam(input_tensor=image, targets=None))
+        maps = timed(f"pytorch-grad-cam, batch {cam.batch_size}", lambda: cam(input_tensor=image, targets=None))
     check(torch.from_numpy(maps), ours)
 
 
-def test_torchcam(race: Race, model: nn.Module, image: Tensor, ours: xai.Saliency, batch: Callable[[int], int]) -> None:
+def test_torchcam(
+    timed: Timing, model: nn.Module, image: Tensor, ours: xai.Saliency, batch: Callable[[int], int]
+) -> None:
     def run() -> Tensor:
         with torch.inference_mode():
             scores = model(image)
@@ -98,5 +101,5 @@ def test_torchcam(race: Race, model: nn.Module, image: Tensor, ours: xai.Salienc
         return F.interpolate(maps[:, None], image.shape[-2:], mode="bilinear")[:, 0]
 
     with TorchcamScoreCAM(model, model.layer4[-1], batch_size=batch(32)) as cam:
-        maps = race(f"torchcam, batch {cam.bs}", run)
+        maps = timed(f"torchcam, batch {cam.bs}", run)
     check(maps, ours)

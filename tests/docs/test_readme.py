@@ -23,10 +23,10 @@ COMMANDS = [
     for line in block.replace("\\\n", "").splitlines()
     if line.startswith("xai ")
 ]
-MEASURED = {  # task in the README: group of benchmarks/results, with the rows of the contenders in the README's order
+MEASURED = {  # task in the README: group of benchmarks/results, with the rows of the libraries in the README's order
     "Grad-CAM, ResNet-50": ("Grad-CAM, resnet50", ["xai-core", "pytorch-grad-cam", "torchcam", "captum"]),
     "several CAM methods, ResNet-50": (
-        "Nine one-pass CAMs, resnet50",
+        "Nine single-pass CAMs, resnet50",
         ["xai-core, nine", "pytorch-grad-cam, eight", "torchcam, five"],
     ),
     "Score-CAM, ResNet-18": (

@@ -1,4 +1,4 @@
-"""NormGrad keeps what xai-core promises of explainers, and is its formula."""
+"""NormGrad passes the conformance checks of explainers, and computes its formula."""
 
 import torch
 from torch import nn
@@ -9,16 +9,16 @@ from xai_core.testing import Check, check_explainer, parametrize_with_checks
 
 
 @parametrize_with_checks(check_explainer(NormGrad))
-def test_it_keeps_its_promises(check: Check) -> None:
+def test_conformance(check: Check) -> None:
     check()
 
 
-def test_it_is_found_by_its_name() -> None:
+def test_it_is_registered() -> None:
     assert isinstance(xai.create_explainer("norm-grad:layer=layer3"), NormGrad)
 
 
-def test_it_is_each_places_part_of_the_gradient_of_a_convolution_put_after_the_layer() -> None:
-    """As the paper derives it: an identity 1x1 convolution, whose weights have a gradient, place by place."""
+def test_formula() -> None:
+    """Compare with the derivation of the paper: the gradient of an identity 1x1 convolution at each location."""
     torch.manual_seed(0)
     features = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.Tanh())
     head = nn.Sequential(nn.Conv2d(4, 6, 3), nn.Tanh(), nn.Flatten(), nn.Linear(6 * 5 * 5, 5))
@@ -29,7 +29,7 @@ def test_it_is_each_places_part_of_the_gradient_of_a_convolution_put_after_the_l
     for i in range(7):
         for j in range(7):
             weight = torch.eye(4, dtype=torch.double, requires_grad=True)
-            put = activation.clone()
-            put[:, i, j] = weight @ activation[:, i, j]
-            [gradient] = torch.autograd.grad(head(put[None])[0, 3], weight)
+            changed = activation.clone()
+            changed[:, i, j] = weight @ activation[:, i, j]
+            [gradient] = torch.autograd.grad(head(changed[None])[0, 3], weight)
             torch.testing.assert_close(saliency.raw[0, i, j], gradient.norm().to(saliency.raw), atol=1e-6, rtol=1e-5)

@@ -1,4 +1,4 @@
-"""Sparseness keeps what xai-core promises of metrics, and is the Gini index."""
+"""Sparseness passes the conformance checks of metrics, and computes the Gini index."""
 
 import torch
 from xai_example import Sparseness
@@ -9,23 +9,23 @@ from xai_core.testing import Check, check_metric, parametrize_with_checks
 
 
 @parametrize_with_checks(check_metric(Sparseness))
-def test_it_keeps_its_promises(check: Check) -> None:
+def test_conformance(check: Check) -> None:
     check()
 
 
-def test_it_is_found_by_its_name() -> None:
+def test_it_is_registered() -> None:
     assert isinstance(xai.create_metric("sparseness"), Sparseness)
 
 
-def test_it_is_half_the_mean_difference_over_the_mean() -> None:
-    """Gini's own definition, over all pairs."""
+def test_formula() -> None:
+    """Compare with the definition of Gini: half the relative mean absolute difference over all pairs."""
     maps = torch.rand(3, 5, 7, dtype=torch.double, generator=torch.Generator().manual_seed(0)) ** 3
-    for values, given in zip(maps.flatten(1), gini(maps), strict=True):
+    for values, index in zip(maps.flatten(1), gini(maps), strict=True):
         expected = (values[:, None] - values).abs().mean() / (2 * values.mean())
-        torch.testing.assert_close(given, expected)
+        torch.testing.assert_close(index, expected)
 
 
-def test_its_ends() -> None:
+def test_extreme_maps() -> None:
     one = torch.zeros(1, 10, 10)
     one[0, 3, 4] = 1
     torch.testing.assert_close(gini(one), torch.tensor([0.99]))

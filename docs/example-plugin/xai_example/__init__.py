@@ -9,11 +9,11 @@ __all__ = ["NormGrad", "Sparseness"]
 
 @xai.hookimpl
 def xai_explainers() -> list[type[xai.Explainer]]:
-    """Give the explainers of this plugin."""
+    """Register the explainers of this plugin."""
     return [NormGrad]
 
 
 @xai.hookimpl
 def xai_metrics() -> list[type[xai.Metric]]:
-    """Give the metrics of this plugin."""
+    """Register the metrics of this plugin."""
     return [Sparseness]

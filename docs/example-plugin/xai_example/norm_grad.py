@@ -1,4 +1,4 @@
-"""NormGrad."""
+"""NormGrad: the gradient of a virtual 1x1 convolution, location by location."""
 
 from jaxtyping import Float
 from torch import Tensor
@@ -7,14 +7,16 @@ import xai_core as xai
 
 
 class NormGrad(xai.Explainer):
-    """NormGrad: how much each place would add to the gradient of the weights of a 1x1 convolution put after the layer.
+    """NormGrad: contribution of each location to the gradient of a 1x1 convolution inserted after the layer.
 
-    L_ij = ||a_ij|| ||g_ij||, with a_ij [K] the activations at a place, g_ij [K] the gradient of the target's score
-    there: the Frobenius norm of the outer product of the two, which is that place's part of the gradient. The paper
-    takes the gradient of the loss; here it is that of what is explained.
+        L_ij = ||a_ij|| ||g_ij||
 
-    Where a model's head reads the mean over places, the gradient at the last layer is the same everywhere, so that the
-    map does not depend on the target; name an earlier layer.
+    a_ij [K] are the activations at a location, and g_ij [K] is the gradient of the target's score with respect to them.
+    The contribution of a location to the gradient of the weights is the outer product of a_ij and g_ij. L_ij is its
+    Frobenius norm. The paper uses the gradient of the loss instead of the target's score.
+
+    If the head uses the spatial mean of the last layer, the gradient at that layer is the same at every location. The
+    map then does not depend on the target. Use an earlier layer in this case.
 
     Source: Rebuffi et al., "There and Back Again: Revisiting Backpropagation Saliency Methods", CVPR 2020, for the
     virtual identity layer.
@@ -22,7 +24,7 @@ class NormGrad(xai.Explainer):
     Parameters
     ----------
     layer
-        The name of a module; default: the last spatial features.
+        Name of a module. The default is the last layer with spatial features.
     """
 
     name = "norm-grad"
@@ -31,9 +33,9 @@ class NormGrad(xai.Explainer):
         self.layer = layer
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
-        """The activations of the layer, and their gradients."""
+        """Request the activations of the layer, and their gradients."""
         return xai.Needs(activations=(self.layer or adapter.default_layer,), gradients=True)
 
     def explain(self, captured: xai.Captured) -> Float[Tensor, "B h w"]:
-        """Multiply the two norms."""
+        """Return the product of the two norms, [B,h,w]."""
         return captured.activation().norm(dim=1) * captured.gradient().norm(dim=1)

@@ -1,4 +1,4 @@
-"""How many of Score-CAM's channels are flat in the photographs, and what skipping them saves: prints a table."""
+"""Constant channels in the example photographs, which Score-CAM skips, and the time per image: prints a table."""
 
 import time
 
@@ -9,35 +9,36 @@ import xai_core as xai
 
 
 def last_activation(model: nn.Module, layer: str, images: torch.Tensor) -> torch.Tensor:
-    """The output of a layer."""
-    kept: list[torch.Tensor] = []
-    handle = model.get_submodule(layer).register_forward_hook(lambda *given: kept.append(given[2]))
+    """Return the output of a layer."""
+    outputs: list[torch.Tensor] = []
+    handle = model.get_submodule(layer).register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
     with torch.no_grad():
         model(images)
     handle.remove()
-    return kept[0]
+    return outputs[0]
 
 
 def seconds(engine: xai.Engine, images: torch.Tensor) -> float:
-    """The time of Score-CAM for one image."""
+    """Return the time of Score-CAM for one image."""
     start = time.perf_counter()
     engine.explain(images, "score-cam")
     return time.perf_counter() - start
 
 
 def main() -> None:
-    """Count the flat channels of each photograph, and time its map."""
+    """Print the number of constant channels and the time of each photograph."""
     loaded = xai.load_model("efficientnet-lite0")
     engine, photos = xai.Engine(loaded), xai.load_dataset("photos")
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
-    print("| photo | channels | flat | seconds | seconds a scored channel |")
+    print("| photo | channels | constant channels | seconds | seconds per scored channel |")
     print("| --- | ---: | ---: | ---: | ---: |")
     for i in range(len(photos)):
         images = loaded.preprocess(photos[i].image)[None]
         activation = last_activation(loaded.model, engine.adapter(images).default_layer, images)
-        flat = int((activation.amax((2, 3)) == activation.amin((2, 3))).sum())
-        channels, taken = activation.shape[1], seconds(engine, images)
-        print(f"| {photos[i].id} | {channels} | {flat} | {taken:.1f} | {taken / max(1, channels - flat):.4f} |")
+        constant = int((activation.amax((2, 3)) == activation.amin((2, 3))).sum())
+        channels, duration = activation.shape[1], seconds(engine, images)
+        per_channel = duration / max(1, channels - constant)
+        print(f"| {photos[i].id} | {channels} | {constant} | {duration:.1f} | {per_channel:.4f} |")
 
 
 if __name__ == "__main__":

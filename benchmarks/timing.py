@@ -1,4 +1,4 @@
-"""A race: the contenders of a group, timed on the same model, images and threads."""
+"""Timing of one library in one turn. All libraries of a group use the same model, images and threads."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,22 +13,44 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 @dataclass(frozen=True)
-class Race:
-    """One contender's turn."""
+class Timing:
+    """Times one library in one turn.
+
+    Attributes
+    ----------
+    benchmark
+        Fixture of pytest-benchmark that records the times.
+    group
+        Heading of the table that contains the times.
+    turn
+        Index of the turn.
+    """
 
     benchmark: BenchmarkFixture
     group: str
     turn: int
 
     def __call__(self, who: str, run: Callable[[], T], rounds: int = 1, warm: int = 0) -> T:
-        """Time `run` until the device is done, `rounds` times after `warm` that do not count; give its result."""
+        """Time `run` with device synchronization, and return its result.
+
+        Parameters
+        ----------
+        who
+            Name of the library in the table.
+        run
+            Function to time.
+        rounds
+            Number of timed calls.
+        warm
+            Number of calls before them, which are not timed.
+        """
         self.benchmark.group = self.group
         self.benchmark.extra_info.update(who=who, turn=self.turn)
         return self.benchmark.pedantic(finish, (run,), rounds=rounds, warmup_rounds=warm)
 
 
 def finish(run: Callable[[], T]) -> T:
-    """Run, and wait for the device."""
+    """Call a function and wait until the device has finished."""
     result = run()
     if DEVICE.type == "cuda":
         torch.cuda.synchronize()
@@ -36,6 +58,6 @@ def finish(run: Callable[[], T]) -> T:
 
 
 def unit(maps: Tensor) -> Tensor:
-    """Min-max normalize each map [B,H,W], so that maps on different scales compare."""
+    """Min-max normalize each map [B,H,W], so that maps with different ranges can be compared."""
     low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
     return (maps - low) / (high - low)
