@@ -1,4 +1,7 @@
-"""Checks of a pass and of what plugins return; checks of values are read from the device together, once per batch."""
+"""Checks of a pass and of what plugins return.
+
+The results of checks of values are read from the device together, once per batch.
+"""
 
 import warnings
 from collections.abc import Callable
@@ -44,7 +47,7 @@ class Checks:
         holds
             Whether each image meets the condition.
         failure
-            Called with the indices of the images that fail; returns the error to raise, or the warning to issue.
+            Function from the indices of the images that fail to the error to raise, or the warning to issue.
         """
         self._conditions.append((holds, failure))
 

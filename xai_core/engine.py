@@ -67,7 +67,7 @@ class Engine:
         Bytes of device memory that a block of perturbed images may take. Default: 64 MiB on the CPU, where larger
         tensors are slow to allocate, and an eighth of the device's memory on a GPU.
     block
-        How many perturbed images are passed through the model at once. Default: as many as `memory` allows.
+        Number of perturbed images that are passed through the model at once. Default: as many as `memory` allows.
     plugins
         Restricts the plugins in which this engine looks up names and adapters. Distributions by name, or modules or
         objects with hooks, such as one written in a notebook. Default: all installed plugins. Explainer and metric
@@ -120,12 +120,12 @@ class Engine:
         images
             [B,C,H,W], normalized as the model expects. They are moved to the model's device and converted to its type.
         methods
-            A name or spec, or a comma-separated list of these; an explainer object; a list of names, specs and objects;
-            or a dict of these, whose keys name the results.
+            A name, a spec or an explainer object. Several methods are a list of these, a comma-separated string, or a
+            dict whose keys name the results.
         target
-            None (each image's predicted class), a class id, a [B] tensor or list of class ids, a [B,T] tensor or list
-            for T targets of each image, a `Target` (`Contrast`, `Region`, `Similarity`), or a function from the model's
-            output to [B] numbers.
+            Default: each image's predicted class. Otherwise a class id, a tensor or list of class ids ([B], or [B,T]
+            for T targets per image), or a `Contrast`, `Region` or `Similarity`. A function computes [B] numbers from
+            the model's output.
         costs
             Whether to measure the cost of each method, as `Saliency.cost`. On CUDA this resets the device's statistics
             of peak memory.
@@ -139,7 +139,7 @@ class Engine:
         Raises
         ------
         XAIError
-            If the input is wrong, or a method returns something wrong; see `xai_core.errors`. Errors that the model, a
+            If the input is wrong, or a method returns something wrong. See `xai_core.errors`. Errors that the model, a
             target or a plugin raises are passed on, with a note that names the plugin.
         """
         explainers = by_key(methods, Explainer, create_explainer)
@@ -241,11 +241,10 @@ class Engine:
         images
             The images that were explained.
         maps
-            The dict that `explain` returned, or one `Saliency` of it. A dict may also contain [B,h,w] tensors of any
-            origin, and one tensor may be passed alone; they are scored for the predicted class. Maps that were saved
-            and loaded again are scored for their own target.
+            The dict that `explain` returned, or one `Saliency` of it. A tensor [B,h,w] of any origin, in a dict or
+            alone, is scored for the predicted class. Maps that were saved and loaded are scored for their own target.
         metrics
-            Names or specs, metric objects, or several of these; see `methods` of `explain`.
+            Names, specs or metric objects, one or several, like the `methods` of `explain`.
         masks
             [B,H,W] bool at the images' size, true inside the ground truth, for metrics that compare maps with it.
 
@@ -253,12 +252,12 @@ class Engine:
         -------
         dict
             For a dict of maps, a dict by method of dicts by metric. For one map, a dict by metric. The values are
-            `MetricResult`s; each map is scored for its own target.
+            `MetricResult` objects. Each map is scored for its own target.
 
         Raises
         ------
         XAIError
-            If the input is wrong, or a metric returns something wrong; see `xai_core.errors`. Errors that the model or
+            If the input is wrong, or a metric returns something wrong. See `xai_core.errors`. Errors that the model or
             a plugin raises are passed on, with a note that names the plugin.
         """
         named = accept_named(maps)

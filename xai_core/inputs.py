@@ -1,4 +1,4 @@
-"""What users pass to the engine: models, images, maps and masks, converted for the model or rejected with one error."""
+"""Inputs of the engine: models, images, maps and masks, converted for the model or rejected with one clear error."""
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
@@ -49,7 +49,7 @@ def accept_model(model: object) -> nn.Module:
 
 
 def accept_named(maps: object) -> Maps:
-    """Return maps by name; a single map gets the name `SINGLE`.
+    """Return maps by name. A single map gets the name `SINGLE`.
 
     Raises
     ------

@@ -28,7 +28,7 @@ class MetricResult(Batched):
     Attributes
     ----------
     values
-        [B], one number per image; [B,T] if the maps have T targets.
+        [B], one number per image, or [B,T] if the maps have T targets.
     curve
         [B,S+1], for metrics with a perturbation curve: the model's score after each step, both ends included.
     fractions
@@ -62,9 +62,9 @@ class Evaluation:
     images
         [B,C,H,W] as the model takes them, on its device.
     model_score
-        Scores other images for the target; see `xai_core.perturb.ModelScorer`.
+        Scores other images for the target. See `xai_core.perturb.ModelScorer`.
     model
-        The model. Metrics must not change it; a metric that needs a changed model copies it.
+        The model. Metrics must not change it. A metric that needs a changed model copies it.
     """
 
     def __init__(

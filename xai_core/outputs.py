@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def first_tensor(output: Any) -> Tensor | None:
-    """Return an output that is a tensor, or the first tensor in a tuple, list or mapping; None if there is none."""
+    """Return an output that is a tensor, or the first tensor in a tuple, list or mapping, or None."""
     if isinstance(output, Tensor):
         return output
     if isinstance(output, Mapping):

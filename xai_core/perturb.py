@@ -16,7 +16,7 @@ from xai_core.targets.measures import wide
 from xai_core.targets.target import BoundTarget
 
 Baseline = str | Tensor
-"""`zero`, `mean`, `blur`, `noise`, or a tensor; see `baseline_images`."""
+"""`zero`, `mean`, `blur`, `noise`, or a tensor. See `baseline_images`."""
 BLUR_SIZE, BLUR_SIGMA = 11, 5.0
 
 
@@ -42,8 +42,8 @@ class ModelScorer:
     targets
         The targets of the batch.
     block
-        How many images are passed through the model at once. If the device runs out of memory, the block is halved,
-        repeatedly if needed, with an `OutOfMemoryWarning`. It stays that small.
+        Number of images that are passed through the model at once. If the device runs out of memory, the block is
+        halved, repeatedly if needed, with an `OutOfMemoryWarning`. It stays that small.
     """
 
     def __init__(self, run: Callable[[Tensor, Tensor], Any], targets: Sequence[BoundTarget], block: int) -> None:
@@ -59,7 +59,7 @@ class ModelScorer:
 
     @property
     def block(self) -> int:
-        """How many images are passed through the model at once."""
+        """The number of images that are passed through the model at once."""
         return self._limit[0]
 
     @property
@@ -73,7 +73,7 @@ class ModelScorer:
         of: Int[Tensor, " N"] | None = None,
         kind: str = "logit",
     ) -> Float[Tensor, " N"]:
-        """Return the scores of N images for the target; see `each`."""
+        """Return the scores of N images for the target. See `each`."""
         return self._scores(images, of, kind, [self._target])[0]
 
     def each(
@@ -156,8 +156,8 @@ class ModelScorer:
         count
             The number of indices.
         wanted
-            How many of the indices are needed, as a tensor on the device. There is no synchronization with the device:
-            slices beyond this number are omitted from the moment when it has arrived on the host.
+            The number of indices that are needed, as a tensor on the device. There is no synchronization with the
+            device: slices beyond this number are omitted from the moment when it has arrived on the host.
         """
         known = (lambda: count) if wanted is None else _arriving(wanted)
         start = 0
@@ -171,7 +171,7 @@ class ModelScorer:
 
 
 def _arriving(number: Int[Tensor, ""]) -> Callable[[], int | None]:
-    """Copy a number from the device to the host without waiting; return a function that returns it once it arrived."""
+    """Copy a number to the host without waiting, and return a function that returns it once it has arrived."""
     if number.device.type != "cuda":
         [value] = number.reshape(1).tolist()
         return lambda: value
@@ -187,8 +187,8 @@ def baseline_images(baseline: Baseline, images: Float[Tensor, "B C H W"], seed: 
     Parameters
     ----------
     baseline
-        `zero`; `mean`, the mean color of each image; `blur`, as in RISE's reference code; `noise`, standard normal, the
-        same for every image of the batch; or a tensor that broadcasts to [B,C,H,W].
+        The mean color of each image (`mean`), blurred images as in RISE's reference code (`blur`), or `zero`. Standard
+        normal `noise` is the same for every image of the batch. A tensor must broadcast to [B,C,H,W].
     images
         The images.
     seed

@@ -166,7 +166,7 @@ class Saliency(Batched):
 
     @property
     def each(self) -> "list[Saliency]":
-        """The maps of each of the T targets, without their cost; or these maps alone if they have one target."""
+        """The maps of each of the T targets, without their cost. Maps of one target are returned unchanged."""
         if isinstance(self.target, BoundTarget):
             return [self]
         return [self._of_target(index, target) for index, target in enumerate(self.target)]
@@ -184,7 +184,7 @@ def resize(maps: Float[Tensor, "B h w"], size: tuple[int, int]) -> Float[Tensor,
 
 
 def normalize(maps: Float[Tensor, "B H W"], constant: Bool[Tensor, " B"] | None = None) -> Float[Tensor, "B H W"]:
-    """Min-max normalize each map to [0, 1]; constant maps become zero.
+    """Min-max normalize each map to [0, 1]. Constant maps become zero.
 
     Parameters
     ----------

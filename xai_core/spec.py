@@ -24,8 +24,8 @@ A value is read as `none`, `true`, `false`, an integer or a number if it has tha
 or value in double quotes is text: `layer="3"` is the text `3`. Between the quotes, commas, parentheses, equals signs
 and backslashes have no special meaning, and a double quote is written twice.
 
-A name or value needs quotes if it contains a comma or a double quote, has unbalanced parentheses, begins or ends with
-a space, or is empty. A name that contains an equals sign needs quotes too.
+Quotes are needed around text with a comma, a double quote, unbalanced parentheses, or a space at either end. They are
+also needed around empty text, and around a name with an equals sign.
 
 `parse` and `str` are inverse: `parse(str(spec)) == spec`.
 """
@@ -35,13 +35,15 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import TypeVar
 
 from xai_core.errors import SpecError
 
+T = TypeVar("T")
 Value = str | int | float | bool | None
 _WORDS: Mapping[str, Value] = {"none": None, "true": True, "false": False}
 _GAP = 0.2
-"""How much less similar than the best suggestion another suggestion may be."""
+"""The largest difference in similarity between the best suggestion and another one."""
 _QUOTED = re.compile(r'"((?:[^"]|"")*)"')
 
 
@@ -54,7 +56,7 @@ class Spec:
     head
         The name of a method or metric, or of a source of models or datasets.
     name
-        Which model of a source, or which folder; None if absent.
+        Which model of a source, or which folder. None if absent.
     options
         The options by name.
     of
@@ -74,7 +76,7 @@ class Spec:
 
 
 def parse(text: str) -> Spec:
-    """Parse one spec; the module's docstring describes the grammar.
+    """Parse one spec. The docstring of the module describes the grammar.
 
     Raises
     ------
@@ -137,8 +139,13 @@ def split(text: str) -> list[str]:
     return specs
 
 
+def split_all(items: Iterable[T | str]) -> list[T | str]:
+    """Split each string among specs and objects like `split`, and keep the objects."""
+    return [part for item in items for part in (split(item) if isinstance(item, str) else [item])]
+
+
 def read_value(text: str) -> Value:
-    """Read none, true, false, an integer or a number; anything else is text."""
+    """Read none, true, false, an integer or a number. Anything else is text."""
     if text.lower() in _WORDS:
         return _WORDS[text.lower()]
     for number in (int, float):
@@ -152,7 +159,7 @@ def read_value(text: str) -> Value:
 def write_value(value: object) -> str:
     """Write a value so that it is read back the same, with quotes where text needs them.
 
-    The items of a list or tuple are joined by `+`, an object with a `spec` is written as its spec, and any other object
+    The items of a list or tuple are joined by `+`. An object with a `spec` is written as its spec, and any other object
     as its `str`.
     """
     text = _bare_text(value)
@@ -170,8 +177,8 @@ def close_names(name: str, known: Iterable[str], cutoff: float = 0.5) -> list[st
     known
         All names.
     cutoff
-        The least similarity, from 0 to 1. Names that are much less similar than the best one are left out, and so are
-        all others if some names have the same letters and digits.
+        The least similarity, from 0 to 1. Names that are much less similar than the best one are left out. If some
+        names have the same letters and digits, all others are left out.
     """
     by_letters: dict[str, list[str]] = {}
     for candidate in sorted(known):
@@ -234,7 +241,7 @@ def _unquote(part: str) -> str:
 def _outside_quotes(text: str) -> Iterator[tuple[int, str, int]]:
     """Yield the index, the character and the depth of parentheses of each character that is not quoted.
 
-    A quote opens where a name or value begins; elsewhere, `"` is an ordinary character.
+    A quote opens where a name or value begins. Elsewhere, `"` is an ordinary character.
     """
     depth, quoted, previous = 0, False, ","
     for index, character in enumerate(text):

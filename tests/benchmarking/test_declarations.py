@@ -95,7 +95,7 @@ def test_an_address_needs_the_ray_backend() -> None:
         Execution(out=Path("run"), address="head:6379")
 
 
-def test_lists_of_specs_are_split_but_models_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_become_settings_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     passed: list[dict[str, Any]] = []
     monkeypatch.setattr("xai_core.cli.actions.benchmark.run_benchmark", lambda file, options: passed.append(options))
     arguments = [
@@ -117,8 +117,8 @@ def test_lists_of_specs_are_split_but_models_are_not(monkeypatch: pytest.MonkeyP
     assert passed == [
         {
             "models": ("timm:a,b=1", "c"),
-            "methods": ("x:k=1,l=2", "y", "z"),
-            "without": ("v", "w"),
+            "methods": ("x:k=1,l=2,y", "z"),
+            "without": ("v,w",),
             "precision": "bf16",
             "controls": False,
             "time_limit": 5.0,

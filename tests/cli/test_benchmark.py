@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import xai_core as xai
 from support.command_line import Did
@@ -62,6 +63,21 @@ def test_a_file_says_the_same(ran: tuple[Path, Did], tmp_path: Path) -> None:
     assert "images: 6, now 5" in over.err
     file.write_text(f"{SAID}out = {str(out)!r}\nbackend = 'local'\nworkers = 1\n")
     assert Did("benchmark", file).out == did.out
+
+
+def test_quotes_and_lists_on_the_command_line_and_in_a_file(tmp_path: Path) -> None:
+    folder, out = tmp_path / "a,b=(c", tmp_path / "run"
+    folder.mkdir()
+    Image.new("RGB", (64, 64), "red").save(folder / "a.png")
+    data = f'folder:"{folder}"'
+    shared = ["--model", "shapes-cbam", "--no-controls", "--device", "cpu", "--out", out]
+    did = Did("benchmark", *shared, "--data", data, "--method", "center,sigma=0.5,edges", "--metric", "complexity")
+    assert did.code == 0, did.err
+    assert set(xai.Run.read(out).rows()["method"].to_pylist()) == {"center:sigma=0.5", "edges"}
+    file = tmp_path / "settings.toml"
+    file.write_text(f"data = {data!r}\nmethods = 'center,sigma=0.5, edges'\nmetrics = 'complexity'")
+    again = Did("benchmark", file, *shared)
+    assert again.out.startswith("Resuming: 1 of 1 shards"), again.err
 
 
 @pytest.mark.parametrize(

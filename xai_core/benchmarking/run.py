@@ -21,6 +21,7 @@ from xai_core.data.sources import Dataset, LoadedModel
 from xai_core.errors import OptionError
 from xai_core.explainer import Explainer
 from xai_core.metric import Metric
+from xai_core.spec import split_all
 
 ShardStream = Generator[ShardFiles, None, None]
 Progress = Callable[[Run, ShardFiles | None], None]
@@ -50,7 +51,7 @@ def benchmark(
     Parameters
     ----------
     models
-        Specs or `LoadedModel` objects, one or several.
+        Specs or `LoadedModel` objects, one or several. A string can be a comma-separated list of specs.
     data
         Spec, dataset of `Sample` objects, or dataset of (image, class) pairs.
     out
@@ -137,6 +138,8 @@ benchmark.__signature__ = _signature()  # type: ignore[attr-defined] # which eve
 def _as_tuple(name: str, value: Any) -> Any:
     """Return one value or several as a tuple if the setting has several, and other values unchanged.
 
+    A string can be a comma-separated list of specs.
+
     Raises
     ------
     OptionError
@@ -147,7 +150,7 @@ def _as_tuple(name: str, value: Any) -> Any:
     kinds = _KINDS[name]
     # A sequence of layers is iterable, but it is one model.
     single = isinstance(value, (*kinds, nn.Module)) or not isinstance(value, Iterable)
-    values = (value,) if single else tuple(value)
+    values = tuple(split_all([value] if single else value))
     for each in values:
         if not isinstance(each, kinds):
             expected = " or ".join("spec" if kind is str else kind.__name__ for kind in kinds)

@@ -10,7 +10,6 @@ import typer
 
 from xai_core.benchmarking.declaration import declaration, default_text, value_type
 from xai_core.benchmarking.settings import SETTINGS
-from xai_core.spec import split
 
 
 def benchmark_command(
@@ -35,9 +34,7 @@ def _value(name: str, value: Any) -> Any:
     """Convert the value of an option to the value of a setting."""
     if isinstance(value, Enum):
         return value.value
-    if name == "models":  # one spec per option, because the path of a file can contain a comma
-        return tuple(value)
-    return tuple(spec for text in value for spec in split(text)) if declaration(SETTINGS[name]).several else value
+    return tuple(value) if declaration(SETTINGS[name]).several else value
 
 
 def _parameter(setting: Field[Any]) -> inspect.Parameter:

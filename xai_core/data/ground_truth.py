@@ -13,9 +13,9 @@ from xai_core.errors import CroppedGroundTruthError, InputShapeError, NoGroundTr
 def model_mask(loaded: LoadedModel, sample: Sample) -> Bool[Tensor, "h w"]:
     """Return a sample's ground-truth mask at the model's input size, for `Engine.evaluate`.
 
-    The mask (or all boxes, filled, if there is no mask) is passed through the model's `preprocess` as an image that is
-    white inside the ground truth. It is therefore resized and cropped like the image. A pixel is true if its value is
-    greater than 0.5 after the normalization is undone.
+    The mask is passed through the model's `preprocess` as an image that is white inside the ground truth. It is
+    therefore resized and cropped like the image. A pixel is true if its value is greater than 0.5 after the
+    normalization is undone. A sample without a mask uses its boxes, filled.
 
     Raises
     ------

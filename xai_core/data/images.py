@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 LONGEST = 4096
-"""The greatest number of pixels on an image's longer side; larger images are scaled down."""
+"""The greatest number of pixels on an image's longer side. Larger images are scaled down."""
 _TILE = 1024
 _ORIENTATION = 0x0112
 
@@ -39,9 +39,9 @@ class ImageRead(NamedTuple):
 def open_image(path: str | os.PathLike[str]) -> "Image":
     """Open an image file: decoded, rotated as its EXIF data states, in RGB, the longer side at most 4,096 pixels.
 
-    Of several frames, the first is returned. Larger images are averaged down: a JPEG file while it is decoded, any
-    other file after it is decoded in its own mode. An image with more pixels than Pillow's limit, 178,956,970, is not
-    decoded.
+    If the file has several frames, the first is returned. Larger images are averaged down: a JPEG file while it is
+    decoded, any other file after it is decoded in its own mode. An image with more pixels than Pillow's limit,
+    178,956,970, is not decoded.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def read_image(path: str | os.PathLike[str]) -> ImageRead:
 
 
 def decode_image(file: BinaryIO, name: str) -> ImageRead:
-    """Decode an image as `open_image` does; error messages call it `name`."""
+    """Decode an image as `open_image` does. Error messages call it `name`."""
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -134,7 +134,7 @@ def _scaled_down(image: "Image") -> "Image":
 
 
 def _rgb(image: "Image", full: float | None = None) -> "Image":
-    """Convert an image to RGB; `full` is the value of white in the whole image that it is a part of."""
+    """Convert an image, or a part of one, to RGB. `full` is the value of white in the whole image."""
     from PIL import Image
 
     if _deep(image):

@@ -18,7 +18,7 @@ _PAIRS = "expected a map-style dataset of (image, target) pairs, such as torchvi
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """A dataset of (image, target) pairs as a dataset of samples; see `as_dataset`."""
+    """A dataset of (image, target) pairs as a dataset of samples. See `as_dataset`."""
 
     pairs: Any
 
@@ -63,7 +63,7 @@ def as_dataset(pairs: Any) -> Dataset:
     Raises
     ------
     InputTypeError
-        If the dataset has no length or cannot be indexed; or, when an item is requested, if it has another type.
+        If the dataset has no length or cannot be indexed. Also if an item has another type, when it is requested.
     InputShapeError
         If an image has another shape, when it is requested.
     InputRangeError

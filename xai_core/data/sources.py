@@ -95,7 +95,7 @@ class Dataset(Protocol):
         ...
 
     def __getitem__(self, index: int, /) -> Sample:
-        """Return the sample at `index`; raises `ImageFileError` if its file cannot be decoded."""
+        """Return the sample at `index`, or raise `ImageFileError` if its file cannot be decoded."""
         ...
 
 
@@ -108,7 +108,7 @@ class ModelSource(ABC):
     name: ClassVar[str]
 
     def names(self) -> Sequence[str]:
-        """Return the names of the models; empty for a source of one model."""
+        """Return the names of the models, or nothing for a source of one model."""
         return ()
 
     @abstractmethod

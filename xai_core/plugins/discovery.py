@@ -13,7 +13,7 @@ from xai_core.errors import PluginError
 
 GROUP = "xai_core"
 VARIABLE = "XAI_PLUGINS"
-"""The environment variable that selects the plugins to load: `off`, or distributions separated by commas."""
+"""The environment variable that selects the plugins to load: `off`, or packages separated by commas."""
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,13 @@ class Plugin:
     Attributes
     ----------
     entry_point
-        The name of its entry point; empty for an object.
+        The name of its entry point, empty for an object.
     module
         The module that the entry point names.
     distribution
-        The name of its distribution.
+        The name of its package (distribution).
     version
-        The version of its distribution; empty for an object.
+        The version of its package, empty for an object.
     broken
         Why the plugin cannot be used, or None if it can.
     """
@@ -42,7 +42,7 @@ class Plugin:
 
     @property
     def release(self) -> str:
-        """The distribution and its version, such as `their-cam 2.3`."""
+        """The package and its version, such as `their-cam 2.3`."""
         return f"{self.distribution} {self.version}".rstrip()
 
     def __str__(self) -> str:
@@ -58,14 +58,14 @@ class DiscoveredPlugin:
 
 
 def installed() -> list[DiscoveredPlugin]:
-    """Return all installed plugins, sorted by the name of their distribution, without importing them."""
+    """Return all installed plugins, sorted by the name of their package, without importing them."""
     points = {(point.name, point.value): point for point in entry_points(group=GROUP)}
     ordered = sorted(points.values(), key=lambda point: (_distribution(point), point.name))
     return [DiscoveredPlugin(_plugin(point), point.load) for point in ordered]
 
 
 def chosen_by_environment() -> str:
-    """Return the value of `XAI_PLUGINS`; empty if it is not set, in which case all plugins are loaded."""
+    """Return the value of `XAI_PLUGINS`. It is empty if the variable is not set, and then all plugins are loaded."""
     return os.environ.get(VARIABLE, "").strip()
 
 
@@ -75,7 +75,7 @@ def of_environment(discovered: Iterable[DiscoveredPlugin]) -> list[DiscoveredPlu
     Raises
     ------
     PluginError
-        If it names a distribution that is not installed or has no plugin.
+        If it names a package that is not installed or has no plugin.
     """
     chosen = chosen_by_environment()
     if chosen.lower() == "off":
@@ -87,12 +87,12 @@ def of_environment(discovered: Iterable[DiscoveredPlugin]) -> list[DiscoveredPlu
 def of_distributions(
     discovered: Iterable[DiscoveredPlugin], names: Iterable[str], setting: str
 ) -> list[DiscoveredPlugin]:
-    """Return the plugins of some distributions. Names are compared as on PyPI: `my_cam` is `My-Cam`.
+    """Return the plugins of some packages. Names are compared as on PyPI: `my_cam` is `My-Cam`.
 
     Raises
     ------
     PluginError
-        If a name is not the name of a distribution with a plugin. The message begins with `setting`.
+        If a name is not the name of a package with a plugin. The message begins with `setting`.
     """
     by_distribution: dict[str, list[DiscoveredPlugin]] = {}
     for candidate in discovered:
@@ -102,8 +102,7 @@ def of_distributions(
         if canonical not in by_distribution:
             known = ", ".join(by_distribution) or "none"
             raise PluginError(
-                f"{setting} names {name!r}, which is not an installed distribution with a plugin; "
-                f"expected one of: {known}"
+                f"{setting} names {name!r}, which is not an installed package with a plugin; expected one of: {known}"
             )
     return [plugin for name, plugins in by_distribution.items() if name in wanted for plugin in plugins]
 
@@ -117,7 +116,7 @@ def _distribution(point: EntryPoint) -> tuple[str, str]:
 
 
 def _incompatibility(point: EntryPoint) -> str | None:
-    """Return why a plugin does not support the installed xai-core, according to its distribution's requirements."""
+    """Return why a plugin does not support the installed xai-core, according to the requirements of its package."""
     with contextlib.suppress(PackageNotFoundError):
         own_version = version("xai-core")
         for text in (point.dist.requires if point.dist else None) or ():

@@ -42,7 +42,7 @@ _UNKNOWN: dict[str, type[XAIError]] = {
 }
 NAME = re.compile(r"[a-z0-9][a-z0-9+.]*(-[a-z0-9+.]+)*")
 GIVEN = "given to the engine"
-"""The distribution of a plugin that is an object, which was not installed."""
+"""The package name of a plugin that is an object, which was not installed."""
 
 
 @dataclass(frozen=True)
@@ -142,8 +142,8 @@ class Registry:
 class Loader:
     """Fills a registry with the classes that plugins provide.
 
-    Two plugins that provide the same name, or a plugin that implements an unknown hook, are an error. A plugin that
-    cannot be imported is listed with the reason, and the other plugins work.
+    Two plugins that provide the same name, or a plugin that implements an unknown hook, raise a `PluginError`. A plugin
+    that cannot be imported is listed with the reason, and the other plugins work.
     """
 
     def __init__(self) -> None:
@@ -188,7 +188,7 @@ class Loader:
         self._register(module, plugin)
         if not self._manager.get_hookcallers(module):
             raise PluginError(
-                f"{plugin.module!r} has no function marked with `xai_core.hookimpl`; expected a distribution's name, "
+                f"{plugin.module!r} has no function marked with `xai_core.hookimpl`; expected a package's name, "
                 "or a module or object with such functions (pass explainers and metrics to `explain` and `evaluate`)"
             )
         try:

@@ -22,7 +22,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 H = TypeVar("H", bound="HasPlugins")
 Plugins = str | object | Iterable[str | object]
-"""Distributions by name, and modules or objects with hooks."""
+"""Packages by name, and modules or objects with hooks."""
 _chosen: ContextVar[Registry | None] = ContextVar("chosen", default=None)
 
 
@@ -36,7 +36,7 @@ def registry() -> Registry:
     ------
     PluginError
         If two plugins provide the same name, a plugin implements a hook that does not exist, or `XAI_PLUGINS` names a
-        distribution that is not installed.
+        package that is not installed.
     """
     loader, found = Loader(), installed()
     chosen = of_environment(found)
@@ -51,12 +51,12 @@ def restricted(plugins: Plugins) -> Registry:
     Parameters
     ----------
     plugins
-        Distributions by name, among those that `XAI_PLUGINS` selects, and modules or objects with hooks.
+        Packages by name, among those that `XAI_PLUGINS` selects, and modules or objects with hooks.
 
     Raises
     ------
     PluginError
-        If a distribution is not installed or its plugin cannot be used, an object has no hooks, or for the reasons of
+        If a package is not installed or its plugin cannot be used, an object has no hooks, or for the reasons of
         `registry`.
     """
     given = [plugins] if isinstance(plugins, str) or not isinstance(plugins, Iterable) else [*plugins]
@@ -82,7 +82,7 @@ def current() -> Registry:
 
 @contextmanager
 def looking_in(chosen: Registry | None) -> Iterator[None]:
-    """Look names up in a registry, in this thread; in all installed plugins if it is None."""
+    """Look names up in a registry, in this thread. If it is None, look in all installed plugins."""
     token = _chosen.set(chosen)
     try:
         yield
@@ -108,7 +108,7 @@ def in_own_plugins(method: Callable[Concatenate[H, P], R]) -> Callable[Concatena
 
 
 def origin(created: Configurable) -> str:
-    """Return the distribution and version that provides an explainer or metric, such as `their-cam 2.3`.
+    """Return the package and version that provides an explainer or metric, such as `their-cam 2.3`.
 
     The result is empty for a class that no plugin provides. A composite method also has the origins of its parts.
     """

@@ -20,7 +20,7 @@ from xai_core.outputs import first_tensor, scores_of
 Logits = Callable[[Any], Tensor]
 """A function from a model's output for N images to the class scores [N,K]."""
 Measure = Callable[[Any, Tensor | None, str], Tensor]
-"""A function from a model's output for N images to the N numbers that a target explains; see `BoundTarget`."""
+"""A function from a model's output for N images to the N numbers that a target explains. See `BoundTarget`."""
 FUNCTION_LOST = (
     "the target of these maps is a function, which is lost when maps are saved or copied; explain the images again "
     "with `Engine.explain`"
@@ -157,10 +157,10 @@ def at(values: Tensor, of: Tensor | None) -> Tensor:
 
 
 def wide(tensor: Tensor) -> Tensor:
-    """Convert half-precision tensors to float32; return float32 and float64 tensors unchanged."""
+    """Convert half-precision tensors to float32, and return float32 and float64 tensors unchanged."""
     return tensor.float() if tensor.dtype.itemsize < 4 else tensor
 
 
 def probabilities(scores: Float[Tensor, "N K ..."]) -> Float[Tensor, "N K ..."]:
-    """Return the softmax over classes, or the sigmoid if the model has one logit; float32 or float64."""
+    """Return the softmax over classes, or the sigmoid if the model has one logit, in float32 or float64."""
     return wide(scores).sigmoid() if scores.shape[1] == 1 else wide(scores).softmax(1)

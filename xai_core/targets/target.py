@@ -52,8 +52,7 @@ class BoundTarget(Batched):
     Attributes
     ----------
     measure
-        Called with three arguments: an output for N images, the index [N] in the batch of the image that each of them
-        belongs to (None: the images are the batch), and `logit` or `probability`. It returns [N]. A `Batched` object is
+        A function `(output, of, kind)` that returns [N], with the arguments of `model_score`. A `Batched` object is
         indexed, moved and saved with the target. Any other function is lost when that happens.
     batch
         The number of images B.
@@ -199,8 +198,8 @@ def class_ids(ids: object, scores: Float[Tensor, "B K ..."], batch: int) -> Tens
             tensor = torch.tensor(_python_ids(ids), dtype=torch.int64)
         except (TypeError, ValueError):
             raise TargetError(
-                "a target must be None, a class id, one id or T ids per image (rows of equal length), a `Target` such "
-                f"as `Contrast`, or a function of the model's output; got {ids!r}"
+                "a target must be None, a class id, one id or T ids per image (in rows of equal length), a `Target`, or "
+                f"a function of the model's output; got {ids!r}"
             ) from None
         outside = tensor[(tensor < 0) | (tensor >= classes)].tolist()
         if outside:
@@ -219,7 +218,7 @@ def _class_target(ids: Tensor, logits: Logits | None, valid: Tensor | None = Non
 
 
 def _python_ids(ids: object) -> object:
-    """Convert integers, and sequences of integers, to Python's own; raise TypeError for anything else."""
+    """Convert integers, and sequences of integers, to Python's own. Raise TypeError for anything else."""
     if isinstance(ids, Integral) and not isinstance(ids, bool):
         return int(ids)
     if isinstance(ids, Sequence) and not isinstance(ids, str):
