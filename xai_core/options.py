@@ -17,7 +17,7 @@ SCORE_KINDS = ("probability", "logit")
 """Scores of a class: its softmax probability, or its logit."""
 
 
-def check_integer(name: str, value: Any, minimum: int) -> int:
+def check_integer(name: str, value: Any, minimum: int | None = None) -> int:
     """Return the value of an integer option.
 
     Raises
@@ -25,8 +25,10 @@ def check_integer(name: str, value: Any, minimum: int) -> int:
     OptionError
         If the value is not an integer, or is less than `minimum`.
     """
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < minimum:
-        raise OptionError(f"{name} must be an integer of at least {minimum}, got {value!r}")
+    integer = isinstance(value, Integral) and not isinstance(value, bool)
+    if not integer or (minimum is not None and value < minimum):
+        bound = "" if minimum is None else f" of at least {minimum}"
+        raise OptionError(f"{name} must be an integer{bound}, got {value!r}")
     return int(value)
 
 

@@ -76,7 +76,7 @@ def test_on_cifar_vit() -> None:
 
 
 @pytest.mark.parametrize(("name", "first"), [("timm mean over patches", 1), ("nn.TransformerEncoder, mean", 0)])
-def test_without_a_class_token_flows_to_what_the_head_averages_are_averaged(name: str, first: int) -> None:
+def test_without_a_class_token_max_flows_to_what_the_head_averages_are_averaged(name: str, first: int) -> None:
     model, images, prefix, _ = case(name)
     layers = capacities(plain(model, images, [1])[0])[0]
     ours = xai.Engine(model).explain(images[:1], "attention-flow")["attention-flow"].raw.flatten()
@@ -87,13 +87,13 @@ def test_without_a_class_token_flows_to_what_the_head_averages_are_averaged(name
 
 def test_a_layer_that_lets_little_through_decides() -> None:
     """Three tokens, of which the last can reach the first in the first layer only, through a pipe of 0.1."""
-    from xai_attention.attention_flow import _flows
+    from xai_attention.attention_flow import _max_flows
 
     narrow, wide = np.eye(3), np.eye(3)
     narrow[0, 2], wide[0, 1] = 0.1, 0.7
-    np.testing.assert_allclose(_flows(np.stack([narrow, wide]), range(1)), [1, 0.7, 0.1], atol=1e-8)
-    np.testing.assert_allclose(_flows(np.stack([narrow, wide]), range(2)), [0.5, 0.85, 0.05], atol=1e-8)
-    np.testing.assert_allclose(_flows(wide[None], range(2)), [0.5, 0.85, 0], atol=1e-8)
+    np.testing.assert_allclose(_max_flows(np.stack([narrow, wide]), range(1)), [1, 0.7, 0.1], atol=1e-8)
+    np.testing.assert_allclose(_max_flows(np.stack([narrow, wide]), range(2)), [0.5, 0.85, 0.05], atol=1e-8)
+    np.testing.assert_allclose(_max_flows(wide[None], range(2)), [0.5, 0.85, 0], atol=1e-8)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_models_with_too_many_tokens_are_refused(make: type[nn.Module]) -> None:
         xai.Engine(settled(make())).explain(torch.randn(1, 3, 128, 128), "attention-flow")
 
 
-def test_its_maximum_flows_count_as_forwards() -> None:
+def test_its_maximum_max_flows_count_as_forwards() -> None:
     model = fused_vit()
     adapter = xai.Engine(model).adapter(torch.zeros(1, 3, 32, 32))
     assert xai.create_explainer("attention-flow").forward_passes(adapter) == 1 + adapter.grid[0] * adapter.grid[1]

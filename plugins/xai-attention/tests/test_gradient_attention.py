@@ -163,7 +163,7 @@ def test_class_attention_is_of_layers_with_one_query() -> None:
 
 
 def test_options_that_make_no_sense() -> None:
-    with pytest.raises(OptionError, match="mean, max or min"):
+    with pytest.raises(OptionError, match="one of mean, max, min"):
         xai.create_explainer("raw-attention", heads="all")
     with pytest.raises(OptionError, match="discard_ratio"):
         xai.create_explainer("gradient-rollout", discard_ratio=1.0)

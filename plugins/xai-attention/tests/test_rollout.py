@@ -242,7 +242,7 @@ def test_models_without_attention() -> None:
 
 
 def test_options_that_make_no_sense(images: Tensor) -> None:
-    with pytest.raises(OptionError, match="mean, max or min"):
+    with pytest.raises(OptionError, match="one of mean, max, min"):
         xai.create_explainer("rollout", heads="all")
     with pytest.raises(OptionError, match="discard_ratio"):
         xai.create_explainer("rollout", discard_ratio=1.0)

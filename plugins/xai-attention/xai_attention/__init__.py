@@ -28,7 +28,7 @@ __all__ = [
 
 @xai.hookimpl
 def xai_explainers() -> list[type[xai.Explainer]]:
-    """Give the explainers of this plugin."""
+    """Return the explainers of this plugin."""
     return [
         AttentionFlow,
         ChannelAttention,

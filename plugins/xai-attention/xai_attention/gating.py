@@ -1,4 +1,4 @@
-"""The base of explainers that read a gate: numbers that a model multiplies its features by."""
+"""Base class of explainers that return the values of an attention module (gate)."""
 
 from typing import ClassVar
 
@@ -9,35 +9,41 @@ from xai_core.plugin import Layer, LayerError, UnsuitableError
 
 
 class GateExplainer(xai.Explainer):
-    """Reads the last gate of a kind, in the whole model or in a layer.
+    """Base class of explainers that read the last gate of a kind, in the whole model or in a layer.
+
+    A subclass sets `gated_dimension` to `channels` or `locations`, and `alternative` to the advice for models without
+    such a gate.
 
     Parameters
     ----------
     layer
-        Name of the module in whose forward the features are gated, or of one around it, or the module itself; of
-        several gates in it the last is read. Default: the whole model.
+        Name of the module in whose forward pass the features are gated, or of a module around it, or the module itself.
+        The last gate in it is used. Default: the whole model.
     """
 
     targeted = False
-    over: ClassVar[str]
-    otherwise: ClassVar[str]
+    gated_dimension: ClassVar[str]
+    alternative: ClassVar[str]
 
     def __init__(self, layer: Layer | None = None) -> None:
         self.layer = layer
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
-        """The features and values of one gate."""
-        gates = [gate for gate in adapter.probe.gates if getattr(gate, f"over_{self.over}")]
+        """Request the features and values of one gate."""
+        gates = [gate for gate in adapter.probe.gates if getattr(gate, f"over_{self.gated_dimension}")]
         if not gates:
             raise UnsuitableError(
-                f"{self.name} is defined for models that gate the {self.over} of their features, and this one was not "
-                f"seen to; use {self.otherwise}"
+                f"{self.name} is defined for models that gate the {self.gated_dimension} of their features, and no "
+                f"such gate was found in this model; use {self.alternative}"
             )
         if self.layer is None:
             return xai.Needs(gates=(gates[-1],))
         name = adapter.layer_name(self.layer) if isinstance(self.layer, nn.Module) else str(self.layer)
         within = [gate for gate in gates if f"{gate.layer}.".startswith(f"{name}." if name else "")]
         if not within:
-            seen = ", ".join(dict.fromkeys(gate.layer for gate in gates))
-            raise LayerError(f"no gate over {self.over} is in layer {name!r}; expected a layer around one of: {seen}")
+            layers = ", ".join(dict.fromkeys(gate.layer for gate in gates))
+            raise LayerError(
+                f"layer {name!r} contains no gate of {self.gated_dimension}; expected one of these layers, or a layer "
+                f"around one of them: {layers}"
+            )
         return xai.Needs(gates=(within[-1],))

@@ -1,24 +1,27 @@
 """Gradient rollout."""
 
 import xai_core as xai
-from xai_attention.attention_ops import Blocks, weighted
+from xai_attention.attention_ops import RowBlocks, gradient_times_attention
 from xai_attention.rollout import Rollout
 from xai_core.plugin import AttentionLayer
 
 
 class GradientRollout(Rollout):
-    """Attention rollout for a class: each layer's attention weighted by its own gradient before it is rolled out.
+    """Gradient rollout: attention rollout with attention weighted by its gradient for the target.
 
-    A_l becomes relu(mean over heads of dy/dA_l * A_l) in A^_l = rownorm(0.5 A_l + 0.5 I), R = A^_L ... A^_1.
+        A_l = relu(mean over heads of dy/dA_l * A_l)
+        A^_l = rownorm(0.5 A_l + 0.5 I),    R = A^_L ... A^_1
 
-    Source: Gildenblat, vit-explain (2020), after Abnar and Zuidema, "Quantifying Attention Flow in
-    Transformers", ACL 2020. There the gradients, which arrive from the last layer to the first, are paired with
-    the layers in the other order; here each layer has its own.
+    The map is the row of R that belongs to the class token.
+
+    Source: Gildenblat, vit-explain (2020), after Abnar and Zuidema, "Quantifying Attention Flow in Transformers", ACL
+    2020. In vit-explain, the gradients arrive from the last layer to the first, but are paired with the layers from the
+    first to the last. Here each layer is paired with its own gradient.
 
     Parameters
     ----------
     discard_ratio
-        The share of each layer's weights, the smallest, that is set to zero; in [0, 1).
+        Fraction of each layer's weights, the smallest ones, that is set to zero, in [0, 1).
     """
 
     name = "gradient-rollout"
@@ -28,10 +31,10 @@ class GradientRollout(Rollout):
         super().__init__(discard_ratio=discard_ratio)
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
-        """The attention of every layer and its gradient, in a model whose head reads tokens."""
+        """Request the attention of every layer and its gradient, after checking that the head reads tokens."""
         _ = adapter.readout
         return xai.Needs(attention=True, attention_gradients=True)
 
-    def _fused(self, layer: AttentionLayer, read: slice) -> Blocks:
-        """Rows of relu(mean over heads of dy/dA * A)."""
-        return ((part, rows.mean(1).relu()) for part, rows in weighted(layer, read))
+    def _fused(self, layer: AttentionLayer, read: slice) -> RowBlocks:
+        """Return blocks of rows of relu(mean over heads of dy/dA * A)."""
+        return ((indices, rows.mean(1).relu()) for indices, rows in gradient_times_attention(layer, read))

@@ -10,11 +10,12 @@ from xai_core.plugin import AttentionLayer, Relevance
 
 
 class LeGrad(xai.Explainer):
-    """How attention would have to change to form features of the class, layer by layer.
+    """LeGrad: the sensitivity of the target's score in every block to the attention of the block.
 
-    Each block l has a score of its own, s_l: that of the target if what follows the last block (norm, pooling or
-    class token, linear layer) were given block l's tokens Z_l. Its map is (ds_l/dA_l)^+, averaged over the heads and
-    the queries and read at the patches as keys; the map is the mean over the layers, which are its parts.
+    The score s_l of block l is the target's score if the layers after the last block receive the tokens Z_l of block l.
+    These layers are the norm, the pooling or class token, and the linear layer. The map of a block is (ds_l/dA_l)^+,
+    averaged over heads and queries, at the patches as keys. The map of the method is the mean over the blocks, whose
+    maps are its parts.
 
     Source: Bousselham, Boggust, Chaybouti, Strobelt and Kuehne, "LeGrad: An Explainability Method for Vision
     Transformers via Feature Formation Sensitivity", ICCV 2025, section 3.
@@ -23,18 +24,18 @@ class LeGrad(xai.Explainer):
     name = "legrad"
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
-        """The gradient of every block's own score at its attention, in a model whose head reads tokens."""
+        """Request the gradient of every block's score at its attention, after checking that the head reads tokens."""
         _ = adapter.readout
         return xai.Needs(block_scores=adapter.blocks)
 
     def explain(self, captured: xai.Captured) -> Relevance:
-        """Average what is positive of each layer's gradient."""
-        layers = torch.stack([_positive(layer) for layer in captured.block_attention], 1)
-        maps = on_grid(captured, layers)
+        """Average the positive part of the gradients."""
+        rows = torch.stack([_mean_positive_gradient(layer) for layer in captured.block_attention], 1)  # [B,L,N]
+        maps = on_grid(captured, rows)
         return Relevance(maps.mean(1), maps)
 
 
-def _positive(layer: AttentionLayer) -> Float[Tensor, "B N"]:
-    """The positive part of the gradient, averaged over heads and queries, in blocks of queries."""
+def _mean_positive_gradient(layer: AttentionLayer) -> Float[Tensor, "B N"]:
+    """Average the positive part of the gradient over heads and queries, in blocks of queries."""
     sums = [layer.gradient_rows(part.start, part.stop).relu().mean(1).sum(1) for part in layer.parts()]
     return torch.stack(sums).sum(0) / layer.queries

@@ -4,85 +4,83 @@ import torch
 
 import xai_core as xai
 from xai_attention.attention_ops import (
-    Blocks,
-    check_fusion,
-    downwards,
-    fuse,
+    HEAD_FUSIONS,
+    RowBlocks,
+    fuse_heads,
+    last_to_first,
     on_grid,
-    over_same_tokens,
-    read_row,
-    times,
+    readout_row,
+    require_same_tokens,
+    row_times_matrix,
 )
-from xai_core.plugin import AttentionLayer, OptionError, Relevance
+from xai_core.plugin import AttentionLayer, Relevance, check_choice, check_number
 
 
 class Rollout(xai.Explainer):
-    """Attention rollout: how much of each patch reaches the class token through all layers.
+    """Attention rollout: the attention of the class token to the patches, propagated through all layers.
 
-    A^_l = rownorm(0.5 A_l + 0.5 I), with A_l the heads fused; R = A^_L ... A^_1 (section 4, "attention
-    rollout"); the map is the class token's row of R. That row alone is computed, as a chain of
-    vector-matrix products from the last layer down, in blocks of rows. Models without a class token start
-    from the mean over the tokens that their head averages. The rows on the way are its parts: part l is the same
-    for A^_L ... A^_l alone, from the last layer down to layer l, and part 0 is the map.
+        A^_l = rownorm(0.5 A_l + 0.5 I),    R = A^_L ... A^_1  (section 4, "attention rollout")
 
-    Source: Abnar and Zuidema, "Quantifying Attention Flow in Transformers", ACL 2020. The fusion by maximum
-    or minimum and the discarding of the smallest weights are of Gildenblat's vit-explain (2020), here for
-    each image on its own, and with rows normalized after discarding.
+    A_l is the attention of layer l with the heads fused. The map is the row of R that belongs to the class token. Only
+    this row is computed, as a chain of vector-matrix products from the last layer to the first, in blocks of rows.
+    Models without a class token start from the mean over the tokens that the head averages.
+
+    The parts are the intermediate rows: part l is the row of A^_L ... A^_l, and part 0 is the map.
+
+    Source: Abnar and Zuidema, "Quantifying Attention Flow in Transformers", ACL 2020. Fusion by maximum or minimum and
+    discarding of the smallest weights are from Gildenblat's vit-explain (2020). Here weights are discarded for each
+    image separately, and rows are normalized after discarding.
 
     Parameters
     ----------
     heads
-        How heads are fused: `mean`, `max` or `min`.
+        How the heads are fused: `mean`, `max` or `min`.
     discard_ratio
-        The share of each layer's fused weights, the smallest, that is set to zero; in [0, 1). The class
-        token's own weight on itself is kept, as there.
+        Fraction of each layer's fused weights, the smallest ones, that is set to zero, in [0, 1). As in vit-explain,
+        the weight of the class token on itself is kept.
     """
 
     name = "rollout"
     targeted = False
 
     def __init__(self, heads: str = "mean", discard_ratio: float = 0.0) -> None:
-        if not 0 <= discard_ratio < 1:
-            raise OptionError(f"discard_ratio must be at least 0 and below 1, got {discard_ratio}")
-        self.heads = check_fusion(heads)
-        self.discard_ratio = discard_ratio
+        self.heads = check_choice("heads", heads, HEAD_FUSIONS)
+        self.discard_ratio = check_number("discard_ratio", discard_ratio, minimum=0, below=1)
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
-        """The attention of every layer, in a model whose head reads tokens."""
+        """Request the attention of every layer, after checking that the head reads tokens."""
         _ = adapter.readout
         return xai.Needs(attention=True)
 
     def explain(self, captured: xai.Captured) -> Relevance:
-        """Multiply the class token's row through the layers, last to first."""
-        layers = over_same_tokens(captured, self.name)
-        row = read_row(captured, layers[-1].keys)
-        down_to = []
-        for layer, read in downwards(layers, captured.adapter.readout):
-            row = times(row, self._with_residual(layer, read))
-            down_to.append(on_grid(captured, row))
-        return Relevance(down_to[-1], torch.stack(down_to[::-1], 1))
+        """Multiply the row of the class token by the matrices from the last layer to the first."""
+        layers = require_same_tokens(captured, self.name)
+        row = readout_row(captured, layers[-1].keys)
+        maps = []
+        for layer, read in last_to_first(layers, captured.adapter.readout):
+            row = row_times_matrix(row, self._with_residual(layer, read))
+            maps.append(on_grid(captured, row))
+        return Relevance(maps[-1], torch.stack(maps[::-1], 1))
 
-    def _with_residual(self, layer: AttentionLayer, read: slice) -> Blocks:
-        """Rows of A^."""
-        for part, fused in self._kept(layer, read):
-            halves = 0.5 * fused
-            halves.diagonal(part.start, -2, -1).add_(0.5)
-            yield part, halves / halves.sum(-1, keepdim=True)
+    def _with_residual(self, layer: AttentionLayer, read: slice) -> RowBlocks:
+        """Yield blocks of rows of A^."""
+        for indices, attention in self._kept(layer, read):
+            halves = 0.5 * attention
+            halves.diagonal(indices.start, -2, -1).add_(0.5)
+            yield indices, halves / halves.sum(-1, keepdim=True)
 
-    def _kept(self, layer: AttentionLayer, read: slice) -> Blocks:
-        """Rows of A with the heads fused; all of A at once only where its smallest weights are discarded."""
+    def _kept(self, layer: AttentionLayer, read: slice) -> RowBlocks:
+        """Yield blocks of rows of A, or all rows at once if the smallest weights are discarded."""
         if not self.discard_ratio:
             yield from self._fused(layer, read)
             return
         fused = torch.cat([rows for _, rows in self._fused(layer, slice(0, layer.queries))], 1)  # [B,N,N]
         weights = fused.flatten(1)
         smallest = weights.topk(int(weights.shape[1] * self.discard_ratio), largest=False).indices
-        kept = weights[:, :1].clone()
-        yield (
-            slice(0, layer.queries),
-            weights.scatter(1, smallest, 0).index_copy(1, smallest.new_zeros(1), kept).view_as(fused),
-        )
+        class_token_on_itself = weights[:, :1].clone()
+        kept = weights.scatter(1, smallest, 0).index_copy(1, smallest.new_zeros(1), class_token_on_itself)
+        yield slice(0, layer.queries), kept.view_as(fused)
 
-    def _fused(self, layer: AttentionLayer, read: slice) -> Blocks:
-        """Rows of A with the heads fused."""
-        return ((part, fuse(rows, self.heads)) for part, rows in layer.blocks(read))
+    def _fused(self, layer: AttentionLayer, read: slice) -> RowBlocks:
+        """Return blocks of rows of A, with the heads fused."""
+        return ((indices, fuse_heads(rows, self.heads)) for indices, rows in layer.blocks(read))
