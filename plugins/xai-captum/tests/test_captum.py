@@ -337,7 +337,7 @@ def test_one_step_is_too_few_for_a_sum_of_rectangles(how: str) -> None:
 
 
 def test_one_patch_is_too_few_for_kernel_shap(images: Tensor) -> None:
-    with pytest.raises(OptionError, match="at least two patches, and patch=32 makes one of an image of 32x32"):
+    with pytest.raises(OptionError, match="at least two patches, got one for patch=32 and an image of 32x32"):
         explained(settled(Plain()), images, "kernel-shap:patch=32")
 
 
@@ -412,7 +412,7 @@ def test_a_sum_outside_of_modules_is_an_error_of_lrp_before_the_pass(images: Ten
 
 
 def test_a_target_of_several_outputs_is_an_error_of_lrp(images: Tensor) -> None:
-    with pytest.raises(UnsuitableError, match="this target puts several together"):
+    with pytest.raises(UnsuitableError, match="this target combines several outputs"):
         xai.Engine(settled(Plain())).explain(images, "lrp", target=xai.Contrast(0, 1))
 
 
@@ -433,7 +433,7 @@ def test_captums_own_addition_is_none(images: Tensor) -> None:
 
 @pytest.mark.parametrize("name", ["layer-conductance", "layer-integrated-gradients"])
 def test_tokens_before_the_batch_are_an_error(name: str, images: Tensor) -> None:
-    with pytest.raises(UnsuitableError, match="gives tokens first; use hires-cam"):
+    with pytest.raises(UnsuitableError, match="is the tokens; use hires-cam"):
         explained(settled(TokensFirst()), images, f"{name}:layer=tokens")
     with pytest.raises(LayerError):
         explained(settled(Plain()), images, f"{name}:layer=head")

@@ -1,4 +1,4 @@
-"""captum's attributions as explainers of xai-core."""
+"""Attribution methods of captum as explainers for xai-core."""
 
 import xai_core as xai
 from xai_captum.deconvolution import Deconvolution
@@ -40,7 +40,7 @@ __all__ = [
 
 @xai.hookimpl
 def xai_explainers() -> list[type[xai.Explainer]]:
-    """Give the explainers of this plugin."""
+    """Return the explainers of this plugin."""
     return [
         Deconvolution,
         DeepLift,

@@ -1,4 +1,4 @@
-"""What captum's attributions share."""
+"""Base classes of captum's attribution methods."""
 
 import contextlib
 from abc import abstractmethod
@@ -10,105 +10,117 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 import xai_core as xai
-from xai_captum.channels import checked, over_channels
-from xai_captum.process import seeded
-from xai_core.plugin import Baseline, ModelScorer, NotConnectedError, SharedModel, baseline_images, wide
+from xai_captum.channels import CHANNELS, reduce_channels
+from xai_captum.global_state import seeded
+from xai_core.plugin import (
+    Baseline,
+    ModelScorer,
+    NotConnectedError,
+    SharedModel,
+    baseline_images,
+    check_choice,
+    wide,
+)
 
 
 @runtime_checkable
-class Model(Protocol):
-    """What captum calls: images [N,C,H,W], and to which image of the batch each belongs [N], to the target's scores."""
+class CaptumModel(Protocol):
+    """The model as captum calls it: images [N,C,H,W] and their indices in the batch [N] to the target's scores [N]."""
 
     @property
     def block(self) -> int:
-        """How many images should go through it at once."""
+        """Number of images that should go through the model at once."""
 
     def __call__(self, images: Float[Tensor, "N C H W"], of: Int[Tensor, " N"]) -> Float[Tensor, " N"]: ...
 
 
-M = TypeVar("M", bound=Model)
+M = TypeVar("M", bound=CaptumModel)
 
 
 @dataclass(frozen=True)
-class Part:
-    """Some images of a batch, as captum is given them.
+class ImageBlock:
+    """Images of a batch that are passed to captum together.
 
     Attributes
     ----------
     images
-        [N,C,H,W], float32 or better; a leaf that requires a gradient.
+        [N,C,H,W], float32 or float64, a leaf that requires a gradient.
     baselines
-        [N,C,H,W], the image of each that shows nothing, where the method compares with one.
-    of
-        [N], to which image of the batch each belongs; captum repeats it as it repeats them.
+        [N,C,H,W], the baseline of each image, for methods that compare the image with a baseline.
+    indices
+        [N], the indices of the images in the batch. captum repeats them together with the images.
     """
 
     images: Float[Tensor, "N C H W"]
     baselines: Float[Tensor, "N C H W"]
-    of: Int[Tensor, " N"]
+    indices: Int[Tensor, " N"]
 
 
 class Attribution(xai.Explainer, Generic[M]):
-    """What captum attributes to every pixel and channel, reduced to one number a place.
+    """An attribution method of captum, with the channels reduced to one number per pixel.
 
-    captum computes, in parts of the batch that the engine's memory budget holds.
+    captum receives blocks of the batch that fit into the engine's memory budget.
 
     Parameters
     ----------
     channels
-        How channels are reduced: see `xai_captum.channels.over_channels`.
+        How the channels are reduced: `sum`, `positive`, `abs`, `max` or `norm`. See
+        `xai_captum.channels.reduce_channels`.
     """
 
-    at_least: ClassVar[int] = 1
-    """How many variants of an image captum puts through the model together, whatever the memory."""
-    alone: ClassVar[bool] = False
-    """Whether captum is given one image at a time, so that its scores are the same bits whatever the batch."""
+    variants: ClassVar[int] = 1
+    """Number of variants of an image that captum always passes through the model together."""
+    one_by_one: ClassVar[bool] = False
+    """Whether captum receives one image at a time, so that its scores are bitwise independent of the batch."""
     baselines: Baseline = "zero"
     seed: int | None = None
-    """Seed of what captum draws, where it draws: the same for every image, each of which it is then given alone."""
+    """Random seed, for methods that draw random numbers. Each image is then explained separately with this seed."""
 
     def __init__(self, channels: str = "positive") -> None:
-        self.channels = checked(channels)
+        self.channels = check_choice("channels", channels, CHANNELS)
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
-        """Nothing of the pass: captum makes its own."""
+        """Request nothing: captum runs its own passes."""
         return xai.Needs()
 
     def explain(self, captured: xai.Captured) -> Float[Tensor, "B h w"]:
-        """Attribute part by part, and reduce channels."""
+        """Attribute block by block and reduce the channels."""
         with torch.inference_mode(False):
-            images = wide(captured.images).clone()  # no inference tensor
-            of = torch.arange(len(images), device=images.device)
+            images = wide(captured.images).clone()  # a copy that is no inference tensor
+            indices = torch.arange(len(images), device=images.device)
             model = self.model(captured)
-            alone = self.alone or self.seed is not None
-            size = 1 if alone else max(1, model.block // self.at_least)
+            one_by_one = self.one_by_one or self.seed is not None
+            size = 1 if one_by_one else max(1, model.block // self.variants)
             baselines = baseline_images(self.baselines, images)
-            made = []
+            attributions = []
             for start in range(0, len(images), size):
-                some = slice(start, start + size)
-                part = Part(images[some].requires_grad_(), baselines[some], of[some])
+                part = slice(start, start + size)
+                block = ImageBlock(images[part].requires_grad_(), baselines[part], indices[part])
                 with contextlib.nullcontext() if self.seed is None else seeded(self.seed, images.device):
-                    made.append(self.attribute(model, part, captured.adapter))
-            return over_channels(torch.cat(made).detach(), self.channels)
+                    attributions.append(self.attribute(model, block, captured.adapter))
+            return reduce_channels(torch.cat(attributions).detach(), self.channels)
 
     @abstractmethod
     def model(self, captured: xai.Captured) -> M:
-        """What captum runs."""
+        """Return the model that captum runs."""
 
     @abstractmethod
-    def attribute(self, model: M, part: Part, adapter: xai.ModelAdapter) -> Float[Tensor, "N C h w"]:
-        """Give what captum gives for some images."""
+    def attribute(self, model: M, block: ImageBlock, adapter: xai.ModelAdapter) -> Float[Tensor, "N C h w"]:
+        """Return captum's attribution of a block of images."""
 
 
-class Differentiated(Attribution[SharedModel]):
-    """An attribution for which captum differentiates through a twin of the model, and may place hooks on it."""
+class GradientAttribution(Attribution[SharedModel]):
+    """An attribution method that differentiates through the model and may register hooks on it.
+
+    captum receives a copy of the model that shares its parameters.
+    """
 
     def model(self, captured: xai.Captured) -> SharedModel:
-        """Make a twin, which takes the hooks."""
+        """Return a shared-parameter copy, on which captum may register hooks."""
         return captured.shared_model()
 
     def explain(self, captured: xai.Captured) -> Float[Tensor, "B h w"]:
-        """Attribute, and say what to do where the score has no gradient at the images."""
+        """Attribute block by block, and suggest other methods if the score has no gradient at the images."""
         try:
             return super().explain(captured)
         except RuntimeError as error:
@@ -121,30 +133,30 @@ class Differentiated(Attribution[SharedModel]):
 
 
 @dataclass(frozen=True)
-class Scored:
-    """The engine's scores of masked images, for captum to call."""
+class CaptumScorer:
+    """The engine's scorer of masked images, in the form that captum calls."""
 
-    score: ModelScorer
+    model_score: ModelScorer
     dtype: torch.dtype
 
     @property
     def block(self) -> int:
-        """How many images go through the model at once."""
-        return self.score.block
+        """Number of images that go through the model at once."""
+        return self.model_score.block
 
     def __call__(self, images: Float[Tensor, "N C H W"], of: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
-        """Score images in the type that the model takes."""
-        return self.score(images.to(self.dtype), of)
+        """Score images, converted to the dtype of the model's input."""
+        return self.model_score(images.to(self.dtype), of)
 
 
-class Perturbed(Attribution[Scored]):
-    """An attribution for which captum needs nothing but scores of masked images: any model will do.
+class PerturbationAttribution(Attribution[CaptumScorer]):
+    """An attribution method that uses scores of masked images only, and therefore supports any model.
 
-    Of these it takes small differences. Blocks are filled by the variants of one image.
+    It computes small differences of these scores. Each block contains the variants of one image.
     """
 
-    alone = True
+    one_by_one = True
 
-    def model(self, captured: xai.Captured) -> Scored:
-        """Score by the engine, in its blocks, compiled where the model is."""
-        return Scored(captured.model_score, captured.images.dtype)
+    def model(self, captured: xai.Captured) -> CaptumScorer:
+        """Return the engine's scorer, which runs in blocks, and compiled if the model is compiled."""
+        return CaptumScorer(captured.model_score, captured.images.dtype)

@@ -1,37 +1,29 @@
-"""From an attribution to every pixel and channel to one number a place."""
+"""Reduction of an attribution for every pixel and channel to one number per pixel."""
 
 from jaxtyping import Float
 from torch import Tensor
 
-from xai_core.plugin import OptionError
-
 CHANNELS = ("sum", "positive", "abs", "max", "norm")
+"""Ways to reduce channels: see `reduce_channels`."""
 
 
-def checked(how: str) -> str:
-    """The way as it is.
+def reduce_channels(attribution: Float[Tensor, "B C h w"], how: str) -> Float[Tensor, "B h w"]:
+    """Reduce the channels to one number per pixel.
 
-    Raises
-    ------
-    OptionError
-        Where there is no such way.
+    The default of a method depends on the meaning of its attributions. Methods that distribute the score (integrated
+    gradients, DeepLIFT, LRP, SHAP, ablations) attribute positive and negative contributions. Their default is
+    `positive`, which corresponds to Grad-CAM's ReLU. The sign of a gradient only shows in which direction a pixel would
+    have to change. The default of gradients is `abs`, as in captum's saliency.
+
+    Parameters
+    ----------
+    attribution
+        The attribution of every pixel and channel.
+    how
+        `sum`: the signed sum, which preserves the total of the attribution. `positive`: the positive part of this sum.
+        `abs`: the sum of magnitudes. `max`: the largest magnitude. `norm`: the Euclidean norm.
     """
-    if how not in CHANNELS:
-        raise OptionError(f"channels must be one of {', '.join(CHANNELS)}, not {how!r}")
-    return how
-
-
-def over_channels(attribution: Float[Tensor, "B C h w"], how: str) -> Float[Tensor, "B h w"]:
-    """Reduce channels: one number a place.
-
-    `sum`, with its sign, which adds up to what the attribution adds up to; `positive`, what of that sum is for the
-    target; `abs`, the sum of the magnitudes; `max`, the largest magnitude; `norm`, the Euclidean norm.
-
-    Attributions that share out the score (integrated gradients, DeepLIFT, LRP, SHAP, ablations) are for the target or
-    against it, so that `positive` is their default: what Grad-CAM's ReLU keeps. The sign of a gradient says only which
-    way a pixel would have to change, so that gradients have `abs`, as captum's own saliency takes magnitudes.
-    """
-    match checked(how):
+    match how:
         case "sum":
             return attribution.sum(1)
         case "positive":

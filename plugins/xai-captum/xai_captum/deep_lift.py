@@ -4,19 +4,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_captum.attribution import Differentiated, Part
-from xai_captum.modules import named, ran
-from xai_captum.options import number
-from xai_captum.process import unwarned
-from xai_core.plugin import Baseline, SharedModel, UnsuitableError
+from xai_captum.attribution import GradientAttribution, ImageBlock
+from xai_captum.executed_modules import class_names, executed_modules
+from xai_captum.global_state import without_warnings
+from xai_core.plugin import Baseline, SharedModel, UnsuitableError, check_number
 
 
-class DeepLift(Differentiated):
-    """DeepLIFT, by the rescale rule: how the difference from a baseline is passed on through each activation.
+class DeepLift(GradientAttribution):
+    """DeepLIFT with the rescale rule: the difference from a baseline, propagated through each activation.
 
-    At an activation the multiplier is the difference of its output over that of its input (eq. 12), in the place of
-    the gradient; everything else passes its gradient. In a network of linear maps and such activations the attribution
-    adds up to y(x) - y(x').
+    At an activation, the multiplier is the difference of its outputs divided by the difference of its inputs (eq. 12).
+    It replaces the gradient, which all other operations use. In a network of linear maps and such activations, the
+    attribution sums to y(x) - y(x').
 
     Source: Shrikumar, Greenside and Kundaje, "Learning Important Features Through Propagating Activation Differences",
     ICML 2017.
@@ -24,47 +23,51 @@ class DeepLift(Differentiated):
     Parameters
     ----------
     eps
-        Input differences below it have their gradient instead.
+        Threshold of the input difference. Below it, the gradient is used instead of the multiplier.
     baselines
-        What to compare with: `zero`, `mean`, `blur`, `noise`, or a tensor, see `xai_core.plugin.baseline_images`.
+        Baseline: `zero`, `mean`, `blur`, `noise`, or a tensor. See `xai_core.plugin.baseline_images`.
     channels
-        How channels are reduced: see `xai_captum.channels.over_channels`.
+        How the channels are reduced: `sum`, `positive`, `abs`, `max` or `norm`. See
+        `xai_captum.channels.reduce_channels`.
     """
 
     name = "deep-lift"
-    at_least = 2  # the image and its baseline go through the model together
+    variants = 2  # the image and its baseline go through the model together
 
     def __init__(self, eps: float = 1e-10, baselines: Baseline = "zero", channels: str = "positive") -> None:
         super().__init__(channels)
-        self.eps = number("eps", eps, above=0)
+        self.eps = check_number("eps", eps, above=0)
         self.baselines = baselines
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
-        """Nothing of the pass, as long as captum has a rule for the model's activations, and each runs once."""
+        """Request nothing, after checking that captum has a rule for some activation, and that each runs once."""
         from captum.attr._core.deep_lift import SUPPORTED_NON_LINEAR
 
-        ruled = {name: module for name, module in ran(adapter).items() if type(module) in SUPPORTED_NON_LINEAR}
-        if not ruled:
+        activations = {
+            name: module for name, module in executed_modules(adapter).items() if type(module) in SUPPORTED_NON_LINEAR
+        }
+        if not activations:
             raise UnsuitableError(
-                "deep-lift has rules for nn.ReLU, ELU, LeakyReLU, Sigmoid, Tanh, Softplus, Softmax and MaxPool, and "
-                "this model has none, so that it would be the gradient times the difference; use integrated-gradients"
+                "deep-lift has rules for nn.ReLU, ELU, LeakyReLU, Sigmoid, Tanh, Softplus, Softmax and MaxPool; this "
+                "model has none of them, so that the result would be the gradient times the difference; use "
+                "integrated-gradients"
             )
-        again = [module for name, module in ruled.items() if adapter.probe.runs[name] > 1]
-        if again:
+        repeated = [module for name, module in activations.items() if adapter.probe.runs[name] > 1]
+        if repeated:
             raise UnsuitableError(
-                f"deep-lift needs a module for each activation, and this model runs the same {named(again)} several "
-                "times; use integrated-gradients"
+                f"deep-lift requires a separate module for each activation, and this model runs the same "
+                f"{class_names(repeated)} several times; use integrated-gradients"
             )
         return xai.Needs()
 
     def forward_passes(self, adapter: xai.ModelAdapter) -> int:
-        """One for the image, one for its baseline, and the pass."""
+        """Count one each for the image, its baseline and the shared pass."""
         return 3
 
-    def attribute(self, model: SharedModel, part: Part, adapter: xai.ModelAdapter) -> Float[Tensor, "N C H W"]:
-        """Compare images with their baselines."""
+    def attribute(self, model: SharedModel, block: ImageBlock, adapter: xai.ModelAdapter) -> Float[Tensor, "N C H W"]:
+        """Compare the images with their baselines."""
         from captum import attr
 
         method = attr.DeepLift(model, eps=self.eps)
-        attribute = unwarned(attr.DeepLift.attribute)
-        return attribute(method, part.images, part.baselines, additional_forward_args=(part.of,))
+        attribute = without_warnings(attr.DeepLift.attribute)
+        return attribute(method, block.images, block.baselines, additional_forward_args=(block.indices,))

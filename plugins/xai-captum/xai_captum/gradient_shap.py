@@ -8,15 +8,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_captum.attribution import Differentiated, Part
-from xai_captum.options import number, positive, seed_of
-from xai_core.plugin import Baseline, SharedModel
+from xai_captum.attribution import GradientAttribution, ImageBlock
+from xai_core.plugin import Baseline, SharedModel, check_integer, check_number, check_seed
 
 
-class GradientShap(Differentiated):
-    """Gradient SHAP: integrated gradients at random places of the path, from a noisy image.
+class GradientShap(GradientAttribution):
+    """Gradient SHAP: integrated gradients at random points of the path, which ends at a noisy image.
 
-    1/n sum_i (x_i - x') * dy/dx(x' + a_i (x_i - x')), with x_i = x + N(0, s^2) and a_i uniform in [0,1].
+        1/n sum_i (x_i - x') * dy/dx(x' + a_i (x_i - x')),    x_i = x + N(0, s^2),    a_i uniform in [0,1]
 
     Source: Lundberg and Lee, "A Unified Approach to Interpreting Model Predictions", NeurIPS 2017; expected gradients:
     Erion et al., "Improving performance of deep learning models with axiomatic attribution priors", 2021.
@@ -24,19 +23,20 @@ class GradientShap(Differentiated):
     Parameters
     ----------
     n_samples
-        Number of random places.
+        Number of random points.
     stdevs
-        Standard deviation of the noise, in units of the image as the model takes it.
+        Standard deviation of the noise, in units of the model's input.
     baselines
-        Where the path begins: `zero`, `mean`, `blur`, `noise`, or a tensor, see `xai_core.plugin.baseline_images`.
+        Start of the path: `zero`, `mean`, `blur`, `noise`, or a tensor. See `xai_core.plugin.baseline_images`.
     seed
-        Seed of the noise and the places, which are the same for every image.
+        Random seed of the noise and of the points, which are the same for every image.
     channels
-        How channels are reduced.
+        How the channels are reduced: `sum`, `positive`, `abs`, `max` or `norm`. See
+        `xai_captum.channels.reduce_channels`.
     """
 
     name = "gradient-shap"
-    expected_failures: ClassVar[Mapping[str, str]] = {"avoids_host_transfers": "captum draws the places on the host"}
+    expected_failures: ClassVar[Mapping[str, str]] = {"avoids_host_transfers": "captum draws the points on the host"}
 
     def __init__(
         self,
@@ -47,28 +47,27 @@ class GradientShap(Differentiated):
         channels: str = "positive",
     ) -> None:
         super().__init__(channels)
-        positive(n_samples=n_samples)
-        self.n_samples = n_samples
-        self.stdevs = number("stdevs", stdevs, least=0)
+        self.n_samples = check_integer("n_samples", n_samples, 1)
+        self.stdevs = check_number("stdevs", stdevs, minimum=0)
         self.baselines = baselines
-        self.seed = seed_of(seed)
+        self.seed = check_seed(seed)
 
     def forward_passes(self, adapter: xai.ModelAdapter) -> int:
-        """One for each random place, and the pass."""
+        """Count one for each random point, and one for the shared pass."""
         return 1 + self.n_samples
 
-    def attribute(self, model: SharedModel, part: Part, adapter: xai.ModelAdapter) -> Float[Tensor, "N C H W"]:
-        """Average over the places, in blocks: captum itself takes all of them at once."""
+    def attribute(self, model: SharedModel, block: ImageBlock, adapter: xai.ModelAdapter) -> Float[Tensor, "N C H W"]:
+        """Average over the points, in blocks, because captum alone would evaluate all of them at once."""
         from captum import attr
 
-        method, total = attr.GradientShap(model), torch.zeros_like(part.images)
+        method, total = attr.GradientShap(model), torch.zeros_like(block.images)
         for start in range(0, self.n_samples, model.block):
-            some = min(model.block, self.n_samples - start)
-            total += some * method.attribute(
-                part.images.detach(),
-                part.baselines,
-                n_samples=some,
+            count = min(model.block, self.n_samples - start)
+            total += count * method.attribute(
+                block.images.detach(),
+                block.baselines,
+                n_samples=count,
                 stdevs=float(self.stdevs),
-                additional_forward_args=(part.of,),
+                additional_forward_args=(block.indices,),
             )
         return total / self.n_samples

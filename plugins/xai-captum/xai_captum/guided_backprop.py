@@ -4,22 +4,23 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_captum.attribution import Part
-from xai_captum.relu import ChangedReLU
+from xai_captum.attribution import ImageBlock
+from xai_captum.modified_relu import ModifiedReLU
 from xai_core.plugin import SharedModel
 
 
-class GuidedBackprop(ChangedReLU):
-    """Guided backpropagation: through ReLU goes only what is positive of the gradient, where the ReLU was active.
+class GuidedBackprop(ModifiedReLU):
+    """Guided backpropagation: the gradient at the image, in which an active ReLU passes the positive part only.
 
-    Source: Springenberg et al., "Striving for Simplicity: The All Convolutional Net", ICLR workshop 2015. Options: see
-    `ChangedReLU`.
+    For the options, see `ModifiedReLU`.
+
+    Source: Springenberg et al., "Striving for Simplicity: The All Convolutional Net", ICLR workshop 2015.
     """
 
     name = "guided-backprop"
 
-    def attribute(self, model: SharedModel, part: Part, adapter: xai.ModelAdapter) -> Float[Tensor, "N C H W"]:
-        """Go back from the score to the image."""
+    def attribute(self, model: SharedModel, block: ImageBlock, adapter: xai.ModelAdapter) -> Float[Tensor, "N C H W"]:
+        """Compute the modified gradient at the images."""
         from captum import attr
 
-        return self.changed(attr.GuidedBackprop(model), part)
+        return self.modified_gradient(attr.GuidedBackprop(model), block)

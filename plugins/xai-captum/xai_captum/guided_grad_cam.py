@@ -4,15 +4,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_captum.attribution import Part
-from xai_captum.relu import ChangedReLU
-from xai_core.plugin import Layer, OptionError, SharedModel, UnsuitableError
+from xai_captum.attribution import ImageBlock
+from xai_captum.modified_relu import ModifiedReLU
+from xai_core.plugin import Layer, SharedModel, UnsuitableError, check_choice
 
 MODES = ("nearest", "bilinear", "bicubic", "area")
 
 
-class GuidedGradCAM(ChangedReLU):
-    """Guided Grad-CAM: guided backpropagation, times Grad-CAM.
+class GuidedGradCAM(ModifiedReLU):
+    """Guided Grad-CAM: guided backpropagation multiplied by Grad-CAM.
 
     Source: Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", ICCV
     2017, section 3.2.
@@ -20,48 +20,48 @@ class GuidedGradCAM(ChangedReLU):
     Parameters
     ----------
     layer
-        Module name or module, for Grad-CAM; default: the last spatial features, which the adapter finds.
+        Module name or module for Grad-CAM. Default: the last features before pooling, which the adapter finds.
     interpolate_mode
-        How Grad-CAM is resized to the image: `bilinear`, as in the paper, `nearest`, as captum does if not told,
-        `bicubic` or `area`.
+        How Grad-CAM is resized to the image: `bilinear`, as in the paper, `nearest`, captum's default, `bicubic` or
+        `area`.
     channels
-        How channels are reduced: see `xai_captum.channels.over_channels`.
+        How the channels are reduced: `sum`, `positive`, `abs`, `max` or `norm`. See
+        `xai_captum.channels.reduce_channels`.
     """
 
     name = "guided-grad-cam"
 
     def __init__(self, layer: Layer | None = None, interpolate_mode: str = "bilinear", channels: str = "abs") -> None:
         super().__init__(channels)
-        if interpolate_mode not in MODES:
-            raise OptionError(f"interpolate_mode must be one of {', '.join(MODES)}, not {interpolate_mode!r}")
         self.layer = layer
-        self.interpolate_mode = interpolate_mode
+        self.interpolate_mode = check_choice("interpolate_mode", interpolate_mode, MODES)
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
-        """Nothing of the pass, as long as there is ReLU and the layer gives a feature map."""
+        """Request nothing, after checking that there is a ReLU module and that the layer's output is a feature map."""
         super().needs(adapter)
-        if adapter.features(self.chosen(adapter)).layout != "NCHW":
+        name = self.layer_name(adapter)
+        if adapter.features(name).layout != "NCHW":
             raise UnsuitableError(
-                "guided-grad-cam is for layers that give feature maps, channels first, and "
-                f"{self.chosen(adapter)!r} does not; use grad-cam"
+                f"guided-grad-cam requires a layer whose output is a feature map with channels first, and "
+                f"the output of {name!r} is not; use grad-cam"
             )
         return xai.Needs()
 
-    def chosen(self, adapter: xai.ModelAdapter) -> str:
-        """The name of the layer."""
+    def layer_name(self, adapter: xai.ModelAdapter) -> str:
+        """Return the name of the layer."""
         return adapter.default_layer if self.layer is None else adapter.layer_name(self.layer)
 
     def forward_passes(self, adapter: xai.ModelAdapter) -> int:
-        """One for each of the two, and the pass."""
+        """Count one for each of the two methods, and one for the shared pass."""
         return 3
 
-    def attribute(self, model: SharedModel, part: Part, adapter: xai.ModelAdapter) -> Float[Tensor, "N C H W"]:
-        """Multiply the two, as captum's `GuidedGradCam` does."""
+    def attribute(self, model: SharedModel, block: ImageBlock, adapter: xai.ModelAdapter) -> Float[Tensor, "N C H W"]:
+        """Multiply both methods, as captum's `GuidedGradCam` does."""
         from captum import attr
 
-        cam = attr.LayerGradCam(model, model.layer(self.chosen(adapter))).attribute(
-            part.images, additional_forward_args=(part.of,), relu_attributions=True
+        cam = attr.LayerGradCam(model, model.layer(self.layer_name(adapter))).attribute(
+            block.images, additional_forward_args=(block.indices,), relu_attributions=True
         )
-        size = (part.images.shape[-2], part.images.shape[-1])
+        size = (block.images.shape[-2], block.images.shape[-1])
         resized = attr.LayerAttribution.interpolate(cam, size, interpolate_mode=self.interpolate_mode)
-        return self.changed(attr.GuidedBackprop(model), part) * resized
+        return self.modified_gradient(attr.GuidedBackprop(model), block) * resized

@@ -4,32 +4,33 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_captum.channels import checked, over_channels
-from xai_core.plugin import wide
+from xai_captum.channels import CHANNELS, reduce_channels
+from xai_core.plugin import check_choice, wide
 
 
 class InputXGradient(xai.Explainer):
-    """The image times the gradient of the score at it, x * dy/dx.
+    """Input times gradient: the image multiplied by the gradient of the score at the image, x * dy/dx.
 
-    Computed in the pass that all methods share; captum's `InputXGradient` gives the same.
+    It is computed in the shared pass, with the same result as captum's `InputXGradient`.
 
-    Source: Shrikumar et al., "Not Just a Black Box", 2016, where it is the method to compare with.
+    Source: Shrikumar et al., "Not Just a Black Box", 2016, where it is a method for comparison.
 
     Parameters
     ----------
     channels
-        How channels are reduced: see `xai_captum.channels.over_channels`.
+        How the channels are reduced: `sum`, `positive`, `abs`, `max` or `norm`. See
+        `xai_captum.channels.reduce_channels`.
     """
 
     name = "input-x-gradient"
 
     def __init__(self, channels: str = "positive") -> None:
-        self.channels = checked(channels)
+        self.channels = check_choice("channels", channels, CHANNELS)
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
-        """The gradient at the image."""
+        """Request the gradient at the image."""
         return xai.Needs(image_gradient=True)
 
     def explain(self, captured: xai.Captured) -> Float[Tensor, "B H W"]:
-        """Multiply, and reduce channels."""
-        return over_channels(wide(captured.images) * captured.image_gradient, self.channels)
+        """Multiply the image by its gradient and reduce the channels."""
+        return reduce_channels(wide(captured.images) * captured.image_gradient, self.channels)

@@ -4,29 +4,31 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_captum.attribution import Part
-from xai_captum.path import Path
+from xai_captum.attribution import ImageBlock
+from xai_captum.path import PathAttribution
 from xai_core.plugin import SharedModel
 
 
-class IntegratedGradients(Path):
-    """Integrated gradients: the gradient, integrated from a baseline to the image, times what lies between them.
+class IntegratedGradients(PathAttribution):
+    """Integrated gradients: the gradient, integrated from a baseline to the image, times their difference.
 
-    (x - x') * int_0^1 dy/dx(x' + a (x - x')) da (eq. 1), which adds up to y(x) - y(x').
+        (x - x') * int_0^1 dy/dx(x' + a (x - x')) da  (eq. 1)
 
-    Source: Sundararajan, Taly and Yan, "Axiomatic Attribution for Deep Networks", ICML 2017. Options: see `Path`.
+    The attribution sums to y(x) - y(x'). For the options, see `PathAttribution`.
+
+    Source: Sundararajan, Taly and Yan, "Axiomatic Attribution for Deep Networks", ICML 2017.
     """
 
     name = "integrated-gradients"
 
-    def attribute(self, model: SharedModel, part: Part, adapter: xai.ModelAdapter) -> Float[Tensor, "N C H W"]:
+    def attribute(self, model: SharedModel, block: ImageBlock, adapter: xai.ModelAdapter) -> Float[Tensor, "N C H W"]:
         """Integrate in blocks of steps."""
         from captum import attr
 
-        return self.whole * attr.IntegratedGradients(model).attribute(
-            part.images,
-            part.baselines,
-            additional_forward_args=(part.of,),
+        return self.correction * attr.IntegratedGradients(model).attribute(
+            block.images,
+            block.baselines,
+            additional_forward_args=(block.indices,),
             n_steps=self.n_steps,
             method=self.method,
             internal_batch_size=model.block,

@@ -4,28 +4,27 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_captum.attribution import Part, Scored
-from xai_captum.options import positive, seed_of
-from xai_captum.patches import Patches
-from xai_core.plugin import Baseline, OptionError
+from xai_captum.attribution import CaptumScorer, ImageBlock
+from xai_captum.patches import PatchAttribution
+from xai_core.plugin import Baseline, OptionError, check_integer, check_seed
 
 
-class KernelShap(Patches):
+class KernelShap(PatchAttribution):
     """Kernel SHAP: the Shapley values of patches, as the weights of a linear model of the score.
 
-    Fitted by weighted least squares to scores of images that show random sets of patches, drawn by the Shapley kernel
-    (theorem 2). Of fewer samples than patches it is the smallest of many fits.
+    The linear model is fitted by weighted least squares to the scores of images that show random sets of patches. The
+    sets are drawn from the Shapley kernel (theorem 2). With fewer samples than patches, the solution of minimum norm is used.
 
     Source: Lundberg and Lee, "A Unified Approach to Interpreting Model Predictions", NeurIPS 2017.
 
     Parameters
     ----------
     n_samples
-        Number of sets of patches, all and none among them.
+        Number of sets of patches, including the full and the empty set.
     patch, baselines, channels
-        As for `Patches`.
+        See `PatchAttribution`.
     seed
-        Seed of the sets, which are the same for every image.
+        Random seed of the sets, which are the same for every image.
     """
 
     name = "kernel-shap"
@@ -39,25 +38,24 @@ class KernelShap(Patches):
         channels: str = "positive",
     ) -> None:
         super().__init__(patch, baselines, channels)
-        positive(n_samples=n_samples)
-        self.n_samples = n_samples
-        self.seed = seed_of(seed)
+        self.n_samples = check_integer("n_samples", n_samples, 1)
+        self.seed = check_seed(seed)
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
-        """Nothing of the pass, as long as there are sets of patches between none and all."""
+        """Request nothing, after checking that there are at least two patches."""
         if self.count(adapter) == 1:
             raise OptionError(
-                f"kernel-shap needs at least two patches, and patch={self.patch} makes one of an image of "
-                f"{adapter.probe.size[0]}x{adapter.probe.size[1]}"
+                f"kernel-shap requires at least two patches, got one for patch={self.patch} and an image of "
+                f"{adapter.probe.size[0]}x{adapter.probe.size[1]} pixels; use a smaller patch"
             )
         return super().needs(adapter)
 
     def forward_passes(self, adapter: xai.ModelAdapter) -> int:
-        """One for each set, and the pass."""
+        """Count one for each set, and one for the shared pass."""
         return 1 + self.n_samples
 
-    def attribute(self, model: Scored, part: Part, adapter: xai.ModelAdapter) -> Float[Tensor, "1 1 H W"]:
+    def attribute(self, model: CaptumScorer, block: ImageBlock, adapter: xai.ModelAdapter) -> Float[Tensor, "1 1 H W"]:
         """Fit the linear model of one image."""
         from captum import attr
 
-        return self.ablated(attr.KernelShap, model, part, n_samples=self.n_samples)
+        return self.ablated(attr.KernelShap, model, block, n_samples=self.n_samples)

@@ -7,19 +7,20 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_captum.at_layer import AtLayer
-from xai_captum.attribution import Part
+from xai_captum.attribution import ImageBlock
+from xai_captum.layer_path import LayerPathAttribution
 from xai_core.plugin import SharedModel
 
 
-class LayerIntegratedGradients(AtLayer):
-    """Integrated gradients of a layer's features: from those of a baseline to those of the image, in a straight line.
+class LayerIntegratedGradients(LayerPathAttribution):
+    """Integrated gradients of a layer's features, along the line from the features of a baseline to those of the image.
 
-    (A(x) - A(x')) * int_0^1 dy/dA(A(x') + a (A(x) - A(x'))) da, which adds up to y(x) - y(x') where all of the score
-    comes through the layer.
+        (A(x) - A(x')) * int_0^1 dy/dA(A(x') + a (A(x) - A(x'))) da
 
-    Source: Sundararajan, Taly and Yan, "Axiomatic Attribution for Deep Networks", ICML 2017, eq. 1 at a layer. Options:
-    see `AtLayer`.
+    The attribution sums to y(x) - y(x') if the score depends on the image through the layer only. For the options, see
+    `LayerPathAttribution`.
+
+    Source: Sundararajan, Taly and Yan, "Axiomatic Attribution for Deep Networks", ICML 2017, eq. 1 at a layer.
     """
 
     name = "layer-integrated-gradients"
@@ -28,20 +29,20 @@ class LayerIntegratedGradients(AtLayer):
     }
 
     def forward_passes(self, adapter: xai.ModelAdapter) -> int:
-        """One for each step, one for each end of the line, and the pass."""
+        """Count one for each step, one for each end of the line, and one for the shared pass."""
         return 3 + self.n_steps
 
-    def attribute(self, model: SharedModel, part: Part, adapter: xai.ModelAdapter) -> Float[Tensor, "N K h w"]:
+    def attribute(self, model: SharedModel, block: ImageBlock, adapter: xai.ModelAdapter) -> Float[Tensor, "N K h w"]:
         """Integrate in blocks of steps."""
         from captum import attr
 
-        name = self.chosen(adapter)
+        name = self.layer_name(adapter)
         attribution = attr.LayerIntegratedGradients(model, model.layer(name)).attribute(
-            part.images,
-            part.baselines,
-            additional_forward_args=(part.of,),
+            block.images,
+            block.baselines,
+            additional_forward_args=(block.indices,),
             n_steps=self.n_steps,
             method=self.method,
             internal_batch_size=model.block,
         )
-        return adapter.spatial(self.whole * attribution, name)
+        return adapter.spatial(self.correction * attribution, name)

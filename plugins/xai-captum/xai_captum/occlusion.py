@@ -1,4 +1,4 @@
-"""Occlusion, as captum does it."""
+"""captum's occlusion."""
 
 import math
 
@@ -6,30 +6,31 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_captum.attribution import Part, Perturbed, Scored
-from xai_captum.options import positive
-from xai_core.plugin import Baseline, OptionError
+from xai_captum.attribution import CaptumScorer, ImageBlock, PerturbationAttribution
+from xai_core.plugin import Baseline, OptionError, check_integer
 
-SHARE = 8
-"""The side of the window as a share of the image's shorter side, where none is given."""
+DEFAULT_WINDOWS = 8
+"""Number of windows of the default size that fit along the shorter side of the image."""
 
 
-class Occlusion(Perturbed):
-    """Occlusion: how much the score falls when a window shows its baseline, averaged over the windows on a pixel.
+class Occlusion(PerturbationAttribution):
+    """Occlusion by captum: the drop of the score when a window shows its baseline, averaged over windows.
+
+    The value of a pixel is the average over the windows that cover it.
 
     Source: Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014, section 4.2.
 
     Parameters
     ----------
     sliding_window_shapes
-        The side of the window, over all channels, in pixels; default: an eighth of the image's shorter side.
+        Side of the window, which covers all channels, in pixels. Default: an eighth of the image's shorter side.
     strides
-        By how many pixels it moves, at most its side; default: half its side.
+        Pixels between windows, at most the side. Default: half of the side.
     baselines
-        What the window shows: `zero`, `mean`, `blur`, `noise`, or a tensor, see `xai_core.plugin.baseline_images`.
+        Replacement of the window: `zero`, `mean`, `blur`, `noise`, or a tensor. See `xai_core.plugin.baseline_images`.
     channels
-        What is made of the number of each pixel, which is of all channels together: `sum` leaves its sign, `positive`
-        what is for the target, and `abs`, `max` and `norm` its magnitude.
+        How the attribution of a pixel, which covers all channels, is reduced. `sum` keeps its sign, `positive` keeps
+        its positive part, and `abs`, `max` and `norm` keep its magnitude.
     """
 
     name = "captum-occlusion"
@@ -42,35 +43,35 @@ class Occlusion(Perturbed):
         channels: str = "positive",
     ) -> None:
         super().__init__(channels)
-        positive(sliding_window_shapes=sliding_window_shapes, strides=strides)
-        if sliding_window_shapes and strides and strides > sliding_window_shapes:
-            raise OptionError(f"strides must be at most the window's side, {sliding_window_shapes}; got {strides}")
-        self.sliding_window_shapes = sliding_window_shapes
-        self.strides = strides
+        side, stride = sliding_window_shapes, strides
+        self.sliding_window_shapes = None if side is None else check_integer("sliding_window_shapes", side, 1)
+        self.strides = None if stride is None else check_integer("strides", stride, 1)
         self.baselines = baselines
+        if self.sliding_window_shapes and self.strides and self.strides > self.sliding_window_shapes:
+            raise OptionError(f"strides must be at most the side of the window, {side}, got {stride}")
 
     def window(self, size: tuple[int, int]) -> tuple[int, int]:
-        """The side and the stride of the window over an image of (H, W), which it does not leave."""
-        side = min(self.sliding_window_shapes or max(1, min(size) // SHARE), min(size))
+        """Return the side and the stride of the window, in pixels, for images of size (H, W)."""
+        side = min(self.sliding_window_shapes or max(1, min(size) // DEFAULT_WINDOWS), min(size))
         return side, min(self.strides or max(1, side // 2), side)
 
     def forward_passes(self, adapter: xai.ModelAdapter) -> int:
-        """One for each place of the window, one for the image, and the pass."""
+        """Count one for each position of the window, one for the image, and one for the shared pass."""
         side, stride = self.window(adapter.probe.size)
         return 2 + math.prod(1 + math.ceil((length - side) / stride) for length in adapter.probe.size)
 
-    def attribute(self, model: Scored, part: Part, adapter: xai.ModelAdapter) -> Float[Tensor, "1 1 H W"]:
-        """Move the window over an image; captum gives the same number for each channel."""
+    def attribute(self, model: CaptumScorer, block: ImageBlock, adapter: xai.ModelAdapter) -> Float[Tensor, "1 1 H W"]:
+        """Slide the window over the image. captum returns the same number for each channel."""
         from captum import attr
 
-        images = part.images.detach()
+        images = block.images.detach()
         side, stride = self.window((images.shape[-2], images.shape[-1]))
         attribution: Tensor = attr.Occlusion(model).attribute(
             images,
             (images.shape[1], side, side),
             (images.shape[1], stride, stride),
-            part.baselines,
-            additional_forward_args=(part.of,),
+            block.baselines,
+            additional_forward_args=(block.indices,),
             perturbations_per_eval=model.block,
         )
         return attribution[:, :1]

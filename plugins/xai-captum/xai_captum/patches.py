@@ -1,4 +1,4 @@
-"""What methods that mask square patches share."""
+"""Base class of attribution methods that mask square patches."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -9,28 +9,28 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 import xai_core as xai
-from xai_captum.attribution import Part, Perturbed, Scored
-from xai_captum.options import positive
-from xai_core.plugin import Baseline
+from xai_captum.attribution import CaptumScorer, ImageBlock, PerturbationAttribution
+from xai_core.plugin import Baseline, check_integer
 
-SHARE = 7
-"""Into how many patches the shorter side is divided, where no size is given."""
+DEFAULT_PATCHES = 7
+"""Number of patches of the default size that fit along the shorter side of the image."""
 
 
-class Patches(Perturbed):
+class PatchAttribution(PerturbationAttribution):
     """An attribution to square patches, each of which shows the image or its baseline.
 
-    The patches begin at the upper left corner; those at the other ends may be smaller.
+    The patches start at the upper left corner. The last ones of a row or column may be smaller.
 
     Parameters
     ----------
     patch
-        The side of a patch, in pixels; default: a seventh of the image's shorter side.
+        Side of a patch in pixels. Default: a seventh of the image's shorter side.
     baselines
-        What a patch shows instead: `zero`, `mean`, `blur`, `noise`, or a tensor, see `xai_core.plugin.baseline_images`.
+        Replacement of masked patches: `zero`, `mean`, `blur`, `noise`, or a tensor. See
+        `xai_core.plugin.baseline_images`.
     channels
-        What is made of the number of each patch, which is of all channels together: `sum` leaves its sign, `positive`
-        what is for the target, and `abs`, `max` and `norm` its magnitude.
+        How the attribution of a patch, which covers all channels, is reduced. `sum` keeps its sign, `positive` keeps
+        its positive part, and `abs`, `max` and `norm` keep its magnitude.
     """
 
     expected_failures: ClassVar[Mapping[str, str]] = {
@@ -39,39 +39,39 @@ class Patches(Perturbed):
 
     def __init__(self, patch: int | None = None, baselines: Baseline = "zero", channels: str = "positive") -> None:
         super().__init__(channels)
-        positive(patch=patch)
-        self.patch = patch
+        self.patch = None if patch is None else check_integer("patch", patch, 1)
         self.baselines = baselines
 
     def count(self, adapter: xai.ModelAdapter) -> int:
-        """How many patches there are."""
+        """Return the number of patches."""
         side = self.side(adapter.probe.size)
         return math.prod(math.ceil(length / side) for length in adapter.probe.size)
 
     def side(self, size: tuple[int, int]) -> int:
-        """The side of a patch of an image of (H, W)."""
-        return self.patch or max(1, min(size) // SHARE)
+        """Return the side of a patch, in pixels, for images of size (H, W)."""
+        return self.patch or max(1, min(size) // DEFAULT_PATCHES)
 
     def ablated(
-        self, method: Callable[[Any], Any], model: Scored, part: Part, **options: Any
+        self, method: Callable[[Any], Any], model: CaptumScorer, block: ImageBlock, **options: Any
     ) -> Float[Tensor, "1 1 H W"]:
-        """Let a method of captum's mask the patches of an image, as many at once as a block holds.
+        """Return the attribution of a method of captum that masks the patches of an image.
 
-        It gives a patch the same number in each channel, which is that of all channels together.
+        captum masks as many patches at once as a block allows. It returns the same number for each channel of a patch,
+        which refers to all channels together.
         """
-        height, width = part.images.shape[-2:]
+        height, width = block.images.shape[-2:]
         attribution: Tensor = method(model).attribute(
-            part.images.detach(),
-            part.baselines,
-            additional_forward_args=(part.of,),
-            feature_mask=patches((height, width), self.side((height, width))).to(part.images.device),
+            block.images.detach(),
+            block.baselines,
+            additional_forward_args=(block.indices,),
+            feature_mask=patch_indices((height, width), self.side((height, width))).to(block.images.device),
             perturbations_per_eval=model.block,
             **options,
         )
         return attribution[:, :1]
 
 
-def patches(size: tuple[int, int], side: int) -> Int[Tensor, "1 1 H W"]:
-    """The number of each pixel's patch, row by row."""
+def patch_indices(size: tuple[int, int], side: int) -> Int[Tensor, "1 1 H W"]:
+    """Return the index of the patch of each pixel, counted row by row."""
     rows, columns = (torch.arange(length) // side for length in size)
     return (rows[:, None] * (columns[-1] + 1) + columns)[None, None]

@@ -1,27 +1,28 @@
-"""What methods that integrate along a path from a baseline to the image share."""
+"""Base class of attribution methods that integrate along a path from a baseline to the image."""
 
 import xai_core as xai
-from xai_captum.attribution import Differentiated
-from xai_captum.options import positive
-from xai_core.plugin import Baseline, OptionError
+from xai_captum.attribution import GradientAttribution
+from xai_core.plugin import Baseline, OptionError, check_choice, check_integer
 
-SUMS = ("gausslegendre", "riemann_left", "riemann_middle", "riemann_right", "riemann_trapezoid")
-"""How captum sums up an integral."""
+QUADRATURES = ("gausslegendre", "riemann_left", "riemann_middle", "riemann_right", "riemann_trapezoid")
+"""captum's approximations of an integral."""
 
 
-class Path(Differentiated):
+class PathAttribution(GradientAttribution):
     """An integral along the straight line from a baseline to the image.
 
     Parameters
     ----------
     n_steps
-        Number of steps; at least 2 but for `gausslegendre`.
+        Number of steps. At least 2, except for `gausslegendre`.
     method
-        The sum that stands for the integral: `gausslegendre`, or `riemann_left`, `_middle`, `_right`, `_trapezoid`.
+        Approximation of the integral: `gausslegendre`, `riemann_left`, `riemann_middle`, `riemann_right` or
+        `riemann_trapezoid`.
     baselines
-        Where the line begins: `zero`, `mean`, `blur`, `noise`, or a tensor, see `xai_core.plugin.baseline_images`.
+        Start of the line: `zero`, `mean`, `blur`, `noise`, or a tensor. See `xai_core.plugin.baseline_images`.
     channels
-        How channels are reduced.
+        How the channels are reduced: `sum`, `positive`, `abs`, `max` or `norm`. See
+        `xai_captum.channels.reduce_channels`.
     """
 
     def __init__(
@@ -32,20 +33,20 @@ class Path(Differentiated):
         channels: str = "positive",
     ) -> None:
         super().__init__(channels)
-        positive(n_steps=n_steps)
-        if method not in SUMS:
-            raise OptionError(f"method must be one of {', '.join(SUMS)}, not {method!r}")
+        self.n_steps = check_integer("n_steps", n_steps, 1)
+        self.method = check_choice("method", method, QUADRATURES)
+        self.baselines = baselines
         if n_steps == 1 and method != "gausslegendre":
             raise OptionError(f"n_steps must be at least 2 for {method}, got 1")
-        self.n_steps = n_steps
-        self.method = method
-        self.baselines = baselines
 
     @property
-    def whole(self) -> float:
-        """What brings the sum of captum's weights to 1: between n places are n - 1 trapezoids, and it divides by n."""
+    def correction(self) -> float:
+        """Factor that brings the sum of captum's weights to 1.
+
+        With n points, the trapezoidal rule has n - 1 intervals, but captum divides by n.
+        """
         return self.n_steps / (self.n_steps - 1) if self.method == "riemann_trapezoid" else 1
 
     def forward_passes(self, adapter: xai.ModelAdapter) -> int:
-        """One for each step, and the pass."""
+        """Count one for each step and one for the shared pass."""
         return 1 + self.n_steps

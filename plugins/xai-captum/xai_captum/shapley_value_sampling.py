@@ -4,16 +4,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_captum.attribution import Part, Scored
-from xai_captum.options import positive, seed_of
-from xai_captum.patches import Patches
-from xai_core.plugin import Baseline
+from xai_captum.attribution import CaptumScorer, ImageBlock
+from xai_captum.patches import PatchAttribution
+from xai_core.plugin import Baseline, check_integer, check_seed
 
 
-class ShapleyValueSampling(Patches):
-    """Shapley value sampling: what each patch adds to the score, averaged over random orders of adding patches.
+class ShapleyValueSampling(PatchAttribution):
+    """Shapley value sampling: the change of the score when a patch is added, averaged over random orders of patches.
 
-    The mean adds up to y(x) - y(x'), whatever the number of orders.
+    The attribution sums to y(x) - y(x') for any number of orders.
 
     Source: Castro, Gómez and Tejada, "Polynomial calculation of the Shapley value based on sampling", Computers &
     Operations Research 2009.
@@ -23,9 +22,9 @@ class ShapleyValueSampling(Patches):
     n_samples
         Number of orders.
     patch, baselines, channels
-        As for `Patches`.
+        See `PatchAttribution`.
     seed
-        Seed of the orders, which are the same for every image.
+        Random seed of the orders, which are the same for every image.
     """
 
     name = "shapley-value-sampling"
@@ -39,16 +38,15 @@ class ShapleyValueSampling(Patches):
         channels: str = "positive",
     ) -> None:
         super().__init__(patch, baselines, channels)
-        positive(n_samples=n_samples)
-        self.n_samples = n_samples
-        self.seed = seed_of(seed)
+        self.n_samples = check_integer("n_samples", n_samples, 1)
+        self.seed = check_seed(seed)
 
     def forward_passes(self, adapter: xai.ModelAdapter) -> int:
-        """One for each patch of each order, one for the baseline, and the pass."""
+        """Count one for each patch of each order, one for the baseline, and one for the shared pass."""
         return 2 + self.n_samples * self.count(adapter)
 
-    def attribute(self, model: Scored, part: Part, adapter: xai.ModelAdapter) -> Float[Tensor, "1 1 H W"]:
+    def attribute(self, model: CaptumScorer, block: ImageBlock, adapter: xai.ModelAdapter) -> Float[Tensor, "1 1 H W"]:
         """Add patches in random orders."""
         from captum import attr
 
-        return self.ablated(attr.ShapleyValueSampling, model, part, n_samples=self.n_samples)
+        return self.ablated(attr.ShapleyValueSampling, model, block, n_samples=self.n_samples)

@@ -4,18 +4,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_captum.attribution import Differentiated, Part
-from xai_captum.options import number, positive, seed_of
-from xai_core.plugin import OptionError, SharedModel
+from xai_captum.attribution import GradientAttribution, ImageBlock
+from xai_core.plugin import SharedModel, check_choice, check_integer, check_number, check_seed
 
 KINDS = ("smoothgrad", "smoothgrad_sq", "vargrad")
 
 
-class SmoothGrad(Differentiated):
-    """SmoothGrad: the magnitude of the gradient, averaged over noise on the image.
+class SmoothGrad(GradientAttribution):
+    """SmoothGrad: the magnitude of the gradient, averaged over noisy images.
 
-    1/n sum_i |dy/dx(x + N(0, s^2))| (eq. 2); `smoothgrad_sq` averages squares, and `vargrad` takes the
-    variance; all are of magnitudes.
+        1/n sum_i |dy/dx(x + N(0, s^2))|  (eq. 2)
+
+    `smoothgrad_sq` averages the squares of the magnitudes, and `vargrad` is their variance.
 
     Source: Smilkov et al., "SmoothGrad: removing noise by adding noise", 2017.
 
@@ -24,13 +24,14 @@ class SmoothGrad(Differentiated):
     nt_samples
         Number of noisy images.
     stdevs
-        Standard deviation of the noise, in units of the image as the model takes it.
+        Standard deviation of the noise, in units of the model's input.
     nt_type
         `smoothgrad`, `smoothgrad_sq` or `vargrad`.
     seed
-        Seed of the noise, which is the same for every image.
+        Random seed of the noise, which is the same for every image.
     channels
-        How channels are reduced.
+        How the channels are reduced: `sum`, `positive`, `abs`, `max` or `norm`. See
+        `xai_captum.channels.reduce_channels`.
     """
 
     name = "smooth-grad"
@@ -44,27 +45,24 @@ class SmoothGrad(Differentiated):
         channels: str = "abs",
     ) -> None:
         super().__init__(channels)
-        positive(nt_samples=nt_samples)
-        if nt_type not in KINDS:
-            raise OptionError(f"nt_type must be one of {', '.join(KINDS)}, not {nt_type!r}")
-        self.nt_samples = nt_samples
-        self.stdevs = number("stdevs", stdevs, least=0)
-        self.nt_type = nt_type
-        self.seed = seed_of(seed)
+        self.nt_samples = check_integer("nt_samples", nt_samples, 1)
+        self.stdevs = check_number("stdevs", stdevs, minimum=0)
+        self.nt_type = check_choice("nt_type", nt_type, KINDS)
+        self.seed = check_seed(seed)
 
     def forward_passes(self, adapter: xai.ModelAdapter) -> int:
-        """One for each noise, and the pass."""
+        """Count one for each noisy image, and one for the shared pass."""
         return 1 + self.nt_samples
 
-    def attribute(self, model: SharedModel, part: Part, adapter: xai.ModelAdapter) -> Float[Tensor, "N C H W"]:
-        """Average over noise, in blocks of samples."""
+    def attribute(self, model: SharedModel, block: ImageBlock, adapter: xai.ModelAdapter) -> Float[Tensor, "N C H W"]:
+        """Average over noisy images, in blocks of samples."""
         from captum import attr
 
         return attr.NoiseTunnel(attr.Saliency(model)).attribute(
-            part.images.detach(),
+            block.images.detach(),
             nt_type=self.nt_type,
             nt_samples=self.nt_samples,
             nt_samples_batch_size=min(model.block, self.nt_samples),
             stdevs=float(self.stdevs),
-            additional_forward_args=(part.of,),
+            additional_forward_args=(block.indices,),
         )

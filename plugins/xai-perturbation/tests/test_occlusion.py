@@ -113,9 +113,9 @@ def test_it_explains_a_callable_and_a_bfloat16_model(images: Tensor) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"size": 0}, "size must be a whole number of at least 1"),
-        ({"stride": 0}, "stride must be a whole number of at least 1"),
-        ({"score": "softmax"}, "probability or logit"),
+        ({"size": 0}, "size must be an integer of at least 1"),
+        ({"stride": 0}, "stride must be an integer of at least 1"),
+        ({"score": "softmax"}, "probability, logit"),
         ({"size": 33}, "fit into the image"),
         ({"size": 4, "stride": 5}, "at most the size"),
         ({"baseline": "black"}, "baseline must be zero"),

@@ -1,4 +1,4 @@
-"""Explainers that hide parts of the image and look at the score."""
+"""Explainers that perturb the image and observe the score."""
 
 import xai_core as xai
 from xai_perturbation.occlusion import Occlusion
@@ -9,5 +9,5 @@ __all__ = ["RISE", "Occlusion"]
 
 @xai.hookimpl
 def xai_explainers() -> list[type[xai.Explainer]]:
-    """Give the explainers of this plugin."""
+    """Return the explainers of this plugin."""
     return [RISE, Occlusion]

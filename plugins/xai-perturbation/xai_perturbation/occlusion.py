@@ -7,23 +7,31 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_core.plugin import Baseline, OptionError, baseline_images
-from xai_perturbation.masked import masked_scores
-from xai_perturbation.options import kind_of_score, seed_of, whole
+from xai_core.plugin import (
+    SCORE_KINDS,
+    Baseline,
+    OptionError,
+    baseline_images,
+    check_choice,
+    check_integer,
+    check_seed,
+    masked_scores,
+)
 
-SHARE = 5
-"""How many patches of the default size lie side by side."""
+DEFAULT_PATCHES = 5
+"""Number of patches of the default size that fit along a side of the image."""
 
 
 class Occlusion(xai.Explainer):
-    """Occlusion: how much the score falls where a patch that slides over the image hides it.
+    """Occlusion: the drop of the score when a sliding patch hides a part of the image, averaged over patches.
 
-    L_ij = 1/n_ij sum_(p covers ij) f(x) - f(x without p), the mean over the n_ij patches that cover a pixel. Patches
-    start at multiples of the stride, as far as it takes to cover the image; the last of a row or column may reach
-    beyond it, where it is cut off.
+        L_ij = 1/n_ij sum_(p covers ij) f(x) - f(x without p)
 
-    The paper shows the score itself at each position of a gray square. The default patch is a fifth of each side, in
-    steps of half a patch: 45 and 23 pixels at 224x224, which makes 81 patches.
+    n_ij is the number of patches that cover pixel ij. Patches start at multiples of the stride, until they cover the
+    image. The last patch of a row or column is cut off if it extends beyond the image.
+
+    The paper shows the score at each position of a gray square. The default patch is a fifth of each side, with a
+    stride of half a patch. At 224x224 pixels this is a patch of 45 pixels, a stride of 23 pixels and 81 patches.
 
     Source: Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014, section 4.2; the mean
     over patches as in captum's `Occlusion`.
@@ -31,16 +39,16 @@ class Occlusion(xai.Explainer):
     Parameters
     ----------
     size
-        Side of the patch in pixels; default: a fifth of the image's side, rounded up, for each side.
+        Side of the patch in pixels. Default: a fifth of each side of the image, rounded up.
     stride
-        Pixels between positions, at most the size; default: half of the size, rounded up.
+        Pixels between patches, at most the size. Default: half of the size, rounded up.
     baseline
-        What a patch shows: `zero` (the mean color of the training data, in the normalized space), `mean`, `blur`,
-        `noise`, or a tensor that broadcasts to [B,C,H,W].
+        Replacement of the hidden pixels: `zero`, `mean`, `blur`, `noise`, or a tensor that broadcasts to [B,C,H,W]. In
+        the normalized space, `zero` is the mean color of the training data.
     score
         f: `probability` (softmax) or `logit`.
     seed
-        Seed of noise.
+        Random seed of the noise.
     """
 
     name = "occlusion"
@@ -53,60 +61,66 @@ class Occlusion(xai.Explainer):
         score: str = "probability",
         seed: int = 0,
     ) -> None:
-        self.size = None if size is None else whole("size", size, 1)
-        self.stride = None if stride is None else whole("stride", stride, 1)
+        self.size = None if size is None else check_integer("size", size, 1)
+        self.stride = None if stride is None else check_integer("stride", stride, 1)
         self.baseline = baseline
-        self.score = kind_of_score(score)
-        self.seed = seed_of(seed)
+        self.score = check_choice("score", score, SCORE_KINDS)
+        self.seed = check_seed(seed)
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
-        """Nothing but scores."""
+        """Request nothing, after checking that the patches cover the image."""
         for side in adapter.probe.size:
-            self.starts(side)  # refuses patches that do not cover the image
+            self.starts(side)
         return xai.Needs()
 
     def forward_passes(self, adapter: xai.ModelAdapter) -> int:
-        """One for each patch, and one for the image."""
+        """Count one for each patch and one for the image."""
         return 2 + math.prod(len(self.starts(side)) for side in adapter.probe.size)
 
     def patch(self, side: int) -> int:
-        """How many pixels a patch takes of a side of the image."""
-        return self.size or math.ceil(side / SHARE)
+        """Return the length of the patch along a side of the image, in pixels."""
+        return self.size or math.ceil(side / DEFAULT_PATCHES)
 
     def starts(self, side: int) -> range:
-        """Where patches start along a side of the image: the last is the first to reach its end."""
+        """Return the first pixel of each patch along a side of the image.
+
+        Raises
+        ------
+        OptionError
+            If the patch is larger than the image, or the stride is larger than the patch.
+        """
         size = self.patch(side)
         stride = self.stride or math.ceil(size / 2)
         if size > side or stride > size:
             raise OptionError(
-                f"occlusion with size={size} and stride={stride} does not suit a side of {side} pixels: the patch must "
-                "fit into the image, and the stride be at most the size, or pixels between patches are never hidden"
+                f"the patch must fit into the image, and the stride must be at most the size; got size={size} and "
+                f"stride={stride} for a side of {side} pixels"
             )
         return range(0, side - size + stride, stride)
 
     def explain(self, captured: xai.Captured) -> Float[Tensor, "B H W"]:
-        """Average, at each pixel, what the patches over it take from the score."""
+        """Average the drops of the score over the patches that cover each pixel."""
         return captured.once(self, lambda: self.relevance(captured))[captured.index]
 
     def relevance(self, captured: xai.Captured) -> Float[Tensor, "V B H W"]:
-        """The maps for all targets of the pass, which share the occluded images."""
-        images, score = captured.images, captured.model_score
-        unhidden = score.each(images, kind=self.score)[..., None]  # [V,B,1]
-        rows, columns = (self.lines(side, unhidden) for side in images.shape[-2:])
-        numbers = torch.arange(len(rows) * len(columns), device=images.device)
+        """Return the maps for all V targets of the pass, which share the occluded images."""
+        images, model_score = captured.images, captured.model_score
+        score = model_score.each(images, kind=self.score)[..., None]  # [V,B,1]
+        rows, columns = (self.coverage(side, score) for side in images.shape[-2:])
+        indices = torch.arange(len(rows) * len(columns), device=images.device)
 
-        def patches(part: slice) -> Float[Tensor, "n H W"]:
-            down, across = numbers[part] // len(columns), numbers[part] % len(columns)
-            return rows[down, :, None] * columns[across, None, :]
+        def patches(block: slice) -> Float[Tensor, "n H W"]:
+            row, column = indices[block] // len(columns), indices[block] % len(columns)
+            return rows[row, :, None] * columns[column, None, :]
 
-        blank = baseline_images(self.baseline, images, self.seed)
-        lost = unhidden.new_zeros(*unhidden.shape[:2], *images.shape[-2:])
-        for some, scores in masked_scores(score, images, blank, patches, len(numbers), self.score):
-            lost += torch.tensordot(unhidden - scores, some, 1)
-        return lost / torch.outer(rows.sum(0), columns.sum(0))
+        baseline = baseline_images(self.baseline, images, self.seed)
+        drops = score.new_zeros(*score.shape[:2], *images.shape[-2:])
+        for masks, scores in masked_scores(model_score, images, baseline, patches, len(indices), self.score):
+            drops += torch.tensordot(score - scores, masks, 1)
+        return drops / torch.outer(rows.sum(0), columns.sum(0))
 
-    def lines(self, side: int, like: Float[Tensor, "..."]) -> Float[Tensor, "positions side"]:
-        """1 where the patch of each position covers a side of the image, 0 elsewhere."""
+    def coverage(self, side: int, like: Float[Tensor, "..."]) -> Float[Tensor, "positions side"]:
+        """Return, for each patch position along a side, 1 at the pixels that the patch covers and 0 elsewhere."""
         pixels = torch.arange(side, device=like.device)
         starts = self.starts(side)
         from_start = pixels - torch.arange(starts.start, starts.stop, starts.step, device=like.device)[:, None]
