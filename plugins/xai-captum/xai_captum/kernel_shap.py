@@ -13,7 +13,8 @@ class KernelShap(PatchAttribution):
     """Kernel SHAP: the Shapley values of patches, as the weights of a linear model of the score.
 
     The linear model is fitted by weighted least squares to the scores of images that show random sets of patches. The
-    sets are drawn from the Shapley kernel (theorem 2). With fewer samples than patches, the solution of minimum norm is used.
+    sets are drawn from the Shapley kernel (theorem 2). With fewer samples than patches, the solution of minimum norm is
+    used.
 
     Source: Lundberg and Lee, "A Unified Approach to Interpreting Model Predictions", NeurIPS 2017.
 

@@ -117,5 +117,5 @@ def test_floors_with_others_take_nothing_from_them(engine: xai.Engine, images: T
 
 
 def test_bad_options() -> None:
-    with pytest.raises(OptionError, match="sigma must be a number above 0"):
+    with pytest.raises(OptionError, match=r"sigma must be a number in \(0, inf\)"):
         xai.create_explainer("center:sigma=0")

@@ -16,8 +16,8 @@ import xai_core as xai
 from support.models import SmallCNN, fused_vit, settled
 from xai_core.errors import LayerError, OptionError, UnsuitableError
 from xai_faithfulness.map_similarity import map_similarity, mean_ranks
-from xai_faithfulness.randomized import modules_from_the_top, randomized, redraw
-from xai_faithfulness.rng import OwnGenerator
+from xai_faithfulness.randomized_copies import modules_last_to_first, randomize, randomized_copies
+from xai_faithfulness.rng import PrivateGenerator
 
 FROM_THE_TOP = ["head", "last.1", "last.0", "body.1", "body.0", "stem.1", "stem.0"]
 
@@ -90,7 +90,8 @@ def test_equals_a_loop_over_copies(
     """With the seeds that the modules were really given."""
     seeds: list[int] = []
     monkeypatch.setattr(
-        "xai_faithfulness.randomized.redraw", lambda module, seed: (seeds.append(seed), redraw(module, seed))
+        "xai_faithfulness.randomized_copies.randomize",
+        lambda module, seed: (seeds.append(seed), randomize(module, seed)),
     )
     engine, steps = xai.Engine(cnn), [0, 2, 4, 6]
     score = scored(engine, images, "hires-cam", f"order={order},similarity={similarity},layers=4,seed=5")
@@ -110,9 +111,9 @@ def test_equals_a_loop_over_copies(
     torch.testing.assert_close(score.values, score.curve.mean(1))  # the model's own map, a 1, is not in it
 
 
-def test_modules_from_the_top(cnn: nn.Module) -> None:
-    assert modules_from_the_top(cnn) == FROM_THE_TOP
-    assert modules_from_the_top(fused_vit())[:2] == ["head", "norm"]
+def test_modules_last_to_first(cnn: nn.Module) -> None:
+    assert modules_last_to_first(cnn) == FROM_THE_TOP
+    assert modules_last_to_first(fused_vit())[:2] == ["head", "norm"]
 
 
 def test_steps_are_spread_from_the_top_to_the_bottom(cnn: nn.Module, images: Tensor) -> None:
@@ -124,14 +125,14 @@ def test_steps_are_spread_from_the_top_to_the_bottom(cnn: nn.Module, images: Ten
 
 
 def test_one_copy_at_a_time(cnn: nn.Module) -> None:
-    assert len({id(changed) for changed in randomized(cnn, range(7), cascading=True)}) == 1
+    assert len({id(changed) for changed in randomized_copies(cnn, range(7), cascading=True)}) == 1
 
 
 @pytest.mark.parametrize("build", [SmallCNN, fused_vit])
 def test_the_cascade_ends_where_nothing_learnt_is_left(build: type[nn.Module]) -> None:
     model = settled(build())
-    count = len(modules_from_the_top(model))
-    *_, last = randomized(model, [0, count - 1], cascading=True)
+    count = len(modules_last_to_first(model))
+    *_, last = randomized_copies(model, [0, count - 1], cascading=True)
     for (name, tensor), kept in zip(last.state_dict().items(), model.state_dict().values(), strict=True):
         assert tensor.dtype == kept.dtype
         assert name.endswith("num_batches_tracked") or (tensor != kept).any(), name
@@ -139,7 +140,7 @@ def test_the_cascade_ends_where_nothing_learnt_is_left(build: type[nn.Module]) -
 
 @pytest.mark.parametrize("cascading", [True, False])
 def test_a_step_changes_its_modules_alone(cnn: nn.Module, cascading: bool) -> None:
-    for place, changed in zip([1, 2, 5], randomized(cnn, [1, 2, 5], cascading), strict=True):
+    for place, changed in zip([1, 2, 5], randomized_copies(cnn, [1, 2, 5], cascading), strict=True):
         differing = {
             name.rpartition(".")[0]
             for name, parameter in changed.named_parameters()
@@ -149,11 +150,11 @@ def test_a_step_changes_its_modules_alone(cnn: nn.Module, cascading: bool) -> No
 
 
 def test_a_module_draws_the_same_in_either_order_and_any_precision(cnn: nn.Module) -> None:
-    [changed] = randomized(cnn, [4], cascading=True, seed=3)
+    [changed] = randomized_copies(cnn, [4], cascading=True, seed=3)
     expected = changed.get_submodule("body.0").weight
     for cascading, dtype in ((True, torch.float32), (False, torch.float64), (True, torch.bfloat16)):
         model = copy.deepcopy(cnn).to(dtype, memory_format=torch.channels_last)
-        steps = randomized(model, [0, 4], cascading, seed=3)
+        steps = randomized_copies(model, [0, 4], cascading, seed=3)
         next(steps)
         weight = next(steps).get_submodule("body.0").weight
         assert (weight.dtype, weight.stride()) == (dtype, model.get_submodule("body.0").weight.stride())
@@ -173,7 +174,7 @@ class Own(nn.Module):
 def test_parameters_without_a_reset_are_drawn_by_their_own_mean_and_deviation() -> None:
     model = Own()
     before = copy.deepcopy(model.state_dict())
-    redraw(model, 0)
+    randomize(model, 0)
     assert all((tensor != before[name]).all() for name, tensor in model.state_dict().items())
     assert model.many.mean().item() == pytest.approx(3, abs=0.02)
     assert model.many.std().item() == pytest.approx(0.5, rel=0.02)
@@ -192,7 +193,7 @@ class Gated(nn.Linear):
 def test_parameters_that_an_inherited_reset_does_not_know_are_drawn_too() -> None:
     model = Gated()
     before = copy.deepcopy(model.state_dict())
-    redraw(model, 1)
+    randomize(model, 1)
     assert all((tensor != before[name]).all() for name, tensor in model.state_dict().items())
     assert model.gate.mean().item() == pytest.approx(3, abs=0.02)
     assert model.weight.abs().max() <= 0.5  # as `nn.Linear` starts
@@ -201,8 +202,8 @@ def test_parameters_that_an_inherited_reset_does_not_know_are_drawn_too() -> Non
 def test_parameters_of_integers_are_an_error() -> None:
     model = Gated()
     model.gate = nn.Parameter(torch.arange(3), requires_grad=False)
-    with pytest.raises(UnsuitableError, match=r"'gate' of Gated holds torch\.int64"):
-        redraw(model, 0)
+    with pytest.raises(UnsuitableError, match=r"'gate' of Gated has dtype torch\.int64"):
+        randomize(model, 0)
 
 
 class Resetting(nn.Module):
@@ -220,10 +221,10 @@ class Resetting(nn.Module):
 
 def test_a_reset_of_modules_inside_another_is_theirs_alone() -> None:
     model = nn.Sequential(nn.Linear(4, 4), Resetting(), nn.Linear(4, 4))
-    names = modules_from_the_top(model)
+    names = modules_last_to_first(model)
     assert names == ["2", "1.inner", "1", "0"]
-    alone = [copy.deepcopy(changed.state_dict()) for changed in randomized(model, range(4), cascading=False)]
-    *_, together = randomized(model, range(4), cascading=True)
+    alone = [copy.deepcopy(changed.state_dict()) for changed in randomized_copies(model, range(4), cascading=False)]
+    *_, together = randomized_copies(model, range(4), cascading=True)
     for name, tensor in together.state_dict().items():
         owner = names.index(name.rpartition(".")[0])
         for place, changed in enumerate(alone):
@@ -239,7 +240,7 @@ def test_weights_that_are_made_of_others(images: Tensor, norm: Any) -> None:
     before = copy.deepcopy(model.state_dict())
     assert scored(xai.Engine(model), images, "hires-cam", "layers=3").values.isfinite().all()
     torch.testing.assert_close(model.state_dict(), before, atol=0, rtol=0)
-    *_, last = randomized(model, [len(modules_from_the_top(model)) - 1], cascading=True)
+    *_, last = randomized_copies(model, [len(modules_last_to_first(model)) - 1], cascading=True)
     assert not torch.allclose(last(images), model(images), rtol=0.1)
     assert all((tensor != before[f"head.{name}"]).all() for name, tensor in last.head.state_dict().items())
 
@@ -276,17 +277,17 @@ WAYS: dict[str, Callable[[Tensor], Tensor]] = {
 def test_whatever_is_drawn_leaves_torchs_generator_alone_and_does_not_see_it() -> None:
     first, second = Drawn(), Drawn()
     state = torch.get_rng_state()
-    redraw(first, 5)
+    randomize(first, 5)
     assert torch.equal(torch.get_rng_state(), state)
     torch.rand(3)
-    redraw(second, 5)
+    randomize(second, 5)
     for name, parameter in first.named_parameters():
         assert parameter.std() > 0, name
         assert torch.equal(parameter, second.get_parameter(name)), name
 
 
 def test_what_takes_no_generator_is_an_error() -> None:
-    with pytest.raises(UnsuitableError, match=r"dropout.*, which takes no generator"), OwnGenerator(0):
+    with pytest.raises(UnsuitableError, match=r"dropout.*, which takes no generator"), PrivateGenerator(0):
         torch.native_dropout(torch.ones(3), 0.5, True)
 
 

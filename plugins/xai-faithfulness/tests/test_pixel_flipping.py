@@ -151,5 +151,5 @@ def test_more_steps_than_squares(images: Tensor) -> None:
 def test_squares_that_make_no_sense(images: Tensor) -> None:
     with pytest.raises(OptionError, match="at least 1, got 0"):
         xai.create_metric("aopc:region=0")
-    with pytest.raises(OptionError, match="at most the side of the image, 32x32; got 33"):
+    with pytest.raises(OptionError, match="at most the side of the image, 32x32, got 33"):
         xai.Engine(SmallCNN()).evaluate(images, {"m": images[:, 0]}, "pixel-flipping:region=33")

@@ -98,11 +98,11 @@ def test_an_even_image_is_filled_with_its_color() -> None:
 
 def test_imputation_converges_in_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plain conjugate gradients would take about as many steps as the hole is wide."""
-    monkeypatch.setattr("xai_faithfulness.imputation.MOST_STEPS", 44)
+    monkeypatch.setattr("xai_faithfulness.imputation.MAX_STEPS", 44)
     image = scene(224, 224)[:1]
     masks = torch.stack([holes(224, 224)[name] for name in ("disc", "all but a disc", "blobs and pixels")])
     assert impute(image.expand(len(masks), -1, -1, -1), masks).isfinite().all()
-    monkeypatch.setattr("xai_faithfulness.imputation.MOST_STEPS", 2)
+    monkeypatch.setattr("xai_faithfulness.imputation.MAX_STEPS", 2)
     with pytest.raises(ConvergenceError, match="not converged in 2 steps"):
         impute(image[None], masks[:1])
 
@@ -111,7 +111,7 @@ def test_imputation_converges_in_few_steps(monkeypatch: pytest.MonkeyPatch) -> N
 def test_imputation_of_long_images_converges_in_few_steps_too(
     size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xai_faithfulness.imputation.MOST_STEPS", 48)
+    monkeypatch.setattr("xai_faithfulness.imputation.MAX_STEPS", 48)
     image, masks = scene(*size), holes(*size)
     y, x = torch.meshgrid(*(torch.arange(length) for length in size), indexing="ij")
     masks["all but an end"] = x + y > 0.1 * max(size)
@@ -304,7 +304,7 @@ def test_one_synchronization_on_cuda(model: nn.Module, images: Tensor) -> None:
 
 @pytest.mark.parametrize("percentages", [0, 100.5, "20+x", "", (), (10, -1), "many", "20+40+20"])
 def test_percentages_that_are_none(percentages: Any) -> None:
-    with pytest.raises(OptionError, match="percentages must be numbers above 0 up to 100"):
+    with pytest.raises(OptionError, match=r"percentages must be different numbers in \(0, 100\]"):
         xai.create_metric("road", percentages=percentages)
 
 

@@ -13,7 +13,6 @@ from support.models import Linear, SmallCNN, fused_vit, settled
 from support.observing import given_to
 from support.references import resized
 from xai_core.errors import OptionError, UnsuitableError
-from xai_faithfulness.options import at_least
 
 
 @pytest.fixture
@@ -177,9 +176,3 @@ def test_maps_of_ones_own_cannot_be_explained_again(cnn: nn.Module, images: Tens
 def test_options_that_make_no_sense(cnn: nn.Module, images: Tensor, spec: str) -> None:
     with pytest.raises(OptionError, match="must be"):
         xai.Engine(cnn).evaluate(images, {"m": images[:, 0]}, spec)
-
-
-@pytest.mark.parametrize("given", ["ten", 2.5, None, 0])
-def test_numbers_of_samples_that_are_none(given: object) -> None:
-    with pytest.raises(OptionError, match="samples must be a whole number of at least 1, got"):
-        at_least(1, "samples", given)

@@ -1,4 +1,4 @@
-"""Metrics for xai-core, and maps that know nothing of the model to compare scores with."""
+"""Metrics of saliency maps, and control methods whose maps do not depend on the model."""
 
 import xai_core as xai
 from xai_faithfulness.adcc import ADCC
@@ -10,7 +10,7 @@ from xai_faithfulness.complexity import Complexity
 from xai_faithfulness.controls.center import Center
 from xai_faithfulness.controls.edges import Edges
 from xai_faithfulness.controls.random import Random
-from xai_faithfulness.curves import auc, curve
+from xai_faithfulness.curves import auc, score_curve
 from xai_faithfulness.deletion import Deletion
 from xai_faithfulness.faithfulness_correlation import FaithfulnessCorrelation
 from xai_faithfulness.infidelity import Infidelity
@@ -55,13 +55,13 @@ __all__ = [
     "RelevanceRank",
     "SensitivityN",
     "auc",
-    "curve",
+    "score_curve",
 ]
 
 
 @xai.hookimpl
 def xai_metrics() -> list[type[xai.Metric]]:
-    """Give the metrics of this plugin."""
+    """Return the metrics of this plugin."""
     return [
         Deletion,
         Insertion,
@@ -90,5 +90,5 @@ def xai_metrics() -> list[type[xai.Metric]]:
 
 @xai.hookimpl
 def xai_explainers() -> list[type[xai.Explainer]]:
-    """Give the explainers that scores of others are compared with."""
+    """Return the control methods."""
     return [Center, Edges, Random]

@@ -8,20 +8,22 @@ import xai_core as xai
 from xai_core.plugin import Evaluation
 from xai_faithfulness.coherency import coherency
 from xai_faithfulness.complexity import complexity
-from xai_faithfulness.masked import drop
+from xai_faithfulness.masked_images import relative_drop
 
 
 def harmonic_mean(*parts: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
-    """The harmonic mean of numbers that are not negative: 0, its limit, where one of them is 0."""
+    """Return the harmonic mean of nonnegative numbers, which is 0 if one of them is 0."""
     return torch.stack(parts).clamp(min=0).reciprocal().mean(0).reciprocal()
 
 
 class ADCC(xai.Metric):
-    """ADCC: one number for coherency, complexity and average drop, none of which can be won alone.
+    """ADCC: the harmonic mean of coherency, 1 - complexity and 1 - drop, each of which is easy to maximize alone.
 
-    3 / (1 / coherency + 1 / (1 - complexity) + 1 / (1 - drop)), with the drop relative and of softmax probabilities:
-    the harmonic mean, in [0, 1], and 0 where one of the three is 0. Higher is better. As for average drop, the target's
-    score of the image must be positive; where it is not, the drop counts as 0, whatever the map.
+        3 / (1 / coherency + 1 / (1 - complexity) + 1 / (1 - drop))
+
+    The drop is relative and uses softmax probabilities. The value is in [0, 1], and 0 if one of the three is 0. Higher
+    is better. As for average drop, the target's score of the image must be positive. If it is not, the drop counts as 0
+    for any map.
 
     Source: Poppi et al., "Revisiting The Evaluation of Class Activation Mapping for Explainability: A Novel Metric and
     Experimental Analysis", CVPR workshops 2021, section 3.
@@ -29,15 +31,15 @@ class ADCC(xai.Metric):
     Raises
     ------
     UnsuitableError
-        For maps of your own, since the method that made them is not known.
+        If the maps were not computed by an engine, because the metric must explain other images by the same method.
     """
 
     name = "adcc"
     higher_is_better = True
 
     def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
-        """Combine the three, computed once for those who ask for them alone."""
+        """Combine the three metrics. Their values are shared with other metrics of the batch."""
         coherent = coherency(evaluation, saliency)
         simple = 1 - complexity(saliency.values)
-        kept = 1 - drop(evaluation, saliency)
+        kept = 1 - relative_drop(evaluation, saliency)
         return xai.MetricResult(harmonic_mean(coherent, simple, kept))

@@ -6,24 +6,24 @@ from xai_faithfulness.pixel_flipping import PixelFlipping
 
 
 class AOPC(PixelFlipping):
-    """Area over the perturbation curve: by how much the score falls below that of the image, the mean over all points.
+    """Area over the perturbation curve: the mean drop of the score below the score of the original image.
 
-    The mean over k = 0 ... L of f(x_0) - f(x_k), with x_k the image after k steps of pixel flipping, whose walk it
-    shares. Higher is better; a constant model gives 0.
+    It is the mean over k = 0 ... L of f(x_0) - f(x_k). x_k is the image after k steps of pixel flipping, with which the
+    curve is shared. Higher is better. A constant model results in 0.
 
-    Source: Samek et al., "Evaluating the Visualization of What a Deep Neural Network has Learned", IEEE TNNLS 2017,
-    whose L is 100 regions of 9x9 pixels and whose noise is uniform.
+    Source: Samek et al., "Evaluating the Visualization of What a Deep Neural Network has Learned", IEEE TNNLS 2017. It
+    uses L = 100 regions of 9x9 pixels and uniform noise.
 
     Parameters
     ----------
     region, steps, baseline, score, ties, seed
-        As for pixel flipping.
+        See `PixelFlipping`.
     """
 
     name = "aopc"
     higher_is_better = True
 
     def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
-        """Take the mean of what was lost."""
-        walked, fractions = self.walked(evaluation, saliency)
-        return xai.MetricResult((walked[:, :1] - walked).mean(1), walked, fractions)
+        """Average the drop over all points of the curve."""
+        scores, fractions = self.curve(evaluation, saliency)
+        return xai.MetricResult((scores[:, :1] - scores).mean(1), scores, fractions)

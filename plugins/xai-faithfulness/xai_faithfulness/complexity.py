@@ -8,15 +8,15 @@ from xai_core.plugin import Evaluation
 
 
 def complexity(values: Float[Tensor, "B H W"]) -> Float[Tensor, " B"]:
-    """The mean of each map: its L1 norm per pixel."""
+    """Return the mean of each map, its L1 norm per pixel."""
     return values.mean((1, 2))
 
 
 class Complexity(xai.Metric):
-    """Complexity: how much of the image the map marks, the mean of its values.
+    """Complexity: the mean value of the map, a measure of the marked area.
 
-    The L1 norm of the normalized map, divided by the number of pixels: in [0, 1], and 0 for a constant map, whose
-    values are all zero. Lower is better. The model plays no part.
+    It is the L1 norm of the normalized map divided by the number of pixels, in [0, 1]. It is 0 for a constant map,
+    whose values are all zero. Lower is better. It does not depend on the model.
 
     Source: Poppi et al., "Revisiting The Evaluation of Class Activation Mapping for Explainability: A Novel Metric and
     Experimental Analysis", CVPR workshops 2021, section 3.
@@ -26,5 +26,5 @@ class Complexity(xai.Metric):
     higher_is_better = False
 
     def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
-        """Take the mean."""
+        """Average the values of each map."""
         return xai.MetricResult(complexity(saliency.values))

@@ -1,4 +1,4 @@
-"""Curves of the model's score while pixels are replaced in the order of their saliency."""
+"""Perturbation curves: the model's score while pixels are replaced in the order of their saliency."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -8,15 +8,24 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 import xai_core as xai
-from xai_core.plugin import Baseline, Evaluation, ModelScorer, steps_of
-from xai_faithfulness.blending import blank_of, blank_score, mixed_scores, whole_score
-from xai_faithfulness.options import at_least, one_of, seed_of
-from xai_faithfulness.ranking import ranks_of
-from xai_faithfulness.regions import grid_of
+from xai_core.plugin import (
+    SCORE_KINDS,
+    Baseline,
+    Evaluation,
+    ModelScorer,
+    blended_scores,
+    check_choice,
+    check_integer,
+    check_seed,
+    steps_of,
+)
+from xai_faithfulness.batch_cache import baseline_scores, baselines, image_scores
+from xai_faithfulness.ranking import TIES, cached_ranks
+from xai_faithfulness.regions import region_grid
 
 
-def curve(
-    score: ModelScorer,
+def score_curve(
+    model_score: ModelScorer,
     start: Float[Tensor, "B C H W"],
     finish: Float[Tensor, "B C H W"],
     ranks: Int[Tensor, "B H W"],
@@ -24,16 +33,29 @@ def curve(
     ends: tuple[Float[Tensor, " B"], Float[Tensor, " B"]],
     kind: str = "probability",
 ) -> Float[Tensor, "B S"]:
-    """Score images on the way from `start` to `finish`, pixel by pixel in the order of their ranks.
+    """Score images while the pixels of `start` are replaced by those of `finish` in the order of their ranks.
 
-    At point s the pixels of rank below `counts[s]` are those of `finish`. The first and last point are
-    `start` and `finish` themselves, whose scores are given as `ends`. Images x points go through the model
-    in blocks.
+    The images of all points go through the model in blocks.
+
+    Parameters
+    ----------
+    model_score
+        Scores images for the target.
+    start, finish
+        The images at the first and at the last point.
+    ranks
+        Rank of each pixel, 0 for the first to be replaced.
+    counts
+        Number of replaced pixels at each point, from 0 to all.
+    ends
+        Scores of `start` and `finish`.
+    kind
+        `probability` or `logit`.
     """
     inner = torch.tensor(counts[1:-1], dtype=torch.int32).to(ranks.device, non_blocking=True)
     ranks = ranks.int()
-    scores = mixed_scores(
-        score,
+    scores = blended_scores(
+        model_score,
         start,
         finish,
         lambda images, points: ranks[images, None] < inner[points, None, None],
@@ -44,35 +66,38 @@ def curve(
 
 
 def auc(curve: Float[Tensor, "B S"]) -> Float[Tensor, " B"]:
-    """Area under each curve by the trapezoid rule, divided by the number of steps, as RISE's reference code does."""
+    """Return the area under each curve by the trapezoidal rule, divided by the number of steps.
+
+    RISE's reference code computes the same.
+    """
     return (curve.sum(1) - (curve[:, 0] + curve[:, -1]) / 2) / (curve.shape[1] - 1)
 
 
-class Walk(xai.Metric):
-    """A walk between an image and a baseline by rank of pixels, scored at each step; the value is its area.
+class PerturbationCurve(xai.Metric):
+    """The area under the score while pixels of the image are replaced by a baseline, or in the opposite direction.
 
-    Walks that differ only in what is made of the curve share it.
+    Metrics that differ only in the number computed from the curve share the curve.
 
     Parameters
     ----------
     steps
-        Number of steps, of equal size; default: W pixels per step (224 steps at 224x224).
+        Number of steps of equal size. Default: W pixels per step (224 steps at 224x224).
     baseline
-        What stands for no information: `zero`, `mean`, `blur`, `noise`, or a tensor that broadcasts to
-        [B,C,H,W]; default: that of the protocol.
+        Replacement of removed pixels: `zero`, `mean`, `blur`, `noise`, or a tensor that broadcasts to [B,C,H,W].
+        Default: the baseline of the protocol.
     score
         `probability` (softmax) or `logit` of the target.
     ties
         Order of equally salient pixels: `stable` (by index) or `random` (by `seed`).
     seed
-        Seed of random ties and of noise.
+        Random seed of random ties and of the noise.
     """
 
     protocol_baseline: ClassVar[Baseline]
     inserts: ClassVar[bool] = False
-    """Whether the walk goes from the baseline to the image, rather than from the image to the baseline."""
+    """Whether the curve starts at the baseline and ends at the image, instead of the opposite direction."""
     region: int = 1
-    """Side in pixels of the squares that are replaced as one, by the mean of their saliency."""
+    """Side in pixels of the squares that are replaced together, ranked by the mean of their saliency."""
 
     def __init__(
         self,
@@ -82,38 +107,39 @@ class Walk(xai.Metric):
         ties: str = "stable",
         seed: int = 0,
     ) -> None:
-        self.steps = None if steps is None else at_least(1, "steps", steps)
+        self.steps = None if steps is None else check_integer("steps", steps, 1)
         self.baseline = baseline
-        self.score = one_of("score", score, "probability", "logit")
-        self.ties = one_of("ties", ties, "stable", "random")
-        self.seed = seed_of(seed)
+        self.score = check_choice("score", score, SCORE_KINDS)
+        self.ties = check_choice("ties", ties, TIES)
+        self.seed = check_seed(seed)
 
     def counts(self, size: tuple[int, int]) -> list[int]:
-        """How many of the regions of a map of this size are replaced at each point."""
+        """Return the number of replaced regions at each point, for a grid of regions of this size."""
         return steps_of(size, self.steps)
 
     def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
-        """Walk from one end to the other and integrate."""
-        walked, fractions = self.walked(evaluation, saliency)
-        return xai.MetricResult(auc(walked), walked, fractions)
+        """Compute the curve and its area."""
+        scores, fractions = self.curve(evaluation, saliency)
+        return xai.MetricResult(auc(scores), scores, fractions)
 
-    def walked(
-        self, evaluation: Evaluation, saliency: xai.Saliency
-    ) -> tuple[Float[Tensor, "B S"], Float[Tensor, " S"]]:
-        """The score at each point of the walk, and the fraction of pixels, or regions, replaced there."""
+    def curve(self, evaluation: Evaluation, saliency: xai.Saliency) -> tuple[Float[Tensor, "B S"], Float[Tensor, " S"]]:
+        """Return the score at each point, and the fraction of pixels or regions replaced there."""
         baseline = self.protocol_baseline if self.baseline is None else self.baseline
         size = (saliency.values.shape[-2], saliency.values.shape[-1])
-        counts = self.counts(grid_of(size, self.region))
+        counts = self.counts(region_grid(size, self.region))
 
-        def walk() -> Tensor:
+        def compute() -> Tensor:
             ends = [
-                (evaluation.images, whole_score(evaluation, self.score)),
-                (blank_of(evaluation, baseline, self.seed), blank_score(evaluation, baseline, self.seed, self.score)),
+                (evaluation.images, image_scores(evaluation, self.score)),
+                (
+                    baselines(evaluation, baseline, self.seed),
+                    baseline_scores(evaluation, baseline, self.seed, self.score),
+                ),
             ]
             (start, first), (finish, last) = reversed(ends) if self.inserts else ends
-            ranks = ranks_of(evaluation, saliency, self.ties, self.seed, self.region)
-            return curve(evaluation.model_score, start, finish, ranks, counts, (first, last), self.score)
+            ranks = cached_ranks(evaluation, saliency, self.ties, self.seed, self.region)
+            return score_curve(evaluation.model_score, start, finish, ranks, counts, (first, last), self.score)
 
         protocol = (self.inserts, self.region, *counts, baseline, self.score, self.ties, self.seed)
-        walked = evaluation.once(("walk", saliency, protocol), walk)
-        return walked, torch.tensor(counts, dtype=walked.dtype).to(walked.device, non_blocking=True) / counts[-1]
+        scores = evaluation.once(("curve", saliency, protocol), compute)
+        return scores, torch.tensor(counts, dtype=scores.dtype).to(scores.device, non_blocking=True) / counts[-1]

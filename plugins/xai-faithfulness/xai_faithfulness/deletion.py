@@ -3,17 +3,17 @@
 from typing import ClassVar
 
 from xai_core.plugin import Baseline
-from xai_faithfulness.curves import Walk
+from xai_faithfulness.curves import PerturbationCurve
 
 
-class Deletion(Walk):
-    """Deletion: the score while the most salient pixels are removed; a faithful map makes it fall early.
+class Deletion(PerturbationCurve):
+    """Deletion: the area under the score while the most salient pixels are removed first.
 
-    By default as in RISE's reference code: the class's probability, pixels set to zero in normalized space.
-    Lower is better.
+    A faithful map makes the score fall early: lower is better. The defaults follow RISE's reference code: the
+    probability of the class, with removed pixels set to zero in the normalized space.
 
-    Source: Petsiuk et al., "RISE: Randomized Input Sampling for Explanation of Black-box Models", BMVC 2018,
-    section 4.2.
+    Source: Petsiuk et al., "RISE: Randomized Input Sampling for Explanation of Black-box Models", BMVC 2018, section
+    4.2.
     """
 
     name = "deletion"

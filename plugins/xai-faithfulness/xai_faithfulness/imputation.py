@@ -1,4 +1,4 @@
-"""Filling in missing pixels by what their neighbors suggest: a linear system, solved on the device."""
+"""Imputation of missing pixels from their neighbors: a linear system that is solved on the device."""
 
 from collections.abc import Callable
 
@@ -10,20 +10,20 @@ from torch import Tensor
 from xai_core.plugin import ConvergenceError
 
 TOLERANCE = 1e-6
-"""Of the residual, as a share of the right side."""
-MOST_STEPS, CHECK_EVERY = 400, 4
+"""Largest norm of the residual, relative to the norm of the right-hand side."""
+MAX_STEPS, CHECK_EVERY = 400, 4
 
 
 def impute(images: Float[Tensor, "N C H W"], missing: Bool[Tensor, "N H W"]) -> Float[Tensor, "N C H W"]:
-    """Make each missing pixel the weighted mean of its eight neighbors, missing or not.
+    """Set each missing pixel to the weighted mean of its eight neighbors, missing or not.
 
-    The weights are 1/6 for direct and 1/12 for diagonal neighbors, divided by their sum at the border. Of an image
-    of which no pixel is known nothing can be said: it becomes zero.
+    The weights are 1/6 for direct and 1/12 for diagonal neighbors, divided by their sum at the border. An image without
+    known pixels becomes zero.
 
-    Solved by conjugate gradients for all channels and images at once. Plain ones take about as many steps as the
-    largest hole is wide; preconditioned by sums over all grids (`Multilevel`), a few dozen, also where an image is
-    hundreds of times as long as it is wide. What has converged stays as it is, so that an image does not depend on the
-    others.
+    The system is solved by the conjugate gradient method for all channels and images at once. Without a preconditioner,
+    the number of steps is about the width of the largest hole. With `MultilevelPreconditioner` it is a few dozen, also
+    for images that are hundreds of times as long as wide. Converged solutions do not change further, so that an image
+    does not depend on the other images.
 
     Source: Rong et al., "A Consistent and Efficient Evaluation Strategy for Attribution Methods", ICML 2022, section
     4.2. The preconditioner: Bramble, Pasciak and Xu, "Parallel Multilevel Preconditioners", Mathematics of Computation
@@ -32,31 +32,31 @@ def impute(images: Float[Tensor, "N C H W"], missing: Bool[Tensor, "N H W"]) -> 
     Raises
     ------
     ConvergenceError
-        Where it does not converge.
+        If the solver does not converge.
     """
     values = images if images.dtype == torch.float64 else images.float()
     gaps = missing[:, None].to(values.dtype)
     known = 1 - gaps
-    mean = dot(values, known) / dot(known, known).clamp(min=1)  # solving for what differs from it loses fewer digits
-    rows, columns = (bordered(gaps[:1], dim) for dim in (2, 3))
+    mean = dot(values, known) / dot(known, known).clamp(min=1)  # subtracting the mean reduces rounding errors
+    rows, columns = (border_weights(gaps[:1], dim) for dim in (2, 3))
     degree = (4 * rows * columns - 1) / 3
 
-    def system(x: Tensor) -> Tensor:  # degree * x - neighbors(x), in differences, which lose fewer digits
-        across = bend(x, 3)
-        return gaps * (-4 / 3) * (rows * across + columns * bend(x, 2) + bend(across, 2))
+    def system(x: Tensor) -> Tensor:  # degree * x - neighbors(x), as differences, which reduces rounding errors
+        across = second_differences(x, 3)
+        return gaps * (-4 / 3) * (rows * across + columns * second_differences(x, 2) + second_differences(across, 2))
 
     right = gaps * neighbors(known * (values - mean))
-    filled = conjugate_gradients(system, right, Multilevel(gaps, known, degree))
-    return torch.where(missing[:, None], (mean + filled).to(images.dtype), images)
+    solution = conjugate_gradients(system, right, MultilevelPreconditioner(gaps, known, degree))
+    return torch.where(missing[:, None], (mean + solution).to(images.dtype), images)
 
 
 def neighbors(values: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
-    """The weighted sum of the eight neighbors, with zeros beyond the border: [1 2 1; 2 0 2; 1 2 1] / 12."""
+    """Filter by `[1 2 1; 2 0 2; 1 2 1] / 12`, the weighted sum of the eight neighbors, with zeros beyond the border."""
     return (4 * binomial(values) - values) / 3
 
 
 def binomial(values: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
-    """Smooth by [1 2 1; 2 4 2; 1 2 1] / 16, with zeros beyond the border."""
+    """Filter by `[1 2 1; 2 4 2; 1 2 1] / 16`, with zeros beyond the border."""
     rows = 2 * values
     rows[..., 1:, :] += values[..., :-1, :]
     rows[..., :-1, :] += values[..., 1:, :]
@@ -66,44 +66,45 @@ def binomial(values: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
     return both / 16
 
 
-def bordered(like: Float[Tensor, "1 1 H W"], dim: int) -> Float[Tensor, "1 1 H W"]:
-    """The weight of [1 2 1] / 4 along a dimension that is not beyond the border: 1 inside."""
+def border_weights(like: Float[Tensor, "1 1 H W"], dim: int) -> Float[Tensor, "1 1 H W"]:
+    """Return the sum of the weights of [1 2 1] / 4 along a dimension that lie within the border."""
     inside = torch.ones_like(like)
     inside.narrow(dim, 0, 1).sub_(0.25)
     inside.narrow(dim, like.shape[dim] - 1, 1).sub_(0.25)
     return inside
 
 
-def bend(values: Float[Tensor, "N C H W"], dim: int) -> Float[Tensor, "N C H W"]:
-    """What [1 2 1] / 4 along a dimension adds to values that it weighs within the border: second differences."""
-    steps, bent = values.diff(dim=dim) / 4, torch.zeros_like(values)
+def second_differences(values: Float[Tensor, "N C H W"], dim: int) -> Float[Tensor, "N C H W"]:
+    """Return the filter [1 -2 1] / 4 along a dimension, without the differences beyond the border."""
+    steps, total = values.diff(dim=dim) / 4, torch.zeros_like(values)
     size = values.shape[dim] - 1
-    bent.narrow(dim, 0, size).add_(steps)
-    bent.narrow(dim, 1, size).sub_(steps)
-    return bent
+    total.narrow(dim, 0, size).add_(steps)
+    total.narrow(dim, 1, size).sub_(steps)
+    return total
 
 
-class Multilevel:
-    """An approximate inverse: the sum over grids of bilinear restriction, division by a diagonal, and its transpose.
+class MultilevelPreconditioner:
+    """Approximate inverse of the system: a sum over grids of restriction, division by a diagonal, and interpolation.
 
-    Each grid halves both sides of the one before, down to a single place; a side of one stays. The hats of each grid
-    are cut at what is known. The diagonal is what the system gives for such a hat: its energy where it is in the gap,
-    and what it loses at the known neighbors of the gap's pixels.
+    Each grid halves both sides of the previous grid, down to a single cell. A side of one cell stays. Restriction is
+    the transpose of bilinear interpolation. The basis function of a cell is a bilinear hat, set to zero at the known
+    pixels. The diagonal is the value of the quadratic form of the system for this hat. It is the sum of the energy
+    inside the gap and of the terms at the known neighbors of the gap's pixels.
     """
 
     def __init__(self, gaps: Tensor, known: Tensor, degree: Tensor) -> None:
         self._gaps, self._sums, self._scales = gaps, list[Tensor](), [gaps / degree.clamp(min=1e-12)]
-        gap, lost = gaps, gaps * neighbors(known)
+        gap, boundary = gaps, gaps * neighbors(known)
         while max(gap.shape[2:]) > 1:
             self._sums.append(binomial(torch.ones_like(gap[:1])))
             level = len(self._sums)
-            gap, lost = self._coarser(gap, level), self._coarser(lost, level)
-            (down, steep), (across, slanted) = (hat(places, level) for places in gap.shape[2:])
-            diagonal = (steep * across + down * slanted) / 3 * gap + down * across * lost
+            gap, boundary = self._coarser(gap, level), self._coarser(boundary, level)
+            (value_y, slope_y), (value_x, slope_x) = (hat_integrals(cells, level) for cells in gap.shape[2:])
+            diagonal = (slope_y * value_x + value_y * slope_x) / 3 * gap + value_y * value_x * boundary
             self._scales.append((gap > 0) / diagonal.clamp(min=1e-12))
 
     def __call__(self, residual: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
-        """Go down the grids, and add up on the way back."""
+        """Restrict the residual to all grids, scale it there, and add the interpolations."""
         residuals = [residual]
         for level in range(1, len(self._scales)):
             residuals.append(self._coarser(residuals[-1], level))
@@ -113,74 +114,89 @@ class Multilevel:
         return self._gaps * total
 
     def _finer(self, values: Tensor, level: int) -> Tensor:
-        """Bilinear interpolation from a grid to the one above it."""
+        """Interpolate bilinearly from a grid to the next finer one."""
         sums = self._sums[level - 1]
         height, width = sums.shape[2:]
         return binomial(F.interpolate(values, scale_factor=2)[..., :height, :width]) / sums
 
     def _coarser(self, values: Tensor, level: int) -> Tensor:
-        """Its transpose."""
+        """Apply the transpose of the interpolation."""
         smooth = binomial(values / self._sums[level - 1])
         return 4 * F.avg_pool2d(F.pad(smooth, (0, smooth.shape[3] % 2, 0, smooth.shape[2] % 2)), 2)
 
 
-def hat(places: int, level: int) -> tuple[float, float]:
-    """Squares of a linear hat of width 2^level and of its slope, over its sum; that of a single place is flat."""
-    return (1, 0) if places == 1 else (2 / 3, 2 / 4**level)
+def hat_integrals(cells: int, level: int) -> tuple[float, float]:
+    """Return the integrals of the square of a linear hat of width 2^level and of its squared slope, over its integral.
+
+    The hat of a single cell is constant.
+    """
+    return (1, 0) if cells == 1 else (2 / 3, 2 / 4**level)
 
 
 def conjugate_gradients(
     system: Callable[[Tensor], Tensor], right: Float[Tensor, "N C H W"], inverse: Callable[[Tensor], Tensor]
 ) -> Float[Tensor, "N C H W"]:
-    """Solve each image and channel from zero, preconditioned by `inverse`; those that have converged rest.
+    """Solve the system for each image and channel, starting from zero. Converged solutions do not change further.
+
+    Parameters
+    ----------
+    system
+        The linear map.
+    right
+        The right-hand sides.
+    inverse
+        The preconditioner.
 
     Raises
     ------
     ConvergenceError
-        Where one has not after `MOST_STEPS`.
+        If a solution has not converged after `MAX_STEPS`.
     """
     solution = torch.zeros_like(right)
     residual, limit = right, TOLERANCE**2 * dot(right, right)
     direction = step = inverse(residual)
-    slope, busy = dot(residual, step), limit > 0
-    ended = arriving(busy)
-    for number in range(1, MOST_STEPS + 1):
-        moved = system(direction)
-        length = torch.where(busy, slope / dot(direction, moved), 0)
-        solution, residual = solution + length * direction, residual - length * moved
-        busy = busy & (dot(residual, residual) > limit)
+    slope, active = dot(residual, step), limit > 0
+    all_converged = query_convergence(active)
+    for number in range(1, MAX_STEPS + 1):
+        mapped = system(direction)
+        length = torch.where(active, slope / dot(direction, mapped), 0)
+        solution, residual = solution + length * direction, residual - length * mapped
+        active = active & (dot(residual, residual) > limit)
         if number % CHECK_EVERY == 0:
-            if ended():
+            if all_converged():
                 break
-            ended = arriving(busy)
+            all_converged = query_convergence(active)
         step = inverse(residual)
-        slope, before = dot(residual, step), slope
-        direction = step + torch.where(busy, slope / before, 0) * direction
+        slope, previous_slope = dot(residual, step), slope
+        direction = step + torch.where(active, slope / previous_slope, 0) * direction
     else:
-        if busy.any():
+        if active.any():
             raise ConvergenceError(
-                f"the imputation of missing pixels has not converged in {MOST_STEPS} steps, where a few dozen are "
-                "usual; give the model and the images in float64"
+                f"the imputation of missing pixels has not converged in {MAX_STEPS} steps, where a few dozen are "
+                "usual; pass the model and the images in float64"
             )
     return solution
 
 
-def dot(one: Float[Tensor, "N C H W"], other: Float[Tensor, "N c H W"]) -> Float[Tensor, "N C 1 1"]:
-    """The inner product over places."""
-    return (one * other).sum((2, 3), keepdim=True)
+def dot(a: Float[Tensor, "N C H W"], b: Float[Tensor, "N c H W"]) -> Float[Tensor, "N C 1 1"]:
+    """Return the spatial inner product."""
+    return (a * b).sum((2, 3), keepdim=True)
 
 
-def arriving(busy: Bool[Tensor, "N C 1 1"]) -> Callable[[], bool]:
-    """Send to the host whether all have ended; asked later, while the device is at work further on, it is there."""
-    still = busy.any().reshape(1)
-    if still.device.type != "cuda":
-        return lambda: still.tolist() == [False]
-    host = torch.empty(1, dtype=torch.bool, pin_memory=True).copy_(still, non_blocking=True)
+def query_convergence(active: Bool[Tensor, "N C 1 1"]) -> Callable[[], bool]:
+    """Start a transfer to the host of whether all solutions have converged, and return a function that reads it.
+
+    If the function is called later, the transfer overlaps with work on the device.
+    """
+    any_active = active.any().reshape(1)
+    if any_active.device.type != "cuda":
+        return lambda: any_active.tolist() == [False]
+    host = torch.empty(1, dtype=torch.bool, pin_memory=True).copy_(any_active, non_blocking=True)
     event = torch.cuda.Event()
     event.record()
 
-    def ended() -> bool:
+    def all_converged() -> bool:
         event.synchronize()
         return host.tolist() == [False]
 
-    return ended
+    return all_converged

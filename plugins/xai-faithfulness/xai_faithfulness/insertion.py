@@ -3,17 +3,18 @@
 from typing import ClassVar
 
 from xai_core.plugin import Baseline
-from xai_faithfulness.curves import Walk
+from xai_faithfulness.curves import PerturbationCurve
 
 
-class Insertion(Walk):
-    """Insertion: the score while the most salient pixels are brought back; a faithful map makes it rise early.
+class Insertion(PerturbationCurve):
+    """Insertion: the area under the score while the most salient pixels are inserted first.
 
-    By default as in RISE's reference code: the class's probability, from the image blurred in normalized
-    space by an 11x11 Gaussian of sigma 5. Higher is better.
+    A faithful map makes the score rise early: higher is better. The defaults follow RISE's reference code: the
+    probability of the class, starting from a blurred image. The blur is an 11x11 Gaussian of sigma 5 in the normalized
+    space.
 
-    Source: Petsiuk et al., "RISE: Randomized Input Sampling for Explanation of Black-box Models", BMVC 2018,
-    section 4.2.
+    Source: Petsiuk et al., "RISE: Randomized Input Sampling for Explanation of Black-box Models", BMVC 2018, section
+    4.2.
     """
 
     name = "insertion"

@@ -3,17 +3,16 @@
 import math
 from typing import ClassVar
 
-from xai_core.plugin import Baseline, steps_of
-from xai_faithfulness.curves import Walk
-from xai_faithfulness.options import at_least
+from xai_core.plugin import Baseline, check_integer, steps_of
+from xai_faithfulness.curves import PerturbationCurve
 
 
-class PixelFlipping(Walk):
-    """Pixel flipping: the score while the most relevant squares of the image are replaced, one after the other.
+class PixelFlipping(PerturbationCurve):
+    """Pixel flipping: the area under the score while squares of the image are replaced, the most relevant ones first.
 
-    Squares are ranked by the mean of the map over them, most relevant first; the value is the area under the curve
-    by the trapezoid rule, divided by the number of steps, so that it does not grow with it. By default squares of 9x9
-    pixels are replaced by normal noise, the same for every image. Lower is better; a constant model gives its score.
+    Squares are ranked by the mean of the map over them. The area is computed by the trapezoidal rule and divided by the
+    number of steps. By default, squares of 9x9 pixels are replaced by normal noise, which is the same for every image.
+    Lower is better. A constant model results in its score.
 
     Source: Bach et al., "On Pixel-wise Explanations for Non-Linear Classifier Decisions by Layer-wise Relevance
     Propagation", PLOS ONE 2015; squares and noise as in Samek et al., "Evaluating the Visualization of What a Deep
@@ -22,12 +21,12 @@ class PixelFlipping(Walk):
     Parameters
     ----------
     region
-        Side of the squares in pixels; those at the right and bottom edges are cut off where it does not divide the
-        image. With 1 and the baseline of deletion, it is deletion.
+        Side of the squares in pixels. If it does not divide the image, the squares at the right and bottom edges are
+        cut off. With region 1 and the baseline of deletion, the metric equals deletion.
     steps
-        Number of steps, of equally many regions; default: one region a step.
+        Number of steps with equally many squares. Default: one square per step.
     baseline, score, ties, seed
-        As for deletion; the baseline is `noise` by default.
+        See `PerturbationCurve`. The default baseline is `noise`.
     """
 
     name = "pixel-flipping"
@@ -44,8 +43,8 @@ class PixelFlipping(Walk):
         seed: int = 0,
     ) -> None:
         super().__init__(steps, baseline, score, ties, seed)
-        self.region = at_least(1, "region", region)
+        self.region = check_integer("region", region, 1)
 
     def counts(self, size: tuple[int, int]) -> list[int]:
-        """One region a step, where the number of steps is not given."""
+        """Return the number of replaced squares at each point, by default one more at each."""
         return steps_of(size, math.prod(size) if self.steps is None else self.steps)

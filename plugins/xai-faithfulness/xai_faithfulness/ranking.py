@@ -1,22 +1,36 @@
-"""The order of a map's pixels, which several metrics follow."""
+"""Ranks of the pixels of a map, which several metrics share."""
 
 from jaxtyping import Int
 from torch import Tensor
 
 import xai_core as xai
 from xai_core.plugin import Evaluation, ranks
-from xai_faithfulness.regions import over_pixels, region_means
+from xai_faithfulness.regions import expand_to_pixels, region_means
+
+TIES = ("stable", "random")
+"""Orders of equally salient pixels: by index, or random."""
 
 
-def ranks_of(
+def cached_ranks(
     evaluation: Evaluation, saliency: xai.Saliency, ties: str = "stable", seed: int = 0, region: int = 1
 ) -> Int[Tensor, "B H W"]:
-    """The rank of each pixel, 0 for the most salient, or that of its square of side `region`; computed once for all.
+    """Return the rank of each pixel or of its square, 0 for the most salient, computed once for all metrics.
 
-    Squares are ranked by the mean of the map over them. The seed is that of random ties.
+    Parameters
+    ----------
+    evaluation
+        The batch, which stores the ranks.
+    saliency
+        The maps.
+    ties
+        Order of equally salient pixels: `stable` (by index) or `random` (by `seed`).
+    seed
+        Random seed of random ties.
+    region
+        Side of the squares in pixels. Squares are ranked by the mean of the map over them.
     """
     size = (saliency.values.shape[-2], saliency.values.shape[-1])
     return evaluation.once(
         ("ranks", saliency, region, ties, seed if ties == "random" else None),
-        lambda: over_pixels(ranks(region_means(saliency.values, region), ties, seed), region, size),
+        lambda: expand_to_pixels(ranks(region_means(saliency.values, region), ties, seed), region, size),
     )

@@ -4,17 +4,17 @@ import math
 
 from xai_faithfulness.removal import SubsetCorrelation
 
-SHARE, POINTS = 0.8, 8
+LARGEST_FRACTION, SIZES = 0.8, 8
 
 
 class SensitivityN(SubsetCorrelation):
-    """Sensitivity-n: whether the relevance of any n pixels says how much the score loses without them.
+    """Sensitivity-n: the correlation of the relevance of any n pixels with the score lost without them.
 
-    Pearson's correlation over random subsets of n pixels, or squares, of the sum of their relevance and of the loss of
-    the logit where they are set to zero. Without n, the mean over 8 sizes from 1 to 80 % of the pixels in equal ratios,
-    about the range over which the paper plots it. In [-1, 1]; 1 and -1 for the exact contributions of a linear model
-    and for their opposite, and 0 where there is no correlation, since the map or the model is constant. Higher is
-    better.
+    It is Pearson's correlation over random subsets of n pixels or squares. For each subset, the sum of its relevance is
+    compared with the drop of the logit when the subset is set to zero. By default, it is the mean over 8 geometrically
+    spaced values of n, from 1 to 80 % of the pixels. This is about the range plotted in the paper. The value is in [-1,
+    1]. The exact contributions of a linear model score 1, and their opposite scores -1. If the map or the model is
+    constant, the value is 0. Higher is better.
 
     Source: Ancona et al., "Towards better understanding of gradient-based attribution methods for Deep Neural
     Networks", ICLR 2018.
@@ -24,6 +24,6 @@ class SensitivityN(SubsetCorrelation):
     higher_is_better = True
 
     def sizes(self, grid: tuple[int, int]) -> list[int]:
-        """From one to most of the regions, in equal ratios."""
-        most = max(1, SHARE * math.prod(grid))
-        return sorted({round(most ** (i / (POINTS - 1))) for i in range(POINTS)})
+        """Return sizes from one region to most of the regions, geometrically spaced."""
+        largest = max(1, LARGEST_FRACTION * math.prod(grid))
+        return sorted({round(largest ** (i / (SIZES - 1))) for i in range(SIZES)})

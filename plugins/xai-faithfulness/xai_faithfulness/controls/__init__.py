@@ -1,1 +1,1 @@
-"""Maps that know nothing of the model: what a score of a method has to be compared with."""
+"""Control methods, whose maps do not depend on the model. A useful method should score better."""

@@ -1,6 +1,5 @@
-"""The center."""
+"""Center."""
 
-import math
 from typing import ClassVar
 
 import torch
@@ -8,32 +7,34 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_faithfulness.options import number
+from xai_core.plugin import check_number
 
 
 class Center(xai.Explainer):
-    """Center: a Gaussian about the middle of the image, which knows nothing of the image, the model or the target.
+    """Center: a Gaussian around the center of the image, which does not depend on the image, the model or the target.
 
-    L_ij = exp(-d_ij^2 / 2 s^2), d the distance from the middle, s = sigma min(H, W).
+        L_ij = exp(-d_ij^2 / 2 s^2),    s = sigma min(H, W)
+
+    d is the distance from the center.
 
     Parameters
     ----------
     sigma
-        Standard deviation as a share of the shorter side; positive.
+        Standard deviation as a fraction of the shorter side, > 0.
     """
 
     name = "center"
     targeted: ClassVar[bool] = False
 
     def __init__(self, sigma: float = 0.25) -> None:
-        self.sigma = number("sigma", sigma, lambda sigma: 0 < sigma < math.inf, "above 0")
+        self.sigma = check_number("sigma", sigma, above=0)
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
-        """Nothing."""
+        """Request nothing."""
         return xai.Needs()
 
     def explain(self, captured: xai.Captured) -> Float[Tensor, "B H W"]:
-        """Take the product of a Gaussian over rows and one over columns."""
+        """Multiply a Gaussian over rows by a Gaussian over columns."""
         batch, _, height, width = captured.images.shape
         deviation = self.sigma * min(height, width)
         rows, columns = (

@@ -10,24 +10,25 @@ import xai_core as xai
 
 
 class Edges(xai.Explainer):
-    """Edges: where the image changes, which knows nothing of the model or the target.
+    """Edges: the magnitude of the image's gradient, which does not depend on the model or the target.
 
-    L = sqrt(G_x^2 + G_y^2), G the Sobel derivatives of the mean of the channels; beyond the border the image goes on
-    as it is there.
+        L = sqrt(G_x^2 + G_y^2)
 
-    Source: Adebayo et al., "Sanity Checks for Saliency Maps", NeurIPS 2018, section 5.2, where an edge detector passes
-    for an explanation.
+    G are the Sobel derivatives of the mean over channels, with the border pixels replicated.
+
+    Source: Adebayo et al., "Sanity Checks for Saliency Maps", NeurIPS 2018, section 5.2, where an edge detector is
+    mistaken for an explanation.
     """
 
     name = "edges"
     targeted: ClassVar[bool] = False
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
-        """Nothing."""
+        """Request nothing."""
         return xai.Needs()
 
     def explain(self, captured: xai.Captured) -> Float[Tensor, "B H W"]:
-        """Take the differences along one side, weighted over the other, and their length."""
+        """Compute the derivatives along both sides and their norm."""
         gray = captured.images.float().mean(1, keepdim=True)
         padded = F.pad(gray, (1, 1, 1, 1), mode="replicate")[:, 0]
         across = sobel(padded)
@@ -36,6 +37,6 @@ class Edges(xai.Explainer):
 
 
 def sobel(padded: Float[Tensor, "B h w"]) -> Float[Tensor, "B h-2 w-2"]:
-    """The derivative along rows: differences of neighbors two apart, weighted 1 2 1 over three rows."""
+    """Return the Sobel derivative along rows: differences of both neighbors, weighted by 1 2 1 over three rows."""
     slope = padded[:, :, 2:] - padded[:, :, :-2]
     return slope[:, :-2] + 2 * slope[:, 1:-1] + slope[:, 2:]

@@ -1,4 +1,4 @@
-"""Noise."""
+"""Random noise."""
 
 from typing import ClassVar
 
@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 import xai_core as xai
-from xai_faithfulness.options import seed_of
+from xai_core.plugin import check_seed
 
 GOLDEN, FIRST, SECOND = (
     constant - 2**64 for constant in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
@@ -15,10 +15,11 @@ GOLDEN, FIRST, SECOND = (
 
 
 class Random(xai.Explainer):
-    """Random: independent uniform noise at each pixel, which knows nothing of the model or the target.
+    """Random: independent uniform noise at each pixel, which does not depend on the model or the target.
 
-    The noise follows from the seed, the pixel and the image, rounded to bfloat16, by integer arithmetic: an image has
-    the same noise in any batch, on any device and in any precision, and another image has another.
+    The noise is computed by integer arithmetic from the seed, the pixel, and the image rounded to bfloat16. Therefore,
+    an image has the same noise in any batch, on any device and in any precision, and different images have different
+    noise.
 
     Source of the mixing function: Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014
     (SplitMix64).
@@ -26,32 +27,32 @@ class Random(xai.Explainer):
     Parameters
     ----------
     seed
-        Seed of the noise.
+        Random seed of the noise.
     """
 
     name = "random"
     targeted: ClassVar[bool] = False
 
     def __init__(self, seed: int = 0) -> None:
-        self.seed = seed_of(seed)
+        self.seed = check_seed(seed)
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
-        """Nothing."""
+        """Request nothing."""
         return xai.Needs()
 
     def explain(self, captured: xai.Captured) -> Float[Tensor, "B H W"]:
-        """Number the pixels from where the image and the seed say, and mix each number."""
+        """Number the pixels, starting from a hash of the image and the seed, and mix each number."""
         images = captured.images
         bits = images.bfloat16().view(torch.int16).flatten(1).long()
-        places = torch.arange(bits.shape[1], device=bits.device)
-        start = mixed(mixed(bits + (places << 16)).sum(1, keepdim=True) + self.seed)  # [B,1]
+        indices = torch.arange(bits.shape[1], device=bits.device)
+        start = mixed(mixed(bits + (indices << 16)).sum(1, keepdim=True) + self.seed)  # [B,1]
         height, width = images.shape[-2:]
-        noise = mixed(start + places[: height * width])
+        noise = mixed(start + indices[: height * width])
         return (logical_shift(noise, 40).float() / 2**24).unflatten(1, (height, width))
 
 
 def mixed(number: Int[Tensor, "..."]) -> Int[Tensor, "..."]:
-    """SplitMix64: 64-bit integers in which each bit depends on all bits of the number."""
+    """Apply SplitMix64: each bit of the result depends on all bits of the 64-bit number."""
     number = number + GOLDEN
     number = (number ^ logical_shift(number, 30)) * FIRST
     number = (number ^ logical_shift(number, 27)) * SECOND
@@ -59,5 +60,5 @@ def mixed(number: Int[Tensor, "..."]) -> Int[Tensor, "..."]:
 
 
 def logical_shift(number: Int[Tensor, "..."], by: int) -> Int[Tensor, "..."]:
-    """Shift right and fill with zeros, whatever the sign."""
+    """Shift right and fill with zeros, also for negative numbers."""
     return (number >> by) & (2 ** (64 - by) - 1)

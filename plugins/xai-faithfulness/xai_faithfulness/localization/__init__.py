@@ -1,1 +1,1 @@
-"""Metrics that compare a map with a mask of the truth."""
+"""Metrics that compare a map with a ground-truth mask."""

@@ -1,20 +1,20 @@
-"""The energy-based pointing game."""
+"""Energy-based pointing game."""
 
 from typing import ClassVar
 
 import xai_core as xai
 from xai_core.plugin import Evaluation
-from xai_faithfulness.localization.mass import share_inside
+from xai_faithfulness.localization.mask_fraction import fraction_inside
 
 
 class EnergyPointingGame(xai.Metric):
-    """Energy-based pointing game: the share of the map's energy inside the mask. Higher is better.
+    """Energy-based pointing game: the fraction of the map's energy inside the mask. Higher is better.
 
-    The energy is the map as it is shown, from 0 at its smallest value to 1 at its largest. Zero where the map is
+    The energy is the normalized map, from 0 at its smallest value to 1 at its largest. The value is 0 if the map is
     constant.
 
-    Source: Wang et al., "Score-CAM: MetricResult-Weighted Visual Explanations for Convolutional Neural Networks", CVPR
-    Workshops 2020, section 4.3, where the mask is the object's box.
+    Source: Wang et al., "Score-CAM: Score-Weighted Visual Explanations for Convolutional Neural Networks", CVPR
+    Workshops 2020, section 4.3, where the mask is the bounding box of the object.
     """
 
     name = "energy-pointing-game"
@@ -22,5 +22,5 @@ class EnergyPointingGame(xai.Metric):
     needs_ground_truth: ClassVar[bool] = True
 
     def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
-        """Take the share of the values."""
-        return xai.MetricResult(share_inside(saliency.values, evaluation.masks))
+        """Return the fraction of the values."""
+        return xai.MetricResult(fraction_inside(saliency.values, evaluation.masks))

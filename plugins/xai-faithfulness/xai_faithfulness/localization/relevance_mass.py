@@ -4,14 +4,14 @@ from typing import ClassVar
 
 import xai_core as xai
 from xai_core.plugin import Evaluation, resize
-from xai_faithfulness.localization.mass import share_inside
+from xai_faithfulness.localization.mask_fraction import fraction_inside
 
 
 class RelevanceMass(xai.Metric):
-    """Relevance mass accuracy: the share of the positive relevance that is inside the mask. Higher is better.
+    """Relevance mass accuracy: the fraction of the positive relevance that is inside the mask. Higher is better.
 
-    Relevance is what the method gave, resized to the image and not normalized; where it is negative it counts as none.
-    Zero where there is no positive relevance.
+    The relevance of the method is resized to the image, and is not normalized. Negative relevance counts as zero. The
+    value is 0 if there is no positive relevance.
 
     Source: Arras, Osman and Samek, "CLEVR-XAI: A benchmark dataset for the ground truth evaluation of neural network
     explanations", Information Fusion 2022.
@@ -22,7 +22,7 @@ class RelevanceMass(xai.Metric):
     needs_ground_truth: ClassVar[bool] = True
 
     def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
-        """Take the share of the raw map's positive part."""
+        """Return the fraction of the positive part of the raw map."""
         masks = evaluation.masks
         relevance = resize(saliency.raw, (masks.shape[1], masks.shape[2])).relu()
-        return xai.MetricResult(share_inside(relevance, masks))
+        return xai.MetricResult(fraction_inside(relevance, masks))

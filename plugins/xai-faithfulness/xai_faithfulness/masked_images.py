@@ -1,0 +1,52 @@
+"""Scores of images multiplied by their maps, in the protocol of Grad-CAM++ and its successors."""
+
+from jaxtyping import Float
+from torch import Tensor
+
+import xai_core as xai
+from xai_core.plugin import Evaluation, check_number, ranks
+from xai_faithfulness.batch_cache import image_scores
+
+PROBABILITY = "probability"
+
+
+def masked_images(
+    images: Float[Tensor, "B C H W"], values: Float[Tensor, "B H W"], mute: float = 0
+) -> Float[Tensor, "B C H W"]:
+    """Multiply each image by its map, after setting a fraction `mute` of the map, the least salient pixels, to zero.
+
+    If pixels are equally salient, those with the higher index are set to zero first.
+    """
+    if mute:
+        kept = values[0].numel() - round(mute * values[0].numel())
+        values = values.masked_fill(ranks(values) >= kept, 0)
+    return images * values[:, None].to(images.dtype)
+
+
+def masked_image_scores(evaluation: Evaluation, saliency: xai.Saliency, mute: float = 0) -> Float[Tensor, " B"]:
+    """Return the probability of each image times its map, computed once for all metrics."""
+    return evaluation.once(
+        ("masked image scores", saliency, mute),
+        lambda: evaluation.model_score(masked_images(evaluation.images, saliency.values, mute), kind=PROBABILITY),
+    )
+
+
+def relative_drop(evaluation: Evaluation, saliency: xai.Saliency, mute: float = 0) -> Float[Tensor, " B"]:
+    """Return max(0, Y - O) / Y, with Y the probability of the image and O of the image times its map."""
+    original, masked = image_scores(evaluation, PROBABILITY), masked_image_scores(evaluation, saliency, mute)
+    positive = original > 0
+    return ((original - masked).clamp(min=0) / original.where(positive, 1)).where(positive, 0)
+
+
+class MaskedImageMetric(xai.Metric):
+    """A comparison of the probability of the image and the probability of the image times its map.
+
+    Parameters
+    ----------
+    mute
+        Fraction of the pixels, the least salient ones, whose saliency is first set to zero, in [0, 1). It is 0 in
+        Grad-CAM++'s protocol and 0.5 in Score-CAM's.
+    """
+
+    def __init__(self, mute: float = 0) -> None:
+        self.mute = check_number("mute", mute, minimum=0, below=1)
