@@ -210,7 +210,7 @@ def test_the_truth_is_asked_for(engine: xai.Engine, images: Tensor) -> None:
     maps = engine.explain(images, "grad-cam")
     for metric in METRICS:
         assert xai.create_metric(metric).needs_ground_truth
-        with pytest.raises(NoGroundTruthError, match="give masks="):
+        with pytest.raises(NoGroundTruthError, match="pass `masks=`"):
             engine.evaluate(images, maps, metric)
 
 
