@@ -84,7 +84,7 @@ class Manifest(RecordedSettings):
     def of_json(cls, text: str) -> "Manifest":
         """Return the manifest that `json` wrote."""
         content = json.loads(text)
-        content = {one.name: content.pop(one.name) for one in fields(cls)} | content
+        content = {field.name: content.pop(field.name) for field in fields(cls)} | content
         models = (ModelEntry(**{**model, "methods": tuple(model["methods"])}) for model in content.pop("models"))
         metrics = {metric["metric"]: metric["higher_is_better"] for metric in content.pop("metrics")}
         return cls(models=tuple(models), metrics=metrics, **content)

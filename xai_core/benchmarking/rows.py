@@ -93,7 +93,9 @@ def _score_schema() -> "pa.Schema":
     required = {"model": text, "data": text, "index": integer, "image": text, "method": text, "metric": text}
     types = required | {"label": integer, "target": integer, "score": number, "error": text, "constant": pa.bool_()}
     types |= {"forward_passes": integer, "seconds": number, "memory": integer}
-    return pa.schema([pa.field(one.name, types[one.name], one.name not in required) for one in fields(ScoreRow)])
+    return pa.schema(
+        [pa.field(column.name, types[column.name], column.name not in required) for column in fields(ScoreRow)]
+    )
 
 
 @functools.cache
@@ -102,7 +104,7 @@ def _curve_schema() -> "pa.Schema":
 
     points = pa.list_(pa.float32())
     types = {"index": pa.int64(), "fractions": points, "scores": points}
-    return pa.schema([(one.name, types.get(one.name, pa.string())) for one in fields(CurveRow)])
+    return pa.schema([(column.name, types.get(column.name, pa.string())) for column in fields(CurveRow)])
 
 
 def encode_rows(rows: Iterable[ScoreRow], notes: Sequence[str] = ()) -> bytes:

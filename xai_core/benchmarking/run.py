@@ -123,8 +123,8 @@ def _signature() -> inspect.Signature:
     """Return the signature of `benchmark` with all settings and their defaults, for `help` and editors."""
     own = inspect.signature(benchmark).parameters
     optional = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=one.type)
-        for name, one in SETTINGS.items()
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=setting.default, annotation=setting.type)
+        for name, setting in SETTINGS.items()
         if name not in own
     ]
     return inspect.Signature(

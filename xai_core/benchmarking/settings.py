@@ -216,18 +216,21 @@ class Execution:
 
 def _check(settings: RecordedSettings | Execution) -> None:
     """Check every value, and replace it by one of the declared type."""
-    for one in fields(settings):
-        if one.metadata:  # the manifest has fields that are no settings
-            object.__setattr__(settings, one.name, checked_value(one, getattr(settings, one.name)))
+    for setting in fields(settings):
+        if setting.metadata:  # the manifest has fields that are no settings
+            value = checked_value(setting, getattr(settings, setting.name))
+            object.__setattr__(settings, setting.name, value)
 
 
 def _declared(settings: type) -> dict[str, Field[Any]]:
-    return {one.name: one for one in fields(settings)}
+    return {setting.name: setting for setting in fields(settings)}
 
 
 RECORDED: Mapping[str, Field[Any]] = _declared(RecordedSettings)
 EXECUTION: Mapping[str, Field[Any]] = _declared(Execution)
-CHOSEN: Mapping[str, Field[Any]] = {name: one for name, one in _declared(Settings).items() if name not in RECORDED}
+CHOSEN: Mapping[str, Field[Any]] = {
+    name: setting for name, setting in _declared(Settings).items() if name not in RECORDED
+}
 """The settings that name models, data, methods and metrics, of which the manifest records the objects."""
 SETTINGS: Mapping[str, Field[Any]] = {**CHOSEN, **RECORDED, **EXECUTION}
 """Every setting, by name."""
