@@ -125,8 +125,10 @@ def connect(address: str | None) -> Iterator[Cluster]:
 
     Raises
     ------
+    MissingDependencyError
+        If Ray is not installed.
     OptionError
-        If Ray is not installed, or if there is no cluster at the address.
+        If there is no cluster at the address.
     """
     # The processes of a cluster on this machine use this environment; by default, Ray would have `uv run` create one.
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
