@@ -1,4 +1,4 @@
-"""`xai plugin check`, on a module that gives one of each kind, and on what is no plugin."""
+"""`xai plugin check` on a module that provides one component of each kind, and with invalid arguments."""
 
 import re
 import sys
@@ -35,7 +35,7 @@ class OwnCAM(xai.Explainer):
 
 
 class Waiting(xai.Metric):
-    """The mean of the map, read on the host, and with a sign that is wrong."""
+    """Mean of the map, transferred to the host, with the wrong direction."""
 
     name = "waiting"
     higher_is_better = True
@@ -46,7 +46,7 @@ class Waiting(xai.Metric):
 
 
 class Calm(Waiting):
-    """The mean of the map."""
+    """Mean of the map."""
 
     name = "calm"
     higher_is_better = False
@@ -57,7 +57,7 @@ class Calm(Waiting):
 
 
 class Needy(xai.Metric):
-    """A metric that cannot be made by its name alone."""
+    """Metric with a required option."""
 
     name = "needy"
     higher_is_better = True
@@ -70,11 +70,11 @@ class Needy(xai.Metric):
 
 
 class Net(nn.Sequential):
-    """A model that `NetAdapter` is for."""
+    """Model that `NetAdapter` supports."""
 
 
 class NetAdapter(xai.ModelAdapter):
-    """For `Net`."""
+    """Adapter for `Net`."""
 
     @classmethod
     def suits(cls, model: nn.Module, probe: Probe) -> bool:
@@ -104,30 +104,30 @@ def preprocess(image: Any) -> Tensor:
 
 
 class Somewhere(DatasetSource):
-    """Samples of a place: `somewhere:PLACE`."""
+    """Dataset with a required name: `somewhere:NAME`."""
 
     name = "somewhere"
 
     def load(self, name: str | None, **options: Any) -> Dataset:
         if name is None:
-            raise UnknownDatasetError("no place is given; expected `somewhere:PLACE`")
+            raise UnknownDatasetError("no name; expected `somewhere:NAME`")
         return xai.as_dataset([(torch.rand(3, 4, 4, generator=torch.Generator().manual_seed(0)), 1)])
 
 
-def module(monkeypatch: pytest.MonkeyPatch, **given: Sequence[type[Any]]) -> str:
-    """A module that gives classes, as if it were a file."""
-    made = types.ModuleType("own_plugin")
+def module(monkeypatch: pytest.MonkeyPatch, **components: Sequence[type[Any]]) -> str:
+    """Register a module that provides classes, and return its name."""
+    plugin = types.ModuleType("own_plugin")
 
     def hook(name: str, classes: Sequence[type[Any]]) -> Any:
-        def give() -> Sequence[type[Any]]:
+        def register() -> Sequence[type[Any]]:
             return classes
 
-        give.__name__ = f"xai_{name}"
-        return xai.hookimpl(give)
+        register.__name__ = f"xai_{name}"
+        return xai.hookimpl(register)
 
-    for name, classes in given.items():
-        setattr(made, f"xai_{name}", hook(name, classes))
-    monkeypatch.setitem(sys.modules, "own_plugin", made)
+    for name, classes in components.items():
+        setattr(plugin, f"xai_{name}", hook(name, classes))
+    monkeypatch.setitem(sys.modules, "own_plugin", plugin)
     return "own_plugin"
 
 
@@ -136,25 +136,25 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
 
 
-def test_what_is_broken_is_said_whole_in_eighty_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failures_are_printed_in_full_within_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     name = module(monkeypatch, metrics=[Waiting, Calm, Needy], datasets=[Somewhere])
     run = Run("plugin", "check", name)
     assert run.code == 1, run.err
     assert max(map(len, run.out.splitlines())) <= 80
-    said = " ".join(run.out.split())
-    assert re.search(r"metric waiting 17 15 1 ", said)
-    assert re.search(r"metric calm 17 17 ", said)
-    assert "waiting: avoids_host_transfers No value is copied to the host" in said
-    assert "`evaluate` transfers values from the device to the host: test_plugin_check.py:" in said
-    assert "waiting: better_map_scores_better" in said
-    assert "it is wrong on purpose" in said
-    assert "needy it has required options (file): pass `--only 'needy:option=value'`" in said
-    assert "somewhere its name alone loads nothing (no place" in said
+    text = " ".join(run.out.split())
+    assert re.search(r"metric waiting 17 15 1 ", text)
+    assert re.search(r"metric calm 17 17 ", text)
+    assert "waiting: avoids_host_transfers No value is copied to the host" in text
+    assert "`evaluate` transfers values from the device to the host: test_plugin_check.py:" in text
+    assert "waiting: better_map_scores_better" in text
+    assert "it is wrong on purpose" in text
+    assert "needy it has required options (file): pass `--only 'needy:option=value'`" in text
+    assert "somewhere its name alone loads nothing (no name" in text
     assert run.out.splitlines()[-1] == "34 checks: 32 passed, 1 failed, 1 expected failure; 2 components not checked"
     assert run.err == ""
 
 
-def test_what_is_kept_ends_well_and_every_check_can_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_lists_passed_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     name = module(monkeypatch, metrics=[Waiting, Calm], datasets=[Somewhere])
     run = Run("plugin", "check", name, "--only", "calm", "--only", "somewhere", "--data", "somewhere:here", "--all")
     assert run.code == 0, run.out
@@ -163,7 +163,7 @@ def test_what_is_kept_ends_well_and_every_check_can_be_seen(monkeypatch: pytest.
     assert "waiting" not in run.out
 
 
-def test_explainers_and_adapters_are_tried_on_the_models_that_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_explainers_and_adapters_are_tested_on_the_models_of_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
     name = module(monkeypatch, explainers=[OwnCAM], adapters=[NetAdapter], models=[Nets])
     run = Run("plugin", "check", name, "--only", "own-cam:layer=last", "--model", "nets:other")
     assert run.code == 0, run.out
@@ -173,29 +173,29 @@ def test_explainers_and_adapters_are_tried_on_the_models_that_are_given(monkeypa
     assert run.out.splitlines()[-1] == "9 checks: 9 passed"
     run = Run("plugin", "check", name, "--only", "NetAdapter", "--model", "nets:other")
     assert run.code == 1
-    said = " ".join(run.out.split())
-    assert "NetAdapter it supports none of nets:other: pass a model that it supports, `--model SPEC`" in said
+    text = " ".join(run.out.split())
+    assert "NetAdapter it supports none of nets:other: pass a model that it supports, `--model SPEC`" in text
     assert run.out.splitlines()[-1] == "0 checks: no check ran"
 
 
-def test_a_class_may_say_what_it_is_tried_with(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Told(NetAdapter):
-        """For `Net`."""
+def test_a_class_may_define_its_test_spec(monkeypatch: pytest.MonkeyPatch) -> None:
+    class SelfTested(NetAdapter):
+        """Adapter for `Net`."""
 
         test_spec = "nets:one"
-        expected_failures: ClassVar[Mapping[str, str]] = {"has_docstring": "it does say"}
+        expected_failures: ClassVar[Mapping[str, str]] = {"has_docstring": "the docstring is missing"}
 
-    run = Run("plugin", "check", module(monkeypatch, adapters=[Told], models=[Nets]))
-    said = " ".join(run.out.split())
-    assert re.search(r"adapter Told 9 8 ", said)
-    assert re.search(r"model nets 9 9 ", said)
-    assert "Told: has_docstring" in said
-    assert "the check passes; remove it from `expected_failures`" in said
+    run = Run("plugin", "check", module(monkeypatch, adapters=[SelfTested], models=[Nets]))
+    text = " ".join(run.out.split())
+    assert re.search(r"adapter SelfTested 9 8 ", text)
+    assert re.search(r"model nets 9 9 ", text)
+    assert "SelfTested: has_docstring" in text
+    assert "the check passes; remove it from `expected_failures`" in text
     assert run.code == 1
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("arguments", "words"),
     [
         (
             ("xai-cat",),
@@ -210,15 +210,15 @@ def test_a_class_may_say_what_it_is_tried_with(monkeypatch: pytest.MonkeyPatch) 
         (("xai-cam", "--only", "cam", "--model", "cifar-vit"), ("explainers are tested on images of 32x32 and 32x64",)),
     ],
 )
-def test_what_cannot_be_checked_is_one_line(given: Sequence[str], words: Sequence[str]) -> None:
-    refused(Run("plugin", "check", *given), *words)
+def test_invalid_arguments_print_one_line(arguments: Sequence[str], words: Sequence[str]) -> None:
+    refused(Run("plugin", "check", *arguments), *words)
 
 
-def test_a_folder_is_no_plugin(tmp_path: Any) -> None:
+def test_a_folder_is_not_a_plugin(tmp_path: Any) -> None:
     refused(Run("plugin", "check", tmp_path), "it is a folder or a file: install it")
 
 
-def test_a_plugin_that_is_broken_or_left_out_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_disabled_and_excluded_plugins_print_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     broken = Plugin("mine", "mine", "my-cam", "1.2", "ZeroDivisionError: division by zero")
     monkeypatch.setattr(registry(), "plugins", [*registry().plugins, broken])
     refused(Run("plugin", "check", "My_Cam"), "plugin my-cam 1.2 (mine) cannot be loaded: ZeroDivisionError")
@@ -227,13 +227,13 @@ def test_a_plugin_that_is_broken_or_left_out_is_one_line(monkeypatch: pytest.Mon
     refused(Run("plugin", "check", "your-cam"), "XAI_PLUGINS=xai-cam excludes 'your-cam'")
 
 
-def test_a_module_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+def test_a_module_that_cannot_be_imported_prints_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     (tmp_path / "failing_plugin.py").write_text("import no_such_module")
     monkeypatch.syspath_prepend(tmp_path)
     refused(Run("plugin", "check", "failing_plugin"), "module failing_plugin cannot be imported", "'no_such_module'")
 
 
-def test_an_expected_failure_of_no_check_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_expected_failure_prints_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Calm, "expected_failures", {"avoids_transfers": "why"})
     name = module(monkeypatch, metrics=[Calm])
     refused(Run("plugin", "check", name), "there is no check 'avoids_transfers'", "avoids_host_transfers")

@@ -1,4 +1,4 @@
-"""The page of the conformance kit has every check, as the code says it."""
+"""The page on conformance tests lists every check with the description in the code."""
 
 import re
 from types import ModuleType
@@ -21,7 +21,7 @@ PAGE = (ROOT / "docs" / "plugins" / "conformance.md").read_text()
         ("Datasets", datasets),
     ],
 )
-def test_the_page_has_every_check(heading: str, module: ModuleType) -> None:
+def test_every_check_is_documented(heading: str, module: ModuleType) -> None:
     section = PAGE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
-    said = re.findall(r"^\| `(\w+)` \| (.+) \|$", section, re.MULTILINE)
-    assert said == [(one.__name__, " ".join((one.__doc__ or "").split())) for one in module.CHECKS]
+    documented = re.findall(r"^\| `(\w+)` \| (.+) \|$", section, re.MULTILINE)
+    assert documented == [(check.__name__, " ".join((check.__doc__ or "").split())) for check in module.CHECKS]

@@ -146,7 +146,7 @@ def test_the_page_states_the_version_of_the_contract() -> None:
 
 
 def test_every_public_name_is_for_plugins_or_for_users() -> None:
-    for_plugins = {one.__name__ for things in SURFACE.values() for one in things}
+    for_plugins = {item.__name__ for items in SURFACE.values() for item in items}
     assert {*xai.__all__, *plugin.__all__} - for_plugins - FOR_USERS - TYPES == {"CONTRACT", "SCORE_KINDS", "hookimpl"}
 
 

@@ -1,4 +1,4 @@
-"""Every extension point is documented as it is, and works for an installed plugin, the one that its page shows."""
+"""Every extension point is documented, and its example on the page works as an installed plugin."""
 
 import ast
 import inspect
@@ -21,18 +21,18 @@ HOOKS = {name: hook for name, hook in vars(hookspecs).items() if hasattr(hook, "
 
 
 def section(hook: str) -> str:
-    """What the page says of a hook."""
-    [found] = re.findall(rf"^## `{hook}\(.*?(?=^## |\Z)", PAGE, re.DOTALL | re.MULTILINE)
-    return found
+    """Return the section of the page on a hook."""
+    [text] = re.findall(rf"^## `{hook}\(.*?(?=^## |\Z)", PAGE, re.DOTALL | re.MULTILINE)
+    return text
 
 
 def example(hook: str) -> str:
-    """The plugin on the page that implements a hook."""
-    [found] = re.findall(r"^```python\n(.*?)^```", section(hook), re.DOTALL | re.MULTILINE)
-    return found
+    """Return the example on the page that implements a hook."""
+    [text] = re.findall(r"^```python\n(.*?)^```", section(hook), re.DOTALL | re.MULTILINE)
+    return text
 
 
-def test_the_hooks_are_those_that_plugins_are_asked_for() -> None:
+def test_the_loader_calls_every_hook() -> None:
     assert sorted(HOOKS) == sorted(hook for hook, _ in KINDS.values())
 
 
@@ -42,13 +42,13 @@ def test_every_hook_is_documented_with_its_arguments() -> None:
 
 
 @pytest.mark.parametrize("hook", HOOKS)
-def test_every_hook_has_an_example_that_implements_it_and_a_test_that_installs_it(hook: str) -> None:
+def test_every_hook_has_an_example_and_a_test(hook: str) -> None:
     implemented = [node for node in ast.parse(example(hook)).body if isinstance(node, ast.FunctionDef)]
     assert hook in [node.name for node in implemented if "xai.hookimpl" in map(ast.unparse, node.decorator_list)]
     assert callable(globals().get(f"test_{hook}")), f"write test_{hook}, which installs `example({hook!r})` and uses it"
 
 
-GIVEN_TO_PLUGINS = [
+DOCUMENTED = [
     ("xai_explainers", xai.Explainer),
     ("xai_explainers", xai.Needs),
     ("xai_explainers", xai.Captured),
@@ -64,83 +64,87 @@ GIVEN_TO_PLUGINS = [
 ]
 
 
-@pytest.mark.parametrize(("hook", "made_by"), GIVEN_TO_PLUGINS)
-def test_what_a_class_has_is_documented(hook: str, made_by: type) -> None:
-    declared = [field.name for field in fields(made_by)] if is_dataclass(made_by) else []
-    own = [*vars(made_by), *vars(made_by).get("__annotations__", ()), *declared]
-    attributes = re.search(r"\nAttributes\n-+\n(.*)", inspect.getdoc(made_by) or "", re.DOTALL)
+@pytest.mark.parametrize(("hook", "class_"), DOCUMENTED)
+def test_public_attributes_are_documented(hook: str, class_: type) -> None:
+    declared = [field.name for field in fields(class_)] if is_dataclass(class_) else []
+    own = [*vars(class_), *vars(class_).get("__annotations__", ()), *declared]
+    attributes = re.search(r"\nAttributes\n-+\n(.*)", inspect.getdoc(class_) or "", re.DOTALL)
     listed = re.findall(r"^(\w+)$", attributes[1], re.MULTILINE) if attributes else []
-    for name in {*own, *listed} - {"name", "all", "of_targets"}:  # `name` is said of all at once; two are the engine's
+    for name in {*own, *listed} - {
+        "name",
+        "all",
+        "of_targets",
+    }:  # `name` is documented once for all, and only the engine uses the other two
         if not name.startswith("_"):
-            assert re.search(rf"`[^`\n]*\b{name}\b[^`\n]*`", section(hook)), f"{hook}: {made_by.__name__}.{name}"
+            assert re.search(rf"`[^`\n]*\b{name}\b[^`\n]*`", section(hook)), f"{hook}: {class_.__name__}.{name}"
 
 
 @pytest.fixture
 def installed(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    """Runs code, which leaves JSON on its last line, where the page's plugin for the hook of this test is installed."""
+    """Install the example. Return a function that runs code, and returns the JSON on the last line of its output."""
     environment = Environment(tmp_path)
     environment.install("their-plugin", example(request.function.__name__.removeprefix("test_")))
 
     def run(code: str) -> Any:
-        return environment.run(KEEPS_ITS_PROMISES + inspect.cleandoc(code))
+        return environment.run(FAILURES + inspect.cleandoc(code))
 
     return run
 
 
-KEEPS_ITS_PROMISES = """
+FAILURES = """
 from xai_core import testing
 from xai_core.plugins.registry import registry
 
-def broken(checks):
+def failures(checks):
     return [f"{result.check.name}: {result.message}" for result in testing.run_checks(checks) if not result.ok]
 
 """
 
 
 def test_xai_explainers(installed: Any) -> None:
-    shape, spec, bad = installed(
+    shape, spec, failures = installed(
         """
         from xai_core.testing.networks import convolutional_network, random_images
         [saliency] = xai.Engine(convolutional_network()).explain(random_images(), "positive-cam:power=2").values()
         spec = xai.create_explainer("positive-cam:power=2").spec
-        print(json.dumps([list(saliency.values.shape), spec, broken(testing.check_explainer("positive-cam"))]))
+        print(json.dumps([list(saliency.values.shape), spec, failures(testing.check_explainer("positive-cam"))]))
         """
     )
-    assert (shape, spec, bad) == ([2, 32, 32], "positive-cam:power=2", [])
+    assert (shape, spec, failures) == ([2, 32, 32], "positive-cam:power=2", [])
 
 
 def test_xai_metrics(installed: Any) -> None:
-    values, bad = installed(
+    values, failures = installed(
         """
         from xai_core.testing.networks import convolutional_network, random_images
         engine, images = xai.Engine(convolutional_network()), random_images()
         scores = engine.evaluate(images, {"all": images.abs().sum(1)}, ["kept-score", "kept-score:share=1"])["all"]
         values = [score.values.tolist() for score in scores.values()]
-        print(json.dumps([values, broken(testing.check_metric("kept-score"))]))
+        print(json.dumps([values, failures(testing.check_metric("kept-score"))]))
         """
     )
     assert values[1] == [1, 1]
     assert values[0] != values[1]
-    assert bad == []
+    assert failures == []
 
 
 def test_xai_adapters(installed: Any) -> None:
-    ours, others, shape, bad = installed(
+    adapter, other_adapter, shape, failures = installed(
         """
         import their_plugin
         from xai_core.testing.networks import convolutional_network, random_images
         model, images = their_plugin.Strips().eval(), random_images()
-        adapters = [type(xai.Engine(one).adapter(images)).__name__ for one in (model, convolutional_network())]
+        adapters = [type(xai.Engine(each).adapter(images)).__name__ for each in (model, convolutional_network())]
         [saliency, _] = xai.Engine(model).explain(images, ["grad-cam", "ablation-cam"]).values()
-        bad = broken(testing.check_adapter(their_plugin.StripsAdapter, model))
-        print(json.dumps([*adapters, list(saliency.raw.shape), bad]))
+        failed = failures(testing.check_adapter(their_plugin.StripsAdapter, model))
+        print(json.dumps([*adapters, list(saliency.raw.shape), failed]))
         """
     )
-    assert (ours, others, shape, bad) == ("StripsAdapter", "ConvolutionalAdapter", [2, 8, 8], [])
+    assert (adapter, other_adapter, shape, failures) == ("StripsAdapter", "ConvolutionalAdapter", [2, 8, 8], [])
 
 
 def test_xai_models(installed: Any) -> None:
-    names, classes, message, bad = installed(
+    names, classes, message, failures = installed(
         """
         from xai_core.testing.networks import random_images
         loaded = xai.load_model("plain:small,classes=5")
@@ -149,25 +153,25 @@ def test_xai_models(installed: Any) -> None:
         except xai.XAIError as error:
             message = str(error)
         names = [name for name in xai.list_models() if name.startswith("plain:")]
-        bad = broken(testing.check_model_source(registry().entries["models"]["plain"].made_by))
-        print(json.dumps([names, list(loaded.model(random_images()).shape), message, bad]))
+        failed = failures(testing.check_model_source(registry().entries["models"]["plain"].made_by))
+        print(json.dumps([names, list(loaded.model(random_images()).shape), message, failed]))
         """
     )
-    assert (names, classes, bad) == (["plain:large", "plain:small"], [2, 5], [])
+    assert (names, classes, failures) == (["plain:large", "plain:small"], [2, 5], [])
     assert message.endswith("it takes classes")
 
 
 def test_xai_datasets(installed: Any) -> None:
-    count, targets, message, bad = installed(
+    count, targets, message, failures = installed(
         """
         data = xai.load_dataset("squares:count=7")
         try:
             xai.load_dataset("squares:count=0")
         except xai.XAIError as error:
             message = str(error)
-        bad = broken(testing.check_dataset(registry().entries["datasets"]["squares"].made_by))
-        print(json.dumps([len(data), [data[i].target for i in range(3)], message, bad]))
+        failed = failures(testing.check_dataset(registry().entries["datasets"]["squares"].made_by))
+        print(json.dumps([len(data), [data[i].target for i in range(3)], message, failed]))
         """
     )
     assert (count, targets, message) == (7, [0, 1, 0], "count must be at least 1, got 0")
-    assert bad == []
+    assert failures == []

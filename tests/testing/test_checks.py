@@ -1,4 +1,4 @@
-"""Running conformance checks: expected failures, and checks as cases of a test."""
+"""Running conformance checks: expected failures, and checks as parameters of a test."""
 
 import pytest
 
@@ -14,20 +14,20 @@ def test_expected_failures_need_a_reason_and_a_check() -> None:
         check_explainer(GoodExplainer, expected_failures={"retain_no_tensors": "it does"})
 
 
-def test_what_is_expected_to_fail_must() -> None:
+def test_expected_failures_must_fail() -> None:
     declared = {"has_valid_name": "none is good enough"}
-    for subject, outcome in (
+    for tested, outcome in (
         (explainer(name="My CAM"), Outcome.expected_failure),
         (GoodExplainer(), Outcome.unexpected_pass),
     ):
-        result = next(run_checks(check_explainer(subject, expected_failures=declared)))
+        result = next(run_checks(check_explainer(tested, expected_failures=declared)))
         assert (result.outcome, result.ok) == (outcome, outcome == Outcome.expected_failure)
         assert "none is good enough" in result.message
     in_class = explainer(name="My CAM", expected_failures=declared)
     assert next(run_checks(check_explainer(in_class))).outcome == Outcome.expected_failure
 
 
-def test_checks_are_cases_of_a_test(pytester: pytest.Pytester) -> None:
+def test_checks_are_parameters_of_a_test(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
         import xai_core as xai
@@ -43,14 +43,14 @@ def test_checks_are_cases_of_a_test(pytester: pytest.Pytester) -> None:
         declared = {"better_map_scores_better": "it is not about faithfulness", "retains_no_tensors": "it passes"}
 
         @parametrize_with_checks(check_metric(Mine, expected_failures=declared))
-        def test_promises(check):
+        def test_conformance(check):
             check()
         """
     )
-    ran = pytester.runpytest_subprocess("-q", "-p", "no:cacheprovider", "-p", "no:xdist")
-    outcomes = ran.parseoutcomes()
+    result = pytester.runpytest_subprocess("-q", "-p", "no:cacheprovider", "-p", "no:xdist")
+    outcomes = result.parseoutcomes()
     assert outcomes == {"passed": len(metrics.CHECKS) - 3, "xfailed": 1, "failed": 2}
-    ran.stdout.fnmatch_lines(["*FAILED*mine-has_valid_name*", "*FAILED*mine-retains_no_tensors*"])
+    result.stdout.fnmatch_lines(["*FAILED*mine-has_valid_name*", "*FAILED*mine-retains_no_tensors*"])
 
 
 def test_a_failure_is_an_assertion() -> None:

@@ -18,92 +18,92 @@ from xai_core.testing import (
 
 
 class Forgetful(GoodExplainer):
-    """Forgets its option."""
+    """Explainer that does not store its option."""
 
     def __init__(self, power: float = 1.0) -> None:
         pass
 
 
 class Otherwise(GoodExplainer):
-    """Keeps its option as another value."""
+    """Explainer that stores another value of its option."""
 
     def __init__(self, power: int = 1) -> None:
         self.power = power + 1
 
 
-def unsuited(self: xai.Explainer, adapter: xai.ModelAdapter) -> xai.Needs:
+def supports_nothing(self: xai.Explainer, adapter: xai.ModelAdapter) -> xai.Needs:
     raise UnsuitableError("never")
 
 
-def hooked(captured: xai.Captured, given: Tensor) -> Tensor:
+def hooked(captured: xai.Captured, relevance: Tensor) -> Tensor:
     captured.adapter.model.register_forward_hook(lambda *_: None)
-    return given
+    return relevance
 
 
-def writes_weights(captured: xai.Captured, given: Tensor) -> Tensor:
+def writes_weights(captured: xai.Captured, relevance: Tensor) -> Tensor:
     next(captured.adapter.model.parameters()).data += 1e-3
-    return given
+    return relevance
 
 
-def own_forward(captured: xai.Captured, given: Tensor) -> Tensor:
+def calls_the_model(captured: xai.Captured, relevance: Tensor) -> Tensor:
     captured.adapter.model(captured.images)
-    return given
+    return relevance
 
 
-def asks_for_attention(captured: xai.Captured, given: Tensor) -> Tensor:
-    return given + len(captured.attention)
+def asks_for_attention(captured: xai.Captured, relevance: Tensor) -> Tensor:
+    return relevance + len(captured.attention)
 
 
-def seeds_globally(captured: xai.Captured, given: Tensor) -> Tensor:
+def seeds_globally(captured: xai.Captured, relevance: Tensor) -> Tensor:
     torch.manual_seed(0)
-    return given + torch.rand(given.shape)
+    return relevance + torch.rand(relevance.shape)
 
 
-def draws_from_numpy(captured: xai.Captured, given: Tensor) -> Tensor:
+def draws_from_numpy(captured: xai.Captured, relevance: Tensor) -> Tensor:
     np.random.rand()
-    return given
+    return relevance
 
 
-def depends_on_precision(captured: xai.Captured, given: Tensor) -> Tensor:
+def depends_on_precision(captured: xai.Captured, relevance: Tensor) -> Tensor:
     half = next(captured.adapter.model.parameters()).dtype == torch.bfloat16
-    return given.flip(1, 2) if half else given
+    return relevance.flip(1, 2) if half else relevance
 
 
-def depends_on_requires_grad(captured: xai.Captured, given: Tensor) -> Tensor:
+def depends_on_requires_grad(captured: xai.Captured, relevance: Tensor) -> Tensor:
     asks = any(parameter.requires_grad for parameter in captured.adapter.model.parameters())
-    return given if asks else given.flip(2)
+    return relevance if asks else relevance.flip(2)
 
 
-def depends_on_in_place(captured: xai.Captured, given: Tensor) -> Tensor:
+def depends_on_in_place(captured: xai.Captured, relevance: Tensor) -> Tensor:
     writes = any(getattr(module, "inplace", False) for module in captured.adapter.model.modules())
-    return given.flip(2) if writes else given
+    return relevance.flip(2) if writes else relevance
 
 
-def many_forwards(captured: xai.Captured, given: Tensor) -> Tensor:
+def many_forward_passes(captured: xai.Captured, relevance: Tensor) -> Tensor:
     for _ in range(3):
         captured.model_score(captured.images)
-    return given
+    return relevance
 
 
 HERE = "test_explainer_checks.py"
-KEPT: list[Tensor] = []
+STORED: list[Tensor] = []
 
 
-def keeps(captured: xai.Captured, given: Tensor) -> Tensor:
-    KEPT.append(given.clone())
-    return given
+def stores_maps(captured: xai.Captured, relevance: Tensor) -> Tensor:
+    STORED.append(relevance.clone())
+    return relevance
 
 
 class Shared(GoodExplainer):
-    """Keeps what it works on in an attribute, between two steps that another thread may come between."""
+    """Explainer that stores an intermediate result in an attribute, so that threads overwrite each other's result."""
 
     def explain(self, captured: xai.Captured) -> Tensor:
-        self.at_work = super().explain(captured)
+        self.intermediate = super().explain(captured)
         for _ in range(20):
             captured.model_score(captured.images)
-        given = self.at_work
-        del self.at_work
-        return given
+        relevance = self.intermediate
+        del self.intermediate
+        return relevance
 
     def forward_passes(self, adapter: xai.ModelAdapter) -> int:
         return 21
@@ -119,33 +119,33 @@ BAD_EXPLAINERS: dict[str, list[tuple[xai.Explainer, str]]] = {
         (Otherwise(), "has a different spec"),
     ],
     "supports_a_model": [
-        (explainer(needs=unsuited), "provide a model that the explainer supports"),
+        (explainer(needs=supports_nothing), "provide a model that the explainer supports"),
         (explainer(needs=lambda self, adapter: ["layer"]), "must return xai_core.Needs"),
     ],
     "returns_one_map_per_image": [
-        (explainer(lambda captured, given: given[:, None]), "must return floating-point relevance"),
-        (explainer(lambda captured, given: given[:1]), "must return floating-point relevance"),
-        (explainer(lambda captured, given: given.bool()), "must return floating-point relevance"),
-        (explainer(lambda captured, given: given / 0), "NaN or infinity"),
-        (explainer(lambda captured, given: torch.ones_like(given)), "every map is constant"),
-        (explainer(lambda captured, given: given.to("meta")), "meta"),
+        (explainer(lambda captured, relevance: relevance[:, None]), "must return floating-point relevance"),
+        (explainer(lambda captured, relevance: relevance[:1]), "must return floating-point relevance"),
+        (explainer(lambda captured, relevance: relevance.bool()), "must return floating-point relevance"),
+        (explainer(lambda captured, relevance: relevance / 0), "NaN or infinity"),
+        (explainer(lambda captured, relevance: torch.ones_like(relevance)), "every map is constant"),
+        (explainer(lambda captured, relevance: relevance.to("meta")), "meta"),
     ],
     "supports_non_square_images": [
-        (explainer(lambda captured, given: given.mT), "is 16x8|is 8x4"),
-        (explainer(lambda captured, given: given.flatten(1).unflatten(1, (4, 4))), "unflatten"),
+        (explainer(lambda captured, relevance: relevance.mT), "is 16x8|is 8x4"),
+        (explainer(lambda captured, relevance: relevance.flatten(1).unflatten(1, (4, 4))), "unflatten"),
     ],
     "batch_matches_single_images": [
-        (explainer(lambda captured, given: given - given.mean(0)), "image 0 alone and in a batch"),
+        (explainer(lambda captured, relevance: relevance - relevance.mean(0)), "image 0 alone and in a batch"),
     ],
     "depends_on_target_as_declared": [
-        (explainer(lambda captured, given: captured.activation().sum(1)), "targeted = False"),
+        (explainer(lambda captured, relevance: captured.activation().sum(1)), "targeted = False"),
         (explainer(targeted=False), "`targeted` is false"),
     ],
     "is_deterministic": [
-        (explainer(lambda captured, given: given + torch.rand(given.shape)), "two calls differ"),
+        (explainer(lambda captured, relevance: relevance + torch.rand(relevance.shape)), "two calls differ"),
         (explainer(seeds_globally), "generators of torch"),
         (explainer(draws_from_numpy), "generators of numpy"),
-        (explainer(lambda captured, given: given * (1 + random.random())), "two calls differ"),
+        (explainer(lambda captured, relevance: relevance * (1 + random.random())), "two calls differ"),
     ],
     "leaves_model_unchanged": [
         (explainer(hooked), "hook"),
@@ -153,28 +153,30 @@ BAD_EXPLAINERS: dict[str, list[tuple[xai.Explainer, str]]] = {
     ],
     "uses_only_declared_needs": [
         (explainer(asks_for_attention), "did not ask for attention"),
-        (explainer(own_forward), "called directly"),
+        (explainer(calls_the_model), "called directly"),
     ],
     "supports_frozen_parameters": [(explainer(depends_on_requires_grad), "with and without frozen")],
     "supports_bfloat16": [(explainer(depends_on_precision), "correlation of")],
     "supports_in_place_activations": [(explainer(depends_on_in_place), "with and without in-place")],
     "avoids_host_transfers": [
         (
-            explainer(lambda captured, given: given * given.amax().item()),
+            explainer(lambda captured, relevance: relevance * relevance.amax().item()),
             f"{HERE}.*local_scalar_dense",
         ),
         (
-            explainer(lambda captured, given: given * max(given.amax((1, 2)).tolist())),
+            explainer(lambda captured, relevance: relevance * max(relevance.amax((1, 2)).tolist())),
             f"{HERE}.*tolist",
         ),
-        (explainer(lambda captured, given: torch.from_numpy(given.numpy())), f"{HERE}.*numpy"),
-        (explainer(lambda captured, given: given.cpu()), f"{HERE}.*cpu"),
-        (explainer(lambda captured, given: given if given.amax() > 0 else -given), HERE),
-        (explainer(lambda captured, given: given - given[given > 0].mean()), f"{HERE}.*index"),
+        (explainer(lambda captured, relevance: torch.from_numpy(relevance.numpy())), f"{HERE}.*numpy"),
+        (explainer(lambda captured, relevance: relevance.cpu()), f"{HERE}.*cpu"),
+        (explainer(lambda captured, relevance: relevance if relevance.amax() > 0 else -relevance), HERE),
+        (explainer(lambda captured, relevance: relevance - relevance[relevance > 0].mean()), f"{HERE}.*index"),
     ],
-    "retains_no_tensors": [(explainer(keeps), "bytes of tensors remain")],
-    "is_thread_safe": [(Shared(), "at_work|with one thread and with two")],
-    "declares_forward_passes": [(explainer(many_forwards), "takes 4 forward passes, but `forward_passes` returns 1")],
+    "retains_no_tensors": [(explainer(stores_maps), "bytes of tensors remain")],
+    "is_thread_safe": [(Shared(), "intermediate|with one thread and with two")],
+    "declares_forward_passes": [
+        (explainer(many_forward_passes), "takes 4 forward passes, but `forward_passes` returns 1")
+    ],
 }
 
 
