@@ -117,7 +117,7 @@ BAD_METRICS: dict[str, list[tuple[xai.Metric, str]]] = {
         (metric(higher_is_better="up"), "`higher_is_better` must be True or False"),
     ],
     "returns_one_score_per_image": [
-        (values(lambda evaluation, saliency, given: given.mean()), "must be one number per image"),
+        (values(lambda evaluation, saliency, given: given.mean()), "must return one number per image"),
         (values(lambda evaluation, saliency, given: given / 0), "NaN or infinite"),
         (
             metric(lambda evaluation, saliency, score: xai.MetricResult(score.values, score.curve, torch.ones(3))),
@@ -125,7 +125,7 @@ BAD_METRICS: dict[str, list[tuple[xai.Metric, str]]] = {
         ),
         (
             metric(lambda evaluation, saliency, score: xai.MetricResult(score.values, score.curve, torch.ones(2))),
-            "must give a curve",
+            "must return a curve",
         ),
     ],
     "batch_matches_single_images": [
