@@ -29,7 +29,7 @@ from xai_core.plugin import ModelSource
 from xai_core.plugins.discovery import Plugin
 from xai_core.plugins.loader import Entry
 from xai_core.plugins.registry import registry
-from xai_core.report.rows import Row
+from xai_core.report.csv_rows import CSVRow
 from xai_core.spec import parse
 
 CLASSES = ("Tabby", "tiger cat", "crane", "Crane", "espresso")
@@ -123,7 +123,7 @@ def test_demo_writes_pictures_curves_rows_and_a_page(photos: Path) -> None:
     with (out / "results.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 2 * 2 * len(methods)
-    assert set(rows[0]) == {field.name for field in fields(Row)}
+    assert set(rows[0]) == {field.name for field in fields(CSVRow)}
     assert {row["image"] for row in rows} == {"cat.png", "dog.jpg"}
     for row in rows:
         assert CLASSES[int(row["target_id"])] == row["target_name"]
@@ -157,7 +157,7 @@ def test_demo_shows_the_heads_of_attention(photos: Path) -> None:
     heads = fused_vit().blocks[0].attn.num_heads
     size = 34 * heads - 2, 32
     assert open_image("xai-demo/cat.head-attention.parts.png").size == size
-    assert f"its {heads} parts" in Path("xai-demo/index.html").read_text()
+    assert f"{heads} parts of the map" in Path("xai-demo/index.html").read_text()
     run = explain(photos / "cat.png", model="tiny:vit", method="head-attention,grad-cam")
     assert run.code == 0
     assert open_image("out/cat.head-attention.parts.png").size == size
@@ -177,7 +177,7 @@ def test_demo_shows_several_models_each_in_a_folder(photos: Path, monkeypatch: p
         found = {(row["model"], row["data"], row["image"]) for row in csv.DictReader(file)}
     assert found == {("tiny:cnn", f"folder:{photos}", "cat.png"), ("tiny:vit", "shapes:size=32", "train-0")}
     page = Path("xai-demo/index.html").read_text()
-    assert page.count("What tells the class") == 2  # a caption and a description, of the shape alone
+    assert page.count("<b>Ground truth</b>") == 1  # of the shape alone
     assert all(f"{model} on {data}" in page for model, data in shown)
 
 
@@ -332,7 +332,7 @@ def test_explain_says_where_a_method_found_nothing(photos: Path, monkeypatch: py
     assert "constant map" in " ".join(run.out.split())
     assert np.load("out/cat.flat.npy").max() == 0
     assert demo(photos, "--limit", 1).code == 0
-    assert "found no evidence" in Path("xai-demo/index.html").read_text()
+    assert ">constant map<" in Path("xai-demo/index.html").read_text()
 
 
 @pytest.mark.parametrize(
