@@ -7,7 +7,7 @@ from PIL import Image
 
 @functools.cache
 def image_extensions() -> frozenset[str]:
-    """Return the file extensions of the image formats that Pillow reads, such as `.jpg`; no videos or documents."""
+    """Return the file extensions of the image formats that Pillow reads, without videos and documents."""
     extensions = Image.registered_extensions()  # also loads the formats
     formats = {name for name in Image.OPEN if Image.MIME.get(name, "").startswith("image/")}
     return frozenset(extension for extension, name in extensions.items() if name in formats)
