@@ -117,7 +117,7 @@ def test_a_class_by_number_list_tensor_and_callable(ask: Any, images: Tensor) ->
         (5, "target 5 is not a class"),
         (-1, "target -1 is not a class"),
         ([0, 1], "for each of 3 images"),
-        ([[1], [2, 3], [1]], "in rows of equal length"),
+        ([[1], [2, 3], [1]], "one id or T ids per image"),
         ([0, 1, 7], "target 7 is not a class"),
         ("cat", "a target must be None"),
         (1.5, "a target must be None"),
