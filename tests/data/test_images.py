@@ -171,3 +171,11 @@ def test_the_limit_is_pillows_and_a_warning_below_it_is_no_error(
 def test_as_rgb_takes_pictures_of_any_size_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "LONGEST", 4)
     assert as_rgb(Image.new("L", (9, 5))).size == (9, 5)
+
+
+def test_sixteen_bits_and_numbers_become_the_nearest_of_eight_bits() -> None:
+    levels = np.arange(0, 65536, 97).reshape(26, 26)
+    expected = np.rint(levels / 257).astype(np.uint8)
+    for image in (Image.fromarray(levels.astype(np.uint16)), Image.fromarray((levels / 65535).astype(np.float32))):
+        for channel in as_rgb(image).split():
+            assert np.array_equal(np.asarray(channel), expected)

@@ -251,6 +251,10 @@ GATES: dict[str, tuple[Callable[[Any, Tensor], Tensor], Callable[[Any, Tensor], 
     "by keyword": (lambda m, x: torch.mul(x, other=m.pooled(x).sigmoid()), lambda m, x: sigmoid(m.pooled(x))),
     "multiply": (lambda m, x: torch.multiply(x, m.places(x).sigmoid()), lambda m, x: sigmoid(m.places(x))),
     "expanded": (lambda m, x: x * m.pooled(x).sigmoid().expand_as(x), lambda m, x: sigmoid(m.pooled(x))),
+    "expanded over channels": (
+        lambda m, x: x * m.places(x).sigmoid().expand_as(x),
+        lambda m, x: sigmoid(m.places(x)),
+    ),
     "from a vector": (
         lambda m, x: x * m.pooled(x).flatten(1).sigmoid().view(-1, 8, 1, 1),
         lambda m, x: sigmoid(m.pooled(x)),

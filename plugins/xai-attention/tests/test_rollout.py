@@ -171,8 +171,11 @@ def test_padding_and_masks_of_multi_head_attention() -> None:
 
     attention = nn.MultiheadAttention(16, 4, kdim=12, vdim=12, batch_first=True)
     query, key = torch.randn(2, 5, 16), torch.randn(2, 7, 12)
+    padding = torch.tensor([[False] * 7, [False] * 4 + [True] * 3])
     for options in (
-        {"key_padding_mask": torch.tensor([[False] * 7, [False] * 4 + [True] * 3])},
+        {"key_padding_mask": padding},
+        {"key_padding_mask": padding, "attn_mask": torch.ones(5, 7, dtype=torch.bool).triu(1)},
+        {"key_padding_mask": torch.randn(2, 7), "attn_mask": torch.randn(8, 5, 7)},
         {"attn_mask": torch.randn(8, 5, 7)},
         {"attn_mask": torch.rand(5, 7) > 0.8},
     ):
