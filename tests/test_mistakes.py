@@ -17,17 +17,18 @@ from xai_core.benchmarking.protocols import find_protocol
 from xai_core.benchmarking.settings import read_settings
 from xai_faithfulness.deletion import Deletion
 
-IMAGES = torch.rand(2, 3, 32, 32)
+IMAGES = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.fixture(scope="module")
 def engine() -> xai.Engine:
+    torch.manual_seed(0)
     return xai.Engine(settled(SmallCNN()))
 
 
 @pytest.fixture(scope="module")
 def maps(engine: xai.Engine) -> dict[str, xai.Saliency]:
-    return engine.explain(IMAGES, ["grad-cam", "center"])
+    return engine.explain(IMAGES, ["saliency", "center"])
 
 
 IMAGE_MISTAKES: dict[str, tuple[Any, type[errors.XAIError], str]] = {
@@ -73,7 +74,9 @@ METHOD_MISTAKES: dict[str, tuple[Any, type[errors.XAIError], str]] = {
     "a class's name": ("GradCAM", errors.UnknownExplainerError, "did you mean 'grad-cam'?"),
     "an underscore": ("grad_cam", errors.UnknownExplainerError, "did you mean 'grad-cam'?"),
     "the paper's name": ("Grad-CAM", errors.UnknownExplainerError, "did you mean 'grad-cam'?"),
-    "a misspelled option": ("grad-cam:layr=last", errors.UnknownOptionError, "no option 'layr'; did you mean 'layer'?"),
+    "a misspelled option": (
+        "grad-cam:layr=layer3", errors.UnknownOptionError, "no option 'layr' (it takes layer); did you mean 'layer'?",
+    ),
     "an option without a name": ("grad-cam:last", errors.SpecError, "'last' in 'grad-cam:last' is not an option"),
     "an unknown layer": (
         "grad-cam:layer=lasst",
@@ -93,9 +96,11 @@ def test_wrong_methods_are_rejected_with_the_correction(engine: xai.Engine, name
 
 
 def test_several_methods_in_one_string_or_with_names_of_their_own(engine: xai.Engine) -> None:
-    both = engine.explain(IMAGES, "grad-cam:layer=last, center,sigma=0.5")
-    assert list(both) == ["grad-cam:layer=last", "center:sigma=0.5"]
-    named = engine.explain(IMAGES, {"mine": GradCAM(layer="last"), "yours": "center:sigma=0.5"})
+    both = engine.explain(IMAGES, "saliency:channels=sum, center,sigma=0.5")
+    assert list(both) == ["saliency:channels=sum", "center:sigma=0.5"]
+    named = engine.explain(
+        IMAGES, {"mine": xai.create_explainer("saliency", channels="sum"), "yours": "center:sigma=0.5"}
+    )
     assert list(named) == ["mine", "yours"]
     for one, other in zip(both.values(), named.values(), strict=True):
         assert torch.equal(one.values, other.values)
@@ -105,10 +110,10 @@ def test_several_methods_in_one_string_or_with_names_of_their_own(engine: xai.En
 
 def test_one_map_is_scored_without_a_name(engine: xai.Engine, maps: dict[str, xai.Saliency]) -> None:
     named = engine.evaluate(IMAGES, maps, ["deletion:steps=3", "complexity"])
-    alone = engine.evaluate(IMAGES, maps["grad-cam"], ["deletion:steps=3", "complexity"])
+    alone = engine.evaluate(IMAGES, maps["saliency"], ["deletion:steps=3", "complexity"])
     assert list(alone) == ["deletion:steps=3", "complexity"]
     for name, result in alone.items():
-        assert torch.equal(result.values, named["grad-cam"][name].values)
+        assert torch.equal(result.values, named["saliency"][name].values)
 
 
 def test_a_tensor_alone_is_scored_for_the_predicted_class(engine: xai.Engine) -> None:
@@ -149,7 +154,11 @@ def test_wrong_maps_are_rejected_with_the_correction(engine: xai.Engine, name: s
         ([], errors.OptionError, "metrics is empty"),
         ("Deletion-", errors.UnknownMetricError, "did you mean 'deletion'?"),
         ("grad-cam", errors.UnknownMetricError, "'grad-cam' is the name of a method"),
-        ("deletion:step=3", errors.UnknownOptionError, "no option 'step'; did you mean 'steps'?"),
+        (
+            "deletion:step=3",
+            errors.UnknownOptionError,
+            "no option 'step' (it takes steps, baseline, score, ties, seed); did you mean 'steps'?",
+        ),
     ],
 )
 def test_wrong_metrics_are_rejected_with_the_correction(

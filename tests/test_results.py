@@ -17,8 +17,8 @@ from xai_core.batched import Batched
 from xai_core.errors import TargetError, UnsuitableError
 from xai_core.targets.target import BoundTarget, Target
 
-IMAGES = torch.rand(3, 3, 32, 32)
-METHOD = "layer-cam"
+IMAGES = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+METHOD = "saliency"
 
 
 def margin(output: Tensor) -> Tensor:
@@ -36,6 +36,7 @@ TARGETS: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def engine() -> xai.Engine:
+    torch.manual_seed(0)
     return xai.Engine(settled(SmallCNN()))
 
 
@@ -88,6 +89,11 @@ def test_a_new_process_loads_saved_maps_after_importing_their_class(engine: xai.
         "print(len(saliency), saliency.cost.forward_passes, result['deletion:steps=3'].curve.shape)"
     )
     assert printed(code) == "3 1 torch.Size([3, 4])\n"
+
+
+def test_a_saved_image_of_a_batch_does_not_take_the_others_with_it(engine: xai.Engine) -> None:
+    saliency = engine.explain(IMAGES.repeat(20, 1, 1, 1), METHOD)[METHOD]
+    assert len(pickle.dumps(saliency[0])) < len(pickle.dumps(saliency)) / 10
 
 
 def test_saved_maps_cannot_be_recomputed(engine: xai.Engine) -> None:

@@ -77,10 +77,13 @@ class Batched:
         return [(field.name, getattr(self, field.name)) for field in fields(self)]  # type: ignore[arg-type]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {
-            name: None if name in self._unsaved and not isinstance(value, Batched) else value
-            for name, value in vars(self).items()
-        }
+        return {name: self._saved(name, value) for name, value in vars(self).items()}
+
+    def _saved(self, name: str, value: Any) -> Any:
+        if name in self._unsaved and not isinstance(value, Batched):
+            return None
+        is_view = isinstance(value, Tensor) and value.untyped_storage().nbytes() > value.nbytes
+        return value.clone() if is_view else value  # a saved view would take the whole batch with it
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={_shown(value)}" for name, value in self._fields() if value is not None)

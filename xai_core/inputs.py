@@ -180,15 +180,15 @@ def accept_maps(
         return targets[target]
 
     accepted = {}
-    for key, given in maps.items():
+    for key, value in maps.items():
         name = f"map {key!r}" if key else "the map"
-        if isinstance(given, Tensor):
-            _check_tensor(given, name, batch)
-            saliency = Saliency.of(given.to(images.device), batch, size, usable(None), name)
-        elif isinstance(given, Saliency):
-            saliency = given.with_targets(usable).to(images.device)
+        if isinstance(value, Tensor):
+            _check_tensor(value, name, batch)
+            saliency = Saliency.of(value.to(images.device), batch, size, usable(None), name)
+        elif isinstance(value, Saliency):
+            saliency = value.with_targets(usable).to(images.device)
         else:
-            raise InputTypeError(f"{name} must be a Saliency or a tensor {[batch, *size]}; got {type(given).__name__}")
+            raise InputTypeError(f"{name} must be a Saliency or a tensor {[batch, *size]}; got {type(value).__name__}")
         shape = saliency.values.shape
         if shape[0] != batch or shape[-2:] != size:
             raise InputShapeError(f"{name} must cover the images, {[batch, *size]}; got {list(shape)}")

@@ -166,7 +166,7 @@ def test_changed_weights_are_said_to_last(deed: Deed) -> None:
 def test_the_distribution_and_version_are_named() -> None:
     engine = xai.Engine(made("cnn"), plugins=["xai-cam", plug := Plug("own-cam")])
     plug.given[0].needs = lambda self, adapter: (freeze(adapter.model), xai.Needs(activations=("last",)))[1]
-    with pytest.raises(SideEffectError, match=r"^own-cam of given to the engine changed the model: requires_grad of"):
+    with pytest.raises(SideEffectError, match=r"^own-cam of Plug changed the model: requires_grad of"):
         engine.explain(three_images(), ["grad-cam", "own-cam"])
 
 

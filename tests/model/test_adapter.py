@@ -238,7 +238,7 @@ def test_a_plugins_adapter_that_fails_is_passed_over(images: Tensor) -> None:
             return [Failing]
 
     engine = xai.Engine(settled(SmallCNN()), plugins=[Plugin()])
-    with pytest.warns(PluginWarning, match="Failing of given to the engine failed.*RuntimeError: no idea"):
+    with pytest.warns(PluginWarning, match="Failing of Plugin failed.*RuntimeError: no idea"):
         assert engine.adapter(images).default_layer == "last"
 
 

@@ -41,8 +41,8 @@ _UNKNOWN: dict[str, type[XAIError]] = {
     "datasets": UnknownDatasetError,
 }
 NAME = re.compile(r"[a-z0-9][a-z0-9+.]*(-[a-z0-9+.]+)*")
-GIVEN = "given to the engine"
-"""The package name of a plugin that is an object, which was not installed."""
+PASSED = "passed to the engine"
+"""The module of a plugin that is an object, which was not installed. Its package is the name of the object."""
 
 
 @dataclass(frozen=True)
@@ -184,11 +184,11 @@ class Loader:
         PluginError
             If it has no hooks, a hook fails, or for the reasons of `load`.
         """
-        plugin = Plugin("", getattr(module, "__name__", type(module).__name__), GIVEN, "")
+        plugin = Plugin("", PASSED, getattr(module, "__name__", type(module).__name__), "")
         self._register(module, plugin)
         if not self._manager.get_hookcallers(module):
             raise PluginError(
-                f"{plugin.module!r} has no function marked with `xai_core.hookimpl`; expected a package's name, "
+                f"{plugin.distribution!r} has no function marked with `xai_core.hookimpl`; expected a package's name, "
                 "or a module or object with such functions (pass explainers and metrics to `explain` and `evaluate`)"
             )
         try:

@@ -15,7 +15,7 @@ from xai_core.explainer import Explainer
 from xai_core.metric import Metric
 from xai_core.plugins.discovery import VARIABLE, chosen_by_environment, installed, of_distributions, of_environment
 from xai_core.plugins.loader import Entry, Loader, Registry
-from xai_core.spec import Spec, parse, suggest
+from xai_core.spec import Spec, close_names, parse, suggest
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -38,10 +38,10 @@ def registry() -> Registry:
         If two plugins provide the same name, a plugin implements a hook that does not exist, or `XAI_PLUGINS` names a
         package that is not installed.
     """
-    loader, found = Loader(), installed()
-    chosen = of_environment(found)
+    loader, discovered = Loader(), installed()
+    chosen = of_environment(discovered)
     loader.load(chosen)
-    loader.registry.left_out = [candidate.plugin for candidate in found if candidate not in chosen]
+    loader.registry.left_out = [candidate.plugin for candidate in discovered if candidate not in chosen]
     return loader.registry
 
 
@@ -59,17 +59,17 @@ def restricted(plugins: Plugins) -> Registry:
         If a package is not installed or its plugin cannot be used, an object has no hooks, or for the reasons of
         `registry`.
     """
-    given = [plugins] if isinstance(plugins, str) or not isinstance(plugins, Iterable) else [*plugins]
+    requested = [plugins] if isinstance(plugins, str) or not isinstance(plugins, Iterable) else [*plugins]
     loader, setting = Loader(), "plugins="
     if chosen_by_environment():
         setting = f"plugins= (of those that {VARIABLE}={chosen_by_environment()} selects)"
     loader.registry.of_engine = True
-    names = [plugin for plugin in given if isinstance(plugin, str)]
+    names = [plugin for plugin in requested if isinstance(plugin, str)]
     loader.load(of_distributions(of_environment(installed()), names, setting))
     for plugin in loader.registry.plugins:
         if plugin.broken:
             raise PluginError(f"plugin {plugin} cannot be used: {plugin.broken}")
-    for module in given:
+    for module in requested:
         if not isinstance(module, str):
             loader.take(module)
     return loader.registry
@@ -305,7 +305,7 @@ def _call(function: Callable[..., Any], spec: Spec, *args: Any, **options: Any) 
         takes = f"it takes {', '.join(known) or 'no options'}"
         for option in options:
             if option not in known:
-                close = f" {suggest(option, known)}" if known else ""
-                raise UnknownOptionError(f"{spec.head} has no option {option!r};{close} {takes}") from None
+                close = f"; {suggest(option, known)}" if close_names(option, known) else ""
+                raise UnknownOptionError(f"{spec.head} has no option {option!r} ({takes}){close}") from None
         raise OptionError(f"{spec.head}: {error}; {takes}") from None
     return function(*args, **options)

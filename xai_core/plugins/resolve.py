@@ -14,12 +14,12 @@ from xai_core.spec import split
 D = TypeVar("D", bound=Configurable)
 
 
-def by_key(given: Any, base: type[D], create: Callable[[str], Any]) -> dict[str, D]:
+def by_key(requested: Any, base: type[D], create: Callable[[str], Any]) -> dict[str, D]:
     """Create what a user passed as methods or metrics, with a key for each.
 
     Parameters
     ----------
-    given
+    requested
         A name or spec, a comma-separated list of these, an object, an iterable of these, or a mapping from keys to
         these.
     base
@@ -40,14 +40,14 @@ def by_key(given: Any, base: type[D], create: Callable[[str], Any]) -> dict[str,
     OptionError
         If there is nothing to create.
     """
-    if isinstance(given, Mapping):
-        return {key: create(item) if isinstance(item, str) else _object(item, base) for key, item in given.items()}
-    if isinstance(given, str | base):
-        given = [given]
-    elif isinstance(given, type | Tensor | Configurable) or not isinstance(given, Iterable):
-        raise _wrong_type(given, base)
+    if isinstance(requested, Mapping):
+        return {key: create(item) if isinstance(item, str) else _object(item, base) for key, item in requested.items()}
+    if isinstance(requested, str | base):
+        requested = [requested]
+    elif isinstance(requested, type | Tensor | Configurable) or not isinstance(requested, Iterable):
+        raise _wrong_type(requested, base)
     created: list[tuple[str, D]] = []
-    for item in given:
+    for item in requested:
         if isinstance(item, str):
             specs = split(item)
             for spec in specs if len(specs) > 1 else [item]:
@@ -83,18 +83,18 @@ def _argument(base: type[Configurable]) -> str:
     return "metrics" if issubclass(base, Metric) else "methods"
 
 
-def _wrong_type(given: object, base: type[Configurable]) -> InputTypeError:
+def _wrong_type(requested: object, base: type[Configurable]) -> InputTypeError:
     """Return the error for a value that is no method or metric, with the most likely correction."""
     argument = _argument(base)
     hint = f"`list_{'metrics' if argument == 'metrics' else 'explainers'}()` returns the names"
-    if isinstance(given, type) and issubclass(given, base):
-        hint = f"pass an object of the class, `{given.__name__}()`, or its name {getattr(given, 'name', '')!r}"
-    elif isinstance(given, int | Tensor) and argument == "methods":
-        hint = f"to explain a class, pass its id as `target={given if isinstance(given, int) else '...'}`"
-    elif isinstance(given, Explainer | Metric):
-        is_metric = isinstance(given, Metric)
+    if isinstance(requested, type) and issubclass(requested, base):
+        hint = f"pass an object of the class, `{requested.__name__}()`, or its name {getattr(requested, 'name', '')!r}"
+    elif isinstance(requested, int | Tensor) and argument == "methods":
+        hint = f"to explain a class, pass its id as `target={requested if isinstance(requested, int) else '...'}`"
+    elif isinstance(requested, Explainer | Metric):
+        is_metric = isinstance(requested, Metric)
         hint = f"a {'metric' if is_metric else 'method'} is passed to `Engine.{'evaluate' if is_metric else 'explain'}`"
-    received = f"a tensor {list(given.shape)}" if isinstance(given, Tensor) else repr(given)[:80]
+    received = f"a tensor {list(requested.shape)}" if isinstance(requested, Tensor) else repr(requested)[:80]
     return InputTypeError(
         f"{argument}: expected a name, a spec, an object of class {base.__name__}, or a list of these; "
         f"got {received}: {hint}"
