@@ -162,7 +162,7 @@ def test_an_image_file_that_is_broken_or_truncated(tmp_path: Path) -> None:
 def test_a_checkpoint_that_does_not_fit(tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     torch.save(nn.Linear(2, 3).state_dict(), path)
-    with pytest.raises(errors.CheckpointError, match="does not fit"):
+    with pytest.raises(errors.CheckpointError, match="does not match"):
         xai.load_model(f"torchvision:resnet18,weights={path}")
     path.write_bytes(b"not a checkpoint")
     with pytest.raises(errors.CheckpointError, match=r"weights\.pth"):

@@ -82,9 +82,9 @@ def test_voc_is_found_from_each_of_its_folders(voc: Path, monkeypatch: pytest.Mo
 def test_a_voc_that_is_not_there_is_refused(voc: Path) -> None:
     with pytest.raises(OptionError, match="voc:FOLDER"):
         xai.load_dataset("voc")
-    with pytest.raises(FileError, match=r"does not hold PASCAL VOC 2007; expected `VOCdevkit/VOC2007` in it"):
+    with pytest.raises(FileError, match=r"does not contain PASCAL VOC 2007; expected `VOCdevkit/VOC2007` in it"):
         xai.load_dataset(f"voc:{voc},year=2007")
-    with pytest.raises(FileError, match=r"test\.txt cannot be read \(No such file.*splits there: train, val"):
+    with pytest.raises(FileError, match=r"test\.txt cannot be read \(No such file.*existing splits: train, val"):
         xai.load_dataset(f"voc:{voc},split=test")
     for option, reason in (("year=2010", "2007, 2012"), ("split=all", "train, val"), ("difficult=3", "true or false")):
         with pytest.raises(OptionError, match=reason):
@@ -94,10 +94,19 @@ def test_a_voc_that_is_not_there_is_refused(voc: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ("<annotation>", r"a\.xml cannot be read as an annotation"),
-        (f"<annotation>{voc_object('dog', '1 1 x 5')}</annotation>", r"a\.xml cannot be read as an annotation"),
-        ("<annotation><object><name>dog</name></object></annotation>", r"a\.xml cannot be read as an annotation"),
-        (f"<annotation>{voc_object('wolf', '1 1 2 5')}</annotation>", r"names 'wolf'; expected the classes"),
+        ("<annotation>", r"a\.xml cannot be read as a PASCAL VOC annotation"),
+        (
+            f"<annotation>{voc_object('dog', '1 1 x 5')}</annotation>",
+            r"a\.xml cannot be read as a PASCAL VOC annotation",
+        ),
+        (
+            "<annotation><object><name>dog</name></object></annotation>",
+            r"a\.xml cannot be read as a PASCAL VOC annotation",
+        ),
+        (
+            f"<annotation>{voc_object('wolf', '1 1 2 5')}</annotation>",
+            r"contains the class 'wolf'; expected the classes",
+        ),
         (None, r"a\.xml cannot be read .*No such file"),
     ],
 )
@@ -112,10 +121,10 @@ def test_a_segmentation_that_cannot_be_read_is_named(voc: Path) -> None:
     file = voc / "VOCdevkit" / "VOC2012" / "SegmentationClass" / "b.png"
     data = xai.load_dataset(f"voc:{voc},split=train")
     Image.new("RGB", (WIDTH, HEIGHT)).save(file)
-    with pytest.raises(ImageFileError, match=r"b\.png is of mode RGB; expected a segmentation with a palette"):
+    with pytest.raises(ImageFileError, match=r"b\.png has mode RGB; expected a segmentation with a palette"):
         data[0]
     Image.new("P", (WIDTH, HEIGHT + 1)).save(file)
-    with pytest.raises(ImageFileError, match=r"b\.jpg is 40x30, and what marks its objects is for 40x31"):
+    with pytest.raises(ImageFileError, match=r"b\.jpg has 40x30 pixels, but its annotation is for 40x31 pixels"):
         data[0]
     file.write_bytes(b"no")
     with pytest.raises(ImageFileError, match=r"b\.png cannot be read as a segmentation"):
@@ -129,7 +138,7 @@ def test_a_segmentation_that_cannot_be_read_is_named(voc: Path) -> None:
 def test_an_image_that_is_stored_turned_is_refused(orientation: int, voc: Path) -> None:
     picture(voc / "VOCdevkit" / "VOC2012" / "JPEGImages" / "a.jpg", orientation=orientation)
     data = xai.load_dataset(f"voc:{voc}")
-    with pytest.raises(ImageFileError, match=r"a\.jpg is stored turned .*; store it upright"):
+    with pytest.raises(ImageFileError, match=r"a\.jpg has an EXIF rotation, .*; save the image upright"):
         data[0]
     assert data[2].id == "b#cat"
 
@@ -210,7 +219,7 @@ def test_coco_compressed_runs_need_pycocotools(coco: Callable[..., str], monkeyp
     assert sample.mask is not None
     assert torch.equal(sample.mask, rectangle(2, 3, 9, 7))
     monkeypatch.setitem(sys.modules, "pycocotools", None)
-    with pytest.raises(MissingDependencyError, match=r"compressed; `pip install 'xai-zoo\[coco\]'`"):
+    with pytest.raises(MissingDependencyError, match=r"compressed masks; run `pip install 'xai-zoo\[coco\]'`"):
         xai.load_dataset(spec)
 
 
@@ -230,11 +239,13 @@ def test_a_coco_that_is_not_there_is_refused(coco: Callable[..., str], tmp_path:
         xai.load_dataset(f"coco:{tmp_path}")
     with pytest.raises(OptionError, match="true or false"):
         xai.load_dataset(f"{spec},crowd=2")
-    with pytest.raises(OptionError, match="two folders are given"):
+    with pytest.raises(OptionError, match="expected one folder, got two: .* and path="):
         xai.load_dataset(spec, path=tmp_path)
-    with pytest.raises(OptionError, match=r"annotations=2017 is not a path; .*annotations=\"2017\" in quotes"):
+    with pytest.raises(
+        OptionError, match=r"expected a path for annotations, got 2017; .*annotations=\"2017\" in quotes"
+    ):
         xai.load_dataset(f"coco:{tmp_path},annotations=2017")
-    with pytest.raises(FileError, match=r"none is not a folder; expected the one that holds COCO's images"):
+    with pytest.raises(FileError, match=r"none is not a folder; expected the folder of COCO's images"):
         xai.load_dataset(spec.replace("val2017", "none"))
     with pytest.raises(FileError, match=r"none\.json cannot be read.*expected COCO's instances"):
         xai.load_dataset(spec.replace("instances.json", "none.json"))
@@ -242,18 +253,18 @@ def test_a_coco_that_is_not_there_is_refused(coco: Callable[..., str], tmp_path:
     with pytest.raises(FileError, match=r"instances\.json cannot be read"):
         xai.load_dataset(spec)
     (tmp_path / "instances.json").write_text('{"images": [], "annotations": []}')
-    with pytest.raises(FileError, match="of another kind; expected COCO's instances"):
+    with pytest.raises(FileError, match="is not in COCO format; expected COCO's instances"):
         xai.load_dataset(spec)
 
 
 @pytest.mark.parametrize(
     ("annotation", "reason"),
     [
-        ({"image_id": 1}, "an entry that cannot be read"),
-        (instance(139, 1, [[1, 2, 3, 4]], [2, 3, 7, 4]), "less than three corners"),
-        (instance(139, 1, [SQUARE], [2, 3, 7]), "an entry that cannot be read"),
-        (instance(139, 1, [SQUARE], [2, 3, 7, 4], crowd=1), "marks no object"),
-        (instance(139, 2, [SQUARE], [2, 3, 7, 4]), "category 2, which is none of the categories"),
+        ({"image_id": 1}, "contains an invalid entry"),
+        (instance(139, 1, [[1, 2, 3, 4]], [2, 3, 7, 4]), "fewer than three corners"),
+        (instance(139, 1, [SQUARE], [2, 3, 7]), "contains an invalid entry"),
+        (instance(139, 1, [SQUARE], [2, 3, 7, 4], crowd=1), "contains no object"),
+        (instance(139, 2, [SQUARE], [2, 3, 7, 4]), "category 2, which is not in the list of categories"),
     ],
 )
 def test_coco_annotations_that_cannot_be_read_are_refused(
@@ -269,7 +280,7 @@ def test_coco_masks_of_another_size_are_refused(coco: Callable[..., str]) -> Non
         xai.load_dataset(coco(instance(139, 1, [SQUARE], [2, 3, 7, 4]), images=images_)),
         xai.load_dataset(coco(instance(139, 1, {**RUNS, "size": [WIDTH, HEIGHT]}, [2, 3, 7, 4]))),
     ):
-        with pytest.raises(ImageFileError, match=r"139\.jpg is 40x30, and what marks its objects is for 30x40"):
+        with pytest.raises(ImageFileError, match=r"139\.jpg has 40x30 pixels, but its annotation is for 30x40 pixels"):
             data[0]
     data = xai.load_dataset(coco(instance(139, 1, {**RUNS, "counts": [3, 4]}, [2, 3, 7, 4])))
     with pytest.raises(FileError, match="runs of a mask are 7 pixels long; expected 1200"):

@@ -80,7 +80,7 @@ def test_weights_of_another_model_are_refused_by_name(source: str, resnet18: nn.
     def refused(change: dict[str, Tensor | None]) -> str:
         changed = {key: value for key, value in {**state, **change}.items() if value is not None}
         torch.save(changed, tmp_path / "misfit.pth")
-        with pytest.raises(CheckpointError, match=r"misfit\.pth does not fit ResNet") as caught:
+        with pytest.raises(CheckpointError, match=r"misfit\.pth does not match ResNet") as caught:
             xai.load_model(f"{source}:resnet18,num_classes=5,weights={tmp_path / 'misfit.pth'}")
         return str(caught.value)
 

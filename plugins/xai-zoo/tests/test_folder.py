@@ -75,7 +75,7 @@ def test_a_folder_is_where_it_was_wherever_the_process_goes(
         with monkeypatch.context() as moved:
             moved.chdir("/")
             assert dataset[0].id == "a.png"
-    with pytest.raises(OptionError, match=r"path=2024 is not a path; .*path=\"2024\" in quotes"):
+    with pytest.raises(OptionError, match=r"expected a path for path, got 2024; .*path=\"2024\" in quotes"):
         xai.load_dataset("folder:path=2024")
 
 
@@ -95,7 +95,12 @@ def test_a_folder_that_is_no_data_set_is_refused(tmp_path: Path, picture: Image.
     (tmp_path / "mixed/cat").mkdir(parents=True)
     for name in ("mixed/a.png", "mixed/cat/b.png"):
         picture.save(tmp_path / name)
-    reasons = {"none": "does not exist", "empty": "no images", "mixed": "beside folders", "mixed/a.png": "is a file"}
+    reasons = {
+        "none": "does not exist",
+        "empty": "no images",
+        "mixed": r"contains images \(a.png\) and folders of images \(cat/b.png\)",
+        "mixed/a.png": "is a file",
+    }
     for name, reason in reasons.items():
         with pytest.raises(FileError, match=f"{reason}.*expected a folder of images"):
             xai.load_dataset(f"folder:{tmp_path / name}")

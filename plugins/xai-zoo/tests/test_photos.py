@@ -28,5 +28,5 @@ def test_a_missing_distribution_is_named() -> None:
 
     with pytest.raises(FileError, match="pip install no-such-thing"):
         installed_file("no-such-thing", "file")
-    with pytest.raises(FileError, match=r"scikit-image .* has no"):
+    with pytest.raises(FileError, match=r"scikit-image .* contains no skimage/data/no.png; reinstall it"):
         installed_file("scikit-image", "skimage/data/no.png")

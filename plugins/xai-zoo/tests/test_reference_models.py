@@ -122,7 +122,7 @@ def test_a_model_runs_is_explained_and_comes_back_from_a_file(name: str, tmp_pat
     with torch.no_grad():
         torch.testing.assert_close(again.model(images), loaded.model(images), atol=0, rtol=0)
     assert xai.load_model(again.spec).spec == again.spec
-    with pytest.raises(CheckpointError, match="does not fit"):
+    with pytest.raises(CheckpointError, match="does not match"):
         xai.load_model(SPECS[name].replace("=4", "=2").replace("depth=3", "depth=2"), weights=file)
 
 

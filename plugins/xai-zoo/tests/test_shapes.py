@@ -222,5 +222,5 @@ def test_other_names_are_refused() -> None:
     with pytest.raises(OptionError, match="shown, moved, removed"):
         xai.load_dataset("shapes-shortcut:mark=hidden")
     for source in ("shapes", "shapes-shortcut"):
-        with pytest.raises(UnknownDatasetError, match="one data set"):
+        with pytest.raises(UnknownDatasetError, match="one dataset"):
             xai.load_dataset(f"{source}:circles")

@@ -102,7 +102,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
 def test_a_training_goes_on_as_if_undisturbed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, after: int) -> None:
     interrupt(monkeypatch, after)
     monkeypatch.chdir(tmp_path)
-    assert f"Going on after epoch {after}" in train(out="interrupted.safetensors")
+    assert f"Resuming after epoch {after}" in train(out="interrupted.safetensors")
     train()
     assert without_seconds(log("interrupted.csv")) == without_seconds(log())
     whole, resumed = load_file("trained.safetensors"), load_file("interrupted.safetensors")
@@ -112,7 +112,7 @@ def test_a_training_goes_on_as_if_undisturbed(monkeypatch: pytest.MonkeyPatch, t
 def test_other_settings_are_refused_with_the_difference(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     interrupt(monkeypatch, 1)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(CheckpointError, match=r"rate: 0\.001 there, 0\.01 here"):
+    with pytest.raises(CheckpointError, match=r"rate: 0\.001 in the file, 0\.01 now"):
         train("--rate", "0.01", out="interrupted.safetensors")
     assert Path("interrupted.state.safetensors").exists()
 
@@ -214,9 +214,9 @@ def test_held_out_pictures_are_others() -> None:
 
 
 def test_data_without_classes_and_models_with_too_few_are_refused() -> None:
-    with pytest.raises(TargetError, match="has no class"):
+    with pytest.raises(TargetError, match="has no label"):
         train(data="photos")
-    with pytest.raises(TargetError, match="scores for 4 classes"):
+    with pytest.raises(TargetError, match="model has 4 classes"):
         train(model=f"{MODEL},num_classes=4", out="four.safetensors")
 
 
@@ -233,7 +233,7 @@ def test_accuracy_is_the_share_of_right_classes() -> None:
     samples = [data[i] for i in range(30)]
     scores = loaded.model(torch.stack([loaded.preprocess(sample.image) for sample in samples]))
     share = sum(int(row.argmax()) == sample.target for row, sample in zip(scores, samples, strict=True)) / 30
-    assert f"accuracy {share:.4f} of 30 pictures" in result.output
+    assert f"accuracy {share:.4f} on 30 images" in result.output
 
 
 def test_errors_are_one_line() -> None:

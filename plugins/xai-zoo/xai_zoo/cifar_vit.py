@@ -119,9 +119,8 @@ class CifarViTSource(ModelSource):
         check_whole(self.name, 1, mlp=mlp)
         if size % patch or dim % heads:
             raise OptionError(
-                f"{self.name}: expected size as a multiple of patch, got {size} and {patch}, and dim as a multiple of "
-                "heads,"
-                f" got {dim} and {heads}"
+                f"{self.name}: expected size as a multiple of patch, got {size} and {patch}, and dim as a multiple of"
+                f" heads, got {dim} and {heads}"
             )
         if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
             raise OptionError(f"{self.name}: expected dropout from 0 to less than 1, got {dropout!r}")

@@ -106,7 +106,7 @@ def _check(segmentation: Any) -> None:
     if isinstance(segmentation, dict):
         if rle.compressed(segmentation) and find_spec("pycocotools") is None:
             raise MissingDependencyError(
-                "coco: these annotations contain compressed masks; install `pip install 'xai-zoo[coco]'` to read them"
+                "coco: these annotations contain compressed masks; run `pip install 'xai-zoo[coco]'` to read them"
             )
     elif any(len(polygon) < 6 or len(polygon) % 2 for polygon in segmentation):
         raise ValueError("a polygon with fewer than three corners, or with an odd number of coordinates")

@@ -136,5 +136,5 @@ def _chosen(where: str, split: str | None, splits: Sequence[str]) -> str:
         return splits[0]
     if split is None or split not in splits:
         problem = "the split is missing" if split is None else f"there is no split {split!r}"
-        raise OptionError(f"hf: {problem}; the splits of {where} are: {', '.join(splits)}")
+        raise OptionError(f"hf: {problem}; expected one of the splits of {where}: {', '.join(splits)}")
     return split

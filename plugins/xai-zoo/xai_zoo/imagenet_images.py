@@ -48,8 +48,8 @@ class ImageNet(DatasetSource):
         indices = {wordnet: index for index, wordnet in enumerate(ids)}
         if unknown := [wordnet for wordnet in images.class_names if wordnet not in indices]:
             raise FileError(
-                f"{folder / split / unknown[0]} is not a class of ImageNet; {_EXPECTED}; for other classes, use "
-                "`folder:PATH`"
+                f"{folder / split / unknown[0]} is not a class of ImageNet; {_EXPECTED} (for other classes, use"
+                " `folder:PATH`)"
             )
         names = _names(folder)
         return ImageFiles(
@@ -70,9 +70,8 @@ def _names(folder: Path) -> Mapping[str, str]:
             return {wordnet: ", ".join(words[wordnet]) for wordnet in words}
         except (RuntimeError, ValueError, TypeError, EOFError, pickle.UnpicklingError) as error:
             raise FileError(
-                f"{meta} is not a file of torchvision.datasets.ImageNet; restore it, or remove it to name classes by "
-                "their "
-                "WordNet ids"
+                f"{meta} is not a file of torchvision.datasets.ImageNet; restore it, or remove it to name classes by"
+                " their WordNet ids"
             ) from error
     kit = _kit(folder)
     return {} if kit is None else _kit_names(kit)

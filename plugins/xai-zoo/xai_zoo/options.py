@@ -39,5 +39,5 @@ def given_folder(expected: str, name: str | None, path: str | Path | None) -> Pa
 def given_path(option: str, path: object) -> Path:
     """Return the absolute path of an option. Values that a spec parses as numbers raise an error."""
     if not isinstance(path, str | Path):
-        raise OptionError(f'expected {option} as a path, got {path!r}; write {option}="{path}" in quotes, or ./{path}')
+        raise OptionError(f'expected a path for {option}, got {path!r}; write {option}="{path}" in quotes, or ./{path}')
     return Path(path).expanduser().absolute()

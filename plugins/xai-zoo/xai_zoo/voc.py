@@ -100,8 +100,8 @@ def _objects(file: Path, difficult: bool) -> Mapping[str, Sequence[Box]]:
         raise FileError(f"{file} cannot be read as a PASCAL VOC annotation ({error})") from error
     if unknown := boxes.keys() - set(CLASSES):
         raise FileError(
-            f"{file} contains the class {sorted(unknown)[0]!r}; expected the classes of PASCAL VOC: "
-            f"{', '.join(CLASSES)}"
+            f"{file} contains the class {sorted(unknown)[0]!r}; expected the classes of PASCAL VOC:"
+            f" {', '.join(CLASSES)}"
         )
     return boxes
 

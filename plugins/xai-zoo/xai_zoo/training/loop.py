@@ -86,7 +86,6 @@ def measure(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Measu
 def _require_classes(scores: Tensor, targets: Tensor) -> None:
     if (highest := int(targets.max())) >= scores.shape[1]:
         raise TargetError(
-            f"the dataset contains label {highest}, but the model has {scores.shape[1]} classes; set num_classes= in "
-            "the "
-            "model's spec"
+            f"the dataset contains label {highest}, but the model has {scores.shape[1]} classes; set num_classes= in"
+            " the model's spec"
         )

@@ -97,6 +97,6 @@ def _require_same(file: Path, saved: Settings, current: Settings) -> None:
     if differing:
         shown = "; ".join(f"{name}: {saved.get(name)!r} in the file, {current.get(name)!r} now" for name in differing)
         raise CheckpointError(
-            f"{file} belongs to a training with other settings ({shown}); use its settings, choose another --out, or "
-            "delete the file"
+            f"{file} belongs to a training with other settings ({shown}); use its settings, choose another --out,"
+            " or delete the file"
         )
