@@ -239,7 +239,7 @@ def test_a_coco_that_is_not_there_is_refused(coco: Callable[..., str], tmp_path:
         xai.load_dataset(f"coco:{tmp_path}")
     with pytest.raises(OptionError, match="true or false"):
         xai.load_dataset(f"{spec},crowd=2")
-    with pytest.raises(OptionError, match="expected one folder, got two: .* and path="):
+    with pytest.raises(OptionError, match=r"expected one folder, got two: .* and path="):
         xai.load_dataset(spec, path=tmp_path)
     with pytest.raises(
         OptionError, match=r"expected a path for annotations, got 2017; .*annotations=\"2017\" in quotes"

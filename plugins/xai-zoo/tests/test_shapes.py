@@ -1,7 +1,9 @@
 """Shapes on textures: the masks are the truth, and nothing but the object, or the mark, tells the class."""
 
 import hashlib
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -204,7 +206,8 @@ def digest(spec: str) -> str:
 def test_an_item_is_the_same_in_every_process_and_order() -> None:
     spec = "shapes-shortcut:seed=5,split=test,mark=moved"
     code = f"from test_shapes import digest; print(digest({spec!r}))"
-    assert fresh.printed(code).strip() == digest(spec)
+    path = (str(Path(__file__).parent), *sys.path)
+    assert fresh.printed(code, *path).strip() == digest(spec)
     shorter = replace(shortcut(seed=5), count=12)
     assert torch.equal(picture(shorter[11]), picture(shortcut(seed=5)[11]))
 
