@@ -198,8 +198,8 @@ def class_ids(ids: object, scores: Float[Tensor, "B K ..."], batch: int) -> Tens
             tensor = torch.tensor(_python_ids(ids), dtype=torch.int64)
         except (TypeError, ValueError):
             raise TargetError(
-                "a target must be None, a class id, one id or T ids per image, a `Target`, or a function of the model's "
-                f"output; got {ids!r}"
+                "a target must be None, a class id, one id or T ids per image, a `Target`, or a function of the "
+                f"model's output; got {ids!r}"
             ) from None
         outside = tensor[(tensor < 0) | (tensor >= classes)].tolist()
         if outside:
