@@ -14,7 +14,7 @@ from xai_core.testing.networks import convolutional_network
 
 
 class Wrapping(nn.Module):
-    """A network whose scores are inside a dictionary of dictionaries, which no built-in adapter reads."""
+    """Network with scores inside nested dictionaries, which no built-in adapter supports."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class Wrapping(nn.Module):
 
 
 class GoodAdapter(xai.ModelAdapter):
-    """For networks that wrap their scores."""
+    """Adapter of networks with nested scores."""
 
     @classmethod
     def suits(cls, model: nn.Module, probe: Probe) -> bool:

@@ -33,7 +33,7 @@ class GoodData:
 
 
 class GoodSource(DatasetSource):
-    """Opens them."""
+    """Source of `GoodData`."""
 
     name = "good"
 
@@ -42,7 +42,7 @@ class GoodSource(DatasetSource):
 
 
 class Changed(GoodData):
-    """Data whose samples are changed by a function of the sample."""
+    """Dataset with samples changed by a function."""
 
     def __init__(self, change: Callable[[xai.Sample], Any]) -> None:
         self.change = change
@@ -62,35 +62,35 @@ def replaced(sample: xai.Sample, changes: dict[str, Any]) -> xai.Sample:
 
 
 class Counting(GoodData):
-    """Gives other images each time."""
+    """Dataset with different images at each access."""
 
     def __getitem__(self, index: int) -> xai.Sample:
         return replaced(super().__getitem__(index), {"image": torch.rand(3, 8, 12)})
 
 
 class Wrapping3(GoodData):
-    """Begins again at its end."""
+    """Dataset without an end."""
 
     def __getitem__(self, index: int) -> xai.Sample:
         return super().__getitem__(index % 3)
 
 
 class Empty(GoodData):
-    """Holds nothing."""
+    """Dataset without samples."""
 
     def __len__(self) -> int:
         return 0
 
 
 class Keyed(GoodData):
-    """Ends with a KeyError."""
+    """Dataset that raises KeyError at its end."""
 
     def __getitem__(self, index: int) -> xai.Sample:
         return {i: GoodData()[i] for i in range(3)}[index]
 
 
 class BadSource(GoodSource):
-    """Has no proper name."""
+    """Source with an invalid name."""
 
     name = "Good data"
 

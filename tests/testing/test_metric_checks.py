@@ -14,7 +14,7 @@ from xai_core.testing import check_metric, metrics
 
 
 class GoodMetric(xai.Metric):
-    """What is left of the score where the map is highest: half of the pixels."""
+    """Score of the images with only the most salient half of the pixels."""
 
     name = "good"
     higher_is_better = True
@@ -39,7 +39,7 @@ class GoodMetric(xai.Metric):
 def metric(
     change: Callable[[Evaluation, xai.Saliency, xai.MetricResult], Any] | None = None, **attributes: Any
 ) -> xai.Metric:
-    """A good metric but for what is given; `change` is called with the score that a good one gives."""
+    """Return a `GoodMetric` with other attributes. `change` receives the result of a good one."""
     if change is not None:
         good = GoodMetric.evaluate
         attributes["evaluate"] = lambda self, evaluation, saliency: change(
@@ -49,44 +49,44 @@ def metric(
 
 
 def values(change: Callable[[Evaluation, xai.Saliency, Tensor], Tensor], **attributes: Any) -> xai.Metric:
-    """A metric whose values are changed."""
+    """Return a `GoodMetric` with other values."""
     return metric(
         lambda evaluation, saliency, score: xai.MetricResult(change(evaluation, saliency, score.values)),
         **attributes,
     )
 
 
-def all_at_once(evaluation: Evaluation, saliency: xai.Saliency, given: Tensor) -> Tensor:
+def all_at_once(evaluation: Evaluation, saliency: xai.Saliency, scores: Tensor) -> Tensor:
     with torch.no_grad():
         evaluation.model.eval()(torch.cat([evaluation.images] * 9))
-    return given
+    return scores
 
 
-def block_counts(evaluation: Evaluation, saliency: xai.Saliency, given: Tensor) -> Tensor:
-    return given + evaluation.model_score.block
+def block_counts(evaluation: Evaluation, saliency: xai.Saliency, scores: Tensor) -> Tensor:
+    return scores + evaluation.model_score.block
 
 
-def trains(evaluation: Evaluation, saliency: xai.Saliency, given: Tensor) -> Tensor:
+def trains(evaluation: Evaluation, saliency: xai.Saliency, scores: Tensor) -> Tensor:
     next(evaluation.model.parameters()).requires_grad_(False)
-    return given
+    return scores
 
 
-def writes_maps(evaluation: Evaluation, saliency: xai.Saliency, given: Tensor) -> Tensor:
+def writes_maps(evaluation: Evaluation, saliency: xai.Saliency, scores: Tensor) -> Tensor:
     saliency.values.zero_()
-    return given
+    return scores
 
 
-def writes_images(evaluation: Evaluation, saliency: xai.Saliency, given: Tensor) -> Tensor:
+def writes_images(evaluation: Evaluation, saliency: xai.Saliency, scores: Tensor) -> Tensor:
     evaluation.images.add_(1)
-    return given
+    return scores
 
 
-def divides(evaluation: Evaluation, saliency: xai.Saliency, given: Tensor) -> Tensor:
-    return given / saliency.values.amax((1, 2))
+def divides(evaluation: Evaluation, saliency: xai.Saliency, scores: Tensor) -> Tensor:
+    return scores / saliency.values.amax((1, 2))
 
 
-def only_float32(evaluation: Evaluation, saliency: xai.Saliency, given: Tensor) -> Tensor:
-    return given + (evaluation.images.dtype == torch.float64)
+def only_float32(evaluation: Evaluation, saliency: xai.Saliency, scores: Tensor) -> Tensor:
+    return scores + (evaluation.images.dtype == torch.float64)
 
 
 def from_the_map(evaluation: Evaluation, saliency: xai.Saliency, score: xai.MetricResult) -> xai.MetricResult:
@@ -96,16 +96,16 @@ def from_the_map(evaluation: Evaluation, saliency: xai.Saliency, score: xai.Metr
     return xai.MetricResult(score.values, curve, score.fractions)
 
 
-def reads_masks(evaluation: Evaluation, saliency: xai.Saliency, given: Tensor) -> Tensor:
-    return given + evaluation.masks.any()
+def reads_masks(evaluation: Evaluation, saliency: xai.Saliency, scores: Tensor) -> Tensor:
+    return scores + evaluation.masks.any()
 
 
 KEPT: list[Tensor] = []
 
 
-def keeps_scores(evaluation: Evaluation, saliency: xai.Saliency, given: Tensor) -> Tensor:
-    KEPT.append(given.clone())
-    return given
+def keeps_scores(evaluation: Evaluation, saliency: xai.Saliency, scores: Tensor) -> Tensor:
+    KEPT.append(scores.clone())
+    return scores
 
 
 BAD_METRICS: dict[str, list[tuple[xai.Metric, str]]] = {
@@ -117,8 +117,8 @@ BAD_METRICS: dict[str, list[tuple[xai.Metric, str]]] = {
         (metric(higher_is_better="up"), "`higher_is_better` must be True or False"),
     ],
     "returns_one_score_per_image": [
-        (values(lambda evaluation, saliency, given: given.mean()), "must return one number per image"),
-        (values(lambda evaluation, saliency, given: given / 0), "NaN or infinite"),
+        (values(lambda evaluation, saliency, scores: scores.mean()), "must return one number per image"),
+        (values(lambda evaluation, saliency, scores: scores / 0), "NaN or infinite"),
         (
             metric(lambda evaluation, saliency, score: xai.MetricResult(score.values, score.curve, torch.ones(3))),
             "must be strictly increasing",
@@ -129,17 +129,17 @@ BAD_METRICS: dict[str, list[tuple[xai.Metric, str]]] = {
         ),
     ],
     "batch_matches_single_images": [
-        (values(lambda evaluation, saliency, given: given / given.abs().amax()), "alone and in a batch of three")
+        (values(lambda evaluation, saliency, scores: scores / scores.abs().amax()), "alone and in a batch of three")
     ],
     "is_independent_of_block_size": [
         (values(block_counts), "with block sizes of 1 and 1000"),
         (values(all_at_once), "had 18 images"),
     ],
     "is_invariant_to_map_scale": [
-        (values(lambda evaluation, saliency, given: given + saliency.raw.amax((1, 2))), "the map times 1024")
+        (values(lambda evaluation, saliency, scores: scores + saliency.raw.amax((1, 2))), "the map times 1024")
     ],
     "is_deterministic": [
-        (values(lambda evaluation, saliency, given: given + torch.rand(1)), "different scores"),
+        (values(lambda evaluation, saliency, scores: scores + torch.rand(1)), "different scores"),
     ],
     "leaves_model_unchanged": [(values(trains), "requires_grad")],
     "leaves_inputs_unchanged": [
@@ -147,15 +147,15 @@ BAD_METRICS: dict[str, list[tuple[xai.Metric, str]]] = {
         (values(writes_images), "writes to the images"),
     ],
     "avoids_host_transfers": [
-        (values(lambda evaluation, saliency, given: given * float(given.amax())), "from the device to the host")
+        (values(lambda evaluation, saliency, scores: scores * float(scores.amax())), "from the device to the host")
     ],
     "scores_constant_maps_and_models": [(values(divides), "NaN or infinite")],
     "supports_all_precisions": [(values(only_float32), "in float64 and in float32 differ")],
     "better_map_scores_better": [
-        (values(lambda evaluation, saliency, given: -given), "the exact contribution of each pixel"),
+        (values(lambda evaluation, saliency, scores: -scores), "the exact contribution of each pixel"),
         (
             values(
-                lambda evaluation, saliency, given: -(saliency.values * evaluation.masks).sum((1, 2)),
+                lambda evaluation, saliency, scores: -(saliency.values * evaluation.masks).sum((1, 2)),
                 needs_ground_truth=True,
             ),
             "the ground-truth mask scores",
