@@ -241,9 +241,7 @@ def test_a_coco_that_is_not_there_is_refused(coco: Callable[..., str], tmp_path:
         xai.load_dataset(f"{spec},crowd=2")
     with pytest.raises(OptionError, match=r"expected one folder, got two: .* and path="):
         xai.load_dataset(spec, path=tmp_path)
-    with pytest.raises(
-        OptionError, match=r"expected a path for annotations, got 2017; .*annotations=\"2017\" in quotes"
-    ):
+    with pytest.raises(OptionError, match=r"annotations must be a path, got 2017; .*annotations=\"2017\" in quotes"):
         xai.load_dataset(f"coco:{tmp_path},annotations=2017")
     with pytest.raises(FileError, match=r"none is not a folder; expected the folder of COCO's images"):
         xai.load_dataset(spec.replace("val2017", "none"))

@@ -25,7 +25,7 @@ def test_cifar10_is_torchvisions(cifar10: Path) -> None:
 def test_cifar10_says_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(FileError, match=r"cifar-10-batches-py.*download=True"):
         xai.load_dataset(f"cifar10:{tmp_path}")
-    with pytest.raises(OptionError, match="expected split as one of train, test, got 'validation'"):
+    with pytest.raises(OptionError, match="split must be one of train, test, got 'validation'"):
         xai.load_dataset(f"cifar10:{tmp_path},split=validation")
     with pytest.raises(OptionError, match="cifar10:FOLDER"):
         xai.load_dataset("cifar10")

@@ -75,7 +75,7 @@ def test_a_folder_is_where_it_was_wherever_the_process_goes(
         with monkeypatch.context() as moved:
             moved.chdir("/")
             assert dataset[0].id == "a.png"
-    with pytest.raises(OptionError, match=r"expected a path for path, got 2024; .*path=\"2024\" in quotes"):
+    with pytest.raises(OptionError, match=r"path must be a path, got 2024; .*path=\"2024\" in quotes"):
         xai.load_dataset("folder:path=2024")
 
 

@@ -99,12 +99,12 @@ def test_a_model_comes_back_from_its_spec(model: str) -> None:
     assert xai.load_model(model, weights=file).spec == with_option(model, f"weights={file}")
     with pytest.raises(OptionError, match="pass trained_on= or weights=, not both"):
         xai.load_model(model, trained_on="shapes-shortcut", weights=None)
-    with pytest.raises(OptionError, match="expected trained_on as one of shapes, shapes-shortcut, got 'photos'"):
+    with pytest.raises(OptionError, match="trained_on must be one of shapes, shapes-shortcut, got 'photos'"):
         xai.load_model(model, trained_on="photos")
     with pytest.raises(UnknownModelError, match="one model"):
         xai.load_model(f"{model.partition(':')[0]}:large")
 
 
 def test_a_pool_that_is_none() -> None:
-    with pytest.raises(OptionError, match="expected pool as one of max, class, got 'mean'"):
+    with pytest.raises(OptionError, match="pool must be one of max, class, got 'mean'"):
         xai.load_model("shapes-vit:pool=mean")

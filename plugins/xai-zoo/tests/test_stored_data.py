@@ -58,7 +58,7 @@ def test_imagenets_classes_are_named_by_the_development_kit(packed: bool, imagen
 def test_an_imagenet_that_is_not_there_is_refused(imagenet: Path) -> None:
     with pytest.raises(OptionError, match="imagenet:FOLDER"):
         xai.load_dataset("imagenet")
-    with pytest.raises(OptionError, match="expected split as one of val, train, got 'test'"):
+    with pytest.raises(OptionError, match="split must be one of val, train, got 'test'"):
         xai.load_dataset(f"imagenet:{imagenet},split=test")
     with pytest.raises(FileError, match=r"contains no folder `val`; expected `val` and `train` in it.*n01440764"):
         xai.load_dataset(f"imagenet:{imagenet / 'val'}")

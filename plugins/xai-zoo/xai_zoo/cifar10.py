@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import xai_core as xai
-from xai_core.plugin import DatasetSource, FileError
-from xai_zoo.options import check_one_of, given_folder
+from xai_core.plugin import DatasetSource, FileError, check_choice
+from xai_zoo.paths import check_folder
 
 if TYPE_CHECKING:
     from torchvision.datasets import CIFAR10
@@ -51,8 +51,8 @@ class Cifar10(DatasetSource):
     ) -> Cifar10Dataset:
         from torchvision.datasets import CIFAR10
 
-        folder = given_folder("cifar10:FOLDER", name, path)
-        check_one_of(self.name, SPLITS, split=split)
+        folder = check_folder("cifar10:FOLDER", name, path)
+        check_choice("split", split, SPLITS)
         try:
             return Cifar10Dataset(split, CIFAR10(folder, train=split == "train"))
         except RuntimeError as error:

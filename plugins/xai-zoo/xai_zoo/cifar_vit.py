@@ -8,8 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 import xai_core as xai
-from xai_core.plugin import ModelSource, OptionError, Value
-from xai_zoo.options import check_whole
+from xai_core.plugin import ModelSource, OptionError, Value, check_choice, check_integer, check_number
 from xai_zoo.reference import check_no_name, loaded
 
 _MEAN = _STD = (0.5,) * 3
@@ -114,24 +113,25 @@ class CifarViTSource(ModelSource):
         weights: Value | Path = None,
     ) -> xai.LoadedModel:
         check_no_name(self.name, name)
-        check_whole(self.name, 1, size=size, patch=patch, dim=dim, heads=heads, depth=depth, num_classes=num_classes)
+        check_integer("size", size, 1)
+        check_integer("patch", patch, 1)
+        check_integer("dim", dim, 1)
+        check_integer("heads", heads, 1)
+        check_integer("depth", depth, 1)
+        check_integer("num_classes", num_classes, 1)
         mlp = 2 * dim if mlp is None else mlp
-        check_whole(self.name, 1, mlp=mlp)
-        if size % patch or dim % heads:
-            raise OptionError(
-                f"{self.name}: expected size as a multiple of patch, got {size} and {patch}, and dim as a multiple of"
-                f" heads, got {dim} and {heads}"
-            )
-        if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
-            raise OptionError(f"{self.name}: expected dropout from 0 to less than 1, got {dropout!r}")
-        if stem not in ("patches", "convolutions"):
-            raise OptionError(f"{self.name}: expected stem=patches or convolutions, got {stem!r}")
-        if pool not in ("class", "mean", "max"):
-            raise OptionError(f"{self.name}: expected pool=class, mean or max, got {pool!r}")
+        check_integer("mlp", mlp, 1)
+        check_number("dropout", dropout, minimum=0, below=1)
+        check_choice("stem", stem, ("patches", "convolutions"))
+        check_choice("pool", pool, ("class", "mean", "max"))
+        if size % patch:
+            raise OptionError(f"size must be a multiple of patch, got size={size} and patch={patch}")
+        if dim % heads:
+            raise OptionError(f"dim must be a multiple of heads, got dim={dim} and heads={heads}")
         if stem == "convolutions" and (patch < 2 or patch & (patch - 1) or dim % (patch // 2)):
             raise OptionError(
-                f"{self.name}: stem=convolutions requires patch as a power of two and dim as a multiple of patch / 2,"
-                f" got {patch} and {dim}"
+                "for stem=convolutions, patch must be a power of two and dim must be a multiple of patch / 2, got "
+                f"patch={patch} and dim={dim}"
             )
         model = CifarViT(size, patch, dim, heads, depth, mlp, dropout, num_classes, stem, pool)
         options = {"size": size, "patch": patch, "dim": dim, "heads": heads, "depth": depth, "mlp": mlp}

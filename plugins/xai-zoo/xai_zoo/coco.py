@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from xai_core.plugin import DatasetSource, FileError, MissingDependencyError, OptionError
+from xai_core.plugin import DatasetSource, FileError, MissingDependencyError, OptionError, check_flag
 from xai_zoo import rle
 from xai_zoo.annotated import AnnotatedImage, AnnotatedImages, Mask
-from xai_zoo.options import check_flag, given_folder, given_path
+from xai_zoo.paths import check_folder, check_path
 
 _EXPECTED = "expected COCO's instances, a JSON object of images, annotations and categories"
 
@@ -39,13 +39,13 @@ class Coco(DatasetSource):
         annotations: str | Path | None = None,
         crowd: bool = False,
     ) -> AnnotatedImages:
-        folder = given_folder("coco:IMAGES,annotations=FILE", name, path)
+        folder = check_folder("coco:IMAGES,annotations=FILE", name, path)
         if annotations is None:
             raise OptionError(
                 "coco: the annotations are missing; expected `coco:IMAGES,annotations=instances_val2017.json`"
             )
-        check_flag(self.name, crowd=crowd)
-        file = given_path("annotations", annotations)
+        check_flag("crowd", crowd)
+        file = check_path("annotations", annotations)
         if not folder.is_dir():
             raise FileError(f"{folder} is not a folder; expected the folder of COCO's images, such as `val2017`")
         annotated = _read(file)

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import xai_core as xai
-from xai_core.plugin import ModelSource, OptionError, Spec, UnknownModelError, Value, suggest
+from xai_core.plugin import ModelSource, OptionError, Spec, UnknownModelError, Value, check_integer, suggest
 from xai_zoo.checkpoint import StateDict, fit, read_state_dict
 from xai_zoo.imagenet import MEAN, STD
-from xai_zoo.options import check_whole
 from xai_zoo.preprocess import Preprocess, Restore, resize_and_crop
 
 _TIMM = {
@@ -43,7 +42,7 @@ class Dino(ModelSource):
 
         if name not in _TIMM:
             raise UnknownModelError(f"dino has no model {name!r}; {suggest(name or '', _TIMM)}")
-        check_whole(self.name, 1, size=size)
+        check_integer("size", size, 1)
         model = timm.create_model(_TIMM[name], pretrained=False, num_classes=0, dynamic_img_size=True)
         patch = int(name.lstrip("vitsb"))
         if size % patch:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from xai_core.plugin import DatasetSource, FileError
 from xai_zoo.image_files import ImageFile, ImageFiles
-from xai_zoo.options import given_folder
+from xai_zoo.paths import check_folder
 
 # Common image formats that Pillow decodes. Pillow also registers videos, HDF5 and formats of printers.
 EXTENSIONS = (
@@ -27,7 +27,7 @@ class Folder(DatasetSource):
     name = "folder"
 
     def load(self, name: str | None, path: str | Path | None = None) -> ImageFiles:  # type: ignore[override] # no other options
-        folder = given_folder("folder:PATH", name, path)
+        folder = check_folder("folder:PATH", name, path)
         if not folder.is_dir():
             raise FileError(f"{folder} {'is a file' if folder.exists() else 'does not exist'}; {_EXPECTED}")
         _, folders, files = next(os.walk(folder, onerror=_raise))

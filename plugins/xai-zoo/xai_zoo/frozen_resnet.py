@@ -6,9 +6,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 import xai_core as xai
-from xai_core.plugin import ModelSource, Value
+from xai_core.plugin import ModelSource, Value, check_choice, check_integer
 from xai_zoo.imagenet import MEAN, STD
-from xai_zoo.options import check_one_of, check_whole
 from xai_zoo.reference import check_no_name, loaded
 from xai_zoo.torchvision_models import TorchvisionModels
 
@@ -54,8 +53,9 @@ class FrozenResNetSource(ModelSource):
         weights: Value | Path = None,
     ) -> xai.LoadedModel:
         check_no_name(self.name, name)
-        check_whole(self.name, 1, num_classes=num_classes, size=size)
-        check_one_of(self.name, _DEPTHS, depth=depth)
+        check_integer("num_classes", num_classes, 1)
+        check_integer("size", size, 1)
+        check_choice("depth", depth, _DEPTHS)
         trunk = trunk if weights is None else None
         resnet = TorchvisionModels().load(f"resnet{depth}", weights=trunk).model
         features = resnet.get_submodule("fc").in_features

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 
-from xai_core.plugin import DatasetSource, FileError
+from xai_core.plugin import DatasetSource, FileError, check_choice
 from xai_zoo.folder import Folder
 from xai_zoo.image_files import ImageFiles
 from xai_zoo.installed import installed_file
-from xai_zoo.options import check_one_of, given_folder
+from xai_zoo.paths import check_folder
 
 SPLITS = ("val", "train")
 _DEVKIT = "ILSVRC2012_devkit_t12"
@@ -37,8 +37,8 @@ class ImageNet(DatasetSource):
     def load(  # type: ignore[override] # the registry rejects other options
         self, name: str | None, path: str | Path | None = None, split: str = "val"
     ) -> ImageFiles:
-        folder = given_folder("imagenet:FOLDER", name, path)
-        check_one_of(self.name, SPLITS, split=split)
+        folder = check_folder("imagenet:FOLDER", name, path)
+        check_choice("split", split, SPLITS)
         if not (folder / split).is_dir():
             raise FileError(f"{folder} contains no folder `{split}`; {_EXPECTED}")
         images = Folder().load(None, folder / split)

@@ -6,11 +6,10 @@ from pathlib import Path
 from torch import nn
 
 import xai_core as xai
-from xai_core.plugin import ModelSource, OptionError, Value
+from xai_core.plugin import ModelSource, OptionError, Value, check_choice, check_integer
 from xai_zoo.bam import BAM
 from xai_zoo.cbam import CBAM
 from xai_zoo.imagenet import MEAN, STD
-from xai_zoo.options import check_one_of, check_whole
 from xai_zoo.reference import check_no_name, loaded
 
 _DEPTHS = (18, 34, 50)
@@ -37,7 +36,10 @@ class ResNetCBAM(ModelSource):
         weights: Value | Path = None,
     ) -> xai.LoadedModel:
         check_no_name(self.name, name)
-        check_whole(self.name, 1, reduction=reduction, kernel=kernel, num_classes=num_classes, size=size)
+        check_integer("reduction", reduction, 1)
+        check_integer("kernel", kernel, 1)
+        check_integer("num_classes", num_classes, 1)
+        check_integer("size", size, 1)
         if kernel % 2 == 0:
             raise OptionError(f"{self.name}: expected an odd kernel, which preserves the size, got {kernel}")
         model = _build(self.name, depth, stages, num_classes, lambda channels: CBAM(channels, reduction, kernel))
@@ -72,7 +74,10 @@ class ResNetBAM(ModelSource):
         weights: Value | Path = None,
     ) -> xai.LoadedModel:
         check_no_name(self.name, name)
-        check_whole(self.name, 1, reduction=reduction, dilation=dilation, num_classes=num_classes, size=size)
+        check_integer("reduction", reduction, 1)
+        check_integer("dilation", dilation, 1)
+        check_integer("num_classes", num_classes, 1)
+        check_integer("size", size, 1)
         model = _build(self.name, depth, stages, num_classes, lambda channels: BAM(channels, reduction, dilation))
         options = {"depth": depth, "stages": stages, "reduction": reduction, "dilation": dilation}
         options |= {"num_classes": num_classes, "size": size}
@@ -84,7 +89,7 @@ def _build(
 ) -> nn.Module:
     from torchvision import models
 
-    check_one_of(source, _DEPTHS, depth=depth)
+    check_choice("depth", depth, _DEPTHS)
     chosen = str(stages).split("+")
     if not set(chosen) <= set("1234") or len(set(chosen)) < len(chosen):
         raise OptionError(f"{source}: expected stages from 1 to 4, joined by +, such as 1+2+3, got {stages!r}")

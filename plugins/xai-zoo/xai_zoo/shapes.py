@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import xai_core as xai
-from xai_core.plugin import DatasetSource, UnknownDatasetError
+from xai_core.plugin import DatasetSource, UnknownDatasetError, check_choice, check_integer
 from xai_zoo import outlines
-from xai_zoo.options import check_one_of, check_whole
 from xai_zoo.painting import Figure, paint
 from xai_zoo.textures import texture
 
@@ -112,10 +111,10 @@ def check(source: str, name: str | None, size: int, count: int, seed: int, split
         raise UnknownDatasetError(
             f"{source} provides one dataset; expected `{source}:size=64,...`, got the name {name!r}"
         )
-    check_whole(source, 32, size=size)
-    check_whole(source, 1, count=count)
-    check_whole(source, 0, seed=seed)
-    check_one_of(source, SPLITS, split=split)
+    check_integer("size", size, 32)
+    check_integer("count", count, 1)
+    check_integer("seed", seed, 0)
+    check_choice("split", split, SPLITS)
 
 
 def _box(mask: Tensor) -> Tensor:

@@ -8,11 +8,10 @@ from pathlib import Path
 from torch import nn
 
 import xai_core as xai
-from xai_core.plugin import ModelSource, OptionError, Spec, Value
+from xai_core.plugin import ModelSource, OptionError, Spec, Value, check_choice
 from xai_zoo import outlines
 from xai_zoo.checkpoint import fit, read_state_dict
 from xai_zoo.cifar_vit import CifarViT
-from xai_zoo.options import check_one_of
 from xai_zoo.preprocess import Preprocess, Restore, resize_and_crop
 from xai_zoo.reference import check_no_name
 
@@ -40,7 +39,7 @@ class ShapesModel(ModelSource):
     ) -> xai.LoadedModel:
         """Return the network with the weights of a variant. The weights file is named after the variant's options."""
         check_no_name(self.name, name)
-        check_one_of(self.name, TRAINED_ON, trained_on=trained_on)
+        check_choice("trained_on", trained_on, TRAINED_ON)
         if weights == "shipped":
             shipped = "-".join([self.name, *map(str, variant.values()), trained_on])
             with as_file(files("xai_zoo") / "weights" / f"{shipped}.safetensors") as file:
@@ -83,7 +82,7 @@ class ShapesViT(ShapesModel):
     def load(  # type: ignore[override] # the registry rejects other options
         self, name: str | None, pool: str = "max", trained_on: str = "shapes", weights: Value | Path = "shipped"
     ) -> xai.LoadedModel:
-        check_one_of(self.name, POOLS, pool=pool)
+        check_choice("pool", pool, POOLS)
         variant = {} if pool == POOLS[0] else {"pool": pool}
         return self._loaded(name, self.network(pool), variant, trained_on, weights)
 

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xai_core.plugin import DatasetSource
-from xai_zoo.options import check_one_of
+from xai_core.plugin import DatasetSource, check_choice
 from xai_zoo.outlines import bar
 from xai_zoo.painting import Figure
 from xai_zoo.shapes import Scene, ShapesDataset, check
@@ -64,5 +63,5 @@ class ShapesShortcut(DatasetSource):
         mark: str = "shown",
     ) -> ShapesShortcutDataset:
         check(self.name, name, size, count, seed, split)
-        check_one_of(self.name, MARKS, mark=mark)
+        check_choice("mark", mark, MARKS)
         return ShapesShortcutDataset(size, count, seed, split, mark=mark)

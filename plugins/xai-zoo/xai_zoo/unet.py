@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import xai_core as xai
-from xai_core.plugin import MissingDependencyError, ModelSource, OptionError, Value, suggest
+from xai_core.plugin import MissingDependencyError, ModelSource, OptionError, Value, check_integer, suggest
 from xai_zoo.imagenet import MEAN, STD
-from xai_zoo.options import check_whole
 from xai_zoo.reference import check_no_name, loaded
 
 _STRIDE = 32
@@ -34,11 +33,12 @@ class UNet(ModelSource):
         weights: Value | Path = None,
     ) -> xai.LoadedModel:
         check_no_name(self.name, name)
-        check_whole(self.name, 1, num_classes=num_classes, size=size)
+        check_integer("num_classes", num_classes, 1)
+        check_integer("size", size, 1)
         if size % _STRIDE:
-            raise OptionError(f"unet: expected size as a multiple of {_STRIDE}, the stride of the encoder, got {size}")
+            raise OptionError(f"size must be a multiple of {_STRIDE}, the stride of the encoder, got {size}")
         if attention not in (None, "scse"):
-            raise OptionError(f"unet: expected attention=none or scse, got {attention!r}")
+            raise OptionError(f"attention must be none or scse, got {attention!r}")
         try:
             import segmentation_models_pytorch as smp
         except ImportError as error:
@@ -47,7 +47,7 @@ class UNet(ModelSource):
             ) from error
         known = smp.encoders.get_encoder_names()  # type: ignore[no-untyped-call]
         if encoder not in known and not encoder.startswith("tu-"):
-            raise OptionError(f"unet has no encoder {encoder!r}; {suggest(encoder, known)}")
+            raise OptionError(f"encoder must be an encoder of the package, got {encoder!r}; {suggest(encoder, known)}")
         model = smp.Unet(encoder, encoder_weights=None, classes=num_classes, decoder_attention_type=attention)
         options = {"encoder": encoder, "attention": attention, "num_classes": num_classes, "size": size}
         return loaded(model, (self.name, options), weights, size, MEAN, STD)

@@ -9,9 +9,9 @@ from xml.etree import ElementTree
 import numpy as np
 import torch
 
-from xai_core.plugin import DatasetSource, FileError, ImageFileError
+from xai_core.plugin import DatasetSource, FileError, ImageFileError, check_choice, check_flag
 from xai_zoo.annotated import AnnotatedImage, AnnotatedImages, Box, Mask
-from xai_zoo.options import check_flag, check_one_of, given_folder
+from xai_zoo.paths import check_folder
 
 YEARS = (2007, 2012)
 SPLITS = ("train", "val", "trainval", "test")
@@ -43,10 +43,10 @@ class Voc(DatasetSource):
         split: str = "val",
         difficult: bool = True,
     ) -> AnnotatedImages:
-        folder = given_folder("voc:FOLDER", name, path)
-        check_one_of(self.name, YEARS, year=year)
-        check_one_of(self.name, SPLITS, split=split)
-        check_flag(self.name, difficult=difficult)
+        folder = check_folder("voc:FOLDER", name, path)
+        check_choice("year", year, YEARS)
+        check_choice("split", split, SPLITS)
+        check_flag("difficult", difficult)
         root = _root(folder, year)
         items = list(_items(root, _listed(root / "ImageSets" / "Main", split), difficult))
         if not items:

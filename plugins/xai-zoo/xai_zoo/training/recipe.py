@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from xai_core.plugin import OptionError
+from xai_core.plugin import check_integer, check_number
 
 
 @dataclass(frozen=True)
@@ -46,21 +46,18 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in {"epochs": 1, "batch": 1, "patience": 1, "seed": 0}.items():
-            if getattr(self, name) < least:
-                raise OptionError(f"{name}={getattr(self, name)} is too small; expected a whole number from {least} up")
-        ranges = {
-            "rate": (0 < self.rate < math.inf, "above 0"),
-            "warmup": (0 <= self.warmup < 1, "from 0 to less than 1"),
-            "decay": (0 <= self.decay < math.inf, "from 0 up"),
-            "smoothing": (0 <= self.smoothing < 1, "from 0 to less than 1"),
-            "clip": (self.clip > 0, "above 0"),
-            "crop": (0 < self.crop <= 1, "above 0, and at most 1"),
-            "flip": (0 <= self.flip <= 1, "from 0 to 1"),
-        }
-        for name, (valid, expected) in ranges.items():
-            if not valid:
-                raise OptionError(f"{name}={getattr(self, name)} is out of range; expected a number {expected}")
+        check_integer("epochs", self.epochs, 1)
+        check_integer("batch", self.batch, 1)
+        check_number("rate", self.rate, above=0)
+        check_number("warmup", self.warmup, minimum=0, below=1)
+        check_number("decay", self.decay, minimum=0)
+        check_number("smoothing", self.smoothing, minimum=0, below=1)
+        if self.clip != math.inf:  # infinity turns clipping off
+            check_number("clip", self.clip, above=0)
+        check_number("crop", self.crop, above=0, maximum=1)
+        check_number("flip", self.flip, minimum=0, maximum=1)
+        check_integer("patience", self.patience, 1)
+        check_integer("seed", self.seed, 0)
 
     def rate_at(self, step: int, steps: int) -> float:
         """Return the learning rate of a step, counted from 0, out of `steps` steps."""
