@@ -8,7 +8,7 @@ from pathlib import Path
 from xai_core.errors import FileError
 
 
-def write(path: Path, content: bytes | str) -> None:
+def write_file(path: Path, content: bytes | str) -> None:
     """Write a file atomically: readers see the complete file or the previous one, also after a power failure.
 
     Raises

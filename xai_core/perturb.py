@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from xai_core.errors import InputShapeError, OptionError, OutOfMemoryWarning
-from xai_core.targets.measures import wide
+from xai_core.targets.measures import at_least_float32
 from xai_core.targets.target import BoundTarget
 
 Baseline = str | Tensor
@@ -126,7 +126,9 @@ class ModelScorer:
                 warnings.warn(message, OutOfMemoryWarning, stacklevel=3)
                 continue
             scores.append(
-                torch.stack([wide(target.model_score(output, of[part], kind)).detach() for target in targets])
+                torch.stack(
+                    [at_least_float32(target.model_score(output, of[part], kind)).detach() for target in targets]
+                )
             )
             start = part.stop
         return torch.cat(scores, 1)

@@ -11,11 +11,11 @@ if TYPE_CHECKING:  # what type checkers and editors see; a test compares these i
     from xai_core.blending import blended_scores as blended_scores
     from xai_core.blending import masked_scores as masked_scores
     from xai_core.cli.commands import command_line as command_line
-    from xai_core.cli.console import progress as progress
-    from xai_core.cli.console import say as say
-    from xai_core.cli.loading import chosen_device as chosen_device
-    from xai_core.cli.options import Device as Device
-    from xai_core.data.ground_truth import filled as filled
+    from xai_core.cli.console import print_line as print_line
+    from xai_core.cli.console import progress_bar as progress_bar
+    from xai_core.cli.loading import select_device as select_device
+    from xai_core.cli.options import DeviceOption as DeviceOption
+    from xai_core.data.ground_truth import box_mask as box_mask
     from xai_core.data.images import as_rgb as as_rgb
     from xai_core.data.images import decode_image as decode_image
     from xai_core.data.images import open_image as open_image
@@ -39,7 +39,7 @@ if TYPE_CHECKING:  # what type checkers and editors see; a test compares these i
     from xai_core.errors import UnknownOptionError as UnknownOptionError
     from xai_core.errors import UnsuitableError as UnsuitableError
     from xai_core.files import make_folder as make_folder
-    from xai_core.files import write as write
+    from xai_core.files import write_file as write_file
     from xai_core.metric import Evaluation as Evaluation
     from xai_core.model.attention import AttentionLayer as AttentionLayer
     from xai_core.model.autograd_graph import dominators as dominators
@@ -50,7 +50,7 @@ if TYPE_CHECKING:  # what type checkers and editors see; a test compares these i
     from xai_core.model.layouts import Layer as Layer
     from xai_core.model.probe import Probe as Probe
     from xai_core.model.shared_copy import SharedModel as SharedModel
-    from xai_core.model.shared_copy import modules_of as modules_of
+    from xai_core.model.shared_copy import copy_modules as copy_modules
     from xai_core.options import SCORE_KINDS as SCORE_KINDS
     from xai_core.options import check_choice as check_choice
     from xai_core.options import check_flag as check_flag
@@ -70,7 +70,7 @@ if TYPE_CHECKING:  # what type checkers and editors see; a test compares these i
     from xai_core.spec import Spec as Spec
     from xai_core.spec import Value as Value
     from xai_core.spec import suggest as suggest
-    from xai_core.targets.measures import wide as wide
+    from xai_core.targets.measures import at_least_float32 as at_least_float32
     from xai_core.targets.target import BoundTarget as BoundTarget
     from xai_core.targets.target import Target as Target
     from xai_core.targets.target import TargetLike as TargetLike
@@ -84,7 +84,7 @@ _SOURCES = {
     "ConvergenceError": "errors",
     "Dataset": "data.sources",
     "DatasetSource": "data.sources",
-    "Device": "cli.options",
+    "DeviceOption": "cli.options",
     "Evaluation": "metric",
     "Features": "model.layouts",
     "FileError": "errors",
@@ -114,34 +114,34 @@ _SOURCES = {
     "UnsuitableError": "errors",
     "Value": "spec",
     "as_rgb": "data.images",
+    "at_least_float32": "targets.measures",
     "baseline_images": "perturb",
     "blended_scores": "blending",
+    "box_mask": "data.ground_truth",
     "check_choice": "options",
     "check_flag": "options",
     "check_integer": "options",
     "check_number": "options",
     "check_seed": "options",
-    "chosen_device": "cli.loading",
     "command_line": "cli.commands",
+    "copy_modules": "model.shared_copy",
     "decode_image": "data.images",
-    "filled": "data.ground_truth",
+    "dominators": "model.autograd_graph",
     "joins": "model.autograd_graph",
     "make_folder": "files",
     "masked_scores": "blending",
-    "modules_of": "model.shared_copy",
     "normalize": "saliency",
     "open_image": "data.images",
-    "progress": "cli.console",
+    "print_line": "cli.console",
+    "progress_bar": "cli.console",
     "ranks": "perturb",
     "read_image": "data.images",
     "relevance": "saliency",
     "resize": "saliency",
-    "say": "cli.console",
+    "select_device": "cli.loading",
     "steps_of": "perturb",
     "suggest": "spec",
-    "dominators": "model.autograd_graph",
-    "wide": "targets.measures",
-    "write": "files",
+    "write_file": "files",
 }
 
 __all__ = list(_SOURCES)

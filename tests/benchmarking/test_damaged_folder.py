@@ -99,6 +99,6 @@ def test_file_and_folder_are_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyP
     if not Path("/proc/self/fd").exists():
         pytest.skip("nothing here says which file a descriptor is of")
     monkeypatch.setattr(os, "fsync", told)
-    files.write(tmp_path / "a.txt", "a")
+    files.write_file(tmp_path / "a.txt", "a")
     assert [path.parent for path in flushed] == [tmp_path, tmp_path.parent]
     assert flushed[0].name.startswith(".a.txt")

@@ -21,7 +21,7 @@ from xai_core.benchmarking.store import Run, ShardFiles
 from xai_core.benchmarking.summary import summarize
 from xai_core.cli import app
 from xai_core.cli.actions.benchmark import ProgressDisplay
-from xai_core.cli.console import Rate, progress, rich_table
+from xai_core.cli.console import Rate, progress_bar, rich_table
 from xai_core.report.critical_difference import _groups as groups
 from xai_core.report.critical_difference import critical_difference_diagram
 from xai_core.report.summary_tables import summary_tables
@@ -257,7 +257,7 @@ def test_summaries_are_the_same_again(flaky: Run) -> None:
 
 def test_slow_work_has_a_rate_and_a_time_left() -> None:
     """Parts of sixteen images that take forty seconds each."""
-    bars, now = progress(rate=True), [0.0]
+    bars, now = progress_bar(rate=True), [0.0]
     bars.get_time = lambda: now[0]  # type: ignore[method-assign]
     task = bars.add_task("model", total=160)
     for _ in range(5):
@@ -271,7 +271,7 @@ def test_each_model_has_a_bar_of_its_images(tmp_path: Path) -> None:
     run = written(tmp_path / "run", np.ones((10, 2)), ["a", "b"], models=2)
     for shard in run.shards[1:3]:  # of the first model
         (run.path / "rows" / f"{shard.name}.parquet").unlink()
-    bars = progress(rate=True)
+    bars = progress_bar(rate=True)
     watch = ProgressDisplay(bars)
     watch(run, None)
     assert [(bar.description, bar.completed, bar.total) for bar in bars.tasks] == [

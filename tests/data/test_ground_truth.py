@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 import xai_core as xai
-from xai_core.data.ground_truth import filled
+from xai_core.data.ground_truth import box_mask
 from xai_core.errors import CroppedGroundTruthError, InputShapeError, NoGroundTruthError, UnsuitableError
 from xai_core.plugin import Evaluation
 
@@ -90,8 +90,8 @@ def test_boxes_are_filled_where_there_is_no_mask() -> None:
 def test_a_box_fills_each_pixel_that_it_touches() -> None:
     boxes = torch.tensor([[1.5, 0.25, 2.5, 0.5], [-3, 3, 1, 99], [2, 2, 2, 2]])
     expected = torch.tensor([[0, 1, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0], [1, 0, 0, 0], [1, 0, 0, 0]]).bool()
-    assert torch.equal(filled(boxes, 5, 4), expected)
-    assert not filled(torch.zeros(0, 4), 5, 4).any()
+    assert torch.equal(box_mask(boxes, 5, 4), expected)
+    assert not box_mask(torch.zeros(0, 4), 5, 4).any()
 
 
 def test_the_mask_is_taken_by_evaluate() -> None:

@@ -59,7 +59,7 @@ SURFACE: dict[str, list[Any]] = {
     "Conformance tests": CONFORMANCE,
     "Errors": ERRORS,
 }
-TYPES = {"Baseline", "Device", "Layer", "TargetLike", "Value"}
+TYPES = {"Baseline", "DeviceOption", "Layer", "TargetLike", "Value"}
 """Names of types that are no classes."""
 CALLED = {"__call__", "__getitem__", "__len__"}
 FOR_USERS = {

@@ -60,7 +60,7 @@ def png_of(data: bytes) -> Image.Image:
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "results.csv"
-    files.write(path, "before")
+    files.write_file(path, "before")
 
     def full(self: Path, data: bytes) -> int:
         with self.open("wb") as file:
@@ -70,13 +70,13 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
     with monkeypatch.context() as patched:
         patched.setattr(Path, "write_bytes", full)
         with pytest.raises(FileError, match="No space left"):
-            files.write(path, "after")
+            files.write_file(path, "after")
     assert [file.name for file in tmp_path.iterdir()] == ["results.csv"]
     assert path.read_text() == "before"
-    files.write(path, b"after")
+    files.write_file(path, b"after")
     assert path.read_text() == "after"
     with pytest.raises(FileError, match="cannot write"):
-        files.write(tmp_path / "nowhere" / "a.csv", "")
+        files.write_file(tmp_path / "nowhere" / "a.csv", "")
 
 
 def test_folders_are_made_or_refused(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_names_do_not_clash_and_need_no_quoting() -> None:
 def test_names_are_cut_to_what_a_file_system_takes(tmp_path: Path) -> None:
     name, other = files.distinct(["ü" * 120, "ü" * 121])
     assert (name, other) == ("ü" * 50, "ü" * 50 + "-2")
-    files.write(tmp_path / f"{'ü' * 50}.{name}.png", b"")
+    files.write_file(tmp_path / f"{'ü' * 50}.{name}.png", b"")
 
 
 def test_rows_survive_a_round_trip(tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ class Run:
                 self._file(folder, content.shard).unlink(missing_ok=True)
             else:
                 files.make_folder(self.path / folder)
-                files.write(self._file(folder, content.shard), data)
+                files.write_file(self._file(folder, content.shard), data)
         self.to_recompute.discard(content.shard)
 
     def recompute_errors(self) -> None:
@@ -206,7 +206,7 @@ def open_run(path: Path, manifest: Manifest) -> Iterator[Run]:
             _require_equal(Run.read(path).manifest, manifest, path)
             run.remove_damaged()
         else:
-            files.write(path / MANIFEST, manifest.json())
+            files.write_file(path / MANIFEST, manifest.json())
         _remove_unfinished(path)
         yield run
 

@@ -16,7 +16,7 @@ from xai_core.model.layouts import Layer
 from xai_core.model.shared_copy import SharedModel
 from xai_core.perturb import ModelScorer
 from xai_core.saliency import Relevance
-from xai_core.targets.measures import wide
+from xai_core.targets.measures import at_least_float32
 
 T = TypeVar("T")
 
@@ -87,7 +87,7 @@ class Captured:
     def activation(self, layer: Layer | None = None) -> Float[Tensor, "B K h w"]:
         """Return the output of a layer (default: the only declared one), channels first, float32 or float64."""
         name = self._name(layer)
-        return wide(self.adapter.spatial(self._record.activations[name], name))
+        return at_least_float32(self.adapter.spatial(self._record.activations[name], name))
 
     def gradient(self, layer: Layer | None = None) -> Float[Tensor, "B K h w"]:
         """Return the gradient of the target's score with respect to that output, in the same layout."""
@@ -103,7 +103,7 @@ class Captured:
     def image_gradient(self) -> Float[Tensor, "B C H W"]:
         """Gradient of the target's score with respect to the images, float32 or float64."""
         self._require(self._needs.image_gradient, "image_gradient=True")
-        return wide(self._record.gradients[IMAGES][self.index])
+        return at_least_float32(self._record.gradients[IMAGES][self.index])
 
     @property
     def attention(self) -> Sequence[AttentionLayer]:
@@ -124,7 +124,7 @@ class Captured:
     def gates(self) -> Sequence[Gated]:
         """Features and values of the declared gates, in the declared order, float32 or float64."""
         self._require(bool(self._needs.gates), "gates=(gate, ...)")
-        return [Gated(*map(wide, self._record.gates[gate])) for gate in self._needs.gates]
+        return [Gated(*map(at_least_float32, self._record.gates[gate])) for gate in self._needs.gates]
 
     @property
     def block_attention(self) -> Sequence[AttentionLayer]:
@@ -191,7 +191,7 @@ class Captured:
         return name
 
     def _of_target(self, tensors: Mapping[Leaf, Tensor], name: str) -> Tensor:
-        return wide(self.adapter.spatial(tensors[LayerLeaf(name)][self.index], name))
+        return at_least_float32(self.adapter.spatial(tensors[LayerLeaf(name)][self.index], name))
 
     def _require(self, declared: bool, how: str) -> None:
         if not declared:

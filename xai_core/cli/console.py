@@ -28,7 +28,7 @@ def console() -> Console:
     return Console(highlight=False)
 
 
-def say(text: str) -> None:
+def print_line(text: str) -> None:
     """Print text without line wrapping and without interpreting markup."""
     console().print(Text(text), soft_wrap=True)
 
@@ -79,7 +79,7 @@ def rich_table(text: TextTable) -> Group:
     return Group(Text(text.title, "bold"), *[rows] * bool(text.rows), *map(Text, text.below), "")
 
 
-def progress(rate: bool = False) -> Progress:
+def progress_bar(rate: bool = False) -> Progress:
     """Return a progress bar on standard error, which is hidden if standard error is not a terminal.
 
     Parameters

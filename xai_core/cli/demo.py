@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from xai_core.cli.options import Device
+from xai_core.cli.options import DeviceOption
 
 
 def demo(
@@ -21,7 +21,7 @@ def demo(
         str | None, typer.Option(metavar="SPEC", help="Dataset (see `xai list datasets`).  [default: photos]")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="Number of images: the first N of each dataset.")] = 3,
-    device: Device = None,
+    device: DeviceOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Write into DIR even if it contains files.")] = False,
 ) -> None:
     """Explain sample images with every compatible method.

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from xai_core.cli.options import Device, Model
+from xai_core.cli.options import DeviceOption, Model
 
 
 def explain(
@@ -27,7 +27,7 @@ def explain(
             metavar="LAYER", help="Layer name, for methods with a `layer` option.  [default: chosen by the method]"
         ),
     ] = None,
-    device: Device = None,
+    device: DeviceOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Overwrite existing files.")] = False,
 ) -> None:
     """Compute saliency maps of images and save overlays.

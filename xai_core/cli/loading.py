@@ -77,13 +77,13 @@ def find_class(name: str, names: Sequence[str] | None) -> int:
 
 def load(spec: str, device: str | None) -> ModelOnDevice:
     """Load a model onto a device, by default onto a GPU if one is available."""
-    torch_device = chosen_device(device)
+    torch_device = select_device(device)
     loaded = load_model(spec)
     loaded.model.to(torch_device)
     return ModelOnDevice(spec, torch_device, loaded, Engine(loaded))
 
 
-def chosen_device(name: str | None) -> torch.device:
+def select_device(name: str | None) -> torch.device:
     """Return the device of that name, by default a GPU if one is available.
 
     Raises

@@ -71,7 +71,7 @@ def new(
     empty.
     """
     from xai_core import files
-    from xai_core.cli.console import counted, say
+    from xai_core.cli.console import counted, print_line
 
     name = checked_name(name, kind)
     author = author or f"The {name} authors"
@@ -86,11 +86,13 @@ def new(
     contents = {folder / replaced(path, words): replaced(text, words) for path, text in template(kind, license)}
     for path, text in contents.items():
         files.make_folder(path.parent)
-        files.write(path, text.encode())
+        files.write_file(path, text.encode())
     quoted = shlex.quote(str(folder))
     installer = "python -m pip" if importlib.util.find_spec("pip") else "uv pip"
-    say(f"Created {counted(len(contents), 'file')} in {folder}. Next steps:")
-    say(f"  {installer} install --editable {quoted} pytest\n  python -m pytest {quoted}\n  xai plugin check {name}")
+    print_line(f"Created {counted(len(contents), 'file')} in {folder}. Next steps:")
+    print_line(
+        f"  {installer} install --editable {quoted} pytest\n  python -m pytest {quoted}\n  xai plugin check {name}"
+    )
 
 
 def placeholders(name: str, kind: Kind, license: License, author: str) -> Mapping[str, str]:

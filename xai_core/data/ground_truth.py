@@ -43,7 +43,7 @@ def model_mask(loaded: LoadedModel, sample: Sample) -> Bool[Tensor, "h w"]:
     return mask
 
 
-def filled(boxes: Float[Tensor, "N 4"], height: int, width: int) -> Bool[Tensor, "H W"]:
+def box_mask(boxes: Float[Tensor, "N 4"], height: int, width: int) -> Bool[Tensor, "H W"]:
     """Return a mask that is true on each pixel that a box (left, top, right, bottom), in pixels, touches."""
     mask = torch.zeros(height, width, dtype=torch.bool)
     for left, top, right, bottom in boxes.clamp(min=0).tolist():
@@ -56,7 +56,7 @@ def _ground_truth(sample: Sample) -> Bool[Tensor, "H W"]:
     if sample.mask is None:
         if sample.boxes is None or not len(sample.boxes):
             raise NoGroundTruthError(f"{sample.id} has neither a mask nor boxes; expected a sample with ground truth")
-        return filled(sample.boxes, height, width)
+        return box_mask(sample.boxes, height, width)
     if sample.mask.shape != (height, width):
         raise InputShapeError(
             f"the mask of {sample.id} is {list(sample.mask.shape)}, its image is [{height}, {width}]; expected equal"

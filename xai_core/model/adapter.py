@@ -11,7 +11,7 @@ from xai_core.model.layouts import Features, Layer, token_grid
 from xai_core.model.probe import Probe
 from xai_core.outputs import scores_of
 from xai_core.spec import close_names
-from xai_core.targets.measures import wide
+from xai_core.targets.measures import at_least_float32
 
 
 class ModelAdapter:
@@ -180,7 +180,7 @@ class ModelAdapter:
             )
         weight = self.model.get_submodule(self.probe.head).weight
         assert isinstance(weight, Tensor)
-        return wide(weight.detach())
+        return at_least_float32(weight.detach())
 
     @property
     def blocks(self) -> tuple[Features, ...]:

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xai_core.errors import NotCapturedError, UnsuitableError
-from xai_core.targets.measures import wide
+from xai_core.targets.measures import at_least_float32
 
 ROW_BLOCK = 128
 """The number of attention rows that are computed at a time. It limits memory to [B, heads, 128, N]."""
@@ -132,7 +132,7 @@ class DotProductAttention(AttentionLayer):
         q, k = self._make("q"), self._make("k")
         stop = self.queries if stop is None else stop
         scale = 1 / math.sqrt(q.shape[-1]) if self._scale is None else self._scale
-        logits = wide(q[..., start:stop, :]) * scale @ wide(k).transpose(-2, -1)
+        logits = at_least_float32(q[..., start:stop, :]) * scale @ at_least_float32(k).transpose(-2, -1)
         if self._causal:
             allowed = torch.ones(self.queries, self.keys, dtype=torch.bool, device=q.device).tril()
             logits = logits.masked_fill(~allowed[start:stop], -math.inf)
@@ -143,11 +143,11 @@ class DotProductAttention(AttentionLayer):
 
     def gradient_rows(self, start: int = 0, stop: int | None = None) -> Float[Tensor, "B heads rows keys"]:
         """Return rows of dO v', see `AttentionLayer.gradient_rows`."""
-        return self._output_gradient[..., start:stop, :] @ wide(self._make("v")).transpose(-2, -1)
+        return self._output_gradient[..., start:stop, :] @ at_least_float32(self._make("v")).transpose(-2, -1)
 
     @cached_property
     def _output_gradient(self) -> Float[Tensor, "B heads queries e"]:
-        return self._split(wide(self._declared_gradient))
+        return self._split(at_least_float32(self._declared_gradient))
 
 
 class ExplicitAttention(AttentionLayer):
@@ -159,8 +159,8 @@ class ExplicitAttention(AttentionLayer):
 
     def rows(self, start: int = 0, stop: int | None = None) -> Float[Tensor, "B heads rows keys"]:
         """See `AttentionLayer.rows`."""
-        return wide(self._weights[..., start:stop, :])
+        return at_least_float32(self._weights[..., start:stop, :])
 
     def gradient_rows(self, start: int = 0, stop: int | None = None) -> Float[Tensor, "B heads rows keys"]:
         """See `AttentionLayer.gradient_rows`."""
-        return wide(self._declared_gradient.reshape(self._weights.shape)[..., start:stop, :])
+        return at_least_float32(self._declared_gradient.reshape(self._weights.shape)[..., start:stop, :])

@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from xai_core.errors import UnsuitableError
 from xai_core.model.attention import AttentionLayer, DotProductAttention, ExplicitAttention
-from xai_core.targets.measures import wide
+from xai_core.targets.measures import at_least_float32
 
 
 class AttentionReader(TorchFunctionMode):
@@ -112,7 +112,7 @@ def _from_multi_head(
 
     def split(gradient: Tensor) -> Tensor:
         """Undo the output projection O W' + b."""
-        weight = wide(named["out_proj_weight"].detach())
+        weight = at_least_float32(named["out_proj_weight"].detach())
         return heads((gradient.unsqueeze(1) if gradient.ndim == 2 else gradient) @ weight)
 
     mask = _additive(named.get("attn_mask"), query.dtype)

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 from xai_core.errors import LayerError, UnsuitableError
 from xai_core.model.execution import Forward, explaining
 from xai_core.outputs import first_tensor, with_first_tensor
-from xai_core.targets.measures import wide
+from xai_core.targets.measures import at_least_float32
 from xai_core.targets.target import BoundTarget
 
 
@@ -46,7 +46,7 @@ class SharedModel(nn.Module):
         self, model: nn.Module, forward: Forward, target: BoundTarget, runs: Mapping[str, int], block: int
     ) -> None:
         super().__init__()
-        self.model = modules_of(model).eval()
+        self.model = copy_modules(model).eval()
         self.block = block
         self._forward, self._target, self._runs = forward, target, runs
         self._taps: dict[str, nn.Module] = {}
@@ -55,7 +55,7 @@ class SharedModel(nn.Module):
         """Return the scores of N images, float32 or float64. `of` is the index of each one's image in the batch."""
         with explaining(self.model, torch.is_grad_enabled()):
             output = self._forward(self.model, images)
-        return wide(self._target.model_score(output, of))
+        return at_least_float32(self._target.model_score(output, of))
 
     def layer(self, name: str) -> nn.Module:
         """Return an identity module through which the output of a layer's last run passes.
@@ -81,7 +81,7 @@ class SharedModel(nn.Module):
         return tap
 
 
-def modules_of(model: nn.Module, convert: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> nn.Module:
+def copy_modules(model: nn.Module, convert: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> nn.Module:
     """Copy a tree of modules. The copy shares the tensors, and has its own dictionaries of the same hooks.
 
     If `convert` is given, the copy contains the converted tensors instead.

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from xai_core.files import write
+from xai_core.files import write_file
 from xai_core.report.results import ModelResults
 
 
@@ -66,4 +66,4 @@ def write_csv(path: Path, rows: Iterable[CSVRow]) -> None:
     writer = csv.DictWriter(text, [field.name for field in fields(CSVRow)], lineterminator="\n")
     writer.writeheader()
     writer.writerows(asdict(row) for row in rows)
-    write(path, text.getvalue())
+    write_file(path, text.getvalue())

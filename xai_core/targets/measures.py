@@ -77,7 +77,7 @@ class ContrastMeasure(LogitMeasure):
     def __call__(self, output: Any, of: Tensor | None, kind: str) -> Tensor:
         """See `BoundTarget.measure`."""
         a, b = self.class_scores(output).gather(1, at(self.pairs, of)).unbind(1)
-        return wide(a - b).sigmoid() if kind == "probability" else a - b
+        return at_least_float32(a - b).sigmoid() if kind == "probability" else a - b
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -103,7 +103,7 @@ class SimilarityMeasure(Batched):
 
     def __call__(self, output: Any, of: Tensor | None, kind: str) -> Tensor:
         """See `BoundTarget.measure`."""
-        return F.cosine_similarity(wide(embeddings(output)), at(self.vectors, of), dim=1)
+        return F.cosine_similarity(at_least_float32(embeddings(output)), at(self.vectors, of), dim=1)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -156,11 +156,11 @@ def at(values: Tensor, of: Tensor | None) -> Tensor:
     return values if of is None else values[of]
 
 
-def wide(tensor: Tensor) -> Tensor:
+def at_least_float32(tensor: Tensor) -> Tensor:
     """Convert half-precision tensors to float32, and return float32 and float64 tensors unchanged."""
     return tensor.float() if tensor.dtype.itemsize < 4 else tensor
 
 
 def probabilities(scores: Float[Tensor, "N K ..."]) -> Float[Tensor, "N K ..."]:
     """Return the softmax over classes, or the sigmoid if the model has one logit, in float32 or float64."""
-    return wide(scores).sigmoid() if scores.shape[1] == 1 else wide(scores).softmax(1)
+    return at_least_float32(scores).sigmoid() if scores.shape[1] == 1 else at_least_float32(scores).softmax(1)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from xai_core.errors import TargetError
-from xai_core.targets.measures import Logits, SimilarityMeasure, embeddings, wide
+from xai_core.targets.measures import Logits, SimilarityMeasure, at_least_float32, embeddings
 from xai_core.targets.target import BoundTarget, Target
 
 
@@ -35,5 +35,5 @@ class Similarity(Target):
                 f"output; got {list(self.vector.shape)}"
             )
         device = embeddings(output).device
-        vectors = F.normalize(wide(self.vector.detach().to(device)), dim=-1).expand(batch, size)
+        vectors = F.normalize(at_least_float32(self.vector.detach().to(device)), dim=-1).expand(batch, size)
         return BoundTarget(SimilarityMeasure(vectors), batch)

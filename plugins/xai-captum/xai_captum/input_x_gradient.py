@@ -5,7 +5,7 @@ from torch import Tensor
 
 import xai_core as xai
 from xai_captum.channels import CHANNELS, reduce_channels
-from xai_core.plugin import check_choice, wide
+from xai_core.plugin import at_least_float32, check_choice
 
 
 class InputXGradient(xai.Explainer):
@@ -33,4 +33,4 @@ class InputXGradient(xai.Explainer):
 
     def explain(self, captured: xai.Captured) -> Float[Tensor, "B H W"]:
         """Multiply the image by its gradient and reduce the channels."""
-        return reduce_channels(wide(captured.images) * captured.image_gradient, self.channels)
+        return reduce_channels(at_least_float32(captured.images) * captured.image_gradient, self.channels)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from xai_core.plugin import UnsuitableError, modules_of
+from xai_core.plugin import UnsuitableError, copy_modules
 from xai_faithfulness.rng import PrivateGenerator
 
 
@@ -34,7 +34,7 @@ def randomized_copies(model: nn.Module, steps: Sequence[int], cascading: bool, s
     seed
         Random seed of the parameters.
     """
-    changed = modules_of(model, private_copy)
+    changed = copy_modules(model, private_copy)
     stream = random.Random(seed)
     names = modules_last_to_first(model)
     seeds = [stream.getrandbits(63) for _ in names]
@@ -85,7 +85,7 @@ def randomize(module: nn.Module, seed: int) -> None:
 
 def reset(module: nn.Module) -> dict[str, Tensor]:
     """Return the parameters and buffers after `reset_parameters`, with NaN in parameters that it does not set."""
-    fresh = modules_of(module, unset)
+    fresh = copy_modules(module, unset)
     fresh.reset_parameters()  # type: ignore[operator]
     return {**dict(fresh.named_parameters(recurse=False)), **dict(fresh.named_buffers(recurse=False))}
 

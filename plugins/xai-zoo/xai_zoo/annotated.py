@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import xai_core as xai
-from xai_core.plugin import ImageFileError, filled, read_image
+from xai_core.plugin import ImageFileError, box_mask, read_image
 
 Box = tuple[float, float, float, float]
 Mask = Bool[Tensor, "H W"]
@@ -81,7 +81,7 @@ class AnnotatedImages:
                     f"{item.path} has {_by(stored)} pixels, but its annotation is for {_by(size)} pixels"
                 )
         if mask is None or not mask.any():
-            mask = filled(boxes, height, width)
+            mask = box_mask(boxes, height, width)
         if image.size != stored:
             boxes = boxes * torch.tensor([image.width / width, image.height / height]).repeat(2)
             mask = F.interpolate(mask[None, None].float(), (image.height, image.width), mode="nearest-exact")[0, 0] > 0

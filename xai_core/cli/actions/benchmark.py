@@ -10,7 +10,7 @@ from xai_core.benchmarking.run import benchmark
 from xai_core.benchmarking.settings import read_settings
 from xai_core.benchmarking.store import Run, ShardFiles
 from xai_core.benchmarking.summary import summarize
-from xai_core.cli.console import complain, console, counted, progress, rich_table, say, warn
+from xai_core.cli.console import complain, console, counted, print_line, progress_bar, rich_table, warn
 from xai_core.errors import OptionError
 from xai_core.report.summary_tables import summary_tables
 
@@ -21,7 +21,7 @@ def run_benchmark(file: Path | None, options: dict[str, Any]) -> None:
     for name, option in (("models", "--model"), ("data", "--data"), ("out", "--out")):
         if name not in settings:
             raise OptionError(f"missing {option}; pass the option, or set {name!r} in a TOML file")
-    with progress(rate=True) as bars:
+    with progress_bar(rate=True) as bars:
         try:
             run = benchmark(**settings, progress=ProgressDisplay(bars))
         except KeyboardInterrupt:
@@ -30,7 +30,7 @@ def run_benchmark(file: Path | None, options: dict[str, Any]) -> None:
     summary = summarize(run)
     for table in summary_tables(summary):
         console().print(rich_table(table))
-    say(
+    print_line(
         f"Saved {counted(len(run.finished), 'shard')} in {run.path}. To print these tables again: xai report {run.path}"
     )
     if summary.errors:
@@ -62,4 +62,4 @@ class ProgressDisplay:
             remaining = sum(shard.stop - shard.start for shard in missing if shard.model_index == index)
             self._tasks[index] = self._bars.add_task(model.spec, total=images, completed=images - remaining, start=True)
         if finished := len(run.shards) - len(missing):
-            say(f"Resuming: {finished} of {len(run.shards)} shards are finished in {run.path}.")
+            print_line(f"Resuming: {finished} of {len(run.shards)} shards are finished in {run.path}.")

@@ -15,7 +15,7 @@ import typer
 from xai_core import files
 from xai_core.cli.actions.demonstration import Demonstration
 from xai_core.cli.actions.scores import score_table
-from xai_core.cli.console import complain, console, counted, progress, say, warn
+from xai_core.cli.console import complain, console, counted, print_line, progress_bar, warn
 from xai_core.cli.loading import load
 from xai_core.data.sources import Sample
 from xai_core.errors import FileError
@@ -45,7 +45,7 @@ def run_demo(
     opened = [(load(spec, device), dataset, *_samples(dataset, limit)) for spec, dataset in pairs]
     files.make_folder(folder)
     results: list[ModelResults] = []
-    with progress() as bar:
+    with progress_bar() as bar:
         for subject, dataset, samples, _ in opened:
             demonstration = Demonstration(subject, bar)
             images = demonstration.run(samples)
@@ -61,7 +61,7 @@ def run_demo(
         for methods, reason in of_model.skipped.items():
             warn(f"{methods}: skipped: {reason}")
     count = counted(sum(len(of_model.images) for of_model in results), "image")
-    say(f"Explained {count} in {time.perf_counter() - start:.0f} s. Report: {folder / 'index.html'}")
+    print_line(f"Explained {count} in {time.perf_counter() - start:.0f} s. Report: {folder / 'index.html'}")
     broken = [reason for *_, reasons in opened for reason in reasons]
     for reason in broken:
         complain(f"skipped: {reason}")
@@ -110,14 +110,14 @@ def _write(folder: Path, results: Sequence[ModelResults], plot: Callable[[ImageR
             methods = files.distinct(explanation.method for explanation in image.explanations)
             for explanation, method in zip(image.explanations, methods, strict=True):
                 file = f"{image.file}.{method}"
-                files.write(subfolder / f"{file}.png", overlays.png(explanation.overlay))
+                files.write_file(subfolder / f"{file}.png", overlays.png(explanation.overlay))
                 if explanation.parts:
                     parts = overlays.side_by_side(explanation.parts)
-                    files.write(subfolder / f"{file}.parts.png", overlays.png(parts))
-            files.write(subfolder / f"{image.file}.curves.png", plot(image))
-        files.write(subfolder / "overview.png", overview(of_model.images))
+                    files.write_file(subfolder / f"{file}.parts.png", overlays.png(parts))
+            files.write_file(subfolder / f"{image.file}.curves.png", plot(image))
+        files.write_file(subfolder / "overview.png", overview(of_model.images))
     write_csv(folder / "results.csv", (row for of_model in results for row in csv_rows(of_model)))
-    files.write(folder / "index.html", html)
+    files.write_file(folder / "index.html", html)
 
 
 def _about(device: torch.device, metrics: Iterable[Metric], command: str) -> Mapping[str, str]:

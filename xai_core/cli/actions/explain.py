@@ -11,7 +11,7 @@ from PIL.Image import Image
 from rich.text import Text
 
 from xai_core import files
-from xai_core.cli.console import complain, console, progress, table
+from xai_core.cli.console import complain, console, progress_bar, table
 from xai_core.cli.loading import ModelOnDevice, constant_map_warnings_hidden, load
 from xai_core.data.image_names import image_extensions, stem
 from xai_core.data.images import open_image
@@ -50,7 +50,7 @@ def explain_images(
 
     caption = f"Folder: {out}. The .npy file beside each overlay contains the map."
     written = table("Image", "Predicted class", "Method", "Overlay", caption=caption)
-    with progress() as bar, constant_map_warnings_hidden():
+    with progress_bar() as bar, constant_map_warnings_hidden():
         for path, name in bar.track(list(zip(images, names, strict=True)), description="explaining"):
             try:
                 image = open_image(path)
@@ -61,11 +61,11 @@ def explain_images(
             shown = (str(path) if images_of_name[path.name] > 1 else path.name, classes)
             for method, slug, saliency in zip(explainers, slugs, maps, strict=True):
                 file = out / f"{name}.{slug}.png"
-                files.write(file, overlays.png(overlays.overlay(photo, saliency.values[0])))
-                files.write(file.with_suffix(".npy"), _array(saliency))
+                files.write_file(file, overlays.png(overlays.overlay(photo, saliency.values[0])))
+                files.write_file(file.with_suffix(".npy"), _array(saliency))
                 if saliency.parts is not None:
                     strip = overlays.side_by_side(overlays.part_overlays(photo, saliency.parts[0]))
-                    files.write(file.with_suffix(".parts.png"), overlays.png(strip))
+                    files.write_file(file.with_suffix(".parts.png"), overlays.png(strip))
                 note = " (constant map)" if saliency.constant.tolist()[0] else ""
                 written.add_row(*map(Text, (*shown, method + note, file.name)))
                 shown = ("", "")

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from rich.table import Table
 from rich.text import Text
 
-from xai_core.cli.console import console, say, table
+from xai_core.cli.console import console, print_line, table
 from xai_core.cli.options import Kind
 from xai_core.plugins.discovery import VARIABLE, Plugin, chosen_by_environment
 from xai_core.plugins.loader import Entry
@@ -24,7 +24,7 @@ MODELS_HINT = "`xai list models --source NAME` lists the models of a source."
 def print_models(source: str) -> None:
     """Print the spec of each model of a source, one per line."""
     for spec in specs_of(registry().find("models", source)):
-        say(spec)
+        print_line(spec)
 
 
 def print_tables(kinds: Iterable[Kind]) -> None:

@@ -7,7 +7,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from xai_core.cli.console import console, counted, progress, say, table
+from xai_core.cli.console import console, counted, print_line, progress_bar, table
 from xai_core.plugins.registry import looking_in
 from xai_core.testing.check import CheckResult, Outcome, run_checks
 from xai_core.testing.plugin_checks import CheckOptions, Component, find_plugin, plugin_components
@@ -39,7 +39,7 @@ def check_plugin(package: str, models: Sequence[str], data: Sequence[str], only:
     ):
         _print_reasons(title, [each for _, checks in results for each in checks if each.outcome in outcomes])
     _print_unchecked(components)
-    say(f"\n{_counts(components, results)}")
+    print_line(f"\n{_counts(components, results)}")
     ran = any(checks for _, checks in results)
     if not ran or not all_ok(results):
         raise typer.Exit(1)
@@ -51,7 +51,7 @@ def all_ok(results: Results) -> bool:
 
 
 def _run(components: Sequence[Component]) -> Results:
-    with progress() as bars:
+    with progress_bar() as bars:
         bar = bars.add_task("", total=sum(len(component.checks) for component in components))
         results: Results = []
         for component in components:

@@ -41,7 +41,7 @@ def print_report(run: Path, format: Format, pairs: bool, costs: bool, figures: P
     if figures is not None:
         files.make_folder(figures)
         for path, comparison in diagrams.items():
-            files.write(path, critical_difference_diagram(comparison))
+            files.write_file(path, critical_difference_diagram(comparison))
         written = f"Wrote {counted(len(diagrams), 'diagram')} to {figures}."
         complain(written if diagrams else "No diagram: it needs at least three methods and two images.", style="none")
 

@@ -19,14 +19,14 @@ from torch.utils.data import DataLoader
 
 import xai_core as xai
 from xai_core.plugin import (
-    Device,
+    DeviceOption,
     FileError,
     OptionError,
-    chosen_device,
     make_folder,
-    progress,
-    say,
-    write,
+    print_line,
+    progress_bar,
+    select_device,
+    write_file,
 )
 from xai_zoo.training.images import TrainingImages, augmentation, split
 from xai_zoo.training.loop import measure
@@ -63,7 +63,7 @@ def train(
     seed: Annotated[int, typer.Option(metavar="N", help="Random seed.")] = _DEFAULT.seed,
     in_memory: Annotated[bool, typer.Option("--in-memory", help="Keep decoded images in memory.")] = False,
     workers: Workers = 0,
-    device: Device = None,
+    device: DeviceOption = None,
 ) -> None:
     """Train a model and write the weights of its best epoch.
 
@@ -76,22 +76,22 @@ def train(
 
     torch.manual_seed(recipe.seed)
     loaded = xai.load_model(model)
-    network = loaded.model.to(chosen_device(device))
+    network = loaded.model.to(select_device(device))
     optimizer = _optimizer(network, recipe)
     settings = {"model": loaded.spec, "data": data, "validation": validation or "", **asdict(recipe)}
     state = State.load(unfinished, settings, network, optimizer) if unfinished.exists() else State()
     if state.epochs:
-        say(f"Resuming after epoch {len(state.epochs)}, which {unfinished} contains.")
+        print_line(f"Resuming after epoch {len(state.epochs)}, which {unfinished} contains.")
 
     training, held_out = _image_sets(loaded, data, validation, recipe, in_memory)
     steps = recipe.epochs * -(-len(training) // recipe.batch)
-    with progress() as bar:
+    with progress_bar() as bar:
         task = bar.add_task("training", total=steps, completed=steps * len(state.epochs) // recipe.epochs)
 
         def after_epoch() -> None:
             state.save(unfinished, settings, network, optimizer)
             _show(bar, state.epochs[-1])
-            write(log, _table(state))
+            write_file(log, _table(state))
 
         run(network, optimizer, training, held_out, recipe, state, workers, lambda: bar.advance(task), after_epoch)
 
@@ -99,10 +99,10 @@ def train(
     command = shlex.join(["xai-zoo", *sys.argv[1:]])
     versions = {name: version(name) for name in ("torch", "torchvision", "xai-zoo")}
     metadata = {"command": command, "settings": json.dumps(settings), "versions": json.dumps(versions)}
-    write(log, _table(state))
-    write(out, save(state.best, {**metadata, "best": json.dumps(asdict(best))}))
+    write_file(log, _table(state))
+    write_file(out, save(state.best, {**metadata, "best": json.dumps(asdict(best))}))
     unfinished.unlink()
-    say(f"{out}: accuracy {best.validation_accuracy:.4f} on the validation set, after epoch {best.epoch}.")
+    print_line(f"{out}: accuracy {best.validation_accuracy:.4f} on the validation set, after epoch {best.epoch}.")
 
 
 def accuracy(
@@ -110,13 +110,15 @@ def accuracy(
     data: Annotated[str, typer.Option(metavar="SPEC", help="Images with labels (see `xai list datasets`).")],
     batch: Annotated[int, typer.Option(metavar="N", help="Batch size.")] = _DEFAULT.batch,
     workers: Workers = 0,
-    device: Device = None,
+    device: DeviceOption = None,
 ) -> None:
     """Measure the accuracy of a model on labeled images."""
     loaded, dataset = xai.load_model(model), xai.load_dataset(data)
     images = TrainingImages(dataset, range(len(dataset)), loaded.preprocess)
-    measured = measure(loaded.model.to(chosen_device(device)), DataLoader(images, batch, num_workers=workers))
-    say(f"{model} on {data}: accuracy {measured.accuracy:.4f} on {len(dataset)} images, loss {measured.loss:.4f}.")
+    measured = measure(loaded.model.to(select_device(device)), DataLoader(images, batch, num_workers=workers))
+    print_line(
+        f"{model} on {data}: accuracy {measured.accuracy:.4f} on {len(dataset)} images, loss {measured.loss:.4f}."
+    )
 
 
 def _require_new_files(out: Path, unfinished: Path, log: Path) -> None:

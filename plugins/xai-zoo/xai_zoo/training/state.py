@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from xai_core.plugin import CheckpointError, write
+from xai_core.plugin import CheckpointError, write_file
 
 Settings = Mapping[str, str | int | float]
 
@@ -60,7 +60,7 @@ class State:
             **{f"optimizer.{of}.{name}": tensor for of, each in moments.items() for name, tensor in each.items()},
         }
         metadata = {"settings": json.dumps(settings), "epochs": json.dumps([asdict(epoch) for epoch in self.epochs])}
-        write(file, save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata))
+        write_file(file, save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata))
 
     @classmethod
     def load(cls, file: Path, settings: Settings, model: nn.Module, optimizer: torch.optim.Optimizer) -> "State":
