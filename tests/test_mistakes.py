@@ -43,7 +43,7 @@ IMAGE_MISTAKES: dict[str, tuple[Any, type[errors.XAIError], str]] = {
     "one image": (IMAGES[0], errors.InputShapeError, "`images[None]`"),
     "one image, channels last": (IMAGES[0].permute(1, 2, 0), errors.InputShapeError, "permute(2, 0, 1)[None]"),
     "channels last": (IMAGES.permute(0, 2, 3, 1), errors.InputShapeError, "permute(0, 3, 1, 2)"),
-    "another number of channels": (IMAGES[:, :2], errors.InputShapeError, "requires 3 channels, the images have 2"),
+    "another number of channels": (IMAGES[:, :2], errors.InputShapeError, "requires 3 channels, but the images have 2"),
     "no image": (IMAGES[:0], errors.EmptyBatchError, "at least one image"),
 }
 

@@ -1,6 +1,6 @@
-"""Checks of a pass and of what plugins return.
+"""Checks of the shared pass and of the return values of plugins.
 
-The results of checks of values are read from the device together, once per batch.
+Checks of tensor values run on the device, and their results are copied to the host together, once per batch.
 """
 
 import warnings
@@ -47,7 +47,7 @@ class Checks:
         holds
             Whether each image meets the condition.
         failure
-            Function from the indices of the images that fail to the error to raise, or the warning to issue.
+            Function that receives the indices of the images that fail, and returns the exception or the warning.
         """
         self._conditions.append((holds, failure))
 
@@ -57,7 +57,7 @@ class Checks:
         Raises
         ------
         XAIError
-            If a condition fails: the error of the first one. Warnings are issued.
+            The error of the first condition that fails. If the failure is a warning, it is issued instead.
         """
         if not self._conditions:
             return
@@ -143,7 +143,8 @@ def check_map(checks: Checks, saliency: Saliency, call: PluginCall) -> None:
     checks.add(
         ~saliency.constant,
         lambda bad: ConstantMapWarning(
-            f"{call.key} found no evidence in images {bad} of the batch: the map is constant, its values are zero"
+            f"{call.key} found no evidence in images {bad} of the batch: the map is constant, and its values are set "
+            "to zero"
         ),
     )
 

@@ -60,18 +60,18 @@ class Engine:
     ----------
     model
         Any `nn.Module` (compiled and `DataParallel` ones too), or a `LoadedModel`. It always runs in evaluation mode,
-        whatever mode it is in.
+        regardless of its current mode.
     forward
         A function `forward(model, images) -> output` that calls the model, for models that take more than images.
     memory
-        Bytes of device memory that a block of perturbed images may take. Default: 64 MiB on the CPU, where larger
+        Bytes of device memory that a block of perturbed images may use. Default: 64 MiB on the CPU, where larger
         tensors are slow to allocate, and an eighth of the device's memory on a GPU.
     block
         Number of perturbed images that are passed through the model at once. Default: as many as `memory` allows.
     plugins
-        Restricts the plugins in which this engine looks up names and adapters. Distributions by name, or modules or
-        objects with hooks, such as one written in a notebook. Default: all installed plugins. Explainer and metric
-        objects always work.
+        The only plugins in which this engine looks up names and adapters. Each is the name of an installed package,
+        or a module or object with plugin hooks, such as an object in a notebook. Default: all installed plugins.
+        Explainer and metric objects are not restricted.
     time_limit
         Seconds per image that one method, or one metric on one method's maps, may take. Default: no limit.
 
@@ -139,8 +139,8 @@ class Engine:
         Raises
         ------
         XAIError
-            If the input is wrong, or a method returns something wrong. See `xai_core.errors`. Errors that the model, a
-            target or a plugin raises are passed on, with a note that names the plugin.
+            If an input is invalid, or a method returns an invalid result. See `xai_core.errors`. Errors that the model,
+            a target or a plugin raises are passed on, with a note that names the plugin.
         """
         explainers = by_key(methods, Explainer, create_explainer)
         images, adapter = self._accept(images)
@@ -241,8 +241,9 @@ class Engine:
         images
             The images that were explained.
         maps
-            The dict that `explain` returned, or one `Saliency` of it. A tensor [B,h,w] of any origin, in a dict or
-            alone, is scored for the predicted class. Maps that were saved and loaded are scored for their own target.
+            The dict that `explain` returned, or one `Saliency` of it. A tensor [B,h,w] of any origin, alone or
+            as a value of a dict, is scored for the predicted class. Maps that were saved and loaded are scored for
+            their own target.
         metrics
             Names, specs or metric objects, one or several, like the `methods` of `explain`.
         masks
@@ -257,8 +258,8 @@ class Engine:
         Raises
         ------
         XAIError
-            If the input is wrong, or a metric returns something wrong. See `xai_core.errors`. Errors that the model or
-            a plugin raises are passed on, with a note that names the plugin.
+            If an input is invalid, or a metric returns an invalid result. See `xai_core.errors`. Errors that the model
+            or a plugin raises are passed on, with a note that names the plugin.
         """
         named = accept_named(maps)
         by_name = by_key(metrics, Metric, create_metric)
@@ -293,7 +294,7 @@ class Engine:
 
     @in_own_plugins
     def adapter(self, images: Float[Tensor, "B C H W"]) -> ModelAdapter:
-        """Return the model adapter for images of this size. It is found by one probe of the model, and then kept."""
+        """Return the model adapter for images of this size. It is derived from one probe of the model and cached."""
         return self._accept(images)[1]
 
     def _accept(self, images: Tensor) -> tuple[Tensor, ModelAdapter]:

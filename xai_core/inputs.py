@@ -162,7 +162,7 @@ def accept_maps(
 ) -> dict[str, Saliency]:
     """Return maps as finite saliency on the images' device, with targets that can score the model's outputs.
 
-    A tensor explains the predicted class. Maps that share a target still share it afterwards.
+    A tensor is treated as a map of the predicted class. Maps that share a target still share it afterwards.
 
     Raises
     ------

@@ -37,8 +37,8 @@ class ModelScorer:
     Parameters
     ----------
     run
-        Runs the model without gradients. It is called with N images, and with the index [N] in the batch of the image
-        that each of them belongs to. It returns the model's output.
+        Runs the model without gradients. It is called with N images, and with an index [N]: the position in the batch
+        of the original of each image. It returns the model's output.
     targets
         The targets of the batch.
     block
@@ -52,7 +52,7 @@ class ModelScorer:
         self._limit = [block]
 
     def of_target(self, index: int) -> "ModelScorer":
-        """Return the same scorer for another one of the targets."""
+        """Return a scorer for the target with this index, with the same settings."""
         other = copy.copy(self)
         other._target = self._targets[index]
         return other
@@ -64,7 +64,7 @@ class ModelScorer:
 
     @property
     def targets(self) -> int:
-        """The number of targets V of `each`."""
+        """The number V of targets that `each` scores."""
         return len(self._targets)
 
     def __call__(
@@ -89,8 +89,8 @@ class ModelScorer:
         images
             The images, as the model takes them.
         of
-            The index in the batch of the image that each image belongs to. It decides which target the image is scored
-            for. Default: N is a multiple of B, and the N / B variants of an image are adjacent, in the order of the
+            The position in the batch of the original of each image. The image is scored for the target of its original.
+            Default: N is a multiple of B, and the N / B variants of an image are adjacent, in the order of the
             batch.
         kind
             `logit` or `probability` (softmax). A target that is a function has the same score for both.
@@ -109,7 +109,7 @@ class ModelScorer:
             if len(images) % self._batch:
                 raise InputShapeError(
                     f"the number of images, {len(images)}, is not a multiple of the batch size {self._batch}; pass "
-                    "`of=`, the index in the batch of the image that each of them belongs to"
+                    "`of=`, the position in the batch of the original of each image"
                 )
             of = torch.arange(len(images), device=images.device) // (len(images) // self._batch)
         scores, start = [], 0
@@ -134,10 +134,11 @@ class ModelScorer:
         return torch.cat(scores, 1)
 
     def tiles(self, points: int) -> Iterator[tuple[slice, slice]]:
-        """Yield tiles (images, points) of at most one block, which together cover all images at all `points` points.
+        """Split the batch, with `points` variants of each image, into tiles that fit into a block.
 
-        If a block can contain all points of an image, a tile has several images at all points. Otherwise, a tile has
-        one image at some of the points, and the tiles of an image have nearly equal sizes.
+        A tile is a pair of slices: images and points. If all points of an image fit into a block, a tile contains all
+        points of several images. Otherwise, it contains some points of one image, and the tiles of an image have nearly
+        equal sizes.
         """
         image = 0
         while image < self._batch:
@@ -158,8 +159,8 @@ class ModelScorer:
         count
             The number of indices.
         wanted
-            The number of indices that are needed, as a tensor on the device. There is no synchronization with the
-            device: slices beyond this number are omitted from the moment when it has arrived on the host.
+            The number of indices that are needed, as a tensor on the device. It is copied to the host without waiting.
+            Once it has arrived, slices beyond this number are omitted.
         """
         known = (lambda: count) if wanted is None else _arriving(wanted)
         start = 0
@@ -199,7 +200,7 @@ def baseline_images(baseline: Baseline, images: Float[Tensor, "B C H W"], seed: 
     Raises
     ------
     OptionError
-        If the baseline is something else.
+        If the baseline has another value.
     """
     if isinstance(baseline, Tensor):
         try:
@@ -260,7 +261,7 @@ def ranks(saliency: Float[Tensor, "B H W"], ties: str = "stable", seed: int = 0)
     Raises
     ------
     OptionError
-        If `ties` is something else.
+        If `ties` has another value.
     """
     flat = saliency.flatten(1)
     count = flat.shape[1]
@@ -290,7 +291,7 @@ def steps_of(size: tuple[int, int], steps: int | None) -> list[int]:
     Raises
     ------
     OptionError
-        If there are less than one or more than H * W steps.
+        If `steps` is less than 1 or greater than H * W.
     """
     pixels = math.prod(size)
     if steps is None:

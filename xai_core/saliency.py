@@ -42,7 +42,7 @@ def relevance(returned: Tensor | Relevance) -> Float[Tensor, "B h w"]:
 
 
 ExplainAgain = Callable[[Tensor, BoundTarget, nn.Module | None], "Saliency"]
-"""A function that explains other images by the same method, for a bound target, of the model or of a changed copy."""
+"""Function `(images, target, model)` that explains other images by the same method. See `Saliency.explain`."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -50,11 +50,11 @@ class Saliency(Batched):
     """Saliency maps of a batch, all on the model's device.
 
     `len(saliency)` is the number of images B. `saliency[i]` and `saliency[i:j]` select images, and
-    `saliency.to(device)` moves all tensors. For T targets per image, every tensor has a dimension T after its B, and
+    `saliency.to(device)` moves all tensors. For T targets per image, every tensor has a dimension T after B, and
     `each` returns the maps of each target.
 
-    Saliency can be pickled and saved with `torch.save`. The function `explain_again`, and a target that is a function
-    of the user, are not saved.
+    Saliency can be pickled and saved with `torch.save`. The function `explain_again` and user-defined target
+    functions are not saved.
 
     Attributes
     ----------
@@ -119,7 +119,7 @@ class Saliency(Batched):
 
     @classmethod
     def of_targets(cls, each: "Sequence[Saliency]") -> "Saliency":
-        """Return the maps of T targets as one saliency."""
+        """Return the maps of T targets as one `Saliency`."""
 
         def stacked(tensors: list[Tensor | None]) -> Tensor | None:
             present = [tensor for tensor in tensors if tensor is not None]
@@ -136,7 +136,7 @@ class Saliency(Batched):
         )
 
     def explain(self, images: Float[Tensor, "B C H W"], model: nn.Module | None = None) -> "Saliency":
-        """Explain other images by the method and for the target of these maps.
+        """Explain other images with the method and the target of these maps.
 
         Parameters
         ----------
@@ -148,10 +148,12 @@ class Saliency(Batched):
         Raises
         ------
         UnsuitableError
-            If an engine did not compute these maps, they were saved or copied, or they have several targets.
+            If these maps have several targets, were saved or copied, or were not computed by an engine.
         """
         if not isinstance(self.target, BoundTarget):
-            raise UnsuitableError("maps of several targets cannot be recomputed together; use each of `saliency.each`")
+            raise UnsuitableError(
+                "maps of several targets cannot be recomputed together; evaluate the maps in `saliency.each` one by one"
+            )
         if self.explain_again is None:
             raise UnsuitableError(
                 "this metric recomputes maps for changed images, which needs the method and the model of these maps; "
@@ -160,7 +162,7 @@ class Saliency(Batched):
         return self.explain_again(images, self.target, model)
 
     def with_targets(self, change: Callable[[BoundTarget], BoundTarget]) -> "Saliency":
-        """Return these maps with each of their targets changed."""
+        """Return these maps with `change` applied to each target."""
         changed = change(self.target) if isinstance(self.target, BoundTarget) else tuple(map(change, self.target))
         return replace(self, target=changed)
 

@@ -56,7 +56,7 @@ class Spec:
     head
         The name of a method or metric, or of a source of models or datasets.
     name
-        Which model of a source, or which folder. None if absent.
+        The model of a source, or the folder of a dataset. None if absent.
     options
         The options by name.
     of
@@ -193,7 +193,7 @@ def close_names(name: str, known: Iterable[str], cutoff: float = 0.5) -> list[st
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """Return the end of an error message: which known names resemble a wrong one, or else all known names.
+    """Return the end of an error message: the known names that resemble a wrong name, or all known names if none does.
 
     Case, hyphens and underscores do not matter: `GradCAM` suggests `grad-cam`.
     """

@@ -35,7 +35,7 @@ def test_a_damaged_part_is_named_and_done_again(tmp_path: Path, damage: str) -> 
 @pytest.mark.parametrize("said", ["null", "3", "[]", '{"subjects": [null], "metrics": []}', "\udce9"])
 def test_what_is_no_manifest_is_one_error(tmp_path: Path, said: str) -> None:
     (tmp_path / "manifest.json").write_bytes(said.encode("utf-8", "surrogateescape"))
-    with pytest.raises(FileError, match="is not a manifest of this version"):
+    with pytest.raises(FileError, match="is not a manifest of this xai-core version"):
         xai.Run.read(tmp_path)
 
 

@@ -114,7 +114,7 @@ def test_a_manifest_without_a_setting_is_of_another_version(tmp_path: Path) -> N
     assert Manifest.of_json(written.json()) == written
     content = {name: value for name, value in json.loads(written.json()).items() if name != "time_limit"}
     (tmp_path / "run" / "manifest.json").write_text(json.dumps(content))
-    with pytest.raises(FileError, match=r"is not a manifest of this version .*time_limit"):
+    with pytest.raises(FileError, match=r"is not a manifest of this xai-core version .*time_limit"):
         xai.Run.read(tmp_path / "run")
 
 
@@ -141,6 +141,6 @@ def test_weights_that_are_random_at_each_load_are_one_error(tmp_path: Path, monk
 
     monkeypatch.setattr(resolve_module, "load_model", load)
     with pytest.raises(
-        CheckpointError, match=r"zoo:net has other weights than when the run was prepared.*random at each load"
+        CheckpointError, match=r"the weights of zoo:net changed since the run was prepared.*random at each load"
     ):
         run(tmp_path / "run", models="zoo:net")

@@ -60,7 +60,7 @@ def choices(metric: Any, score: xai.MetricResult) -> tuple[str, ...]:
     masked = "image times map, normalized"
     if hasattr(metric, "mute"):
         muted = f"{metric.mute:g} of the pixels masked" if metric.mute else "none masked"
-        normalizer = "the image's" if metric.name == "average-drop" else "none"
+        normalizer = "score of the image" if metric.name == "average-drop" else "none"
         return "probability", masked, "-", muted, "-", normalizer, "stable" if metric.mute else "-"
     if score.curve is None or score.fractions is None:
         assert not inspect.signature(type(metric)).parameters, f"the table says nothing of the options of {metric.name}"

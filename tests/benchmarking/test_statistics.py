@@ -64,7 +64,7 @@ def test_one_image_has_no_interval_and_constant_scores_one_of_no_width() -> None
     assert [pair.difference.low for pair in one.pairs] == [None] * 3
     assert not any(pair.supported for pair in one.pairs)
     [undecided] = conclusions(one)
-    assert undecided.startswith("Not decided by this image: ")
+    assert undecided.startswith("Undecided on this image: ")
 
 
 def test_resamples_are_the_same_rows_in_every_column_and_table() -> None:
@@ -114,7 +114,7 @@ def test_ranks_that_point_the_other_way_support_nothing(direction: int) -> None:
     # all 80 have ranks below those of the 20
     assert pair.rank_biserial == pytest.approx((100 * 101 / 2 - 2 * 80 * 81 / 2) / (100 * 101 / 2))
     assert not pair.supported
-    assert conclusions(found) == ["Not decided by these 100 images: `m0` or `m1`."]
+    assert conclusions(found) == ["Undecided on these 100 images: `m0` versus `m1`."]
 
 
 @pytest.mark.parametrize("size", [1e-4, 1.0, 1e4])
@@ -254,23 +254,23 @@ def test_what_the_data_supports_is_said() -> None:
     table = np.stack([rng.normal(0, 1, 60), rng.normal(0, 1, 60), rng.normal(3, 1, 60)], 1)
     [better, undecided] = conclusions(compared(table))
     assert better == "`m2` is better than all others."
-    assert undecided in {f"Not decided by these 60 images: `{one}`." for one in ("m0` or `m1", "m1` or `m0")}
+    assert undecided in {f"Undecided on these 60 images: `{one}`." for one in ("m0` versus `m1", "m1` versus `m0")}
     assert conclusions(compared(np.ones((4, 1)))) == ["Only `m0` has scores for metric, so there is no comparison."]
 
 
 def test_many_methods_are_told_of_in_few_words() -> None:
     rng = np.random.default_rng(5)
     equal, ahead = rng.normal(0, 1, (60, 10)), rng.normal(3, 1, (60, 2))
-    assert conclusions(compared(equal)) == ["Not decided by these 60 images: any of the 45 pairs of methods."]
+    assert conclusions(compared(equal)) == ["Undecided on these 60 images: all 45 pairs of methods."]
     ahead[:, 1] = ahead[:, 0]
     assert conclusions(compared(np.hstack([ahead, equal]))) == [
         "`m0` and `m1` are each better than all others.",
-        "Not decided by these 60 images: the other 46 of the 66 pairs of methods.",
+        "Undecided on these 60 images: the other 46 of the 66 pairs of methods.",
     ]
     # what one of the two is not better than is named
     close = ahead[:, :1] - 0.05 + rng.normal(0, 0.01, (60, 1))
     between = ahead[:, :1] + rng.normal(0, 1, (60, 1))
-    assert "`m2` and `m1` are each better than all others but `m0`." in conclusions(
+    assert "`m2` and `m1` are each better than all others except `m0`." in conclusions(
         compared(np.hstack([ahead[:, :1], close, between, equal[:, :5]]))
     )
 

@@ -37,7 +37,7 @@ def test_it_scores_and_says_what_holds(ran: tuple[Path, Did]) -> None:
     assert did.code == 0, did.err
     assert did.err == ""  # no bar where there is no terminal
     assert "shapes-cbam: insertion:steps=4 (higher is better), 6 images" in did.out
-    assert "Not decided by these 6 images: " in " ".join(did.out.split())
+    assert "Undecided on these 6 images: " in " ".join(did.out.split())
     assert f"Saved 1 shard in {out}." in did.out
     assert xai.Run.read(out).rows().num_rows == 6 * 3 * 2
 

@@ -109,7 +109,7 @@ def test_what_cannot_be_brought_to_the_model_is_refused(resnet: xai.LoadedModel)
             xai.model_mask(resnet, nothing)
         assert not isinstance(caught.value, CroppedGroundTruthError)
     for image in (Image.new("RGB", (48, 64)), torch.zeros(3, 64, 48)):
-        with pytest.raises(InputShapeError, match=r"mask of a is \[48, 64\], its image is \[64, 48\]"):
+        with pytest.raises(InputShapeError, match=r"mask of a is \[48, 64\], but its image is \[64, 48\]"):
             xai.model_mask(resnet, replace(sample(disc(48, 64)), image=image))
 
 

@@ -63,7 +63,10 @@ class ScoreMatrix:
 
 @dataclass(frozen=True)
 class Standing:
-    """A method's result by one metric: mean score, rank of the mean (1 is best, ties share), and failed images."""
+    """A method's result by one metric: mean score, rank of the mean, and failed images.
+
+    Rank 1 is best. Methods with equal means share the mean of their ranks.
+    """
 
     method: str
     estimate: Estimate
@@ -135,7 +138,7 @@ class MethodComparison:
     friedman
         p-value of Friedman's test that all methods are equal. None with fewer than three methods or two images.
     critical_difference
-        Smallest difference between mean ranks that is significant by Nemenyi's test. None as for `friedman`.
+        Smallest difference between mean ranks that is significant by Nemenyi's test. None if `friedman` is None.
     mean_ranks
         Rank of each method on each image, averaged over images.
     """
@@ -164,7 +167,7 @@ class Agreement:
 
 
 def compare(matrices: Sequence[ScoreMatrix]) -> list[MethodComparison]:
-    """Compare methods by each metric, on the images that all of its compared methods scored."""
+    """Compare methods by each metric, on the images for which all compared methods have a score."""
     shared = [matrix.shared() for matrix in matrices]
     resampled = resampled_means([table for _, table in shared])
     return [

@@ -7,7 +7,7 @@ from xai_core.benchmarking.comparison import MethodComparison, MethodPair
 
 
 def conclusions(comparison: MethodComparison) -> list[str]:
-    """Return sentences: which methods are better than which, and how many pairs are undecided."""
+    """Return sentences that state which methods are better than others, and which pairs are undecided."""
     if not comparison.standings:
         return [_nothing_compared(comparison)]
     methods = [standing.method for standing in comparison.standings]
@@ -21,7 +21,7 @@ def conclusions(comparison: MethodComparison) -> list[str]:
     undecided = [pair for pair in comparison.pairs if not pair.supported]
     if undecided:
         images = "this image" if comparison.images == 1 else f"these {comparison.images} images"
-        sentences.append(f"Not decided by {images}: {_undecided(undecided, methods)}.")
+        sentences.append(f"Undecided on {images}: {_undecided(undecided, methods)}.")
     return sentences
 
 
@@ -40,8 +40,8 @@ def _listed(methods: Sequence[str]) -> str:
 
 def _better(better: Sequence[str], worse: Sequence[str], methods: Sequence[str]) -> str:
     rest = [method for method in methods if method not in worse and method not in better]
-    but = f" but {_listed(rest)}" if rest else ""
-    than = f"all others{but}" if len(rest) + len(better) < len(worse) else _listed(worse)
+    exceptions = f" except {_listed(rest)}" if rest else ""
+    than = f"all others{exceptions}" if len(rest) + len(better) < len(worse) else _listed(worse)
     return f"{_listed(better)} {'is' if len(better) == 1 else 'are each'} better than {than}."
 
 
@@ -49,10 +49,10 @@ def _undecided(pairs: Sequence[MethodPair], methods: Sequence[str]) -> str:
     """Name the undecided pairs, or count them if there are more pairs than methods."""
     count = math.comb(len(methods), 2)
     if len(pairs) == count > 1:
-        return f"any of the {count} pairs of methods"
+        return f"all {count} pairs of methods"
     if len(pairs) > len(methods):
         return f"the other {len(pairs)} of the {count} pairs of methods"
     by_better: dict[str, list[str]] = {}
     for pair in pairs:
         by_better.setdefault(pair.better, []).append(pair.worse)
-    return "; ".join(f"`{better}` or {_listed(others)}" for better, others in by_better.items())
+    return "; ".join(f"`{better}` versus {_listed(others)}" for better, others in by_better.items())

@@ -20,7 +20,7 @@ from xai_core.plugins.registry import origin
 SHARDS = 3
 """Number of successive shards in which the memory of live tensors must grow before a leak is suspected."""
 MINIMUM = 4096
-"""Bytes kept per image that count as a leak."""
+"""Minimum number of bytes kept per image that counts as a leak."""
 T = TypeVar("T")
 
 
@@ -58,7 +58,7 @@ class Leak:
 
     @property
     def description(self) -> str:
-        """The leak in words."""
+        """Sentence that describes the leak."""
         return f"{self.call.description} keeps {self.size / 2**20:.1f} MiB of tensors for each image"
 
 
@@ -67,7 +67,7 @@ def find_leaks(
 ) -> list[Leak]:
     """Explain and score three images by each method and metric alone, and return those that keep tensors.
 
-    Fewer than three items are repeated.
+    If there are fewer than three items, some are used several times.
     """
     images = [items[i % len(items)] for i in range(3)]
     explain = {name: [partial(session.explain, [item], [name]) for item in images] for name in methods}

@@ -140,7 +140,7 @@ def readable(file: Path) -> Iterator[None]:
     except (OSError, LookupError, TypeError, ValueError, pa.ArrowException) as error:
         reason = str(error).partition("\n")[0]
         raise FileError(
-            f"{file} is damaged, or was written by another version ({reason}); repeat the benchmark command to"
+            f"{file} is damaged, or another version of xai-core wrote it ({reason}); repeat the benchmark command to"
             " recompute its images"
         ) from error
 

@@ -49,7 +49,7 @@ def select_methods(
     data, images
         The dataset, and the number of its images that the benchmark uses.
     device
-        Where the model is probed for compatible methods.
+        Device of the model, on which the methods are checked for compatibility.
 
     Raises
     ------
@@ -123,7 +123,7 @@ def require_known(names: Sequence[str]) -> None:
     Raises
     ------
     OptionError
-        If no method or metric of a name is installed.
+        If a name is not the name of an installed method or metric.
     """
     known = [*list_explainers(), *list_metrics()]
     for name in names:

@@ -33,7 +33,7 @@ class RecordedSettings:
     protocol: str | None = field(
         default=None,
         metadata=declare(
-            help=f"Protocol of a paper, which adds metrics and sets the target: {', '.join(PROTOCOLS)}.",
+            help=f"Evaluation protocol of a paper. It adds metrics and sets the target: {', '.join(PROTOCOLS)}.",
             metavar="NAME",
             default_help="none",
         ),
@@ -59,7 +59,7 @@ class RecordedSettings:
     shard: int = field(
         default=16,
         metadata=declare(
-            help="Number of images per shard. An interruption loses only the shards in progress.",
+            help="Number of images that are saved together (a shard). An interruption loses unsaved images only.",
             metavar="N",
             minimum=1,
         ),

@@ -1,4 +1,7 @@
-"""Explains and scores the images of a shard. An error ends up in the rows that it concerns, and in no others."""
+"""Explains and scores the images of a shard.
+
+An error affects only the rows of the image, method or metric that caused it.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -41,16 +44,16 @@ class Work:
         return self.methods if self.maps is None else self.metrics
 
     def with_methods(self, methods: Sequence[str]) -> "Work":
-        """Return the part of the work that concerns some of the methods."""
+        """Return the work of some of the methods only."""
         maps = None if self.maps is None else {method: self.maps[method] for method in methods}
         return replace(self, methods=methods, maps=maps)
 
     def with_metrics(self, metrics: Sequence[str]) -> "Work":
-        """Return the part of the work that concerns some of the metrics."""
+        """Return the work of some of the metrics only."""
         return replace(self, metrics=metrics)
 
     def calling(self, names: Sequence[str]) -> "Work":
-        """Return the part of the work that calls some of the methods, or of the metrics once there are maps."""
+        """Return the work that calls some of the methods only, or some of the metrics once there are maps."""
         return self.with_methods(names) if self.maps is None else self.with_metrics(names)
 
 
@@ -64,7 +67,7 @@ class ShardScorer:
     metrics
         The metrics by spec.
     quarantine
-        The disabled methods and metrics. A timeout adds to them.
+        The disabled methods and metrics. Methods and metrics that time out are added.
     result
         Receives the rows, curves, maps and notes.
     """

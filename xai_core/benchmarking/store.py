@@ -33,7 +33,7 @@ class Shard:
 
     @property
     def name(self) -> str:
-        """Name of the shard's files without a suffix. Names sort as shards do."""
+        """Name of the shard's files without a suffix. The names sort alphabetically in the order of the shards."""
         return f"{self.model_index:03d}-{self.start:09d}"
 
 
@@ -100,7 +100,7 @@ class Run:
                 " `xai benchmark`"
             ) from error
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise FileError(f"{path / MANIFEST} is not a manifest of this version ({error})") from error
+            raise FileError(f"{path / MANIFEST} is not a manifest of this xai-core version ({error})") from error
 
     def __repr__(self) -> str:
         path = str(self.path)
@@ -172,7 +172,7 @@ class Run:
                 self.to_recompute.add(shard)
 
     def remove_damaged(self) -> None:
-        """Remove files of rows that cannot be read, so that their shards are missing."""
+        """Remove row files that cannot be read, so that their shards are computed again."""
         for shard in self.finished:
             try:
                 read_rows([self._file(ROWS, shard)])

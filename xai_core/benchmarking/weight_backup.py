@@ -28,7 +28,7 @@ class WeightBackup:
     def __init__(self, model: nn.Module, spec: str, expected: str) -> None:
         if weights_hash(model) != expected:
             raise CheckpointError(
-                f"{spec} has other weights than when the run was prepared, so they are random at each load; pass"
+                f"the weights of {spec} changed since the run was prepared, so they are random at each load; pass"
                 " weights=, a seed or a file in the spec, or a LoadedModel"
             )
         self._model, self._spec, self._expected = model, spec, expected

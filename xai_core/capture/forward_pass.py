@@ -21,7 +21,7 @@ from xai_core.outputs import detached
 from xai_core.targets.target import BoundTarget
 
 Bind = Callable[[Any], tuple[list[BoundTarget], bool]]
-"""Binds the T targets to an output. The flag is true if the user requested T targets per image."""
+"""Function from an output to its T bound targets, and to whether the user requested T targets per image."""
 
 
 def capture(

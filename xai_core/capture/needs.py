@@ -37,7 +37,7 @@ class Needs:
     rivals
         Other classes whose gradients are captured too: the number of highest-scoring classes, or class ids.
     parts
-        Needs of the explainers that a composite explainer contains. Each receives its own view.
+        Needs of the explainers that a composite explainer contains. Each of them receives only the data that it needs.
     """
 
     activations: tuple[Layer, ...] = ()

@@ -144,5 +144,5 @@ class _NoLostWrites(TorchDispatchMode):
         if func._schema.is_mutable:
             is_meta = {tensor.is_meta for tensor in tree_leaves((args, kwargs)) if isinstance(tensor, Tensor)}
             if len(is_meta) == 2:
-                raise RuntimeError(f"{func} would write a tensor without values into a tensor with values")
+                raise RuntimeError(f"{func} would write a meta tensor into a tensor with values")
         return func(*args, **kwargs)

@@ -21,9 +21,9 @@ def benchmark_command(
 ) -> None:
     """Score methods on models and a dataset.
 
-    The folder RUN receives a row for each image, method and metric. To resume an interrupted run, repeat the same
-    command. A folder that contains a run with other settings raises an error. The tables compare the methods by each
-    metric, with confidence intervals and significance tests.
+    The scores of each image, method and metric are saved in the folder RUN. At the end, the command prints tables that
+    compare the methods, with confidence intervals and significance tests. To resume an interrupted run, repeat the
+    same command. The command fails if RUN contains a run with other settings.
     """
     from xai_core.cli.actions.benchmark import run_benchmark
 

@@ -9,10 +9,15 @@ from xai_core.cli.options import Kind
 
 def listing(
     kind: Annotated[
-        Kind | None, typer.Argument(metavar="KIND", help="Kind to list.  [default: all]", show_default=False)
+        Kind | None,
+        typer.Argument(
+            metavar="KIND",
+            help="Kind of name to list: methods, metrics, models, datasets or plugins.  [default: all]",
+            show_default=False,
+        ),
     ] = None,
     source: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Model source whose models to list, one spec per line.")
+        str | None, typer.Option(metavar="NAME", help="List the models of this model source, one spec per line.")
     ] = None,
 ) -> None:
     """List installed methods, metrics, models and datasets.

@@ -59,8 +59,8 @@ def _ground_truth(sample: Sample) -> Bool[Tensor, "H W"]:
         return box_mask(sample.boxes, height, width)
     if sample.mask.shape != (height, width):
         raise InputShapeError(
-            f"the mask of {sample.id} is {list(sample.mask.shape)}, its image is [{height}, {width}]; expected equal"
-            " sizes"
+            f"the mask of {sample.id} is {list(sample.mask.shape)}, but its image is [{height}, {width}]; "
+            "expected equal sizes"
         )
     return sample.mask
 

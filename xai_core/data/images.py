@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 LONGEST = 4096
-"""The greatest number of pixels on an image's longer side. Larger images are scaled down."""
+"""Maximum length of an image's longer side in pixels. Larger images are scaled down."""
 _TILE = 1024
 _ORIENTATION = 0x0112
 
@@ -37,11 +37,11 @@ class ImageRead(NamedTuple):
 
 
 def open_image(path: str | os.PathLike[str]) -> "Image":
-    """Open an image file: decoded, rotated as its EXIF data states, in RGB, the longer side at most 4,096 pixels.
+    """Open an image file as an RGB image, rotated upright, with at most 4,096 pixels on the longer side.
 
-    If the file has several frames, the first is returned. Larger images are averaged down: a JPEG file while it is
-    decoded, any other file after it is decoded in its own mode. An image with more pixels than Pillow's limit,
-    178,956,970, is not decoded.
+    The rotation follows the EXIF data. If the file has several frames, the first is returned. Larger images are scaled
+    down by averaging. JPEG files are scaled down during decoding, and other files after decoding. An image with more
+    pixels than Pillow's limit, 178,956,970, is not decoded.
 
     Raises
     ------
@@ -106,8 +106,10 @@ def _decode(file: BinaryIO) -> ImageRead:
 def as_rgb(image: "Image") -> "Image":
     """Convert a PIL image of any mode to RGB, upright.
 
-    16-bit values are scaled to 8 bits. Modes I and F do not specify the range of their values. It is taken to be the
-    smallest of [0,1] (F only), [0,255] and [0,65535] that contains the maximum. Transparent pixels become white.
+    16-bit values are scaled to 8 bits. Modes I and F do not specify the range of their values. The range is
+    assumed to be the smallest of [0,1] (F only), [0,255] and [0,65535] that contains the maximum.
+
+    Transparent pixels become white.
     """
     from PIL import ImageOps
 
@@ -152,7 +154,7 @@ def _deep(image: "Image") -> bool:
 
 
 def _full(image: "Image") -> float:
-    """Return the value of white in an image of mode I or F, which does not specify it."""
+    """Return the value that is assumed to be white in an image of mode I or F."""
     if image.mode.startswith("I;16"):
         return 65535.0
     largest = float(image.getextrema()[1])  # type: ignore[arg-type] # an image of one band

@@ -63,11 +63,11 @@ def as_dataset(pairs: Any) -> Dataset:
     Raises
     ------
     InputTypeError
-        If the dataset has no length or cannot be indexed. Also if an item has another type, when it is requested.
+        If the dataset has no length or cannot be indexed. An item of another type raises the error when it is read.
     InputShapeError
-        If an image has another shape, when it is requested.
+        If an image that is read has another shape.
     InputRangeError
-        If a floating-point image has values outside [0,1], when it is requested.
+        If a floating-point image that is read has values outside [0,1].
     """
     if isinstance(pairs, Pairs):
         return pairs

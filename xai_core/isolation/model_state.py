@@ -67,7 +67,7 @@ class ModelStateMonitor:
 
     @contextlib.contextmanager
     def learning(self) -> Iterator[None]:
-        """Exclude buffers that change in this block, in which the model runs without plugins."""
+        """Run the model without plugins in this block. Buffers that change are not compared from then on."""
         with lock:
             before = _State(self._model, self._updated)
         yield
@@ -81,7 +81,10 @@ class ModelStateMonitor:
             self._active += 1
 
     def leave(self, call: PluginCall) -> SideEffects | None:
-        """End a plugin call, and return its side effects. With calls in several threads, the last call reports them."""
+        """End a plugin call, and return its side effects.
+
+        If calls of several threads overlap, the side effects of all are returned when the last call ends.
+        """
         with lock:
             self._active -= 1
             self._suspects[call.description] = call

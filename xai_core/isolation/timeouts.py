@@ -18,7 +18,10 @@ RETRY = 0.001
 
 
 class Interrupted(BaseException):
-    """Raised inside code that exceeds its limit. It is no `Exception`, so that `except Exception` does not catch it."""
+    """Raised inside code that exceeds its limit.
+
+    It does not inherit from `Exception`, so `except Exception` does not catch it.
+    """
 
 
 @contextlib.contextmanager

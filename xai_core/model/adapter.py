@@ -17,7 +17,8 @@ from xai_core.targets.measures import at_least_float32
 class ModelAdapter:
     """Description of a model for the engine, for images of one size.
 
-    A plugin may provide subclasses. `suits` selects the models of a subclass, and overridden members replace these.
+    A plugin may provide subclasses. `suits` selects the models that a subclass supports. A subclass may
+    override every other member.
 
     Parameters
     ----------
@@ -100,7 +101,7 @@ class ModelAdapter:
         return self.probe.features[layer]
 
     def spatial(self, tensor: Tensor, layer: str) -> Float[Tensor, "B K h w"]:
-        """Return a layer's output channels first on its grid, without prefix tokens."""
+        """Return a layer's output as a feature map [B,K,h,w], without prefix tokens."""
         features = self.features(layer)
         match features.layout:
             case "NCHW":
@@ -160,7 +161,7 @@ class ModelAdapter:
             height, width = self.probe.size
             raise UnsuitableError(
                 f"expected prefix tokens followed by h * w patch tokens for images of {height}x{width} pixels, "
-                f"got {count} tokens; use a method for feature maps, such as grad-cam, at a layer with another layout"
+                f"got {count} tokens; use a method for feature maps, such as grad-cam, and choose a layer"
             )
         return layout
 
@@ -189,7 +190,7 @@ class ModelAdapter:
         Raises
         ------
         UnsuitableError
-            If some attention has no block of its own, or later layers do not depend on the block's tokens alone.
+            If an attention layer has no block of its own, or if later layers depend on more than the block's tokens.
         """
         if not self.probe.blocks:
             raise UnsuitableError(
@@ -210,7 +211,7 @@ class ModelAdapter:
             If the head does not read tokens.
         """
         raise UnsuitableError(
-            "the head of this model reads a feature map instead of tokens, so that no attention row corresponds to the "
+            "the head of this model reads a feature map instead of tokens, so no attention row corresponds to the "
             "output; use a method for feature maps, such as grad-cam"
         )
 

@@ -121,7 +121,10 @@ class GateFinder(TorchFunctionMode):
         return result
 
     def _gated(self, operands: Sequence[Tensor]) -> list[GradientEdge]:
-        """Record the product if it is a gate. Return the graph edges of its features before each earlier gate."""
+        """Record the product if it is a gate.
+
+        Return the graph edges of its features, before this gate and before each earlier gate.
+        """
         number, self._number = self._number, self._number + 1
         for operand in (0, 1):
             features, gate = operands[operand], operands[1 - operand]
@@ -143,7 +146,7 @@ class GateFinder(TorchFunctionMode):
 
 
 def _depends_on(values: Tensor, features: GradientEdge, shape: torch.Size) -> bool:
-    """Whether a gate depends on features, but not each value on one feature alone, as in x * sigmoid(x)."""
+    """Whether a gate depends on features, unless each value depends on one feature only, as in x * sigmoid(x)."""
     weights = torch.ones_like(values)
     same_shape = values.shape == shape
     if same_shape:  # every other value, as on a chessboard

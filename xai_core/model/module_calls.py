@@ -62,7 +62,7 @@ class ModuleCalls:
     runs
         The number of calls of every layer.
     class_attention
-        Whether some attention has one query, such as a class token, and several keys.
+        Whether an attention layer has one query, such as a class token, and several keys.
     """
 
     def __init__(self, model: nn.Module, size: Size) -> None:
@@ -98,7 +98,7 @@ class ModuleCalls:
             if tensor.ndim == 4 and tensor.shape[1] != module.in_channels:
                 is_channels_last = tensor.shape[-1] == module.in_channels
                 raise InputShapeError(
-                    f"the model's first convolution requires {module.in_channels} channels, the images have "
+                    f"the model's first convolution requires {module.in_channels} channels, but the images have "
                     f"{tensor.shape[1]}; expected images [B, {module.in_channels}, H, W]"
                     + ("; for images [B, H, W, C], use `images.permute(0, 3, 1, 2)`" if is_channels_last else "")
                 )
@@ -135,7 +135,7 @@ class ModuleCalls:
         return self.names[self._calls[-1].module] if self._calls else ""
 
     def attend(self, layer: AttentionLayer) -> None:
-        """Record an attention. Its tokens are the input of its projections, which is the last linear layer's input."""
+        """Record an attention layer. Its tokens are the input of the last linear layer before the attention."""
         self.class_attention |= layer.of_one_query
         self._around.append((layer.keys, [self.names[call.module] for call in self._calls]))
         containers = [call for call in self._calls if any(True for _ in call.module.children())]
@@ -146,7 +146,7 @@ class ModuleCalls:
                     return
 
     def path(self, scores: Tensor | None, source: Node | None) -> Mapping[Node, bool]:
-        """Return the operations between the image and the scores, and whether each dominates: see `dominators`."""
+        """Return the operations between the image and the scores, and whether each is on every path between them."""
         end = None if scores is None else scores.grad_fn
         return dominators(end, source) if end and source else {}
 
@@ -168,7 +168,7 @@ class ModuleCalls:
         return tuple(blocks) if alike and len(blocks) == len(self._around) else ()
 
     def _input_features(self, attentions: int, dominating: Collection[Node]) -> Iterator[Features]:
-        """Yield layouts of module inputs after this number of attentions, if every path leads through them."""
+        """Yield layouts of module inputs between two attention layers, if every path to the scores contains them."""
         for name, tensor in self._inputs.get(attentions, ()):
             features = features_of(tensor, self.size, name, self._grids()) if tensor.grad_fn in dominating else None
             if features is not None and self.runs[name] == 1:
@@ -180,9 +180,9 @@ class ModuleCalls:
     def last(self, scores: Tensor | None, path: Mapping[Node, bool]) -> Features | None:
         """Return the last features with more than one cell that the scores depend on, before spatial pooling.
 
-        Preferred are features that lie on every path from the image to the scores, instead of a branch, a gate or a
-        table. If the only candidates are a stem, with a finer grid or in the first quarter of the path, the last branch
-        is returned.
+        Features that lie on every path from the image to the scores are preferred over features in a branch, a gate or
+        an embedding table. They must not lie in the first quarter of the path, or have a finer grid than the last
+        features. Otherwise, the last features of any branch are returned.
         """
         spatial = [f for f in self.features.values() if f.cells > 1 and f.layer not in self._pools]
         connected = [f for f in spatial if self._nodes[f.layer] in path] or spatial
@@ -195,7 +195,7 @@ class ModuleCalls:
         return connected[-1] if connected else None
 
     def _coarsest(self, spatial: list[Features], scores: Tensor) -> Features | None:
-        """For scores of each pixel, return the last features on the coarsest grid that are not scores themselves.
+        """Return the last features on the coarsest grid that are not scores, for a model with scores of each pixel.
 
         Grids whose first layer is a pooling layer, as in a pyramid of pools, are ignored.
         """

@@ -41,8 +41,8 @@ class Probe:
     head
         The linear layer that computes the output from the spatial mean of the last features, or None.
     channels_last
-        Whether the model is faster on images in channels-last memory format: feature maps on the CPU. Models with a
-        very large convolution are an exception, because the conversion of its weights costs more.
+        Whether the model is faster on images in channels-last memory format. It is faster for models with feature
+        maps on the CPU. Models with a very large convolution are an exception: converting its weights takes longer.
     sizes
         The number of bytes of every layer's output for one image, by name, in the order in which the calls ended.
     runs
@@ -51,13 +51,14 @@ class Probe:
         The operations between the image and the scores that combine several tensors computed from the image, the last
         first. An example is the addition of a residual connection.
     class_attention
-        Whether some attention has one query, such as a separate class token, and all tokens as keys.
+        Whether an attention layer has one query, such as a separate class token, and all tokens as keys.
     gates
         The gates of channels or locations, in order of execution.
     blocks
         The output tokens of each attention's block, in order of execution. A block is the largest module on every path
         from the image to the scores that contains this attention and no other. If no such module exists, the entry is
-        the input of the last module before the next attention. Empty if some attention has neither.
+        the input of the last module before the next attention. Empty if an attention layer has neither a
+        block nor such a module.
     """
 
     size: Size

@@ -42,7 +42,7 @@ _UNKNOWN: dict[str, type[XAIError]] = {
 }
 NAME = re.compile(r"[a-z0-9][a-z0-9+.]*(-[a-z0-9+.]+)*")
 PASSED = "passed to the engine"
-"""The module of a plugin that is an object, which was not installed. Its package is the name of the object."""
+"""The module name of a plugin that is passed as an object. Its package name is the name of the object."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Registry:
     Attributes
     ----------
     plugins
-        The plugins that were loaded, and those that could not be.
+        The plugins that were loaded, and the plugins that failed to load.
     entries
         The classes by kind (see `KINDS`) and name.
     left_out
@@ -117,7 +117,7 @@ class Registry:
         return f"no installed plugin provides {what}; {close} `xai list {listed}` shows all.{also}"
 
     def _suggestion(self, kind: str, name: str) -> str:
-        """Return which names resemble a wrong one: of this kind, of a model in some source, or of another kind."""
+        """Return names that resemble a wrong name: of the same kind, of models of the sources, or of another kind."""
         others = [other for other, entries in self.entries.items() if other != kind and name in entries]
         if others:
             kinds = {"explainers": "a method", "metrics": "a metric", "models": "a model", "datasets": "a dataset"}
@@ -182,7 +182,7 @@ class Loader:
         Raises
         ------
         PluginError
-            If it has no hooks, a hook fails, or for the reasons of `load`.
+            If it has no hooks, a hook fails, or `load` would raise the error.
         """
         plugin = Plugin("", PASSED, getattr(module, "__name__", type(module).__name__), "")
         self._register(module, plugin)

@@ -1,4 +1,4 @@
-"""Looks names up in the plugins: in all installed plugins, or in those that an engine was restricted to."""
+"""Looks up names in the plugins: in all installed plugins, or in those that an engine was restricted to."""
 
 import functools
 import inspect
@@ -56,8 +56,8 @@ def restricted(plugins: Plugins) -> Registry:
     Raises
     ------
     PluginError
-        If a package is not installed or its plugin cannot be used, an object has no hooks, or for the reasons of
-        `registry`.
+        If a package is not installed or its plugin cannot be used, an object has no hooks, or `registry` raises
+        the error.
     """
     requested = [plugins] if isinstance(plugins, str) or not isinstance(plugins, Iterable) else [*plugins]
     loader, setting = Loader(), "plugins="
@@ -260,9 +260,9 @@ def _create(text: str, kind: str, base: type[T], options: dict[str, Any]) -> T:
     spec = parse(text)
     made_by = current().find(kind, spec.head).made_by
     if spec.name is not None:
-        taken = ", ".join(_options_of(made_by)) or "no options"
+        taken = ", ".join(_options_of(made_by)) or "none"
         raise SpecError(
-            f"{spec.name!r} in {text!r} is not an option; expected `{spec.head}:option=value`. It takes {taken}"
+            f"{spec.name!r} in {text!r} is not an option; expected `{spec.head}:option=value`. The options are: {taken}"
         )
     created = _call(made_by, spec, **{**_nested(made_by, spec), **spec.options, **options})
     assert isinstance(created, base)
@@ -275,9 +275,9 @@ def _nested(made_by: type[Any], spec: Spec) -> dict[str, Any]:
         return {}
     taken = [name for name in MADE_OF if name in _options_of(made_by)]
     if not taken:
-        raise SpecError(f"{spec.head!r} is not composed of other explainers; expected `{spec.head}:option=value`")
+        raise SpecError(f"{spec.head!r} is not a composite explainer; expected `{spec.head}:option=value`")
     if taken == ["explainer"] and len(spec.of) > 1:
-        raise SpecError(f"{spec.head!r} is composed of one explainer, got {len(spec.of)}: {', '.join(spec.of)}")
+        raise SpecError(f"{spec.head!r} must contain exactly one explainer, got {len(spec.of)}: {', '.join(spec.of)}")
     return {taken[0]: spec.of[0] if taken == ["explainer"] else spec.of}
 
 

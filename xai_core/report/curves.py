@@ -16,7 +16,7 @@ STYLES = ("-", "--", ":", "-.")
 COLUMNS = 9
 """Maximum number of images in a row of the overview."""
 CELL, GAP, DPI = (288, 340), 6, 120
-"""Size of an image with its caption in the overview and the gap around it, in pixels, and pixels per inch."""
+"""Cell size and gap of the overview in pixels, and resolution in pixels per inch. A cell is an image and a caption."""
 INK = "#222226"
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Colors of lines, which color-blind readers can distinguish (Okabe and Ito)."""

@@ -1,4 +1,4 @@
-"""Region: why pixels of a segmentation belong to a class."""
+"""Region: target for the pixels of a segmentation that belong to a class."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from xai_core.targets.target import BoundTarget, Target, class_ids
 
 @dataclass(frozen=True, eq=False)
 class Region(Target):
-    """Why pixels belong to a class: the mean over a region of the class's logits, or of its probabilities.
+    """Target for segmentation: the mean of a class's logits, or of its probabilities, over a region of pixels.
 
     The model's output must be logits [B,K,h,w], or a mapping or tuple that contains them, such as the `out` of
     torchvision's segmentation models.

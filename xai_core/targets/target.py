@@ -53,7 +53,7 @@ class BoundTarget(Batched):
     ----------
     measure
         A function `(output, of, kind)` that returns [N], with the arguments of `model_score`. A `Batched` object is
-        indexed, moved and saved with the target. Any other function is lost when that happens.
+        indexed, moved and saved with the target. Any other function is not kept by these operations.
     batch
         The number of images B.
     valid
@@ -105,7 +105,7 @@ class BoundTarget(Batched):
         return scores
 
     def rivals(self, output: Any, which: int | Sequence[int]) -> "list[BoundTarget]":
-        """Return other classes as targets: the N highest-scoring ones, or those of the ids `which`.
+        """Return other classes as targets: the N highest-scoring ones, or the classes with the ids `which`.
 
         The list is empty if this target is not a class.
 
@@ -218,7 +218,7 @@ def _class_target(ids: Tensor, logits: Logits | None, valid: Tensor | None = Non
 
 
 def _python_ids(ids: object) -> object:
-    """Convert integers, and sequences of integers, to Python's own. Raise TypeError for anything else."""
+    """Convert integers, and sequences of integers, to `int` and lists of `int`. Raise TypeError for anything else."""
     if isinstance(ids, Integral) and not isinstance(ids, bool):
         return int(ids)
     if isinstance(ids, Sequence) and not isinstance(ids, str):

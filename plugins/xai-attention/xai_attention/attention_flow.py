@@ -17,7 +17,7 @@ from xai_core.plugin import UnsuitableError
 UNIT = 2**30
 """Integer that represents the capacity 1. SciPy computes 32-bit flows, and the capacities into a token sum to 1."""
 MAX_WORK = 2**24
-"""Largest number of edges of a layer times flows of an image. It takes about a second for each layer."""
+"""Largest product of the edges of a layer and the flows of an image. It takes about a second for each layer."""
 
 
 class AttentionFlow(xai.Explainer):
@@ -49,7 +49,7 @@ class AttentionFlow(xai.Explainer):
         patches, flows = math.prod(adapter.grid), _flow_count(adapter)
         if flows * patches**2 > MAX_WORK:
             raise UnsuitableError(
-                f"attention-flow is a reference for small models, and this model requires {flows} maximum flows "
+                f"attention-flow supports small models only, and this model requires {flows} maximum flows "
                 f"through layers of {patches} patches for each image; use rollout"
             )
         return xai.Needs(attention=True)

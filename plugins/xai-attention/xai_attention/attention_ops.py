@@ -29,7 +29,7 @@ def layer_at(layers: Sequence[AttentionLayer], index: int) -> AttentionLayer:
         If the index is out of range.
     """
     if not -len(layers) <= index < len(layers):
-        raise LayerError(f"attention layer {index} is out of range; this model has {len(layers)}")
+        raise LayerError(f"attention layer {index} is out of range; the model has {len(layers)} such layers")
     return layers[index]
 
 
@@ -47,8 +47,8 @@ def require_same_tokens(captured: xai.Captured, method: str) -> Sequence[Attenti
         layer.require_global(len(captured.images), method)
         if layer.keys != tokens:
             raise UnsuitableError(
-                f"{method} requires the same tokens in every layer, this model has {layer.keys} and {tokens}; "
-                f"use {layers[-1].instead}"
+                f"{method} requires equal numbers of tokens in all layers, but this model has {layer.keys} and "
+                f"{tokens}; use {layers[-1].instead}"
             )
     return layers
 

@@ -17,7 +17,7 @@ class GateExplainer(xai.Explainer):
     Parameters
     ----------
     layer
-        Name of the module in whose forward pass the features are gated, or of a module around it, or the module itself.
+        Name of the module in whose forward pass the features are gated, of a parent of it, or the module itself.
         The last gate in it is used. Default: the whole model.
     """
 
@@ -43,7 +43,7 @@ class GateExplainer(xai.Explainer):
         if not within:
             layers = ", ".join(dict.fromkeys(gate.layer for gate in gates))
             raise LayerError(
-                f"layer {name!r} contains no gate of {self.gated_dimension}; expected one of these layers, or a layer "
-                f"around one of them: {layers}"
+                f"layer {name!r} contains no gate of {self.gated_dimension}; expected one of these layers, or a parent "
+                f"of one of them: {layers}"
             )
         return xai.Needs(gates=(within[-1],))

@@ -120,14 +120,14 @@ class GradientAttribution(Attribution[SharedModel]):
         return captured.shared_model()
 
     def explain(self, captured: xai.Captured) -> Float[Tensor, "B h w"]:
-        """Attribute block by block, and suggest other methods if the score has no gradient at the images."""
+        """Attribute block by block, and suggest other methods if the score has no image gradient."""
         try:
             return super().explain(captured)
         except RuntimeError as error:
             if "have been used in the graph" in str(error) or "does not require grad" in str(error):
                 raise NotConnectedError(
-                    "the target's score has no gradient at the images: the model cuts the graph (no_grad, detach); use "
-                    "feature-ablation, or another method that masks the image"
+                    "the target's score has no gradient with respect to the images: the model cuts the graph "
+                    "(no_grad, detach); use feature-ablation, or another method that masks the image"
                 ) from error
             raise
 

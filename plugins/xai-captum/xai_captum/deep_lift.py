@@ -49,7 +49,7 @@ class DeepLift(GradientAttribution):
         if not activations:
             raise UnsuitableError(
                 "deep-lift has rules for nn.ReLU, ELU, LeakyReLU, Sigmoid, Tanh, Softplus, Softmax and MaxPool; this "
-                "model has none of them, so that the result would be the gradient times the difference; use "
+                "model has none of them, so the result would be the gradient times the difference; use "
                 "integrated-gradients"
             )
         repeated = [module for name, module in activations.items() if adapter.probe.runs[name] > 1]

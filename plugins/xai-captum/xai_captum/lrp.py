@@ -50,7 +50,7 @@ class LRP(GradientAttribution):
         unknown = [module for module in leaves.values() if type(module) not in (*with_rule, *unchanged, *RESHAPES)]
         if unknown:
             raise UnsuitableError(
-                f"captum has no rule of lrp for {class_names(unknown)}, which this model contains; use "
+                f"captum's lrp has no rule for {class_names(unknown)}, which this model contains; use "
                 "integrated-gradients"
             )
         repeated = [

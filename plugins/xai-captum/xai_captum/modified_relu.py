@@ -29,7 +29,7 @@ class ModifiedReLU(GradientAttribution):
         """Request nothing, after checking that the model has a ReLU module."""
         if not any(isinstance(module, nn.ReLU) for module in executed_modules(adapter).values()):
             raise UnsuitableError(
-                f"{self.name} modifies the gradient of ReLU modules (nn.ReLU), and this model has none, so that the "
+                f"{self.name} modifies the gradient of ReLU modules (nn.ReLU), and this model has none, so the "
                 "result would be the plain gradient; use saliency or smooth-grad"
             )
         return xai.Needs()

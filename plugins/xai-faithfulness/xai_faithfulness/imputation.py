@@ -21,8 +21,8 @@ def impute(images: Float[Tensor, "N C H W"], missing: Bool[Tensor, "N H W"]) -> 
     known pixels becomes zero.
 
     The system is solved by the conjugate gradient method for all channels and images at once. Without a preconditioner,
-    the number of steps is about the width of the largest hole. With `MultilevelPreconditioner` it is a few dozen, also
-    for images that are hundreds of times as long as wide. Converged solutions do not change further, so that an image
+    the number of steps is about the width of the largest hole. With `MultilevelPreconditioner` it is a few dozen,
+    even for images that are hundreds of times as long as wide. Converged solutions do not change further, so an image
     does not depend on the other images.
 
     Source: Rong et al., "A Consistent and Efficient Evaluation Strategy for Attribution Methods", ICML 2022, section
@@ -86,10 +86,10 @@ def second_differences(values: Float[Tensor, "N C H W"], dim: int) -> Float[Tens
 class MultilevelPreconditioner:
     """Approximate inverse of the system: a sum over grids of restriction, division by a diagonal, and interpolation.
 
-    Each grid halves both sides of the previous grid, down to a single cell. A side of one cell stays. Restriction is
-    the transpose of bilinear interpolation. The basis function of a cell is a bilinear hat, set to zero at the known
-    pixels. The diagonal is the value of the quadratic form of the system for this hat. It is the sum of the energy
-    inside the gap and of the terms at the known neighbors of the gap's pixels.
+    Each grid halves both sides of the previous grid, down to a single cell. A side of one cell is not halved.
+    Restriction is the transpose of bilinear interpolation. The basis function of a cell is a bilinear hat, set to
+    zero at the known pixels. The diagonal is the value of the quadratic form of the system for this hat. It is the
+    sum of the energy inside the hole and of the terms at the known neighbors of the hole's pixels.
     """
 
     def __init__(self, gaps: Tensor, known: Tensor, degree: Tensor) -> None:
@@ -126,7 +126,7 @@ class MultilevelPreconditioner:
 
 
 def hat_integrals(cells: int, level: int) -> tuple[float, float]:
-    """Return the integrals of the square of a linear hat of width 2^level and of its squared slope, over its integral.
+    """Return the integrals of h^2 and h'^2, divided by the integral of h, for a linear hat h of width 2^level.
 
     The hat of a single cell is constant.
     """
@@ -172,8 +172,8 @@ def conjugate_gradients(
     else:
         if active.any():
             raise ConvergenceError(
-                f"the imputation of missing pixels has not converged in {MAX_STEPS} steps, where a few dozen are "
-                "usual; pass the model and the images in float64"
+                f"the imputation of missing pixels did not converge in {MAX_STEPS} steps (usually, it needs a few "
+                "dozen); pass the model and the images in float64"
             )
     return solution
 
@@ -184,7 +184,7 @@ def dot(a: Float[Tensor, "N C H W"], b: Float[Tensor, "N c H W"]) -> Float[Tenso
 
 
 def query_convergence(active: Bool[Tensor, "N C 1 1"]) -> Callable[[], bool]:
-    """Start a transfer to the host of whether all solutions have converged, and return a function that reads it.
+    """Check whether all solutions have converged. Return a function that waits for the answer and returns it.
 
     If the function is called later, the transfer overlaps with work on the device.
     """

@@ -281,7 +281,7 @@ def test_coco_masks_of_another_size_are_refused(coco: Callable[..., str]) -> Non
         with pytest.raises(ImageFileError, match=r"139\.jpg has 40x30 pixels, but its annotation is for 30x40 pixels"):
             data[0]
     data = xai.load_dataset(coco(instance(139, 1, {**RUNS, "counts": [3, 4]}, [2, 3, 7, 4])))
-    with pytest.raises(FileError, match="runs of a mask are 7 pixels long; expected 1200"):
+    with pytest.raises(FileError, match="run lengths of a mask add up to 7 pixels; expected 1200"):
         data[0]
 
 

@@ -28,5 +28,5 @@ def decode(rle: Mapping[str, Any]) -> Bool[Tensor, "H W"]:
 
 def _runs(counts: Sequence[int], size: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
     if min(counts, default=0) < 0 or sum(counts) != size:
-        raise FileError(f"the runs of a mask are {sum(counts)} pixels long; expected {size}")
+        raise FileError(f"the run lengths of a mask add up to {sum(counts)} pixels; expected {size}")
     return np.repeat(np.arange(len(counts)) % 2 == 1, counts)

@@ -72,7 +72,9 @@ def _build(name: str, pretrained: bool, options: dict[str, Any]) -> "nn.Module":
 
     channels = options.get("in_chans", 3)
     if channels not in (1, 3):
-        raise OptionError(f"in_chans={channels}: images have 1 or 3 channels; pass the module itself to Engine")
+        raise OptionError(
+            f"timm: expected in_chans=1 or 3, got {channels}; for other images, pass a timm module to Engine"
+        )
     try:
         return timm.create_model(name, pretrained=pretrained, **options)
     except TypeError as error:
@@ -80,8 +82,8 @@ def _build(name: str, pretrained: bool, options: dict[str, Any]) -> "nn.Module":
     except Exception as error:
         if pretrained or ":" in name:
             raise CheckpointError(
-                f"timm could not load the pretrained {name} ({error}); pass weights=FILE with a file that is already"
-                " here, or pretrained=false for random weights"
+                f"timm could not load the pretrained {name} ({error}); pass weights=FILE with a local file, or"
+                " pretrained=false for random weights"
             ) from error
         raise option_error(f"timm:{name}", options, error) from error
 

@@ -88,8 +88,8 @@ def _build(name: str, pretrained: "WeightsEnum | None", options: dict[str, Any])
         if pretrained is None:
             raise
         raise CheckpointError(
-            f"{pretrained} could not be loaded from {pretrained.url} ({error}); pass weights=FILE with a copy that is"
-            " already here, or weights=none for random weights"
+            f"{pretrained} could not be loaded from {pretrained.url} ({error}); pass weights=FILE with a local copy,"
+            " or weights=none for random weights"
         ) from error
 
 

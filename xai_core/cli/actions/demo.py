@@ -59,7 +59,7 @@ def run_demo(
     for of_model in results:
         console().print(score_table(of_model.title, of_model.images))
         for methods, reason in of_model.skipped.items():
-            warn(f"{methods}: skipped: {reason}")
+            warn(f"skipped {methods}: {reason}")
     count = counted(sum(len(of_model.images) for of_model in results), "image")
     print_line(f"Explained {count} in {time.perf_counter() - start:.0f} s. Report: {folder / 'index.html'}")
     broken = [reason for *_, reasons in opened for reason in reasons]

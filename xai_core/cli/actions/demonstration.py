@@ -95,9 +95,11 @@ class Demonstration:
         explainer.needs(adapter)
         passes = explainer.forward_passes(adapter)
         if not MADE_OF.isdisjoint(inspect.signature(type(explainer)).parameters):
-            raise UnsuitableError(f"composite method, which `xai explain` runs as {explainer.spec}")
+            raise UnsuitableError(
+                f"the demo does not run composite methods; use `xai explain --method {explainer.spec}`"
+            )
         if passes * images[0, 0].numel() > MOST_PIXELS:
-            raise UnsuitableError(f"needs {passes} forward passes per image, use `xai explain` to run it")
+            raise UnsuitableError(f"needs {passes} forward passes per image; use `xai explain` to run it")
         return explainer
 
 

@@ -43,7 +43,10 @@ def print_report(run: Path, format: Format, pairs: bool, costs: bool, figures: P
         for path, comparison in diagrams.items():
             files.write_file(path, critical_difference_diagram(comparison))
         written = f"Wrote {counted(len(diagrams), 'diagram')} to {figures}."
-        complain(written if diagrams else "No diagram: it needs at least three methods and two images.", style="none")
+        complain(
+            written if diagrams else "No diagram was written: a diagram needs at least three methods and two images.",
+            style="none",
+        )
 
 
 def _diagrams(summary: Summary, folder: Path) -> dict[Path, MethodComparison]:

@@ -58,7 +58,7 @@ def train(
     ] = _DEFAULT.crop,
     flip: Annotated[float, typer.Option(metavar="X", help="Probability of a horizontal flip.")] = _DEFAULT.flip,
     patience: Annotated[
-        int, typer.Option(metavar="N", help="Number of epochs without a better accuracy after which training stops.")
+        int, typer.Option(metavar="N", help="Stop after N epochs without a better validation accuracy.")
     ] = _DEFAULT.patience,
     seed: Annotated[int, typer.Option(metavar="N", help="Random seed.")] = _DEFAULT.seed,
     in_memory: Annotated[bool, typer.Option("--in-memory", help="Keep decoded images in memory.")] = False,
@@ -67,8 +67,8 @@ def train(
 ) -> None:
     """Train a model and write the weights of its best epoch.
 
-    After every epoch, the training state is saved beside FILE, as NAME.state.safetensors. Repeat the same command to
-    resume after an interruption.
+    After every epoch, the training state is saved beside FILE, with the suffix .state.safetensors. To resume an
+    interrupted training run, repeat the same command.
     """
     recipe = Recipe(epochs, batch, rate, warmup, decay, smoothing, clip, crop, flip, patience, seed)
     unfinished, log = out.with_suffix(f".state{out.suffix}"), out.with_suffix(".csv")
@@ -81,7 +81,7 @@ def train(
     settings = {"model": loaded.spec, "data": data, "validation": validation or "", **asdict(recipe)}
     state = State.load(unfinished, settings, network, optimizer) if unfinished.exists() else State()
     if state.epochs:
-        print_line(f"Resuming after epoch {len(state.epochs)}, which {unfinished} contains.")
+        print_line(f"Resuming after epoch {len(state.epochs)} from {unfinished}.")
 
     training, held_out = _image_sets(loaded, data, validation, recipe, in_memory)
     steps = recipe.epochs * -(-len(training) // recipe.batch)

@@ -1,4 +1,4 @@
-"""State of a training, which is saved after every epoch, so that an interrupted training can resume."""
+"""State of a training run. It is saved after every epoch, so that an interrupted run can resume."""
 
 import json
 from collections.abc import Mapping
@@ -69,7 +69,7 @@ class State:
         Raises
         ------
         CheckpointError
-            If the file belongs to a training with other settings.
+            If the file belongs to a training run with other settings.
         """
         with safe_open(file, "pt") as saved:
             metadata = saved.metadata()
@@ -97,6 +97,6 @@ def _require_same(file: Path, saved: Settings, current: Settings) -> None:
     if differing:
         shown = "; ".join(f"{name}: {saved.get(name)!r} in the file, {current.get(name)!r} now" for name in differing)
         raise CheckpointError(
-            f"{file} belongs to a training with other settings ({shown}); use its settings, choose another --out,"
-            " or delete the file"
+            f"{file} belongs to a training run with other settings ({shown}); use its settings, choose another --out, "
+            "or delete the file"
         )
