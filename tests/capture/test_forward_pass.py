@@ -211,8 +211,9 @@ def test_no_host_reads(model: nn.Module, images: Tensor) -> None:
         with HostReads() as explaining:
             maps = engine.explain(images, methods, target=target)
         assert len(explaining.reads) <= 1, explaining.reads
+    few = dict(list(maps.items())[:3])  # metrics treat the maps of all methods alike
     with HostReads() as evaluating:
-        engine.evaluate(images, maps, ["deletion", "insertion", "deletion:ties=random,baseline=noise,steps=5"])
+        engine.evaluate(images, few, ["deletion", "insertion", "deletion:ties=random,baseline=noise,steps=5"])
     assert len(evaluating.reads) <= 1, evaluating.reads
 
 

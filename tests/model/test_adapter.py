@@ -14,7 +14,7 @@ from vit_pytorch import ViT
 
 import xai_core as xai
 from support.explaining import captured_by
-from support.models import SmallCNN, fused_vit, settled
+from support.models import SmallCNN, fused_vit, settled, torchvision_vit, with_small_classifier
 from xai_core.errors import LayerError, PluginWarning
 from xai_core.model.layouts import token_grid
 from xai_core.plugin import Probe
@@ -27,8 +27,8 @@ SMALL_VIT = {
 # model, side of the images, and the layer whose output the peers' manuals name for it
 CONVENTIONS: dict[str, tuple[Callable[[], nn.Module], int, Callable[[Any], nn.Module]]] = {
     "resnet18": (tv.resnet18, 64, lambda m: m.layer4[-1]),
-    "alexnet": (tv.alexnet, 96, lambda m: m.features[-1]),
-    "vgg11": (tv.vgg11, 64, lambda m: m.features[-1]),
+    "alexnet": (lambda: with_small_classifier(tv.alexnet, 256 * 6 * 6), 96, lambda m: m.features[-1]),
+    "vgg11": (lambda: with_small_classifier(tv.vgg11, 512 * 7 * 7), 64, lambda m: m.features[-1]),
     "densenet121": (tv.densenet121, 64, lambda m: m.features[-1]),
     "mobilenet_v3_small": (tv.mobilenet_v3_small, 64, lambda m: m.features[-1]),
     "efficientnet_b0": (tv.efficientnet_b0, 64, lambda m: m.features[-1]),
@@ -44,7 +44,7 @@ CONVENTIONS: dict[str, tuple[Callable[[], nn.Module], int, Callable[[Any], nn.Mo
     ),
     "timm efficientnet": (lambda: timm.create_model("tf_efficientnet_lite0"), 64, lambda m: m.bn2),
     "timm mobilenetv3": (lambda: timm.create_model("mobilenetv3_small_050"), 64, lambda m: m.blocks[-1]),
-    "torchvision vit": (lambda: tv.vit_b_16(image_size=64), 64, lambda m: m.encoder.layers[-1].ln_1),
+    "torchvision vit": (torchvision_vit, 32, lambda m: m.encoder.layers[-1].ln_1),
     "timm vit": (fused_vit, 32, lambda m: m.blocks[-1].norm1),
     "timm deit distilled": (
         lambda: timm.create_model("deit_tiny_distilled_patch16_224", img_size=64, depth=3), 64,

@@ -6,7 +6,6 @@ from typing import Any
 import timm
 import torch
 from torch import Tensor, nn
-from torchvision.models import vit_b_16
 from transformers import (
     CLIPConfig,
     CLIPForImageClassification,
@@ -28,7 +27,7 @@ from vit_pytorch import ViT
 from vit_pytorch.simple_vit import SimpleViT
 
 import xai_core as xai
-from support.models import fused_vit
+from support.models import fused_vit, torchvision_vit
 
 Matrices = list[Tensor]
 """Per layer [B,heads,N,N] in float64."""
@@ -158,17 +157,18 @@ def with_attention(make: Callable[[], Any], implementation: str) -> Callable[[],
 
 CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[Any, Tensor], Matrices], int, int, str]] = {
     # model, how to read it slowly, side of the images, prefix tokens, what the head reads
-    "timm vit_tiny": (lambda: timm.create_model("vit_tiny_patch16_224"), slow_timm, 224, 1, "class"),
+    # 197 tokens, which take more than one block of rows
+    "timm vit_tiny": (lambda: timm.create_model("vit_tiny_patch16_224", depth=2), slow_timm, 224, 1, "class"),
     "timm deit_tiny_distilled": (
-        lambda: timm.create_model("deit_tiny_distilled_patch16_224"), slow_timm, 224, 2, "class",
+        lambda: timm.create_model("deit_tiny_distilled_patch16_224", img_size=64, depth=3), slow_timm, 64, 2, "class",
     ),
     "timm dinov2 with registers": (
-        lambda: timm.create_model("vit_small_patch14_reg4_dinov2", img_size=98, num_classes=5),
+        lambda: timm.create_model("vit_small_patch14_reg4_dinov2", img_size=98, depth=3, num_classes=5),
         slow_timm, 98, 5, "class",
     ),
     "timm mean over patches": (lambda: fused_vit(global_pool="avg"), slow_timm, 32, 1, "patches"),
     "timm without class token": (lambda: fused_vit(global_pool="avg", class_token=False), slow_timm, 32, 0, "all"),
-    "torchvision vit_b_16": (lambda: vit_b_16(image_size=64), slow_multi_head, 64, 1, "class"),
+    "torchvision vit": (torchvision_vit, slow_multi_head, 32, 1, "class"),
     **{
         f"hugging face {name}, {implementation}": (
             with_attention(make, implementation), slow_hugging_face, 32, prefix, reads,

@@ -1,6 +1,7 @@
 """Small random models of each family, and images for them."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -90,6 +91,21 @@ def torchvision_vit(classes: int = 5) -> nn.Module:
 
     model = VisionTransformer(32, 8, num_layers=3, num_heads=4, hidden_dim=32, mlp_dim=64, num_classes=classes)
     nn.init.normal_(model.heads.head.weight)  # torchvision starts heads at zero, which no map can explain
+    return model
+
+
+def with_small_classifier(make: Callable[[], nn.Module], inputs: int, classes: int = 5) -> nn.Module:
+    """A VGG or AlexNet of torchvision with a linear classifier, instead of 60 to 120 million weights that take seconds.
+
+    `inputs` is the number of features after pooling.
+    """
+    with torch.device("meta"):
+        model: Any = make()
+    model.features.to_empty(device="cpu")
+    for module in model.features:
+        if isinstance(module, nn.Conv2d):
+            module.reset_parameters()
+    model.classifier = nn.Linear(inputs, classes)
     return model
 
 

@@ -33,7 +33,8 @@ def test_segmentation_models_are_explained_at_their_deepest_features(name: str) 
     engine = xai.Engine(settled(make()))
     assert engine.adapter(images).default_layer == layer
     everywhere = xai.Region(1, torch.ones(size, size))
-    maps = engine.explain(images, ["grad-cam", "layer-cam", "score-cam"], everywhere)
+    many = name in ("fcn", "unet")  # 512 feature maps, each of which Score-CAM scores
+    maps = engine.explain(images, ["grad-cam", "layer-cam", *([] if many else ["score-cam"])], everywhere)
     assert all(saliency.values.shape == (1, size, size) for saliency in maps.values())
     assert not maps["layer-cam"].constant.any()
 

@@ -31,7 +31,7 @@ from xai_core.model.attention import ROW_BLOCK, DotProductAttention
 from xai_core.plugin import AttentionLayer
 from xai_core.plugins.registry import registry
 
-FEW = ["timm deit_tiny_distilled", "timm mean over patches", "torchvision vit_b_16", "hugging face ViT, eager"]
+FEW = ["timm deit_tiny_distilled", "timm mean over patches", "torchvision vit", "hugging face ViT, eager"]
 
 
 @functools.cache

@@ -12,11 +12,12 @@ from pytorch_grad_cam import GradCAM
 from torch import Tensor, nn
 
 import xai_core as xai
+from support.models import with_small_classifier
 
 CNNS: dict[str, Callable[[], nn.Module]] = {
     "resnet18": tv.resnet18,
     "resnet50": tv.resnet50,
-    "vgg16": tv.vgg16,
+    "vgg16": lambda: with_small_classifier(tv.vgg16, 512 * 7 * 7),
     "densenet121": tv.densenet121,
     "mobilenet_v3_large": tv.mobilenet_v3_large,
     "efficientnet_b0": tv.efficientnet_b0,
