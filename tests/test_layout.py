@@ -18,7 +18,7 @@ def packages(folder: Path, pattern: str) -> set[str]:
 
 def test_folders_are_the_packages_of_the_core() -> None:
     core = packages(ROOT / "xai_core", "*/__init__.py")
-    assert packages(ROOT / "tests", "*/test_*.py") == core | {"docs"}
+    assert packages(ROOT / "tests", "*/test_*.py") == core | {"docs", "faults"}
     assert packages(ROOT / "tests", "*/__init__.py") == {"support"}
     assert not [*(ROOT / "tests").glob("*/*/*.py")]
 
