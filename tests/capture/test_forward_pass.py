@@ -169,7 +169,7 @@ def test_layers_that_cannot_be_captured(images: Tensor) -> None:
         engine.explain(images, "grad-cam:layer=never")
     with pytest.raises(LayerError, match=r"no layer 'lats'.*last"):
         engine.explain(images, "grad-cam:layer=lats")
-    with pytest.raises(LayerError, match="gives no features"):
+    with pytest.raises(LayerError, match="has no spatial output"):
         engine.explain(images, "grad-cam:layer=head")
     with pytest.raises(LayerError, match="not part of this model"):
         engine.explain(images, xai.create_explainer("grad-cam", layer=nn.Conv2d(1, 1, 1)))

@@ -71,7 +71,7 @@ def test_what_a_method_gives_wrongly_is_said_with_its_distribution(
     assert error.args[0].startswith(message.partition(".*")[0])
     assert message.rpartition(".*")[2] in str(error)
     assert not hasattr(error, "__notes__")
-    assert responsible_call(error).made is explainer
+    assert responsible_call(error).plugin_object is explainer
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_what_a_method_raises_passes_with_one_note(explainer: TheirCAM) -> None:
     assert type(error) is (LayerError if isinstance(explainer._ask, xai.Needs) else RuntimeError)
     assert error.__notes__ == ["raised by explainer 'their-cam' of their-cam 2.3"]
     assert message_with_notes(error).endswith(" (raised by explainer 'their-cam' of their-cam 2.3)")
-    assert responsible_call(error).made is explainer
+    assert responsible_call(error).plugin_object is explainer
 
 
 def test_a_method_made_of_others_names_where_all_come_from() -> None:
@@ -126,7 +126,7 @@ def test_what_a_metric_gives_wrongly_is_said_with_its_distribution(
     error = evaluate(metric)
     assert type(error) is kind
     assert str(error).startswith(f"their-score of their-cam 2.3 for maps of grad-cam{message}")
-    assert (responsible_call(error).made, responsible_call(error).maps) == (metric, "grad-cam")
+    assert (responsible_call(error).plugin_object, responsible_call(error).maps) == (metric, "grad-cam")
 
 
 def test_what_a_metric_raises_passes_with_one_note() -> None:
@@ -160,7 +160,7 @@ def deaf(given: Any = None) -> Any:
 
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "AGAIN", 0.05)
+    monkeypatch.setattr(limits, "REPEAT", 0.05)
 
 
 def timed(function: Callable[[], Any], seconds: float = 0.05) -> float:
@@ -267,7 +267,7 @@ def test_a_method_that_loops_is_an_error_that_names_it(thread: bool) -> None:
     def work() -> None:
         with pytest.raises(TimeLimitError, match=message) as raised:
             engine.explain(three_images(), ["grad-cam", looping])
-        assert responsible_call(raised.value).made is looping
+        assert responsible_call(raised.value).plugin_object is looping
         assert not hasattr(raised.value, "__notes__")
 
     with ThreadPoolExecutor(1) as pool:

@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xai_core.errors import NotCapturedError
+from xai_core.errors import ConstantMapWarning, NotCapturedError
 from xai_core.testing.check import require
 from xai_core.testing.explainer_case import (
     DeliberateError,
@@ -128,7 +129,8 @@ def is_thread_safe(case: ExplainerCase) -> None:
     for label, model in case.each():
         explain = partial(case.explain, model.double())
         expected = [explain(images) for images in batches]
-        with ThreadPoolExecutor(2) as pool:
+        with warnings.catch_warnings(), ThreadPoolExecutor(2) as pool:
+            warnings.simplefilter("ignore", ConstantMapWarning)  # the filters of `explain` are those of all threads
             concurrent = list(pool.map(explain, batches * 3))
         for index, saliency in enumerate(concurrent):
             require_same(saliency.values, expected[index % 2].values, f"for {label}, with one thread and with two")

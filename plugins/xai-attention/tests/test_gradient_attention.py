@@ -167,5 +167,5 @@ def test_options_that_make_no_sense() -> None:
         xai.create_explainer("raw-attention", heads="all")
     with pytest.raises(OptionError, match="discard_ratio"):
         xai.create_explainer("gradient-rollout", discard_ratio=1.0)
-    with pytest.raises(LayerError, match="this model has 3"):
+    with pytest.raises(LayerError, match="the model has 3"):
         xai.Engine(fused_vit().eval()).explain(torch.randn(1, 3, 32, 32), "raw-attention:layer=3")

@@ -249,5 +249,5 @@ def test_options_that_make_no_sense(images: Tensor) -> None:
         xai.create_explainer("rollout", heads="all")
     with pytest.raises(OptionError, match="discard_ratio"):
         xai.create_explainer("rollout", discard_ratio=1.0)
-    with pytest.raises(LayerError, match="this model has 3"):
+    with pytest.raises(LayerError, match="the model has 3"):
         xai.Engine(fused_vit().eval()).explain(images, "head-attention:layer=3")

@@ -252,12 +252,12 @@ def test_an_option_after_a_parenthesis_belongs_to_the_whole() -> None:
 @pytest.mark.parametrize(
     ("spec", "error", "message"),
     [
-        ("smoothed(grad-cam,layer-cam)", SpecError, "composed of one explainer, got 2: grad-cam, layer-cam"),
+        ("smoothed(grad-cam,layer-cam)", SpecError, "exactly one explainer, got 2: grad-cam, layer-cam"),
         ("smoothed(grad-cam", SpecError, "parenthesis is not closed"),
         ("smoothed(fused(grad-cam,eigen-cam)", SpecError, "parenthesis is not closed"),
         ("smoothed(grad-cam))", SpecError, "after the parenthesis"),
         ("smoothed(grad-cam)flip=false", SpecError, "after the parenthesis"),
-        ("grad-cam(layer-cam)", SpecError, "not composed of other explainers"),
+        ("grad-cam(layer-cam)", SpecError, "is not a composite explainer"),
         ("smoothed(grad-camm)", Exception, "grad-cam"),
         ("smoothed:brightness=1", OptionError, "brightness"),
         ("noise-smoothed:n=0", OptionError, "at least 1"),

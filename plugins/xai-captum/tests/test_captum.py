@@ -359,7 +359,7 @@ SUITED = {
     "deconvolution": (torchvision_vit, "ReLU modules.*saliency"),
     "guided-grad-cam": (torchvision_vit, "ReLU modules.*saliency"),
     "deep-lift": (torchvision_vit, "integrated-gradients"),
-    "lrp": (torchvision_vit, "no rule of lrp for .*LayerNorm.*integrated-gradients"),
+    "lrp": (torchvision_vit, "lrp has no rule for .*LayerNorm.*integrated-gradients"),
 }
 
 

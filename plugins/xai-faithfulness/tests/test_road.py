@@ -103,7 +103,7 @@ def test_imputation_converges_in_few_steps(monkeypatch: pytest.MonkeyPatch) -> N
     masks = torch.stack([holes(224, 224)[name] for name in ("disc", "all but a disc", "blobs and pixels")])
     assert impute(image.expand(len(masks), -1, -1, -1), masks).isfinite().all()
     monkeypatch.setattr("xai_faithfulness.imputation.MAX_STEPS", 2)
-    with pytest.raises(ConvergenceError, match="not converged in 2 steps"):
+    with pytest.raises(ConvergenceError, match="did not converge in 2 steps"):
         impute(image[None], masks[:1])
 
 

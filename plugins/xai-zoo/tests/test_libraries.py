@@ -49,7 +49,7 @@ def test_a_model_of_grey_pictures_gets_grey(picture: Image.Image) -> None:
     assert loaded.restore is not None
     seen = loaded.restore(loaded.preprocess(torch.full((3, 9, 9), 0.3)))
     torch.testing.assert_close(seen, torch.full((1, 160, 160), 0.3), atol=1e-3, rtol=0)
-    with pytest.raises(OptionError, match="in_chans=4"):
+    with pytest.raises(OptionError, match="in_chans=1 or 3, got 4"):
         xai.load_model("timm:test_byobnet,pretrained=false,in_chans=4")
 
 
