@@ -63,3 +63,21 @@ def test_a_leak_is_found_where_a_method_always_fails(
     assert rows["speckle-23", "grad-cam", "collecting"]["error"].startswith("disabled: collecting keeps")
     for key, row in alone.items():
         assert (rows[key]["score"], rows[key]["error"]) == (row["score"], None)
+
+
+def test_what_is_kept_of_one_image_alone_is_no_leak() -> None:
+    kept: list[Tensor] = []
+
+    def keep() -> None:
+        kept.append(torch.zeros(4096))
+
+    def let_go() -> None:
+        kept.clear()
+
+    calls = {
+        "leak": [keep, keep, keep],
+        "cache that one image fills": [let_go, keep, list],
+        "last batch": [keep, list, let_go],
+        "nothing": [list, list, list],
+    }
+    assert leaks._kept_bytes(calls, lambda error: pytest.fail(str(error))) == {"leak": 4 * 4096}
