@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 import xai_core as xai
-from xai_core.plugin import DatasetSource, OptionError, UnknownDatasetError
+from xai_core.plugin import DatasetSource, UnknownDatasetError, check_integer
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,4 @@ class NewPluginImages(DatasetSource):
         """Return the dataset. Its images are generated on access."""
         if name is not None:
             raise UnknownDatasetError(f"expected `new-plugin:count=N` without a name, got `new-plugin:{name}`")
-        if count < 1 or size < 8:
-            raise OptionError(f"new-plugin: expected count >= 1 and size >= 8, got count={count} and size={size}")
-        return Discs(count, size, seed)
+        return Discs(check_integer("count", count, 1), check_integer("size", size, 8), check_integer("seed", seed, 0))

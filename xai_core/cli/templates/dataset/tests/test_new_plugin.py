@@ -29,5 +29,5 @@ def test_the_mask_covers_the_disc(index: int) -> None:
 def test_invalid_specs_raise_errors() -> None:
     with pytest.raises(UnknownDatasetError, match="got `new-plugin:squares`"):
         xai.load_dataset("new-plugin:squares")
-    with pytest.raises(OptionError, match="count >= 1"):
+    with pytest.raises(OptionError, match="count must be an integer of at least 1"):
         xai.load_dataset("new-plugin:count=0")

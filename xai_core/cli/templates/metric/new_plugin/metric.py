@@ -3,7 +3,7 @@
 import torch
 
 import xai_core as xai
-from xai_core.plugin import Evaluation, OptionError, baseline_images, ranks
+from xai_core.plugin import Evaluation, baseline_images, check_number, ranks
 
 
 def without_most_salient(
@@ -34,9 +34,7 @@ class NewPlugin(xai.Metric):
     higher_is_better = True
 
     def __init__(self, fraction: float = 0.2, baseline: str = "mean") -> None:
-        if not 0 < fraction < 1:
-            raise OptionError(f"fraction: expected a number in (0, 1), got {fraction}")
-        self.fraction = fraction
+        self.fraction = check_number("fraction", fraction, above=0, below=1)
         self.baseline = baseline
 
     def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:

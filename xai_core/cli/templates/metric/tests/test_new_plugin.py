@@ -19,7 +19,7 @@ def test_it_is_registered() -> None:
 
 
 def test_an_invalid_fraction_raises_an_error() -> None:
-    with pytest.raises(xai.XAIError, match="expected a number in"):
+    with pytest.raises(xai.XAIError, match="fraction must be a number in"):
         NewPlugin(fraction=1)
 
 
