@@ -1,4 +1,4 @@
-"""Metric results: one for each requested target, with its curve, and the direction that the metric declares."""
+"""Metric results: finite, one for each requested target, with its curve, in the direction that the metric declares."""
 
 import pytest
 import torch
@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 import xai_core as xai
 from support.models import SmallCNN, settled
+from xai_core.errors import NonFiniteResultError
 from xai_core.plugin import Evaluation
 
 TARGETS = [[0, 1], [2, 3], [4, 0]]
@@ -55,3 +56,25 @@ def test_results_have_the_direction_of_the_metric_object(cnn: nn.Module, images:
     for higher in (True, False):
         for results in engine.evaluate(images, maps, Direction(higher)).values():
             assert results["direction"].higher_is_better is higher
+
+
+class Unbounded(TargetLogit):
+    """Scores all images by their logits, except the second one."""
+
+    name = "unbounded"
+
+    def __init__(self, score: float) -> None:
+        self.score = score
+
+    def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+        scores = evaluation.model_score(evaluation.images)
+        scores[1] = self.score
+        return xai.MetricResult(scores)
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), -float("inf")])
+def test_results_that_are_not_finite_are_an_error(cnn: nn.Module, images: Tensor, score: float) -> None:
+    engine = xai.Engine(cnn)
+    maps = engine.explain(images, "grad-cam")
+    with pytest.raises(NonFiniteResultError, match=r"unbounded.*images \[1\]"):
+        engine.evaluate(images, maps, Unbounded(score))

@@ -77,7 +77,7 @@ def row(model: str, index: int, method: str, metric: str, score: float) -> Score
     about = model, "folder:photos", index, f"{index}.jpg", None, method, metric
     if np.isnan(score):
         return ScoreRow(*about, error="ValueError: odd" if index else "OSError: first")
-    return ScoreRow(*about, score=score, forward_passes=3, seconds=float(index + 1), memory=index)
+    return ScoreRow(*about, score=score, forward_passes=3, seconds=(index + 1) ** 2, memory=index * 2**20)
 
 
 @pytest.fixture
@@ -114,8 +114,8 @@ def test_rows_become_numbers_part_by_part(tmp_path: Path, monkeypatch: pytest.Mo
         }
     assert summary.errors == {"OSError: first": 4, "ValueError: odd": 4}
     costs = {(one.model, one.method): (one.forward_passes, one.seconds, one.memory) for one in summary.costs}
-    assert costs["model-1", "a"] == (3, 5.5, 9)
-    assert costs["model-1", "b"] == (3, np.median([2, 3, 4, 5, 7, 8, 9, 10]), 9)
+    assert costs["model-1", "a"] == (3, (5**2 + 6**2) / 2, 9 * 2**20)
+    assert costs["model-1", "b"] == (3, (5**2 + 7**2) / 2, 9 * 2**20)
     assert len(costs) == 6
 
 
@@ -145,6 +145,22 @@ def test_csv_has_every_method(flaky: Run) -> None:
     for method, failed in (("flaky", "9"), ("never", "10")):
         assert [rows[method][name] for name in numbers] == [""] * 6
         assert rows[method]["failed"] == failed
+
+
+def test_csv_counts_the_images_that_every_compared_method_has_scored(tmp_path: Path) -> None:
+    scores = np.random.default_rng(1).normal(size=(10, 3))
+    scores[[0, 5], 1] = np.nan
+    run = written(tmp_path / "run", scores, ["a", "b", "c"])
+    rows = csv.DictReader(io.StringIO(reported(run, "--format", "csv")))
+    assert {row["method"]: (row["images"], row["failed"]) for row in rows} == {
+        "a": ("8", "0"),
+        "b": ("8", "2"),
+        "c": ("8", "0"),
+    }
+
+
+def test_costs_are_in_seconds_and_mebibytes(flaky: Run) -> None:
+    assert "| model-0 | one | 3 | 30.5000 | 9 |" in reported(flaky, "--format", "markdown", "--costs")
 
 
 def test_json_has_everything(flaky: Run) -> None:
