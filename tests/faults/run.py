@@ -3,7 +3,7 @@
 Usage::
 
     uv run python tests/faults/run.py                      # every fault in faults.toml
-    uv run python tests/faults/run.py contrast-sign holm   # some faults, by name
+    uv run python tests/faults/run.py bonferroni-for-holm   # some faults, by name
     uv run python tests/faults/run.py --without-faults     # the same tests on the unchanged code: all must pass
 
 The exit code is 1 if a fault survives, or if the tests fail on the unchanged code.
