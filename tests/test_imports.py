@@ -18,7 +18,7 @@ LAYERS = [
     {"batched", "configurable", "cost", "errors", "files", "lazy", "locks", "options", "outputs", "spec", "version"},
     {"data", "targets"},
     {"model"},
-    {"perturb", "saliency"},
+    {"model_scorer", "perturb", "saliency"},
     {"blending", "capture"},
     {"explainer", "metric"},
     {"isolation", "plugins"},

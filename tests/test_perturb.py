@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from xai_core.errors import OutOfMemoryWarning
-from xai_core.perturb import ModelScorer
+from xai_core.model_scorer import ModelScorer
 from xai_core.targets.target import BoundTarget, targets_of
 
 

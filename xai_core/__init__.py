@@ -24,15 +24,15 @@ if TYPE_CHECKING:  # what type checkers and editors see; a test compares these i
     from xai_core.metric import Metric as Metric
     from xai_core.metric import MetricResult as MetricResult
     from xai_core.model.adapter import ModelAdapter as ModelAdapter
+    from xai_core.plugins.creation import create_explainer as create_explainer
+    from xai_core.plugins.creation import create_metric as create_metric
+    from xai_core.plugins.creation import load_dataset as load_dataset
+    from xai_core.plugins.creation import load_model as load_model
     from xai_core.plugins.hookspecs import hookimpl as hookimpl
-    from xai_core.plugins.registry import create_explainer as create_explainer
-    from xai_core.plugins.registry import create_metric as create_metric
     from xai_core.plugins.registry import list_datasets as list_datasets
     from xai_core.plugins.registry import list_explainers as list_explainers
     from xai_core.plugins.registry import list_metrics as list_metrics
     from xai_core.plugins.registry import list_models as list_models
-    from xai_core.plugins.registry import load_dataset as load_dataset
-    from xai_core.plugins.registry import load_model as load_model
     from xai_core.saliency import Saliency as Saliency
     from xai_core.targets.contrast import Contrast as Contrast
     from xai_core.targets.region import Region as Region
@@ -59,15 +59,15 @@ _SOURCES = {
     "XAIError": "errors",
     "as_dataset": "data.pairs",
     "benchmark": "benchmarking.run",
-    "create_explainer": "plugins.registry",
-    "create_metric": "plugins.registry",
+    "create_explainer": "plugins.creation",
+    "create_metric": "plugins.creation",
     "hookimpl": "plugins.hookspecs",
     "list_datasets": "plugins.registry",
     "list_explainers": "plugins.registry",
     "list_metrics": "plugins.registry",
     "list_models": "plugins.registry",
-    "load_dataset": "plugins.registry",
-    "load_model": "plugins.registry",
+    "load_dataset": "plugins.creation",
+    "load_model": "plugins.creation",
     "model_mask": "data.ground_truth",
 }
 

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from xai_core.perturb import ModelScorer
+from xai_core.model_scorer import ModelScorer
 
 
 def blended_scores(

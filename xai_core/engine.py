@@ -33,15 +33,8 @@ from xai_core.isolation.model_state import ModelStateMonitor
 from xai_core.metric import Evaluation, Metric, MetricResult
 from xai_core.model.adapter import ModelAdapter
 from xai_core.model.execution import Autocast, Forward, autocast_of, scoring, unwrapped, without_autocast
-from xai_core.plugins.registry import (
-    Plugins,
-    create_explainer,
-    create_metric,
-    in_own_plugins,
-    looking_in,
-    origin,
-    restricted,
-)
+from xai_core.plugins.creation import create_explainer, create_metric
+from xai_core.plugins.registry import Plugins, in_own_plugins, looking_in, origin, restricted
 from xai_core.plugins.resolve import by_key
 from xai_core.saliency import ExplainAgain, Saliency
 from xai_core.targets.target import BoundTarget, TargetLike, targets_of

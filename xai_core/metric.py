@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from xai_core.batched import Batched
 from xai_core.configurable import Configurable
 from xai_core.errors import NoGroundTruthError
-from xai_core.perturb import ModelScorer
+from xai_core.model_scorer import ModelScorer
 from xai_core.saliency import Saliency
 
 Kept = TypeVar("Kept")
@@ -62,7 +62,7 @@ class Evaluation:
     images
         [B,C,H,W] as the model takes them, on its device.
     model_score
-        Scores other images for the target. See `xai_core.perturb.ModelScorer`.
+        Scores other images for the target. See `xai_core.model_scorer.ModelScorer`.
     model
         The model. Metrics must not change it. A metric that needs a changed model copies it.
     """

@@ -51,6 +51,7 @@ if TYPE_CHECKING:  # what type checkers and editors see; a test compares these i
     from xai_core.model.probe import Probe as Probe
     from xai_core.model.shared_copy import SharedModel as SharedModel
     from xai_core.model.shared_copy import copy_modules as copy_modules
+    from xai_core.model_scorer import ModelScorer as ModelScorer
     from xai_core.options import SCORE_KINDS as SCORE_KINDS
     from xai_core.options import check_choice as check_choice
     from xai_core.options import check_flag as check_flag
@@ -58,7 +59,6 @@ if TYPE_CHECKING:  # what type checkers and editors see; a test compares these i
     from xai_core.options import check_number as check_number
     from xai_core.options import check_seed as check_seed
     from xai_core.perturb import Baseline as Baseline
-    from xai_core.perturb import ModelScorer as ModelScorer
     from xai_core.perturb import baseline_images as baseline_images
     from xai_core.perturb import ranks as ranks
     from xai_core.perturb import steps_of as steps_of
@@ -96,7 +96,7 @@ _SOURCES = {
     "Layer": "model.layouts",
     "LayerError": "errors",
     "MissingDependencyError": "errors",
-    "ModelScorer": "perturb",
+    "ModelScorer": "model_scorer",
     "ModelSource": "data.sources",
     "NotConnectedError": "errors",
     "OptionError": "errors",

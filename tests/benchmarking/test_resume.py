@@ -164,7 +164,7 @@ def test_what_interrupts_a_run_stops_its_readers(tmp_path: Path) -> None:
 
 
 def tables(path: Path) -> list[str]:
-    """All that `xai report` writes of a run."""
+    """Return the complete output of `xai report` for a run."""
     kinds = (["--format", "csv"], ["--format", "markdown", "--pairs"], ["--format", "latex"], [])
     made = [CliRunner().invoke(app, ["report", str(path), *options]) for options in kinds]
     assert all(one.exit_code == 0 for one in made)

@@ -19,7 +19,7 @@ from xai_core.errors import DatasetError, OptionError
 from xai_core.explainer import Explainer
 from xai_core.files import encodable
 from xai_core.metric import Metric
-from xai_core.plugins.registry import load_dataset, load_model
+from xai_core.plugins.creation import load_dataset, load_model
 
 
 @dataclass(frozen=True)

@@ -20,14 +20,8 @@ from xai_core.isolation.model_state import ModelStateMonitor
 from xai_core.metric import Metric
 from xai_core.model.adapter import ModelAdapter
 from xai_core.model.execution import unwrapped
-from xai_core.plugins.registry import (
-    create_explainer,
-    create_metric,
-    list_explainers,
-    list_metrics,
-    origin,
-    registry,
-)
+from xai_core.plugins.creation import create_explainer, create_metric
+from xai_core.plugins.registry import list_explainers, list_metrics, origin, registry
 from xai_core.spec import parse, suggest
 
 TRIALS = 64

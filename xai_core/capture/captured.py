@@ -14,7 +14,7 @@ from xai_core.model.attention import AttentionLayer
 from xai_core.model.gates import Gated
 from xai_core.model.layouts import Layer
 from xai_core.model.shared_copy import SharedModel
-from xai_core.perturb import ModelScorer
+from xai_core.model_scorer import ModelScorer
 from xai_core.saliency import Relevance
 from xai_core.targets.measures import at_least_float32
 
@@ -151,7 +151,7 @@ class Captured:
 
     @property
     def model_score(self) -> ModelScorer:
-        """Scores other images, [N,C,H,W] -> [N]: see `xai_core.perturb.ModelScorer`."""
+        """Scores other images, [N,C,H,W] -> [N]: see `xai_core.model_scorer.ModelScorer`."""
         return self._passes.model_scorer.of_target(self.index)
 
     def partial_forward(self, layer: Layer | None = None) -> ModelScorer:

@@ -17,8 +17,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from xai_core.model.execution import Forward, explaining, substituting
+from xai_core.model_scorer import out_of_memory
 from xai_core.outputs import tensors_of, with_first_tensor
-from xai_core.perturb import out_of_memory
 
 
 class PartialForward:

@@ -14,7 +14,7 @@ from xai_core.capture.pass_record import PassRecord
 from xai_core.model.adapter import ModelAdapter
 from xai_core.model.execution import Autocast, Forward, autocast_of, scoring, without_autocast
 from xai_core.model.shared_copy import SharedModel
-from xai_core.perturb import ModelScorer
+from xai_core.model_scorer import ModelScorer
 from xai_core.saliency import Relevance, relevance
 from xai_core.targets.target import BoundTarget
 

@@ -17,7 +17,7 @@ from xai_core.engine import Engine
 from xai_core.errors import ConstantMapWarning, UnsuitableError
 from xai_core.explainer import Explainer
 from xai_core.model.adapter import ModelAdapter
-from xai_core.plugins.registry import create_explainer
+from xai_core.plugins.creation import create_explainer
 from xai_core.saliency import Relevance, Saliency
 from xai_core.testing.check import require
 from xai_core.testing.host_transfers import host_transfers

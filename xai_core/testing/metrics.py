@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from xai_core.engine import Engine
 from xai_core.errors import NoGroundTruthError
 from xai_core.metric import Metric
-from xai_core.plugins.registry import create_metric
+from xai_core.plugins.creation import create_metric
 from xai_core.testing.check import Check, build_checks, require, single_threaded
 from xai_core.testing.class_metadata import require_docstring, require_name, require_spec
 from xai_core.testing.metric_case import MetricCase, ground_truth, with_relevance

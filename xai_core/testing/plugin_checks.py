@@ -16,9 +16,10 @@ from xai_core.data.sources import LoadedModel
 from xai_core.errors import OptionError, PluginError, XAIError
 from xai_core.model.adapter import ModelAdapter
 from xai_core.model.probe import probe
+from xai_core.plugins.creation import create_explainer, create_metric, load_model
 from xai_core.plugins.discovery import GROUP, VARIABLE, Plugin, chosen_by_environment
 from xai_core.plugins.loader import Entry, Registry
-from xai_core.plugins.registry import create_explainer, create_metric, load_model, registry, restricted
+from xai_core.plugins.registry import registry, restricted
 from xai_core.spec import parse, suggest
 from xai_core.testing.adapters import check_adapter
 from xai_core.testing.check import Check

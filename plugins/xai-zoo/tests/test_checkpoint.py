@@ -107,7 +107,7 @@ def test_counts_of_batches_may_be_missing(resnet18: nn.Module, tmp_path: Path) -
 
 
 class Payload:
-    """What a checkpoint must not get to run."""
+    """Code that a checkpoint must never run."""
 
     def __reduce__(self) -> tuple[object, ...]:
         return os.mkdir, ("executed",)

@@ -69,7 +69,7 @@ def test_a_sample_holds_the_picture_and_its_truth(spec: str) -> None:
 
 
 def seen_at(scene: Scene, place: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where each pixel's color depends on the figure's, and where it is mostly the figure's: [H,W] bool each."""
+    """Return two masks [H,W]: pixels that the figure's color influences, and pixels that it dominates."""
 
     def painted(color: int) -> np.ndarray:
         figures = list(scene.figures)

@@ -20,7 +20,8 @@ from xai_core.cli.loading import load
 from xai_core.data.sources import Sample
 from xai_core.errors import FileError
 from xai_core.metric import Metric
-from xai_core.plugins.registry import load_dataset, registry
+from xai_core.plugins.creation import load_dataset
+from xai_core.plugins.registry import registry
 from xai_core.report import overlays, page
 from xai_core.report.csv_rows import csv_rows, write_csv
 from xai_core.report.curves import overview, plot_curves

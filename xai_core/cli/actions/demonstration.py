@@ -17,7 +17,8 @@ from xai_core.data.sources import Sample
 from xai_core.errors import LayerError, OptionError, UnknownExplainerError, UnsuitableError
 from xai_core.explainer import Explainer
 from xai_core.metric import MetricResult
-from xai_core.plugins.registry import create_explainer, create_metric, list_explainers
+from xai_core.plugins.creation import create_explainer, create_metric
+from xai_core.plugins.registry import list_explainers
 from xai_core.report import overlays
 from xai_core.report.results import Explanation, ImageResult, MapScore, PerturbationCurve
 from xai_core.saliency import Saliency

@@ -17,7 +17,7 @@ from xai_core.data.image_names import image_extensions, stem
 from xai_core.data.images import open_image
 from xai_core.errors import FileError
 from xai_core.explainer import Explainer
-from xai_core.plugins.registry import create_explainer
+from xai_core.plugins.creation import create_explainer
 from xai_core.report import overlays
 from xai_core.saliency import Saliency
 from xai_core.spec import read_value, split

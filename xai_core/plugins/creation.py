@@ -1,0 +1,166 @@
+"""Creates explainers and metrics, and loads models and datasets, from their specs."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from xai_core.configurable import MADE_OF
+from xai_core.data.sources import Dataset, DatasetSource, LoadedModel, ModelSource
+from xai_core.errors import OptionError, SpecError, UnknownOptionError
+from xai_core.explainer import Explainer
+from xai_core.metric import Metric
+from xai_core.plugins.registry import current
+from xai_core.spec import Spec, close_names, parse, suggest
+
+T = TypeVar("T")
+
+
+def create_explainer(name: str, **options: Any) -> Explainer:
+    """Create an explainer by name or spec, such as `grad-cam` or `grad-cam:layer=layer3`.
+
+    Parameters
+    ----------
+    name
+        A name or spec.
+    options
+        Options, which override those of the spec.
+
+    Raises
+    ------
+    UnknownExplainerError
+        If no plugin provides the name.
+    UnknownOptionError
+        If the method has no such option.
+    OptionError
+        If an option has a wrong value.
+    SpecError
+        If the spec cannot be parsed.
+    """
+    return _create(name, "explainers", Explainer, options)
+
+
+def create_metric(name: str, **options: Any) -> Metric:
+    """Create a metric by name or spec, such as `deletion` or `deletion:steps=28`.
+
+    Parameters
+    ----------
+    name
+        A name or spec.
+    options
+        Options, which override those of the spec.
+
+    Raises
+    ------
+    UnknownMetricError
+        If no plugin provides the name.
+    UnknownOptionError
+        If the metric has no such option.
+    OptionError
+        If an option has a wrong value.
+    SpecError
+        If the spec cannot be parsed.
+    """
+    return _create(name, "metrics", Metric, options)
+
+
+def load_model(spec: str, **options: Any) -> LoadedModel:
+    """Load a model by its spec, such as `timm:vit_small_patch16_224` or `torchvision:resnet50,weights=FILE`.
+
+    Parameters
+    ----------
+    spec
+        A source, and a model of that source if it has several.
+    options
+        Options, which override those of the spec.
+
+    Raises
+    ------
+    UnknownModelError
+        If no plugin provides the source, or the source does not have the model.
+    UnknownOptionError, OptionError
+        If an option does not exist, or has a wrong value.
+    CheckpointError, FileError
+        If a weights file cannot be read, does not match the model, or does not exist.
+    """
+    parsed = parse(spec)
+    source: ModelSource = current().find("models", parsed.head).made_by()
+    return _call(source.load, parsed, parsed.name, **{**parsed.options, **options})
+
+
+def load_dataset(spec: str, **options: Any) -> Dataset:
+    """Open a dataset by its spec, such as `photos` or `folder:PATH`.
+
+    Parameters
+    ----------
+    spec
+        A source, and the dataset or folder if the source needs one. Quotes allow any path: `folder:"/data/a,b"`.
+    options
+        Options, which override those of the spec.
+
+    Raises
+    ------
+    UnknownDatasetError
+        If no plugin provides the source, or the source does not have the dataset.
+    UnknownOptionError, OptionError
+        If an option does not exist, or has a wrong value.
+    FileError
+        If a file or folder does not exist.
+    """
+    parsed = parse(spec)
+    source: DatasetSource = current().find("datasets", parsed.head).made_by()
+    return _call(source.load, parsed, parsed.name, **{**parsed.options, **options})
+
+
+def _create(text: str, kind: str, base: type[T], options: dict[str, Any]) -> T:
+    spec = parse(text)
+    made_by = current().find(kind, spec.head).made_by
+    if spec.name is not None:
+        taken = ", ".join(_options_of(made_by)) or "none"
+        raise SpecError(
+            f"{spec.name!r} in {text!r} is not an option; expected `{spec.head}:option=value`. The options are: {taken}"
+        )
+    created = _call(made_by, spec, **{**_nested(made_by, spec), **spec.options, **options})
+    assert isinstance(created, base)
+    return created
+
+
+def _nested(made_by: type[Any], spec: Spec) -> dict[str, Any]:
+    """Return the option that receives the specs in the parentheses of a composite method."""
+    if not spec.of:
+        return {}
+    taken = [name for name in MADE_OF if name in _options_of(made_by)]
+    if not taken:
+        raise SpecError(f"{spec.head!r} is not a composite explainer; expected `{spec.head}:option=value`")
+    if taken == ["explainer"] and len(spec.of) > 1:
+        raise SpecError(f"{spec.head!r} must contain exactly one explainer, got {len(spec.of)}: {', '.join(spec.of)}")
+    return {taken[0]: spec.of[0] if taken == ["explainer"] else spec.of}
+
+
+def _options_of(function: Callable[..., Any], skipped: int = 0) -> list[str]:
+    """Return the names of a function's parameters after the first ones, without `*args` and `**options`."""
+    parameters = [*inspect.signature(function).parameters.values()][skipped:]
+    return [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+
+
+def _call(function: Callable[..., Any], spec: Spec, *args: Any, **options: Any) -> Any:
+    """Call a function with options, after checking that it takes them.
+
+    Raises
+    ------
+    UnknownOptionError
+        If it does not take one of the options.
+    OptionError
+        If it requires an option that is missing.
+    """
+    signature = inspect.signature(function)
+    try:
+        signature.bind(*args, **options)
+    except TypeError as error:
+        known = _options_of(function, len(args))
+        takes = f"it takes {', '.join(known) or 'no options'}"
+        for option in options:
+            if option not in known:
+                close = f"; {suggest(option, known)}" if close_names(option, known) else ""
+                raise UnknownOptionError(f"{spec.head} has no option {option!r} ({takes}){close}") from None
+        raise OptionError(f"{spec.head}: {error}; {takes}") from None
+    return function(*args, **options)
