@@ -32,7 +32,8 @@ from xai_core.isolation.guard import Guard
 from xai_core.isolation.model_state import ModelStateMonitor
 from xai_core.metric import Evaluation, Metric, MetricResult
 from xai_core.model.adapter import ModelAdapter
-from xai_core.model.execution import Autocast, Forward, autocast_of, scoring, unwrapped, without_autocast
+from xai_core.model.execution import Autocast, autocast_of, scoring, unwrapped, without_autocast
+from xai_core.model.user_forward import UserForward, accept_forward, batch_indices
 from xai_core.plugins.creation import create_explainer, create_metric
 from xai_core.plugins.registry import Plugins, in_own_plugins, looking_in, origin, restricted
 from xai_core.plugins.resolve import by_key
@@ -56,6 +57,8 @@ class Engine:
         regardless of its current mode.
     forward
         A function `forward(model, images) -> output` that calls the model, for models that take more than images.
+        A third parameter `of` receives, for each row of `images`, the index of its image in the batch that is
+        explained. It is an int64 tensor [N] on the device, and selects the side inputs of each row: `texts[of]`.
     memory
         Bytes of device memory that a block of perturbed images may use. Default: 64 MiB on the CPU, where larger
         tensors are slow to allocate, and an eighth of the device's memory on a GPU.
@@ -80,7 +83,7 @@ class Engine:
         self,
         model: nn.Module | LoadedModel,
         *,
-        forward: Forward | None = None,
+        forward: UserForward | None = None,
         memory: int | None = None,
         block: int | None = None,
         plugins: Plugins | None = None,
@@ -88,7 +91,7 @@ class Engine:
     ) -> None:
         self.model = accept_model(model)
         self._bare = unwrapped(self.model)
-        self._forward: Forward = forward or (lambda model, images: model(images))
+        self._forward = accept_forward(forward)
         self._runner = Runner(self.model, self._bare, self._forward, memory, block)
         self.plugins = None if plugins is None else restricted(plugins)
         self._memory, self._block, self._time_limit = memory, block, time_limit
@@ -304,7 +307,7 @@ class Engine:
 
     def _predicted(self, images: Tensor, adapter: ModelAdapter) -> BoundTarget:
         with scoring(self.model):
-            output = self._forward(self.model, images)
+            output = self._forward(self.model, images, batch_indices(images))
         return targets_of(None, output, adapter.scores, len(images))[0][0]
 
     def _guard(self, images: Tensor) -> Guard:

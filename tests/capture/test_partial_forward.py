@@ -27,7 +27,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], int]] = {
 }
 
 
-def plain(model: nn.Module, images: Tensor) -> Tensor:
+def plain(model: nn.Module, images: Tensor, of: Tensor) -> Tensor:
     return model(images)
 
 

@@ -15,6 +15,7 @@ from xai_core.model.adapter import ModelAdapter
 from xai_core.model.attention import AttentionLayer
 from xai_core.model.attention_reader import AttentionReader
 from xai_core.model.execution import Forward, explaining, temporary_hooks, without_autocast
+from xai_core.model.user_forward import batch_indices
 
 Rows = int | slice | Iterable[int] | None
 """Indices of query tokens. Negative indices count from the end, and None selects all tokens."""
@@ -124,7 +125,7 @@ def record_attention(
 
     hooks = temporary_hooks(dict.fromkeys(modules, enter), dict.fromkeys(modules, leave))
     with explaining(model, gradients=False), hooks, AttentionReader(len(images), on_layer):
-        output = forward(model, images)
+        output = forward(model, images, batch_indices(images))
     if not layers:
         raise NoAttentionError(
             "this model's forward pass contains no attention; expected a transformer or another model with attention"

@@ -17,6 +17,7 @@ from xai_core.errors import LayerError, NotConnectedError
 from xai_core.model.attention_reader import AttentionReader
 from xai_core.model.execution import Forward, explaining, substituting, temporary_hooks, unfused_attention
 from xai_core.model.gates import Gate, Gated, GateReader
+from xai_core.model.user_forward import batch_indices
 from xai_core.outputs import detached
 from xai_core.targets.target import BoundTarget
 
@@ -111,7 +112,7 @@ def _forward(
             contexts.enter_context(gates)
         if needs.curvatures:
             contexts.enter_context(unfused_attention())
-        output = forward(model, recorder.on_images(images))
+        output = forward(model, recorder.on_images(images), batch_indices(images))
     _require_recorded(recorder, blocks.keys() - recorder.blocks.keys(), needs.gates - gates.found.keys())
     return output, gates.found
 

@@ -66,21 +66,21 @@ class PartialForward:
         with explaining(self._model, gradients=False):
             if self.alone:
                 try:
-                    output = self._after_the_layer(activation, len(of))
+                    output = self._after_the_layer(activation, of)
                     self.alone = not any(tensor.is_meta for tensor in tensors_of(output))
                 except (RuntimeError, TypeError, ValueError, IndexError) as error:  # errors of models without values
                     if out_of_memory(error):
                         raise
                     self.alone = False
-            return output if self.alone else self._substituted(activation, self._images[of], contextlib.ExitStack())
+            return output if self.alone else self._substituted(activation, self._images[of], of, contextlib.ExitStack())
 
-    def _after_the_layer(self, activation: Tensor, count: int) -> Any:
-        images = self._images[:1].to("meta").expand(count, -1, -1, -1)
+    def _after_the_layer(self, activation: Tensor, of: Tensor) -> Any:
+        images = self._images[:1].to("meta").expand(len(of), -1, -1, -1)
         with contextlib.ExitStack() as before:
             before.enter_context(_ShapesOnly(self._shapes))
-            return self._substituted(activation, images, before)
+            return self._substituted(activation, images, of, before)
 
-    def _substituted(self, activation: Tensor, images: Tensor, before: contextlib.ExitStack) -> Any:
+    def _substituted(self, activation: Tensor, images: Tensor, of: Tensor, before: contextlib.ExitStack) -> Any:
         runs = 0
         with contextlib.ExitStack() as after:
 
@@ -95,7 +95,7 @@ class PartialForward:
                 return with_first_tensor(output, activation.clone())  # the model may write to it
 
             with substituting(self._layer, self._at_input, substitute):
-                return self._forward(self._model, images)
+                return self._forward(self._model, images, of)
 
 
 class _ShapesOnly(TorchDispatchMode):

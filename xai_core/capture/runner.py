@@ -60,7 +60,7 @@ class Runner:
 
         def run(images: Tensor, of: Tensor) -> Any:
             with scoring(self._model), autocast():
-                return self._forward(self._model, laid_out(images, adapter))
+                return self._forward(self._model, laid_out(images, adapter), of)
 
         bytes_per_image = adapter.probe.largest + images[0].numel() * images.element_size()
         # A layer's input, output and workspace.
@@ -87,10 +87,10 @@ class Runner:
     ) -> SharedModel:
         """Return a copy of the model that shares its parameters and scores images for a target."""
 
-        def run(model: nn.Module, images: Tensor) -> Any:
+        def run(model: nn.Module, images: Tensor, of: Tensor) -> Any:
             with autocast():
                 writable = images.to(record.images.dtype).clone()
-                return self._forward(model, laid_out(writable, adapter))
+                return self._forward(model, laid_out(writable, adapter), of)
 
         graph_bytes = sum(adapter.probe.sizes.values())
         block = self.block_of(graph_bytes, record.images.device)

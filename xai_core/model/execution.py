@@ -17,8 +17,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from xai_core.locks import UninterruptedLock
 
-Forward = Callable[[nn.Module, Tensor], Any]
-"""Calls the model: `forward(model, images) -> output`."""
+Forward = Callable[[nn.Module, Tensor, Tensor], Any]
+"""Calls the model on N images: `forward(model, images, of) -> output`.
+
+`of` is an int64 tensor [N] on the images' device. It contains, for each image, the index of its original in the batch.
+"""
 Autocast = Callable[[], contextlib.AbstractContextManager[Any]]
 """Enters the caller's autocast setting."""
 

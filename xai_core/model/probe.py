@@ -16,6 +16,7 @@ from xai_core.model.execution import Forward, explaining, temporary_hooks
 from xai_core.model.gates import Gate, GateFinder
 from xai_core.model.layouts import Features, Size
 from xai_core.model.module_calls import ModuleCalls, Readout
+from xai_core.model.user_forward import batch_indices
 from xai_core.outputs import scores_of
 
 LARGEST_CONVOLUTION = 2**24
@@ -115,7 +116,7 @@ def _probe(model: nn.Module, forward: Forward, image: Tensor) -> Probe:
     ):
         graph_image = image.clone().requires_grad_().clone()
         with finder:
-            output = forward(model, graph_image)
+            output = forward(model, graph_image, batch_indices(graph_image))
         scores = scores_of(output)
         path = calls.path(scores, graph_image.grad_fn)
         last = calls.last(scores, path)

@@ -54,7 +54,7 @@ class SharedModel(nn.Module):
     def forward(self, images: Float[Tensor, "N C H W"], of: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
         """Return the scores of N images, float32 or float64. `of` is the index of each one's image in the batch."""
         with explaining(self.model, torch.is_grad_enabled()):
-            output = self._forward(self.model, images)
+            output = self._forward(self.model, images, of)
         return at_least_float32(self._target.model_score(output, of))
 
     def layer(self, name: str) -> nn.Module:

@@ -13,6 +13,7 @@ from xai_core.errors import ConstantMapWarning, ModelOutputError, UnsuitableErro
 from xai_core.model.adapter import ModelAdapter
 from xai_core.model.layouts import Features
 from xai_core.model.probe import Probe, probe
+from xai_core.model.user_forward import call_model
 from xai_core.outputs import first_tensor
 from xai_core.plugins.hookspecs import hookimpl
 from xai_core.testing.check import Check, build_checks, require
@@ -67,7 +68,7 @@ class AdapterCase:
     @property
     def probe(self) -> Probe:
         """Probe of the model: names and shapes from one forward pass."""
-        return probe(self.model, lambda model, images: model(images), self.images)
+        return probe(self.model, call_model, self.images)
 
     @property
     def adapter(self) -> ModelAdapter:
@@ -108,7 +109,7 @@ def rejects_other_models(case: AdapterCase) -> None:
     for label, model in {**networks(), **fallback_networks()}.items():
         if type(model) is type(case.model):
             continue
-        probed = probe(model, lambda model, images: model(images), random_images())
+        probed = probe(model, call_model, random_images())
         result = case.adapter_class.suits(model, probed)
         require(
             result is False,

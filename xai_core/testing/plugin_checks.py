@@ -16,6 +16,7 @@ from xai_core.data.sources import LoadedModel
 from xai_core.errors import OptionError, PluginError, XAIError
 from xai_core.model.adapter import ModelAdapter
 from xai_core.model.probe import probe
+from xai_core.model.user_forward import call_model
 from xai_core.plugins.creation import create_explainer, create_metric, load_model
 from xai_core.plugins.discovery import GROUP, VARIABLE, Plugin, chosen_by_environment
 from xai_core.plugins.loader import Entry, Registry
@@ -212,7 +213,7 @@ def _adapter(adapter: type[ModelAdapter], models: Mapping[str, LoadedModel]) -> 
         models = {adapter.test_spec: load_model(adapter.test_spec)}
     for loaded in models.values():
         images = _images(loaded)
-        if adapter.suits(loaded.model, probe(loaded.model, lambda model, images: model(images), images)):
+        if adapter.suits(loaded.model, probe(loaded.model, call_model, images)):
             return Component("adapter", adapter.__name__, [*check_adapter(adapter, loaded.model, images)])
     tested = f"it supports none of {', '.join(models)}: " if models else ""
     reason = f"{tested}pass a model that it supports, `--model SPEC`, or define `test_spec` in the class"

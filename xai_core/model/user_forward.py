@@ -1,0 +1,66 @@
+"""Functions of users that call a model, and the indices that select the side inputs of each image."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from xai_core.errors import InputTypeError
+from xai_core.model.execution import Forward
+
+UserForward = Callable[[nn.Module, Tensor], Any] | Forward
+"""A function `(model, images)` or `(model, images, of)` that returns the model's output."""
+
+
+def call_model(model: nn.Module, images: Tensor, of: Tensor) -> Any:
+    """Call a model that takes images alone. This is the default `Forward`."""
+    return model(images)
+
+
+def accept_forward(forward: UserForward | None) -> Forward:
+    """Return a user's function as a function `(model, images, of)`.
+
+    The third parameter is passed if it is positional, and has no default or the name `of`. A function with `*args`
+    receives two arguments.
+
+    Raises
+    ------
+    InputTypeError
+        If it is not a function of two or three arguments.
+    """
+    if forward is None:
+        return call_model
+    expected = "expected `forward` as a function `(model, images)` or `(model, images, of)`"
+    if not callable(forward):
+        raise InputTypeError(f"{expected}; got {type(forward).__name__}")
+    try:
+        signature = inspect.signature(forward)
+    except (TypeError, ValueError):  # some functions of extension modules have no signature
+        return _without_indices(forward)
+    count = 3 if _takes_indices(signature) else 2
+    try:
+        signature.bind(*range(count))
+    except TypeError as error:
+        raise InputTypeError(f"{expected}; got {signature}: {error}") from None
+    return cast(Forward, forward) if count == 3 else _without_indices(forward)
+
+
+def _takes_indices(signature: inspect.Signature) -> bool:
+    positional = [
+        parameter
+        for parameter in signature.parameters.values()
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    ]
+    return any(parameter.default is parameter.empty or parameter.name == "of" for parameter in positional[2:3])
+
+
+def _without_indices(forward: Callable[..., Any]) -> Forward:
+    return lambda model, images, of: forward(model, images)
+
+
+def batch_indices(images: Tensor) -> Int[Tensor, " B"]:
+    """Return the indices of the images of a batch, 0 to B - 1, on their device."""
+    return torch.arange(len(images), device=images.device)
