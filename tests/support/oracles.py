@@ -1,0 +1,285 @@
+"""Oracles that know nothing of how the engine reads a model: where features look, and what plain autograd says of them.
+
+They use only what `Engine.adapter` shows (`spatial`), find the layer's tensor by a plain hook, and replace it where an
+operation makes it, whatever module returns it. They suit every model that is deterministic.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+import xai_core as xai
+
+Forward = Callable[[nn.Module, Tensor], Any]
+AT_ONCE = 2**20
+"""The number of values in the images that run at once."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the engine reads of a model: its layer, activation and gradient, and scores of perturbed activations."""
+
+    adapter: xai.ModelAdapter
+    layer: str
+    activation: Tensor
+    gradient: Tensor
+    perturbed: Tensor
+    scores: Tensor
+
+
+def reading(engine: xai.Engine, images: Tensor, target: Any, layer: str | None = None) -> Reading:
+    """Read a layer (default: the engine's own) by an explainer that only keeps what it is given."""
+    kept: list[Reading] = []
+
+    class Keep(xai.Explainer):
+        name = "keep"
+
+        def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
+            return xai.Needs((adapter.default_layer if layer is None else layer,), gradients=True)
+
+        def explain(self, captured: xai.Captured) -> Tensor:
+            activation = captured.activation()
+            noise = torch.randn(activation.shape, generator=torch.Generator().manual_seed(2)).to(activation)
+            perturbed = activation + 0.5 * activation.std() * noise
+            scores = captured.partial_forward()(perturbed)
+            kept.append(
+                Reading(captured.adapter, captured.layers[0], activation, captured.gradient(), perturbed, scores)
+            )
+            return captured.images[:, 0]
+
+    engine.explain(images, Keep(), target)
+    return kept[0]
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """An operation of a forward pass by its number, and one of the tensors in its result."""
+
+    operation: int
+    leaf: int
+    version: int
+
+
+class _Operations(TorchFunctionMode):
+    """Numbers the operations of a forward pass, keeps who made each tensor, and replaces the tensor of one maker."""
+
+    def __init__(self, maker: _Maker | None = None, value: Tensor | None = None) -> None:
+        super().__init__()
+        self._maker, self._value = maker, value
+        self._count, self.paused = 0, False
+        self._makers: dict[int, _Maker] = {}
+        self._alive: list[Tensor] = []  # so that no id is given twice
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if self.paused:
+            return result
+        number, self._count = self._count, self._count + 1
+        if self._maker is not None and number == self._maker.operation:
+            return self._replaced(result)
+        for leaf, tensor in enumerate(_tensors(result)):
+            known = self._makers.get(id(tensor))
+            if known is None or tensor._version > known.version:  # new, or written to
+                self._makers[id(tensor)] = _Maker(number, leaf, tensor._version)
+                self._alive.append(tensor)
+        return result
+
+    def maker(self, tensor: Tensor) -> _Maker | None:
+        """The operation that made a tensor, or None if it is no operation's, or was written to through another one."""
+        maker = self._makers.get(id(tensor))
+        return maker if maker is not None and maker.version == tensor._version else None
+
+    def _replaced(self, result: Any) -> Any:
+        assert self._maker is not None
+        assert self._value is not None
+        tensor = _tensors(result)[self._maker.leaf]
+        if self._maker.version:  # written in place, so others hold it
+            with torch.no_grad():
+                tensor.copy_(self._value)
+            return result
+        return tree_map_only(Tensor, lambda other: self._value if other is tensor else other, result)
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A tensor that one call of a module received or returned."""
+
+    call: int
+    place: tuple[str, int]
+    tensor: Tensor
+    edge: GradientEdge | None
+    maker: _Maker
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How the places where features respond follow the places that change, by rows and by columns."""
+
+    r2: tuple[float, float]
+    offset: tuple[float, float]
+
+    @property
+    def right(self) -> bool:
+        """Whether the order is right (R2 above 0.8) and the center is passed within 0.6 cells, on both axes."""
+        return min(self.r2) > 0.8 and max(self.offset) < 0.6
+
+
+class Oracle:
+    """A model outside of the engine, and the tensor in it that the engine read.
+
+    `score` computes the scores [B] of the target from the output. `call` is the number of the module call.
+    """
+
+    def __init__(
+        self, model: nn.Module, forward: Forward, score: Callable[[Any], Tensor], images: Tensor, read: Reading
+    ) -> None:
+        self.model, self.forward, self.score, self.images, self.read = model.eval(), forward, score, images, read
+        self.module = model.get_submodule(read.layer.partition("@")[0])
+        self._output, seen = self._run(images, _Operations())
+        alike = [one for one in seen if self._is_read(one.tensor)]
+        assert alike, f"no input or output of {read.layer!r} has the values of the captured activation"
+        self._site = max(alike, key=lambda one: (one.place[0] == "output", one.call))
+        self.call, self.tensor = self._site.call, self._site.tensor.detach()
+        self._index = self._indices()
+
+    def gradient(self) -> Tensor:
+        """[B,K,h,w]: what autograd gives at the tensor, laid out as the engine lays it out."""
+        assert self._site.edge is not None, "the tensor has no graph"
+        (gradient,) = torch.autograd.grad(self.score(self._output).sum(), self._site.edge)
+        return self._laid_out(gradient)
+
+    def scores(self, maps: Tensor | None = None) -> Tensor:
+        """[B]: the scores, with maps [B,K,h,w] in the place of the features if they are given."""
+        if maps is None:
+            return self.score(self._output).detach()
+        value = self.tensor.clone(memory_format=torch.contiguous_format)
+        known = self._index >= 0
+        value.view(-1)[self._index[known]] = maps[known].to(value.dtype)
+        output, _ = self._run(self.images, _Operations(self._site.maker, value))
+        return self.score(output).detach()
+
+    @torch.no_grad()
+    def features(self, images: Tensor) -> Tensor:
+        """[B,K,h,w]: the features of other images."""
+        _, seen = self._run(images, _Operations())
+        tensor = next(one.tensor for one in seen if (one.call, one.place) == (self._site.call, self._site.place))
+        return self.read.adapter.spatial(tensor, self.read.layer)
+
+    def places(self, **options: int) -> Fit:
+        """Fit where the features respond to where the image changes."""
+        return places_of(self.features, (self.images.shape[-2], self.images.shape[-1]), **options)
+
+    def _run(self, images: Tensor, operations: _Operations) -> tuple[Any, list[_Seen]]:
+        """Return the output, and what the module received and returned, with the same operations at every run."""
+        seen: list[_Seen] = []
+        calls = 0
+
+        def see(_: nn.Module, args: Any, kwargs: Mapping[str, Any], output: Any) -> None:
+            nonlocal calls
+            operations.paused = True
+            for kind, value in (("input", (args, kwargs)), ("output", output)):
+                for leaf, tensor in enumerate(_tensors(value)):
+                    maker = operations.maker(tensor)
+                    if maker is not None:
+                        edge = get_gradient_edge(tensor) if tensor.requires_grad else None
+                        seen.append(_Seen(calls, (kind, leaf), tensor, edge, maker))
+            calls += 1
+            operations.paused = False
+
+        handle = self.module.register_forward_hook(see, with_kwargs=True)
+        images = images.clone().requires_grad_(torch.is_grad_enabled())
+        try:
+            with operations:
+                output = self.forward(self.model, images)
+        finally:
+            handle.remove()
+        return output, seen
+
+    def _is_read(self, tensor: Tensor) -> bool:
+        try:
+            maps = self.read.adapter.spatial(tensor.detach(), self.read.layer)
+        except (RuntimeError, IndexError, ValueError):  # another shape
+            return False
+        own = self.read.activation
+        return maps.shape == own.shape and torch.allclose(maps.to(own), own, rtol=1e-3, atol=1e-4 * own.abs().amax())
+
+    def _indices(self) -> Tensor:
+        """For every element [B,K,h,w] of the features, its index in the tensor, or -1 if no element holds it."""
+        numbers = torch.arange(1.0, self.tensor.numel() + 1, dtype=torch.float64).view(self.tensor.shape)
+        return self.read.adapter.spatial(numbers, self.read.layer).round().long() - 1
+
+    def _laid_out(self, tensor: Tensor) -> Tensor:
+        values = tensor.reshape(-1)[self._index.clamp(min=0)]
+        return values * (self._index >= 0)
+
+
+def relative_error(ours: Tensor, theirs: Tensor) -> float:
+    """The largest difference, as a fraction of the largest value of `theirs`."""
+    return ((ours.double() - theirs.double()).abs().amax() / theirs.double().abs().amax().clamp(min=1e-12)).item()
+
+
+def gradient_error(oracle: Oracle) -> float:
+    """How much the captured gradient differs from that of plain autograd, which must not be zero."""
+    expected = oracle.gradient()
+    assert expected.abs().amax() > 1e-7, "the score does not depend on the layer"
+    return relative_error(oracle.read.gradient, expected)
+
+
+def substitution_error(oracle: Oracle) -> float:
+    """How much the effect of a replaced activation on the score differs from the oracle's, which must not be zero."""
+    before, expected = oracle.scores(), oracle.scores(oracle.read.perturbed)
+    assert ((expected - before).abs() > 1e-5 * before.abs().amax()).all(), "the score ignores what replaces the layer"
+    return relative_error(oracle.read.scores - before, expected - before)
+
+
+@torch.no_grad()
+def places_of(features: Callable[[Tensor], Tensor], size: tuple[int, int], lattice: int = 6, textures: int = 4) -> Fit:
+    """Change an image at the places of a lattice, and fit the centroid of the features' response to the place.
+
+    `features` returns [B,K,h,w] for images [B,3,H,W].
+    """
+    generator = torch.Generator().manual_seed(3)
+    before, after = (torch.randn(textures, 3, *size, generator=generator) for _ in range(2))
+    rows, columns = (torch.linspace(0, side, lattice + 1).round().long().tolist() for side in size)
+    spots = [(slice(*rows[i : i + 2]), slice(*columns[j : j + 2])) for i in range(lattice) for j in range(lattice)]
+    changed = before.repeat(len(spots), 1, 1, 1, 1)  # [P,T,3,H,W]
+    for images, (y, x) in zip(changed, spots, strict=True):
+        images[..., y, x] = after[..., y, x]
+    base = features(before).double()
+    at_once = max(1, AT_ONCE // before.numel())  # places
+    responses = [
+        features(part.flatten(0, 1)).double().unflatten(0, (-1, textures)) - base for part in changed.split(at_once)
+    ]
+    response = torch.cat([part.pow(2).sum(2).mean(1) for part in responses])  # [P,h,w]
+    true = torch.tensor([[(spot.start + spot.stop) / 2 for spot in place] for place in spots], dtype=torch.float64)
+    true = true / torch.tensor(size) * torch.tensor(response.shape[1:]) - 0.5  # in cells
+    return fit(response, true)
+
+
+def fit(response: Tensor, true: Tensor) -> Fit:
+    """Regress the centroids of responses [P,h,w] on true places [P,2], in cells."""
+    local = (response - response.mean(0)).clamp(min=0)  # attention spreads every change over all cells
+    mass = local.sum((1, 2))
+    grid = torch.tensor(response.shape[1:])
+    cells = torch.stack(torch.meshgrid(*(torch.arange(side) for side in grid.tolist()), indexing="ij"), -1).double()
+    centroid = torch.einsum("phw,hwa->pa", local, cells) / mass.clamp(min=1e-30)[:, None]
+    weights = mass / mass.sum()
+    mean_true, mean_seen = weights @ true, weights @ centroid
+    spread = weights @ (true - mean_true) ** 2
+    covariance = weights @ ((true - mean_true) * (centroid - mean_seen))
+    correlation = covariance / (spread * (weights @ (centroid - mean_seen) ** 2)).clamp(min=1e-30).sqrt()
+    center = (grid - 1) / 2
+    offset = (mean_seen + covariance / spread * (center - mean_true) - center).abs()
+    r2 = correlation.clamp(min=0) ** 2  # a reversed axis is no order
+    return Fit(*(tuple(0.0 if math.isnan(v) else v for v in axis.tolist()) for axis in (r2, offset)))

@@ -1,0 +1,97 @@
+"""Strange models are read correctly, or refused: each has its layer, cells and gradient declared from outside."""
+
+import pytest
+
+import xai_core as xai
+from support.oracles import Oracle, Reading, gradient_error, reading, substitution_error
+from support.strange import Strange
+from support.strange_models import READ, REFUSED
+
+OUTERMOST = "the outermost of the modules that return a tensor is hooked"
+CALL = "the last call of a layer is read, whether or not it is made from the images"
+CELLS = "the cells are taken from the number of elements"
+SEQUENCE = "a sequence without places is taken for a grid"
+ROW = "patches after the tokens that the head reads are taken for tokens that it reads"
+
+UNREAD: dict[str, str] = {
+    **dict.fromkeys(
+        ("several modules return one tensor", "output read from an attribute", "timm features_only"), OUTERMOST
+    ),
+    **dict.fromkeys(("all of a list of stages", "second tensor of a module"), "the first tensor is read"),
+    **dict.fromkeys(("second of two heads", "both of two heads", "auxiliary branch"), "the target is not followed"),
+    **dict.fromkeys(("siamese, image first", "two passes"), CALL),
+    **dict.fromkeys(
+        (
+            "transposed map", "transposed map, not square", "flipped map", "padded map", "letterboxed map",
+            "registers after", "registers after, mean over patches", "registers in the middle",
+            "prefix, middle and suffix", "not square, registers after", "columns", "columns, not square",
+            "columns, mean", "flipped", "flipped, mean", "windows", "windows, mean", "shuffled", "dropped tokens",
+            "dropped tokens, mean",
+        ),
+        CELLS,
+    ),
+    **dict.fromkeys(("class token last", "class token at index 4", "detection tokens"), ROW),
+    **dict.fromkeys(
+        ("16 queries", "100 queries", "LSTM over columns", "GRU over columns", "question of four words"), SEQUENCE
+    ),
+    "zero-shot classes": "a tensor that `forward=` makes has no values in a partial forward pass",
+    "low-rank branches": "the last linear layer before attention is read",
+    "parallel blocks": "one of two branches is read",
+}  # fmt: skip
+"""Models that the engine does not yet read correctly, and why."""
+UNREFUSED: dict[str, str] = {
+    "GRU over columns of pixels": SEQUENCE,
+    "random mask": "models that are not deterministic are not detected",
+    "boxes": "the rows of the output are not compared with the batch",
+    "bag of images": "the rows of the output are not compared with the batch",
+}
+"""Models that the engine does not yet refuse, and why."""
+
+
+def strange(models: dict[str, Strange], unfinished: dict[str, str]) -> pytest.MarkDecorator:
+    assert unfinished.keys() <= models.keys()
+    return pytest.mark.parametrize(
+        "model",
+        [
+            pytest.param(model, id=name, marks=pytest.mark.xfail(name in unfinished, reason=unfinished.get(name, "")))
+            for name, model in models.items()
+        ],
+    )
+
+
+def oracle_of(model: Strange, read: Reading) -> Oracle:
+    return Oracle(model.build(), model.forward, model.score, model.images(), read)
+
+
+@strange(READ, UNREAD)
+def test_read(model: Strange) -> None:
+    read = reading(model.engine(), model.images(), model.target)
+    layer = read.layer.partition("@")[0]
+    layers = {name: places for name, places in model.layers.items() if name.partition("@")[0] == layer}
+    assert layers, f"the default layer is {read.layer}, not one of {list(model.layers)}"
+    oracle = oracle_of(model, read)
+    (name, places), *_ = layers.items()
+    assert "@" not in name or name == f"{layer}@{oracle.call}"
+    assert read.activation.shape[2:] == places.cells.shape
+    held = places.cells >= 0
+    assert read.activation[..., held].equal(places.maps(oracle.tensor)[..., held])
+    assert gradient_error(oracle) < 1e-3
+    assert substitution_error(oracle) < 1e-2
+    assert oracle.places().right
+
+
+@strange(REFUSED, UNREFUSED)
+def test_refused(model: Strange) -> None:
+    with pytest.raises(xai.XAIError, match=model.refused):
+        model.engine().explain(model.images(3), "grad-cam")
+
+
+@pytest.mark.xfail(reason="a layer's name cannot select a call")
+@pytest.mark.parametrize("call", range(4))
+def test_layer_of_one_call(call: int) -> None:
+    model = READ["layer that runs several times"]
+    read = reading(model.engine(), model.images(), model.target, f"cell@{call}")
+    oracle = oracle_of(model, read)
+    assert oracle.call == call
+    assert gradient_error(oracle) < 1e-3
+    assert substitution_error(oracle) < 1e-2
