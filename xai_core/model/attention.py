@@ -14,10 +14,39 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xai_core.errors import NotCapturedError, UnsuitableError
+from xai_core.model.head_layout import HeadLayout
 from xai_core.targets.measures import at_least_float32
 
 ROW_BLOCK = 128
 """The number of attention rows that are computed at a time. It limits memory to [B, heads, 128, N]."""
+
+
+class Reference:
+    """A reference to a tensor of the model, which the model must not write to before the attention is computed."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._tensor, self._version = tensor.detach(), _version(tensor)
+
+    @property
+    def tensor(self) -> Tensor:
+        """The tensor, without a graph.
+
+        Raises
+        ------
+        UnsuitableError
+            If the model has written to it.
+        """
+        if _version(self._tensor) != self._version:
+            raise UnsuitableError(
+                "the model overwrites the inputs or the weights of its attention after it has used them, so they are "
+                "not known; replace the in-place operation, or use a method for feature maps, such as grad-cam"
+            )
+        return self._tensor
+
+
+def _version(tensor: Tensor) -> int:
+    """Return the number of writes to a tensor, which PyTorch does not count in inference mode."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 class AttentionLayer(ABC):
@@ -36,7 +65,11 @@ class AttentionLayer(ABC):
 
     @abstractmethod
     def rows(self, start: int = 0, stop: int | None = None) -> Float[Tensor, "B heads rows keys"]:
-        """Return the attention weights of query tokens `start` to `stop`, float32 or float64. Each row sums to one."""
+        """Return the attention weights of query tokens `start` to `stop`, float32 or float64.
+
+        Each row sums to one, or to zero if all its keys are masked. Explicit weights are those that the model
+        multiplies with the values.
+        """
 
     @abstractmethod
     def gradient_rows(self, start: int = 0, stop: int | None = None) -> Float[Tensor, "B heads rows keys"]:
@@ -139,7 +172,8 @@ class DotProductAttention(AttentionLayer):
         if self._mask is not None:
             mask = self._mask[..., start:stop, :] if self._mask.shape[-2] > 1 else self._mask
             logits = logits.masked_fill(~mask, -math.inf) if mask.dtype == torch.bool else logits + mask
-        return logits.softmax(-1)
+        masked = logits.amax(-1, keepdim=True) == -math.inf  # the output of a query without keys is zero
+        return logits.masked_fill(masked, 0).softmax(-1).masked_fill(masked, 0)
 
     def gradient_rows(self, start: int = 0, stop: int | None = None) -> Float[Tensor, "B heads rows keys"]:
         """Return rows of dO v', see `AttentionLayer.gradient_rows`."""
@@ -151,16 +185,29 @@ class DotProductAttention(AttentionLayer):
 
 
 class ExplicitAttention(AttentionLayer):
-    """Attention weights [B, heads, N, M] that the model computes explicitly."""
+    """Attention weights that the model computes explicitly.
 
-    def __init__(self, weights: Float[Tensor, "B heads queries keys"]) -> None:
-        self.batch, self.heads, self.queries, self.keys = weights.shape
-        self._weights = weights
+    Parameters
+    ----------
+    weights
+        The weights that the model multiplies with the values.
+    as_matrix
+        Converts a tensor with the dimensions of `weights` to [..., N, M].
+    layout
+        The order of windows and heads in the leading dimensions of the matrix.
+    """
+
+    def __init__(self, weights: Tensor, as_matrix: Callable[[Tensor], Tensor], layout: HeadLayout) -> None:
+        self._weights, self._as_matrix, self._layout = Reference(weights), as_matrix, layout
+        self.batch, self.heads, self.queries, self.keys = layout.arrange(as_matrix(self._weights.tensor)).shape
 
     def rows(self, start: int = 0, stop: int | None = None) -> Float[Tensor, "B heads rows keys"]:
         """See `AttentionLayer.rows`."""
-        return at_least_float32(self._weights[..., start:stop, :])
+        return self._arranged(self._weights.tensor, start, stop)
 
     def gradient_rows(self, start: int = 0, stop: int | None = None) -> Float[Tensor, "B heads rows keys"]:
         """See `AttentionLayer.gradient_rows`."""
-        return at_least_float32(self._declared_gradient.reshape(self._weights.shape)[..., start:stop, :])
+        return self._arranged(self._declared_gradient, start, stop)
+
+    def _arranged(self, tensor: Tensor, start: int, stop: int | None) -> Tensor:
+        return at_least_float32(self._layout.arrange(self._as_matrix(tensor)[..., start:stop, :]))
