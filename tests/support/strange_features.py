@@ -1,4 +1,4 @@
-"""Strange models of feature maps: how modules pass them on, and how they lie in memory and over the image."""
+"""Strange models of feature maps: how modules compute them, return them and pass them on."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
-from support.strange import Places, Strange, maps, raster, stage
+from support.strange import Places, Strange, maps, stage
 
 
 class Pooled(nn.Module):
@@ -90,6 +90,37 @@ class SecondTensor(Pooled):
 
     def features(self, images: Tensor) -> Tensor:
         return self.pyramid(images)["coarse"]
+
+
+class Halves(nn.Module):
+    """Returns the two halves of its channels, which one operation makes."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        return x.chunk(2, 1)
+
+
+class SecondHalf(Pooled):
+    """Reads one of two tensors that one operation makes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.halves = stage(3, 32, 8), Halves()
+
+    def features(self, images: Tensor) -> Tensor:
+        return self.halves(self.stem(images))[1]
+
+
+class Frozen(Pooled):
+    """The first stage runs without gradients."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frozen, self.last = stage(3, 16, 8), stage(16, 16)
+
+    def features(self, images: Tensor) -> Tensor:
+        with torch.no_grad():
+            x = self.frozen(images)
+        return self.last(x)
 
 
 class Repeated(Pooled):
@@ -186,41 +217,8 @@ class Tasks(nn.Module):
         return {"shape": shape, "color": self.color_head(self.color(x).mean((2, 3)))}
 
 
-class ChannelsLast(Pooled):
-    """Features [B,h,w,C]."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(3, 16, 8, 8)
-        self.mix, self.norm = nn.Linear(16, 16), nn.LayerNorm(16)
-
-    def features(self, images: Tensor) -> Tensor:
-        x = self.stem(images).permute(0, 2, 3, 1)
-        return self.norm(x + F.gelu(self.mix(x))).permute(0, 3, 1, 2)
-
-
-class Rearranged(Pooled):
-    """Features of the images, which the model transposes, flips or pads first."""
-
-    def __init__(self, change: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.change = change
-        self.stem, self.last = stage(3, 16, 8), nn.Conv2d(16, 16, 1)
-
-    def features(self, images: Tensor) -> Tensor:
-        return self.last(self.stem(self.change(images)))
-
-
 def names(*modules: str, places: Places) -> dict[str, Places]:
     return dict.fromkeys(modules, places)
-
-
-def rearranged(change: Callable[[Tensor], Tensor], cells: Tensor, size: tuple[int, int] = (32, 32)) -> Strange:
-    return Strange(lambda: Rearranged(change), {"last": Places(cells, "NCHW")}, size=size)
-
-
-def transpose(images: Tensor) -> Tensor:
-    return images.transpose(2, 3)
 
 
 FEATURES: dict[str, Strange] = {
@@ -237,6 +235,8 @@ FEATURES: dict[str, Strange] = {
     "second tensor of a module": Strange(
         SecondTensor, names("pyramid", "pyramid.coarse", "pyramid.coarse.2", places=maps())
     ),
+    "one of two halves": Strange(SecondHalf, names("halves", places=maps())),
+    "first stage without gradients": Strange(Frozen, names("last", "last.2", places=maps())),
     "layer that runs several times": Strange(Repeated, names("cell@3", places=maps())),
     "siamese, image first": Strange(
         Siamese,
@@ -269,13 +269,4 @@ FEATURES: dict[str, Strange] = {
         names("trunk", "trunk.2", places=maps()),
         target=lambda output: output["color"][:, 1] + output["shape"][:, 1],
     ),
-    "channels last": Strange(ChannelsLast, names("norm", places=Places(raster(4, 4), "NHWC"))),
-    "channels last, not square": Strange(
-        ChannelsLast, names("norm", places=Places(raster(4, 6), "NHWC")), size=(32, 48)
-    ),
-    "transposed map": rearranged(transpose, raster(4, 4).mT),
-    "transposed map, not square": rearranged(transpose, raster(6, 4).mT, (32, 48)),
-    "flipped map": rearranged(lambda images: images.flip(3), raster(4, 4).flip(1)),
-    "padded map": rearranged(lambda images: F.pad(images, (0, 12, 0, 12)), raster(4, 4)[:3, :3], (20, 20)),
-    "letterboxed map": rearranged(lambda images: F.pad(images, (0, 0, 8, 8)), raster(6, 6)[1:5], (32, 48)),
 }  # fmt: skip

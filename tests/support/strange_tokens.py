@@ -68,6 +68,28 @@ class Merged(Tokens):
         return torch.cat([tokens[:, :1], merged], 1)
 
 
+class Shared(Tokens):
+    """Runs one block three times."""
+
+    def __init__(self, row: Tensor) -> None:
+        super().__init__(torch.arange(17), row, 1)
+        self.blocks = nn.ModuleList([self.blocks[0]] * 3)
+
+
+class Windowed(nn.Module):
+    """Attention in windows of 2x2 patches. Its last tokens are partitioned into windows [4B,4,C]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches, self.norm = nn.Conv2d(3, 16, 8, 8), nn.LayerNorm(16)
+        self.block, self.head = Block(), nn.Linear(16, 5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.norm(self.patches(images).permute(0, 2, 3, 1))
+        x = x.unflatten(2, (2, 2)).unflatten(1, (2, 2)).transpose(2, 3).flatten(0, 2).flatten(1, 2)
+        return self.head(self.block(x).unflatten(0, (-1, 4)).mean((1, 2)))
+
+
 class TokensFirst(Tokens):
     """Tokens [N,B,C] in all blocks."""
 
@@ -170,6 +192,19 @@ TOKENS: dict[str, Strange] = {
         lambda: TokensFirst(reads(17)),
         dict.fromkeys(("norm", "blocks.1", "blocks.1.norm2"), Places(raster(4, 4, 1), "LNC")),
         rollout=Attends(((0,), (1,)), reads(17), raster(4, 4, 1)),
+    ),
+    "shared block": Strange(
+        lambda: Shared(reads(17, 0)),
+        dict.fromkeys(("blocks.0.norm1@2", "blocks.0@1"), Places(raster(4, 4, 1))),
+        rollout=Attends(((0,), (1,), (2,)), reads(17, 0), raster(4, 4, 1)),
+    ),
+    "shared block, mean": Strange(
+        lambda: Shared(reads(17)),
+        dict.fromkeys(("norm", "blocks.0@2"), Places(raster(4, 4, 1))),
+        rollout=Attends(((0,), (1,), (2,)), reads(17), raster(4, 4, 1)),
+    ),
+    "partitioned windows": Strange(
+        Windowed, {"norm": Places(raster(4, 4), "NHWC"), "patches": Places(raster(4, 4), "NCHW")}, rollout="windows|feature map",
     ),
     "dropped tokens": Strange(
         lambda: Kept(KEPT, reads(13, 0)),
