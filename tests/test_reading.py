@@ -17,7 +17,9 @@ UNREAD: dict[str, str] = {
     **dict.fromkeys(
         ("several modules return one tensor", "output read from an attribute", "timm features_only"), OUTERMOST
     ),
-    **dict.fromkeys(("all of a list of stages", "second tensor of a module", "one of two halves"), "the first tensor is read"),
+    **dict.fromkeys(
+        ("all of a list of stages", "second tensor of a module", "one of two halves"), "the first tensor is read"
+    ),
     **dict.fromkeys(("second of two heads", "both of two heads", "auxiliary branch"), "the target is not followed"),
     **dict.fromkeys(("siamese, image first", "two passes"), CALL),
     **dict.fromkeys(

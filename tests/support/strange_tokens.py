@@ -204,7 +204,9 @@ TOKENS: dict[str, Strange] = {
         rollout=Attends(((0,), (1,), (2,)), reads(17), raster(4, 4, 1)),
     ),
     "partitioned windows": Strange(
-        Windowed, {"norm": Places(raster(4, 4), "NHWC"), "patches": Places(raster(4, 4), "NCHW")}, rollout="windows|feature map",
+        Windowed,
+        {"norm": Places(raster(4, 4), "NHWC"), "patches": Places(raster(4, 4), "NCHW")},
+        rollout="windows|feature map",
     ),
     "dropped tokens": Strange(
         lambda: Kept(KEPT, reads(13, 0)),
