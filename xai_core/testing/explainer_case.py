@@ -72,18 +72,18 @@ class ExplainerCase:
                 supported[label] = model
         return supported
 
-    def explain(self, model: nn.Module, images: Tensor, target: Any = 1, **options: Any) -> Saliency:
-        """Return the maps of images, without warnings about constant maps. `options` are those of `Engine`."""
+    def explain(self, engine: Engine, images: Tensor, target: Any = 1) -> Saliency:
+        """Return the maps of images, without warnings about constant maps."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConstantMapWarning)
-            [saliency] = Engine(model, **options).explain(images, [self.explainer], target).values()
+            [saliency] = engine.explain(images, [self.explainer], target).values()
         return saliency
 
     def reference(self, label: str) -> Saliency:
         """Return the maps of class 1 for a float64 copy of a model. They are computed once."""
         if label not in self._reference:
-            model = copy.deepcopy(self.models[label]).double()
-            self._reference[label] = self.explain(model, random_images().double())
+            engine = Engine(copy.deepcopy(self.models[label]).double())
+            self._reference[label] = self.explain(engine, random_images().double())
         return self._reference[label]
 
 

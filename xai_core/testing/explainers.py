@@ -1,6 +1,5 @@
 """Conformance checks of explainers."""
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 
 import torch
@@ -8,7 +7,7 @@ from torch import nn
 
 from xai_core.capture.needs import Needs
 from xai_core.engine import Engine
-from xai_core.errors import ConstantMapWarning, UnsuitableError
+from xai_core.errors import UnsuitableError
 from xai_core.explainer import Explainer
 from xai_core.testing.check import Check, build_checks, require, single_threaded
 from xai_core.testing.class_metadata import require_docstring, require_name, require_spec
@@ -82,7 +81,7 @@ def returns_one_map_per_image(case: ExplainerCase) -> None:
     any_varies = False
     for label, model in case.each():
         recorder = RelevanceRecorder(case.explainer)
-        saliency = ExplainerCase(recorder).explain(model, random_images())
+        saliency = ExplainerCase(recorder).explain(Engine(model), random_images())
         [relevance] = recorder.recorded
         device = random_images().device
         require(relevance.device == device, f"for {label} the map is on {relevance.device}; expected {device}")
@@ -94,7 +93,7 @@ def returns_one_map_per_image(case: ExplainerCase) -> None:
 def supports_non_square_images(case: ExplainerCase) -> None:
     """The maps of images of 32x64 pixels (height x width) are wider than high."""
     for label, model in case.each():
-        saliency = case.explain(model, random_images(size=WIDE))
+        saliency = case.explain(Engine(model), random_images(size=WIDE))
         height, width = saliency.raw.shape[-2:]
         require(
             width > height,
@@ -107,9 +106,9 @@ def batch_matches_single_images(case: ExplainerCase) -> None:
     """The map of an image does not depend on the other images in the batch."""
     images = random_images().double()
     for label, model in case.each():
-        batch = case.reference(label)
+        batch, engine = case.reference(label), Engine(model.double())
         for index in range(len(images)):
-            single = case.explain(model.double(), images[index : index + 1])
+            single = case.explain(engine, images[index : index + 1])
             require_same(single.values[0], batch.values[index], f"for {label}, image {index} alone and in a batch")
 
 
@@ -117,7 +116,7 @@ def depends_on_target_as_declared(case: ExplainerCase) -> None:
     """The maps of two classes differ, or are equal if the class sets `targeted = False`."""
     difference = 0.0
     for label, model in case.each():
-        other = case.explain(model.double(), random_images().double(), target=3)
+        other = case.explain(Engine(model.double()), random_images().double(), target=3)
         difference = max(difference, largest_difference(other.values, case.reference(label).values))
     if case.explainer.targeted:
         require(
@@ -135,14 +134,14 @@ def depends_on_target_as_declared(case: ExplainerCase) -> None:
 def supports_frozen_parameters(case: ExplainerCase) -> None:
     """A model whose parameters have `requires_grad=False` has the same maps."""
     for label, model in case.each():
-        frozen = case.explain(model.double().requires_grad_(False), random_images().double())
+        frozen = case.explain(Engine(model.double().requires_grad_(False)), random_images().double())
         require_same(frozen.values, case.reference(label).values, f"for {label}, with and without frozen parameters")
 
 
 def supports_bfloat16(case: ExplainerCase) -> None:
     """A bfloat16 model has finite maps, with a correlation of at least 0.9 with the maps of the float64 model."""
     for label, model in case.each():
-        half = case.explain(model.bfloat16(), random_images())
+        half = case.explain(Engine(model.bfloat16()), random_images())
         require(bool(half.raw.isfinite().all()), f"for {label} in bfloat16 the map contains NaN or infinity")
         pairs = torch.stack([half.values.flatten(1), case.reference(label).values.flatten(1)], 1)
         correlation = min(pair.corrcoef()[0, 1].nan_to_num(nan=1).item() for pair in pairs)
@@ -156,12 +155,12 @@ def supports_bfloat16(case: ExplainerCase) -> None:
 def supports_in_place_activations(case: ExplainerCase) -> None:
     """A model with in-place activations has the same maps as the model without them."""
     for inplace in (True, False):
-        model = convolutional_network(inplace).double()
+        engine, images = Engine(convolutional_network(inplace).double()), random_images().double()
         try:
-            case.explainer.needs(Engine(model).adapter(random_images().double()))
+            case.explainer.needs(engine.adapter(images))
         except UnsuitableError:
             return
-        saliency = case.explain(model, random_images().double())
+        saliency = case.explain(engine, images)
         if inplace:
             in_place = saliency
         else:
@@ -171,8 +170,7 @@ def supports_in_place_activations(case: ExplainerCase) -> None:
 def declares_forward_passes(case: ExplainerCase) -> None:
     """An image takes at most twice as many forward passes as `forward_passes` returns."""
     for label, model in case.each():
-        engine = Engine(model)
-        images = random_images(1)
+        engine, images = Engine(model), random_images(1)
         declared = case.explainer.forward_passes(engine.adapter(images))
         counts: list[int] = []
         handle = model.register_forward_pre_hook(
@@ -180,9 +178,7 @@ def declares_forward_passes(case: ExplainerCase) -> None:
                 0 if args[0].is_meta else len(args[0])
             )  # a partial forward pass begins with meta tensors
         )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConstantMapWarning)
-            engine.explain(images, [case.explainer], 1)
+        case.explain(engine, images)
         handle.remove()
         require(
             sum(counts) <= 2 * declared,
