@@ -15,6 +15,7 @@ from support.models import SmallCNN, fused_vit, settled
 from support.subprocesses import printed
 from xai_core.batched import Batched
 from xai_core.errors import TargetError, UnsuitableError
+from xai_core.targets.score_reader import ScoreReader
 from xai_core.targets.target import BoundTarget, Target
 
 IMAGES = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -135,7 +136,7 @@ def test_a_saved_target_needs_its_model_to_score(engine: xai.Engine) -> None:
     output = torch.randn(3, 5)
     with pytest.raises(TargetError, match="saved or copied without its model"):
         target.model_score(output)
-    assert torch.equal(target.with_logits(lambda output: output).model_score(output), output.diagonal())
+    assert torch.equal(target.with_logits(ScoreReader(lambda output: output)).model_score(output), output.diagonal())
 
 
 def test_selected_images_are_explained_and_scored_as_alone(engine: xai.Engine, saliency: xai.Saliency) -> None:

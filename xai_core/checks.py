@@ -26,7 +26,7 @@ from xai_core.errors import (
 from xai_core.isolation.error_context import PluginCall
 from xai_core.metric import MetricResult
 from xai_core.model.adapter import ModelAdapter
-from xai_core.outputs import first_tensor
+from xai_core.outputs import scores_of
 from xai_core.saliency import Saliency
 from xai_core.targets.target import BoundTarget
 
@@ -115,7 +115,7 @@ def check_pass(checks: Checks, record: PassRecord) -> None:
 
 def check_output(checks: Checks, output: Any, batch: int) -> None:
     """Require an output without NaN or infinity, if its first dimension is the batch."""
-    tensor = first_tensor(output)
+    tensor = scores_of(output)
     if tensor is not None and tensor.is_floating_point() and tensor.ndim and len(tensor) == batch:
         checks.add(
             finite(tensor),

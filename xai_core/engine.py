@@ -33,7 +33,7 @@ from xai_core.isolation.model_state import ModelStateMonitor
 from xai_core.metric import Evaluation, Metric, MetricResult
 from xai_core.model.adapter import ModelAdapter
 from xai_core.model.execution import Autocast, autocast_of, scoring, unwrapped, without_autocast
-from xai_core.model.user_forward import UserForward, accept_forward, batch_indices
+from xai_core.model.user_forward import UserForward, accept_forward, batch_indices, selecting
 from xai_core.plugins.creation import create_explainer, create_metric
 from xai_core.plugins.registry import Plugins, in_own_plugins, looking_in, origin, restricted
 from xai_core.plugins.resolve import by_key
@@ -59,6 +59,10 @@ class Engine:
         A function `forward(model, images) -> output` that calls the model, for models that take more than images.
         A third parameter `of` receives, for each row of `images`, the index of its image in the batch that is
         explained. It is an int64 tensor [N] on the device, and selects the side inputs of each row: `texts[of]`.
+    output
+        The part of the model's output that is explained: a key or an index, or several of them separated by dots.
+        Targets receive this part alone. Default: the whole output, from which targets read the `logits`, or the only
+        tensor with one row of scores per image.
     memory
         Bytes of device memory that a block of perturbed images may use. Default: 64 MiB on the CPU, where larger
         tensors are slow to allocate, and an eighth of the device's memory on a GPU.
@@ -74,7 +78,7 @@ class Engine:
     Raises
     ------
     InputTypeError
-        If the model is not a module.
+        If the model is not a module, or `forward` or `output` has the wrong type.
     PluginError
         If one of the plugins is not installed, cannot be loaded, or has no hooks.
     """
@@ -84,6 +88,7 @@ class Engine:
         model: nn.Module | LoadedModel,
         *,
         forward: UserForward | None = None,
+        output: str | int | None = None,
         memory: int | None = None,
         block: int | None = None,
         plugins: Plugins | None = None,
@@ -92,6 +97,8 @@ class Engine:
         self.model = accept_model(model)
         self._bare = unwrapped(self.model)
         self._forward = accept_forward(forward)
+        if output is not None:
+            self._forward = selecting(self._forward, output)
         self._runner = Runner(self.model, self._bare, self._forward, memory, block)
         self.plugins = None if plugins is None else restricted(plugins)
         self._memory, self._block, self._time_limit = memory, block, time_limit
@@ -156,7 +163,7 @@ class Engine:
                 self._forward,
                 images,
                 union,
-                lambda output: targets_of(target, output, adapter.scores, len(images)),
+                lambda output: targets_of(target, output, adapter.score_reader, len(images)),
             )
         check_pass(checks, record)
         if images.device.type == "cpu":
@@ -308,7 +315,7 @@ class Engine:
     def _predicted(self, images: Tensor, adapter: ModelAdapter) -> BoundTarget:
         with scoring(self.model):
             output = self._forward(self.model, images, batch_indices(images))
-        return targets_of(None, output, adapter.scores, len(images))[0][0]
+        return targets_of(None, output, adapter.score_reader, len(images))[0][0]
 
     def _guard(self, images: Tensor) -> Guard:
         return Guard(self._monitor, None if self._time_limit is None else self._time_limit * len(images))

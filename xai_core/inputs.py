@@ -176,7 +176,9 @@ def accept_maps(
 
     def usable(target: BoundTarget | None) -> BoundTarget:
         if target not in targets:
-            targets[target] = predicted() if target is None else target.to(images.device).with_logits(adapter.scores)
+            targets[target] = (
+                predicted() if target is None else target.to(images.device).with_logits(adapter.score_reader)
+            )
         return targets[target]
 
     accepted = {}

@@ -1,10 +1,18 @@
 """Outputs of modules: a tensor, or a tuple, list or mapping of tensors."""
 
 import copy
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import Tensor
+
+from xai_core.errors import ModelOutputError
+
+MOST_LISTED = 8
+"""The number of tensors that a message lists."""
+Path = tuple[Any, ...]
+"""Keys, names and indices that lead to a part of an output. The path of the output itself is empty."""
 
 
 def first_tensor(output: Any) -> Tensor | None:
@@ -17,21 +25,35 @@ def first_tensor(output: Any) -> Tensor | None:
 
 
 def scores_of(output: Any) -> Tensor | None:
-    """Return the scores in a model's output: the `logits` or `out` of a mapping, or the first tensor."""
+    """Return the tensor that probably contains the scores of a model's output, or None if it contains no numbers.
+
+    This is the part `logits` or `out`, or else the first floating-point tensor [B,K], or else the first of any shape.
+    """
+    leaves = {path: tensor for path, tensor in leaves_of(output) if tensor.is_floating_point()}
+    named = (leaves[(name,)] for name in ("logits", "out") if (name,) in leaves)
+    rows = (tensor for tensor in leaves.values() if tensor.ndim == 2)
+    return next(itertools.chain(named, rows, leaves.values()), None)
+
+
+def parts_of(output: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield the parts of a mapping, named tuple, tuple or list, each with its key, name or index."""
     if isinstance(output, Mapping):
-        output = output.get("logits", output.get("out", output))
-    return first_tensor(output)
+        yield from output.items()
+    elif isinstance(output, tuple | list):
+        yield from zip(getattr(output, "_fields", range(len(output))), output, strict=True)
+
+
+def leaves_of(output: Any, path: Path = ()) -> Iterator[tuple[Path, Tensor]]:
+    """Yield all tensors in an output, each with its path."""
+    if isinstance(output, Tensor):
+        yield path, output
+    for key, part in parts_of(output):
+        yield from leaves_of(part, (*path, key))
 
 
 def tensors_of(output: Any) -> Iterator[Tensor]:
     """Yield all tensors in an output."""
-    if isinstance(output, Tensor):
-        yield output
-    elif isinstance(output, Mapping):
-        yield from tensors_of(tuple(output.values()))
-    elif isinstance(output, tuple | list):
-        for part in output:
-            yield from tensors_of(part)
+    return (tensor for _, tensor in leaves_of(output))
 
 
 def with_first_tensor(output: Any, tensor: Tensor) -> Any:
@@ -60,3 +82,52 @@ def detached(output: Any) -> Any:
         parts = [detached(part) for part in output]
         return output._make(parts) if hasattr(output, "_make") else type(output)(parts)
     return output
+
+
+def part_of(output: Any, key: str | int) -> Any:
+    """Return the part of an output with a key, a name, an index, or several of them separated by dots.
+
+    Raises
+    ------
+    ModelOutputError
+        If the output has no such part.
+    """
+    parts = dict(parts_of(output))
+    if key in parts:
+        return parts[key]
+    if isinstance(key, int) and -len(parts) <= key < len(parts):
+        return [*parts.values()][key]
+    if isinstance(key, str):
+        head, dot, rest = key.partition(".")
+        if dot:
+            return part_of(part_of(output, head), rest)
+        if key.isdecimal():
+            return part_of(output, int(key))
+        if not parts and not isinstance(output, Tensor) and hasattr(output, key):
+            return getattr(output, key)
+    raise ModelOutputError(f"the model's output has no part {key!r}; it is {described(output)}")
+
+
+def described(output: Any) -> str:
+    """Describe an output in a message: the shape of a tensor, or the names and shapes of the tensors in it."""
+    if isinstance(output, Tensor):
+        return f"a tensor {list(output.shape)}"
+    if is_list_of_dicts(output):
+        return f"a {type(output).__name__} of {len(output)} dicts ({', '.join(map(str, output[0]))})"
+    return f"{type(output).__name__} of {listed(dict(leaves_of(output)))}".removesuffix(" of ")
+
+
+def listed(leaves: Mapping[Path, Tensor]) -> str:
+    """Return the names and shapes of tensors, with names that `part_of` accepts."""
+    shown = [f"{spelled(path)} {list(tensor.shape)}" for path, tensor in leaves.items()]
+    return ", ".join([*shown[:MOST_LISTED], *(["..."] if len(shown) > MOST_LISTED else [])])
+
+
+def spelled(path: Path) -> str:
+    """Return a path as a name or an index that `part_of` accepts."""
+    return repr(path[0] if len(path) == 1 else ".".join(map(str, path)))
+
+
+def is_list_of_dicts(output: Any) -> bool:
+    """Return whether an output contains one mapping per image, as detections do."""
+    return isinstance(output, tuple | list) and bool(output) and all(isinstance(part, Mapping) for part in output)

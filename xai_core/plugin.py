@@ -71,6 +71,7 @@ if TYPE_CHECKING:  # what type checkers and editors see; a test compares these i
     from xai_core.spec import Value as Value
     from xai_core.spec import suggest as suggest
     from xai_core.targets.measures import at_least_float32 as at_least_float32
+    from xai_core.targets.score_reader import ScoreReader as ScoreReader
     from xai_core.targets.target import BoundTarget as BoundTarget
     from xai_core.targets.target import Target as Target
     from xai_core.targets.target import TargetLike as TargetLike
@@ -103,6 +104,7 @@ _SOURCES = {
     "Probe": "model.probe",
     "Relevance": "saliency",
     "SCORE_KINDS": "options",
+    "ScoreReader": "targets.score_reader",
     "SharedModel": "model.shared_copy",
     "Spec": "spec",
     "Target": "targets.target",

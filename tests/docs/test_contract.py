@@ -30,6 +30,7 @@ from xai_core.plugin import (
     ModelSource,
     Probe,
     Relevance,
+    ScoreReader,
     SharedModel,
     Spec,
     Target,
@@ -40,7 +41,7 @@ PATH = ROOT / "docs" / "plugins" / "contract.md"
 PAGE = PATH.read_text()
 HOOKS = [hook for hook in vars(hookspecs).values() if hasattr(hook, "xai_core_spec")]
 EXPLAINERS = [xai.Explainer, xai.Needs, xai.Captured, Relevance]
-PARTS = [AttentionLayer, Gate, Gated, ModelScorer, SharedModel, BoundTarget, Target]
+PARTS = [AttentionLayer, Gate, Gated, ModelScorer, SharedModel, BoundTarget, Target, ScoreReader]
 METRICS = [xai.Metric, Evaluation, xai.MetricResult, xai.Saliency]
 ADAPTERS = [xai.ModelAdapter, Probe, Features]
 SOURCES = [ModelSource, xai.LoadedModel, DatasetSource, Dataset, xai.Sample, Spec]

@@ -6,11 +6,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import xai_core as xai
+from xai_core.targets.score_reader import ScoreReader
 from xai_core.targets.target import Target
 
 
 def scored(output: Tensor, target: Target, kind: str = "logit", of: Tensor | None = None) -> Tensor:
-    bound = target.bind(output, lambda output: output, len(output))
+    bound = target.bind(output, ScoreReader(lambda output: output), len(output))
     return bound.model_score(output if of is None else output[of], of, kind)
 
 
@@ -33,6 +34,16 @@ def test_without_a_mask_the_region_is_where_the_class_is_predicted() -> None:
     predicted = output.argmax(1) == 0
     expected = [logits[pixels].mean() for logits, pixels in zip(output[:, 0], predicted, strict=True)]
     torch.testing.assert_close(scored(output, xai.Region(0)), torch.stack(expected))
+
+
+@pytest.mark.parametrize("side", [256, 300])
+def test_a_region_in_half_precision_may_have_more_pixels_than_its_largest_number(side: int) -> None:
+    """A sum of 65,536 ones is infinite in float16, and all weights would be zero."""
+    output = torch.randn(1, 2, side, side).half()
+    expected = output[0, 1].double().mean()
+    for mask in (torch.ones(side, side, dtype=torch.bool), torch.full((side, side), 1e5)):
+        score = scored(output, xai.Region(1, mask))
+        torch.testing.assert_close(score[0].double(), expected, rtol=0, atol=1e-5)
 
 
 def test_a_similarity_is_the_cosine_with_the_vector_of_the_image() -> None:

@@ -35,7 +35,7 @@ class ModelOnDevice:
         adapter = self.engine.adapter(images)
         with torch.no_grad():
             output = self.engine.model(images)
-            [bound], _ = targets_of(target, output, adapter.scores, len(images))
+            [bound], _ = targets_of(target, output, adapter.score_reader, len(images))
             probabilities = bound.model_score(output, kind="probability")
         assert bound.ids is not None
         return [

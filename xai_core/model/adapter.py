@@ -6,12 +6,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from xai_core.errors import LayerError, ModelOutputError, UnsuitableError
+from xai_core.errors import LayerError, UnsuitableError
 from xai_core.model.layouts import Features, Layer, token_grid
 from xai_core.model.probe import Probe
-from xai_core.outputs import scores_of
 from xai_core.spec import close_names
 from xai_core.targets.measures import at_least_float32
+from xai_core.targets.score_reader import ScoreReader
 
 
 class ModelAdapter:
@@ -127,22 +127,19 @@ class ModelAdapter:
         return torch.cat([tensor[:, : features.prefix], tokens], 1)
 
     def scores(self, output: Any) -> Float[Tensor, "B K"]:
-        """Return the class scores in a model's output: a tensor [B,K], or a container's `logits` or first tensor.
+        """Return the class scores in a model's output: its `logits`, or the only tensor with one row per image.
 
         Raises
         ------
         ModelOutputError
-            If the output contains no such tensor.
+            If the output contains no such tensor, or more than one.
         """
-        scores = scores_of(output)
-        if scores is None or scores.ndim != 2:
-            received = f"a tensor {list(scores.shape)}" if scores is not None else type(output).__name__
-            raise ModelOutputError(
-                f"expected class scores [B, K] as the model's output, got {received}; "
-                "pass a callable as `target=` that returns one number per image, "
-                "or pass `forward=` to the Engine to return the scores"
-            )
-        return scores
+        return self.probe.scores.read(output)
+
+    @property
+    def score_reader(self) -> ScoreReader:
+        """The function that returns the class scores in an output, as targets use it."""
+        return ScoreReader(self.scores, self.probe.scores)
 
     def tokens(self, count: int) -> tuple[tuple[int, int], int]:
         """Return the (h, w) and the number of prefix tokens of a sequence of `count` tokens.

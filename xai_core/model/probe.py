@@ -16,8 +16,10 @@ from xai_core.model.execution import Forward, explaining, temporary_hooks
 from xai_core.model.gates import Gate, GateFinder
 from xai_core.model.layouts import Features, Size
 from xai_core.model.module_calls import ModuleCalls, Readout
+from xai_core.model.probabilities import probabilities_in
 from xai_core.model.user_forward import batch_indices
 from xai_core.outputs import scores_of
+from xai_core.targets.score_reader import ScoreLocation
 
 LARGEST_CONVOLUTION = 2**24
 """The number of weights of a convolution above which channels-last images are not faster."""
@@ -60,6 +62,8 @@ class Probe:
         from the image to the scores that contains this attention and no other. If no such module exists, the entry is
         the input of the last module before the next attention. Empty if an attention layer has neither a
         block nor such a module.
+    scores
+        The location of the class scores in the model's output.
     """
 
     size: Size
@@ -75,6 +79,7 @@ class Probe:
     class_attention: bool
     gates: tuple[Gate, ...]
     blocks: tuple[Features, ...]
+    scores: ScoreLocation
 
     @property
     def largest(self) -> int:
@@ -134,4 +139,5 @@ def _probe(model: nn.Module, forward: Forward, image: Tensor) -> Probe:
             class_attention=calls.class_attention,
             gates=tuple(finder.gates),
             blocks=calls.blocks(path),
+            scores=ScoreLocation.of(output, probabilities_in(output, graph_image)),
         )

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from xai_core.errors import InputTypeError
 from xai_core.model.execution import Forward
+from xai_core.outputs import part_of
 
 UserForward = Callable[[nn.Module, Tensor], Any] | Forward
 """A function `(model, images)` or `(model, images, of)` that returns the model's output."""
@@ -59,6 +60,19 @@ def _takes_indices(signature: inspect.Signature) -> bool:
 
 def _without_indices(forward: Callable[..., Any]) -> Forward:
     return lambda model, images, of: forward(model, images)
+
+
+def selecting(forward: Forward, part: str | int) -> Forward:
+    """Return a function that calls the model, and returns one part of its output. See `part_of`.
+
+    Raises
+    ------
+    InputTypeError
+        If the part is neither a name nor an index.
+    """
+    if isinstance(part, bool) or not isinstance(part, str | int):
+        raise InputTypeError(f"expected `output` as the name or the index of a part of the output, got {part!r}")
+    return lambda model, images, of: part_of(forward(model, images, of), part)
 
 
 def batch_indices(images: Tensor) -> Int[Tensor, " B"]:

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from xai_core.errors import TargetError
-from xai_core.targets.measures import ContrastMeasure, Logits
+from xai_core.targets.measures import ContrastMeasure
+from xai_core.targets.score_reader import ScoreReader
 from xai_core.targets.target import BoundTarget, Target, class_ids
 
 Class = int | Tensor | None
@@ -30,9 +31,9 @@ class Contrast(Target):
     a: Class = None
     b: Class = None
 
-    def bind(self, output: Any, logits: Logits, batch: int) -> BoundTarget:
+    def bind(self, output: Any, logits: ScoreReader, batch: int) -> BoundTarget:
         """See `Target.bind`."""
-        scores = logits(output).detach()
+        scores = logits(output, batch).detach()
         if scores.shape[1] < 2:
             raise TargetError("a contrast needs a model with at least two classes; this model has a single score")
         first = scores.argmax(1) if self.a is None else class_ids(self.a, scores, batch)

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from xai_core.batched import Batched
 from xai_core.errors import TargetError
-from xai_core.outputs import first_tensor, scores_of
+from xai_core.outputs import Path, described, tensors_of
+from xai_core.targets.score_reader import ScoreReader
+from xai_core.targets.selection import EMBEDDINGS, PIXEL_SCORES, Wanted, find, read
 
-Logits = Callable[[Any], Tensor]
-"""A function from a model's output for N images to the class scores [N,K]."""
 Measure = Callable[[Any, Tensor | None, str], Tensor]
 """A function from a model's output for N images to the N numbers that a target explains. See `BoundTarget`."""
 FUNCTION_LOST = (
@@ -38,17 +38,22 @@ class LogitMeasure(Batched, ABC):
         `BoundTarget.with_logits` sets it again.
     """
 
-    logits: Logits | None
+    logits: ScoreReader | None
 
     _unsaved = ("logits",)
 
-    def class_scores(self, output: Any) -> Float[Tensor, "N K"]:
-        """Return the class scores in an output for N images."""
+    @property
+    def reader(self) -> ScoreReader:
+        """The reader of the model's class scores."""
         if self.logits is None:
             raise TargetError(
                 "the target was saved or copied without its model; pass its maps to `Engine.evaluate`, or explain again"
             )
-        return self.logits(output)
+        return self.logits
+
+    def class_scores(self, output: Any, of: Tensor | None) -> Float[Tensor, "N K"]:
+        """Return the class scores in an output for N images."""
+        return self.reader(output, count(self, of))
 
     @abstractmethod
     def __call__(self, output: Any, of: Tensor | None, kind: str) -> Tensor:
@@ -63,47 +68,63 @@ class ClassMeasure(LogitMeasure):
 
     def __call__(self, output: Any, of: Tensor | None, kind: str) -> Tensor:
         """See `BoundTarget.measure`."""
-        scores = self.class_scores(output)
-        scores = probabilities(scores) if kind == "probability" else scores
+        scores = self.class_scores(output, of)
+        if kind == "probability" and not self.reader.are_probabilities():
+            scores = probabilities(scores)
         return scores.gather(1, at(self.ids, of)[:, None]).squeeze(1)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ContrastMeasure(LogitMeasure):
-    """The difference of two logits, whose class ids are `pairs` [B,2], or its sigmoid."""
+    """The difference of two scores, whose class ids are `pairs` [B,2], or the probability of the first of the two."""
 
     pairs: Int[Tensor, "B 2"]
 
     def __call__(self, output: Any, of: Tensor | None, kind: str) -> Tensor:
         """See `BoundTarget.measure`."""
-        a, b = self.class_scores(output).gather(1, at(self.pairs, of)).unbind(1)
-        return at_least_float32(a - b).sigmoid() if kind == "probability" else a - b
+        a, b = self.class_scores(output, of).gather(1, at(self.pairs, of)).unbind(1)
+        if kind == "probability":
+            return share(a, b) if self.reader.are_probabilities() else at_least_float32(a - b).sigmoid()
+        return a - b
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class RegionMeasure(Batched):
-    """The mean, with `weights` [B,h,w] that sum to one, of the logits or probabilities of class `ids` [B]."""
+    """The mean, with `weights` [B,h,w] that sum to one, of the logits or probabilities of class `ids` [B].
+
+    Attributes
+    ----------
+    path
+        Path of the scores [N,K,h,w] in an output.
+    are_probabilities
+        Whether these scores are probabilities.
+    """
 
     ids: Int[Tensor, " B"]
     weights: Float[Tensor, "B h w"]
+    path: Path = ()
+    are_probabilities: bool = False
 
     def __call__(self, output: Any, of: Tensor | None, kind: str) -> Tensor:
         """See `BoundTarget.measure`."""
-        scores = dense(output)
-        scores = probabilities(scores) if kind == "probability" else scores
+        scores = read(output, self.path, count(self, of), PIXEL_SCORES)
+        if kind == "probability" and not self.are_probabilities:
+            scores = probabilities(scores)
         rows = torch.arange(len(scores), device=scores.device)
         return (scores[rows, at(self.ids, of)] * at(self.weights, of)).sum((1, 2))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SimilarityMeasure(Batched):
-    """The cosine similarity of an embedding and the unit `vectors` [B,D]."""
+    """The cosine similarity of the unit `vectors` [B,D] and the embeddings with the path `path` in an output."""
 
     vectors: Float[Tensor, "B D"]
+    path: Path = ()
 
     def __call__(self, output: Any, of: Tensor | None, kind: str) -> Tensor:
         """See `BoundTarget.measure`."""
-        return F.cosine_similarity(at_least_float32(embeddings(output)), at(self.vectors, of), dim=1)
+        embeddings = read(output, self.path, count(self, of), EMBEDDINGS)
+        return F.cosine_similarity(at_least_float32(embeddings), at(self.vectors, of), dim=1)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -121,34 +142,42 @@ class FunctionMeasure(Batched):
         return self.function(output)
 
 
-def dense(output: Any) -> Float[Tensor, "B K h w"]:
-    """Return the logits of each pixel in a segmentation model's output.
+def pixel_scores(output: Any, batch: int) -> Path:
+    """Return the path of the scores of each pixel [B,K,h,w] in a segmentation model's output.
 
     Raises
     ------
     TargetError
-        If the output does not contain logits [B,K,h,w].
+        If the output contains no tensor of this shape.
+    ModelOutputError
+        If it contains several, or if the tensor does not have one row per image.
     """
-    tensor = scores_of(output)
-    if tensor is None or tensor.ndim != 4:
-        received = f"a tensor {list(tensor.shape)}" if tensor is not None else type(output).__name__
-        raise TargetError(f"a region needs a segmentation model, whose output is logits [B,K,h,w]; got {received}")
-    return tensor
+    _require(output, PIXEL_SCORES, "a region needs a segmentation model, whose output is logits [B,K,h,w]")
+    return find(output, batch, PIXEL_SCORES)
 
 
-def embeddings(output: Any) -> Float[Tensor, "B D"]:
-    """Return the embeddings in an image encoder's output.
+def embeddings(output: Any, batch: int) -> Path:
+    """Return the path of the embeddings [B,D] in an image encoder's output.
 
     Raises
     ------
     TargetError
-        If the output does not contain embeddings [B,D].
+        If the output contains no tensor of this shape.
+    ModelOutputError
+        If it contains several, or if the tensor does not have one row per image.
     """
-    tensor = first_tensor(output)
-    if tensor is None or tensor.ndim != 2:
-        received = f"a tensor {list(tensor.shape)}" if tensor is not None else type(output).__name__
-        raise TargetError(f"a similarity needs a model whose output is embeddings [B, D]; got {received}")
-    return tensor
+    _require(output, EMBEDDINGS, "a similarity needs a model whose output is embeddings [B, D]")
+    return find(output, batch, EMBEDDINGS)
+
+
+def _require(output: Any, wanted: Wanted, message: str) -> None:
+    if not any(wanted.fits(tensor) for tensor in tensors_of(output)):
+        raise TargetError(f"{message}; got {described(output)}")
+
+
+def count(measure: Batched, of: Tensor | None) -> int:
+    """Return the number of images N that a measure scores: the batch, or the images that `of` describes."""
+    return len(measure) if of is None else len(of)
 
 
 def at(values: Tensor, of: Tensor | None) -> Tensor:
@@ -164,3 +193,9 @@ def at_least_float32(tensor: Tensor) -> Tensor:
 def probabilities(scores: Float[Tensor, "N K ..."]) -> Float[Tensor, "N K ..."]:
     """Return the softmax over classes, or the sigmoid if the model has one logit, in float32 or float64."""
     return at_least_float32(scores).sigmoid() if scores.shape[1] == 1 else at_least_float32(scores).softmax(1)
+
+
+def share(a: Float[Tensor, " N"], b: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
+    """Return the fraction of the first of two probabilities in their sum, a / (a + b), in float32 or float64."""
+    a, b = at_least_float32(a), at_least_float32(b)
+    return a / (a + b).clamp(min=torch.finfo(a.dtype).tiny)

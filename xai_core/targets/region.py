@@ -4,10 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from xai_core.errors import TargetError
-from xai_core.targets.measures import Logits, RegionMeasure, dense
+from xai_core.targets.measures import RegionMeasure, pixel_scores
+from xai_core.targets.score_reader import ScoreReader
+from xai_core.targets.selection import PIXEL_SCORES, read
 from xai_core.targets.target import BoundTarget, Target, class_ids
 
 
@@ -33,26 +37,40 @@ class Region(Target):
     category: int | Sequence[int] | Tensor
     mask: Tensor | None = None
 
-    def bind(self, output: Any, logits: Logits, batch: int) -> BoundTarget:
+    def bind(self, output: Any, logits: ScoreReader, batch: int) -> BoundTarget:
         """See `Target.bind`."""
-        scores = dense(output).detach()
+        path = pixel_scores(output, batch)
+        are_probabilities = logits.are_probabilities(path)
+        scores = read(output, path, batch, PIXEL_SCORES).detach()
         classes, size = scores.shape[1], scores.shape[2:]
         ids = class_ids(self.category, scores, batch)
         if ids.ndim != 1:
             raise TargetError(f"a region has one class per image, got class ids of shape {list(ids.shape)}")
         valid = (ids >= 0) & (ids < classes)
         ids = ids.clamp(0, classes - 1)
-        mask = scores.argmax(1) == ids[:, None, None] if self.mask is None else self.mask.to(scores.device)
+        mask = predicted(scores, ids, are_probabilities) if self.mask is None else self.mask.to(scores.device)
         if mask.shape not in (size, (batch, *size)):
             raise TargetError(
                 f"the mask of a region must have the output's size, {list(size)} or {[batch, *size]}; "
                 f"got {list(mask.shape)}: resize it"
             )
-        weights = mask.to(scores.dtype).expand(batch, *size)
+        weights = mask.to(torch.promote_types(scores.dtype, torch.float32)).expand(batch, *size)
         total = weights.sum((1, 2))
         weights = weights / total.where(total > 0, 1)[:, None, None]
         reason = (
             "without a region: the mask contains no pixel, or the class is not a class of this model (0 to "
             f"{classes - 1}); pass a mask with at least one pixel"
         )
-        return BoundTarget(RegionMeasure(ids, weights), batch, valid & (total > 0), reason)
+        return BoundTarget(RegionMeasure(ids, weights, path, are_probabilities), batch, valid & (total > 0), reason)
+
+
+def predicted(
+    scores: Float[Tensor, "B K h w"], ids: Int[Tensor, " B"], are_probabilities: bool
+) -> Bool[Tensor, "B h w"]:
+    """Return the pixels to which a model assigns a class of each image.
+
+    If the model has a single score, these are the pixels with a probability above one half.
+    """
+    if scores.shape[1] == 1:
+        return scores[:, 0] > (0.5 if are_probabilities else 0)
+    return scores.argmax(1) == ids[:, None, None]

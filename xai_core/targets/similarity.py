@@ -7,7 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from xai_core.errors import TargetError
-from xai_core.targets.measures import Logits, SimilarityMeasure, at_least_float32, embeddings
+from xai_core.targets.measures import SimilarityMeasure, at_least_float32, embeddings
+from xai_core.targets.score_reader import ScoreReader
+from xai_core.targets.selection import EMBEDDINGS, read
 from xai_core.targets.target import BoundTarget, Target
 
 
@@ -26,14 +28,15 @@ class Similarity(Target):
 
     vector: Tensor
 
-    def bind(self, output: Any, logits: Logits, batch: int) -> BoundTarget:
+    def bind(self, output: Any, logits: ScoreReader, batch: int) -> BoundTarget:
         """See `Target.bind`."""
-        size = embeddings(output).shape[1]
+        path = embeddings(output, batch)
+        embedding = read(output, path, batch, EMBEDDINGS)
+        size = embedding.shape[1]
         if self.vector.shape not in ((size,), (batch, size)):
             raise TargetError(
                 f"the vector of a similarity must have the shape [{size}] or [{batch}, {size}], like the model's "
                 f"output; got {list(self.vector.shape)}"
             )
-        device = embeddings(output).device
-        vectors = F.normalize(at_least_float32(self.vector.detach().to(device)), dim=-1).expand(batch, size)
-        return BoundTarget(SimilarityMeasure(vectors), batch)
+        vectors = F.normalize(at_least_float32(self.vector.detach().to(embedding.device)), dim=-1).expand(batch, size)
+        return BoundTarget(SimilarityMeasure(vectors, path), batch)

@@ -12,14 +12,15 @@ from torch import Tensor
 
 from xai_core.batched import Batched
 from xai_core.errors import TargetError
-from xai_core.targets.measures import FUNCTION_LOST, ClassMeasure, FunctionMeasure, LogitMeasure, Logits, Measure
+from xai_core.targets.measures import FUNCTION_LOST, ClassMeasure, FunctionMeasure, LogitMeasure, Measure
+from xai_core.targets.score_reader import ScoreReader
 
 
 class Target(ABC):
     """Base class of targets other than classes, such as `Contrast`, `Region` and `Similarity`."""
 
     @abstractmethod
-    def bind(self, output: Any, logits: Logits, batch: int) -> "BoundTarget":
+    def bind(self, output: Any, logits: ScoreReader, batch: int) -> "BoundTarget":
         """Bind the target to a batch of images.
 
         Everything that depends on the original images, such as the predicted class, is fixed here. Perturbed images are
@@ -117,7 +118,7 @@ class BoundTarget(Batched):
         if not isinstance(self.measure, ClassMeasure):
             return []
         ids, logits = self.measure.ids, self.measure.logits
-        scores = self.measure.class_scores(output).detach()
+        scores = self.measure.class_scores(output, None).detach()
         if isinstance(which, int):
             others = scores.scatter(1, ids[:, None], -torch.inf)
             best = others.topk(min(which, scores.shape[1] - 1), 1).indices
@@ -126,7 +127,7 @@ class BoundTarget(Batched):
         rivals = [class_ids(class_id, scores, self.batch) for class_id in which]
         return [_class_target(rival, logits, rival != ids, reason) for rival in rivals]
 
-    def with_logits(self, logits: Logits) -> "BoundTarget":
+    def with_logits(self, logits: ScoreReader) -> "BoundTarget":
         """Return this target, able to score a model's outputs again after it was saved or copied."""
         if isinstance(self.measure, LogitMeasure) and self.measure.logits is None:
             return replace(self, measure=replace(self.measure, logits=logits))
@@ -146,7 +147,7 @@ class BoundTarget(Batched):
         return mapped if is_complete else replace(mapped, measure=None)
 
 
-def targets_of(target: TargetLike, output: Any, logits: Logits, batch: int) -> tuple[list[BoundTarget], bool]:
+def targets_of(target: TargetLike, output: Any, logits: ScoreReader, batch: int) -> tuple[list[BoundTarget], bool]:
     """Bind what a user passed as `target` to a batch.
 
     Returns
@@ -165,7 +166,7 @@ def targets_of(target: TargetLike, output: Any, logits: Logits, batch: int) -> t
         raise TargetError(f"target is the class {target.__name__}; pass an object, such as `{target.__name__}(...)`")
     if callable(target):
         return [BoundTarget(FunctionMeasure(target), batch)], False
-    scores = logits(output).detach()
+    scores = logits(output, batch).detach()
     if target is None:
         return [_class_target(scores.argmax(1), logits)], False
     ids = class_ids(target, scores, batch)
@@ -213,7 +214,9 @@ def class_ids(ids: object, scores: Float[Tensor, "B K ..."], batch: int) -> Tens
     return tensor
 
 
-def _class_target(ids: Tensor, logits: Logits | None, valid: Tensor | None = None, reason: str = "") -> BoundTarget:
+def _class_target(
+    ids: Tensor, logits: ScoreReader | None, valid: Tensor | None = None, reason: str = ""
+) -> BoundTarget:
     return BoundTarget(ClassMeasure(logits, ids), len(ids), valid, reason)
 
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from xai_core.data.sources import LoadedModel, ModelSource
 from xai_core.engine import Engine
-from xai_core.errors import ConstantMapWarning, UnknownModelError
-from xai_core.outputs import scores_of
+from xai_core.errors import ConstantMapWarning, ModelOutputError, UnknownModelError
+from xai_core.targets.selection import CLASS_SCORES, find, read
 from xai_core.testing.check import Check, build_checks, require
 from xai_core.testing.class_metadata import declared_failures, require_docstring, require_name
 from xai_core.testing.metric_case import GradientTimesImage
@@ -90,9 +90,14 @@ class ModelSourceCase:
         return torch.stack([self.loaded.preprocess(self.image)] * 2)
 
     def scores(self) -> Tensor | None:
-        """Return the class scores of the images, or None if the output of the model contains none."""
+        """Return the class scores of the images, or None if the output of the model does not contain them."""
         with torch.no_grad():
-            return scores_of(self.loaded.model(self.images))
+            output = self.loaded.model(self.images)
+        try:
+            path = find(output, len(self.images), CLASS_SCORES)
+        except ModelOutputError:
+            return None
+        return read(output, path, len(self.images), CLASS_SCORES)
 
 
 def has_valid_name(case: ModelSourceCase) -> None:
@@ -192,7 +197,7 @@ def restore_inverts_normalization(case: ModelSourceCase) -> None:
 def class_names_match_scores(case: ModelSourceCase) -> None:
     """`class_names`, if it is not None, has one name for each class score."""
     names, scores = case.loaded.class_names, case.scores()
-    if names is None or scores is None or scores.ndim != 2:
+    if names is None or scores is None:
         return
     require(
         len(names) == scores.shape[1],
@@ -203,8 +208,7 @@ def class_names_match_scores(case: ModelSourceCase) -> None:
 
 def can_be_explained(case: ModelSourceCase) -> None:
     """An engine explains the predicted class, and the gradient with respect to the images is finite."""
-    scores = case.scores()
-    if scores is None or scores.ndim != 2:
+    if case.scores() is None:
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConstantMapWarning)

@@ -1,0 +1,110 @@
+"""Selects the scores in a model's output: a tensor with one row for each image."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from xai_core.errors import ModelOutputError
+from xai_core.outputs import Path, described, is_list_of_dicts, leaves_of, listed, spelled
+
+INNER = ("hidden_state", "hidden_states", "attentions")
+"""Endings of the names of inner tensors in the outputs of transformers."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A kind of tensor that a target reads from an output.
+
+    Attributes
+    ----------
+    content
+        The name of its content, in messages.
+    dims
+        The names of its dimensions after the batch.
+    preferred
+        Names of parts of an output that are such tensors by convention, the first preferred.
+    """
+
+    content: str
+    dims: tuple[str, ...]
+    preferred: tuple[str, ...]
+
+    def fits(self, tensor: Tensor) -> bool:
+        """Return whether a tensor contains floating-point numbers and has the number of dimensions."""
+        return tensor.is_floating_point() and tensor.ndim == 1 + len(self.dims)
+
+    def for_images(self, rows: int | None) -> str:
+        """Describe the tensor for a number of images, or for any number."""
+        return f"{self.content} [{', '.join(['B' if rows is None else str(rows), *self.dims])}]"
+
+
+CLASS_SCORES = Wanted("class scores", ("K",), ("logits", "out"))
+PIXEL_SCORES = Wanted("scores of pixels", ("K", "h", "w"), ("logits", "out"))
+EMBEDDINGS = Wanted("embeddings", ("D",), ("image_embeds",))
+
+
+def find(output: Any, rows: int, wanted: Wanted) -> Path:
+    """Return the path of the tensor that a target reads from an output for `rows` images.
+
+    The tensor is the output itself, the part with a preferred name, or else the only tensor with one row per image.
+    Hidden states and attention matrices of transformers are ignored.
+
+    Raises
+    ------
+    ModelOutputError
+        If there is no such tensor, or more than one, or if the output is a list of detections.
+    """
+    leaves = {path: tensor for path, tensor in leaves_of(output) if not _is_inner(path)}
+    named = next(((name,) for name in wanted.preferred if (name,) in leaves), None)
+    possible = leaves if named is None else {named: leaves[named]}
+    fitting = {path: tensor for path, tensor in possible.items() if wanted.fits(tensor) and len(tensor) == rows}
+    if not fitting or is_list_of_dicts(output):
+        raise wrong_output(output, rows, wanted)
+    if len(fitting) > 1:
+        raise ModelOutputError(
+            f"the model's output contains several tensors that can be {wanted.for_images(rows)}: {listed(fitting)}; "
+            f"choose one of them, such as `Engine(model, output={spelled(next(iter(fitting)))})`"
+        )
+    return next(iter(fitting))
+
+
+def score_candidates(output: Any, rows: int) -> dict[Path, Tensor]:
+    """Return the tensors in an output that can be scores of classes or pixels, with one row per image, by path."""
+    return {
+        path: tensor
+        for path, tensor in leaves_of(output)
+        if (CLASS_SCORES.fits(tensor) or PIXEL_SCORES.fits(tensor)) and len(tensor) == rows and not _is_inner(path)
+    }
+
+
+def _is_inner(path: Path) -> bool:
+    return any(str(key).endswith(INNER) for key in path)
+
+
+def read(output: Any, path: Path, rows: int | None, wanted: Wanted) -> Tensor:
+    """Return the tensor with a path in an output for `rows` images, or for any number of images.
+
+    Raises
+    ------
+    ModelOutputError
+        If there is no such tensor with one row per image.
+    """
+    tensor = dict(leaves_of(output)).get(path)
+    if tensor is None or not wanted.fits(tensor) or len(tensor) != (len(tensor) if rows is None else rows):
+        raise wrong_output(output, rows, wanted)
+    return tensor
+
+
+def wrong_output(output: Any, rows: int | None, wanted: Wanted) -> ModelOutputError:
+    """Return the error of an output that does not contain what a target reads."""
+    advice = "pass a callable as `target=` that returns one number per image, or "
+    advice += "pass `forward=` to the Engine, a function that returns one row of scores per image"
+    if isinstance(output, Tensor) and PIXEL_SCORES.fits(output):
+        advice = f"to explain a region of a segmentation, pass `target=Region(class)`; otherwise, {advice}"
+    if isinstance(output, Tensor) and output.ndim == 1:
+        advice = "if a dimension is missing, pass `forward=lambda model, images: model(images).view(len(images), -1)`"
+    return ModelOutputError(
+        f"expected {wanted.for_images(rows)}, one row per image, as the model's output, got {described(output)}; "
+        + advice
+    )
