@@ -22,7 +22,7 @@ LAYERS = [
     {"blending", "capture"},
     {"explainer", "metric"},
     {"isolation", "plugins"},
-    {"adapter_cache", "checks", "inputs"},
+    {"adapter_cache", "checks", "image_inputs", "inputs"},
     {"engine"},
     {"benchmarking", "testing"},
     {"report"},

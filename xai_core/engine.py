@@ -26,7 +26,8 @@ from xai_core.checks import (
 from xai_core.cost import PASS, Meter
 from xai_core.data.sources import LoadedModel
 from xai_core.explainer import Explainer
-from xai_core.inputs import SINGLE, Maps, accept_images, accept_maps, accept_masks, accept_model, accept_named
+from xai_core.image_inputs import accept_images
+from xai_core.inputs import SINGLE, Maps, accept_maps, accept_masks, accept_model, accept_named
 from xai_core.isolation.error_context import PluginCall
 from xai_core.isolation.guard import Guard
 from xai_core.isolation.model_state import ModelStateMonitor

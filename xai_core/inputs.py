@@ -1,16 +1,14 @@
-"""Inputs of the engine: models, images, maps and masks, converted for the model or rejected with one clear error."""
+"""Inputs of the engine beside images: models, maps and masks, converted or rejected with one clear error."""
 
-from collections.abc import Callable, Mapping, Sequence
-from itertools import chain
+from collections.abc import Callable, Mapping
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor, nn
 
 from xai_core.checks import Checks, finite
 from xai_core.data.sources import LoadedModel
 from xai_core.errors import (
-    EmptyBatchError,
     InputShapeError,
     InputTypeError,
     NoGroundTruthError,
@@ -21,8 +19,6 @@ from xai_core.model.adapter import ModelAdapter
 from xai_core.saliency import Saliency
 from xai_core.targets.target import BoundTarget
 
-CHANNELS = (1, 3)
-"""The numbers of channels that images usually have, which identify a wrong order of dimensions."""
 Maps = Mapping[str, Saliency | Tensor]
 SINGLE = ""
 """The key of a map that was passed alone, without a name."""
@@ -65,64 +61,6 @@ def accept_named(maps: object) -> Maps:
         "maps must be the dict that `explain` returned, one `Saliency` of it, a dict of tensors [B,h,w] such as "
         f"{{'mine': tensor}}, or one tensor; got {type(maps).__name__}{hint}"
     )
-
-
-def accept_images(images: object, model: nn.Module) -> Float[Tensor, "B C H W"]:
-    """Return a user's images on the model's device and in its floating-point type.
-
-    Raises
-    ------
-    InputTypeError
-        If the images are not a floating-point tensor.
-    InputShapeError
-        If the images are not [B,C,H,W] with at least one pixel.
-    EmptyBatchError
-        If B is zero.
-    """
-    if not isinstance(images, Tensor):
-        raise InputTypeError(
-            f"expected images as a tensor [B, C, H, W], got {type(images).__name__}; {_conversion(images)}"
-        )
-    if not images.is_floating_point():
-        raise InputTypeError(
-            f"expected normalized floating-point images, got {images.dtype}; preprocess them first, for example with "
-            "`load_model(...).preprocess`, or divide 8-bit values by 255 and normalize them as the model expects"
-        )
-    if images.ndim != 4:
-        raise InputShapeError(f"expected images [B, C, H, W], got shape {list(images.shape)}{_missing_batch(images)}")
-    if len(images) == 0:
-        raise EmptyBatchError("the batch is empty; expected at least one image")
-    if 0 in images.shape:
-        raise InputShapeError(f"expected images [B, C, H, W] of at least one pixel, got shape {list(images.shape)}")
-    weights = chain(model.parameters(), model.buffers())
-    like = next((tensor for tensor in weights if tensor.is_floating_point()), images)
-    images = images.detach().to(like.device, like.dtype, non_blocking=True)
-    return images.clone() if images.is_inference() else images
-
-
-def _conversion(images: object) -> str:
-    """Return how to convert an object to a batch of images."""
-    module = type(images).__module__.partition(".")[0]
-    if module == "PIL":
-        return "preprocess the image: `load_model(...).preprocess(image)[None]`"
-    if module == "numpy":
-        return "use `torch.from_numpy(images)`; channels come before rows and columns"
-    if isinstance(images, Sequence) and not isinstance(images, str) and images:
-        if all(isinstance(image, Tensor) for image in images):
-            return "use `torch.stack(images)`"
-        return "preprocess each image, and use `torch.stack` to make a batch"
-    if isinstance(images, str) or hasattr(images, "__fspath__"):
-        return "open the file with `xai_core.data.images.open_image`, and preprocess the image"
-    return "`load_model(...).preprocess` converts a PIL image, and `torch.stack` makes a batch of several tensors"
-
-
-def _missing_batch(images: Tensor) -> str:
-    """Return how to add the batch dimension to one image."""
-    if images.ndim != 3:
-        return ""
-    if images.shape[2] in CHANNELS and images.shape[0] not in CHANNELS:
-        return "; for one image [H, W, C], use `images.permute(2, 0, 1)[None]`"
-    return "; add the batch dimension with `images[None]`"
 
 
 def accept_masks(checks: Checks, masks: object, images: Tensor) -> Bool[Tensor, "B H W"]:

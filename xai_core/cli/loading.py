@@ -13,7 +13,7 @@ from torch import Tensor
 from xai_core.data.sources import LoadedModel
 from xai_core.engine import Engine
 from xai_core.errors import ConstantMapWarning, TargetError
-from xai_core.inputs import accept_images
+from xai_core.image_inputs import accept_images
 from xai_core.plugins.creation import load_model
 from xai_core.report.results import Prediction
 from xai_core.spec import suggest

@@ -1,0 +1,106 @@
+"""Images that users pass, converted for the model or rejected with one error that states the conversion."""
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from xai_core.errors import EmptyBatchError, InputShapeError, InputTypeError
+
+CHANNELS = (1, 3)
+"""The numbers of channels that images usually have, which identify a wrong order of dimensions."""
+SIDE_INPUTS = "pass other inputs of the model through `forward=` of the Engine"
+
+
+def accept_images(images: object, model: nn.Module) -> Float[Tensor, "B C H W"]:
+    """Return a user's images on the model's device and in its floating-point type.
+
+    Raises
+    ------
+    InputTypeError
+        If the images are not a floating-point tensor.
+    InputShapeError
+        If the images are not [B,C,H,W] with at least one pixel.
+    EmptyBatchError
+        If B is zero.
+    """
+    if not isinstance(images, Tensor):
+        raise InputTypeError(
+            f"expected images as a tensor [B, C, H, W], got {type(images).__name__}; {_conversion(images)}"
+        )
+    if not images.is_floating_point():
+        received = f"{images.dtype} {list(images.shape)}"
+        raise InputTypeError(f"expected normalized floating-point images, got {received}; {_normalization(images)}")
+    if images.ndim != 4:
+        raise InputShapeError(f"expected images [B, C, H, W], got shape {list(images.shape)}{_dimensions(images)}")
+    if len(images) == 0:
+        raise EmptyBatchError("the batch is empty; expected at least one image")
+    if 0 in images.shape:
+        raise InputShapeError(f"expected images [B, C, H, W] of at least one pixel, got shape {list(images.shape)}")
+    weights = chain(model.parameters(), model.buffers())
+    like = next((tensor for tensor in weights if tensor.is_floating_point()), images)
+    images = images.detach().to(like.device, like.dtype, non_blocking=True)
+    return images.clone() if images.is_inference() else images
+
+
+def _conversion(images: object) -> str:
+    """Return how to convert an object to a batch of images."""
+    module = type(images).__module__.partition(".")[0]
+    if module == "PIL":
+        return "preprocess the image: `load_model(...).preprocess(image)[None]`"
+    if module == "numpy":
+        return "use `torch.from_numpy(images)`; channels come before rows and columns"
+    if isinstance(images, Mapping):
+        return f"pass the images alone, such as `inputs['pixel_values']`; {SIDE_INPUTS}"
+    if isinstance(images, Sequence) and not isinstance(images, str) and images:
+        return _conversion_of_several(images)
+    if isinstance(images, str) or hasattr(images, "__fspath__"):
+        return f"open the file with `xai_core.data.images.open_image`, and preprocess the image; {SIDE_INPUTS}"
+    return "`load_model(...).preprocess` converts a PIL image, and `torch.stack` makes a batch of several tensors"
+
+
+def _conversion_of_several(images: Sequence[object]) -> str:
+    """Return how to convert a list or tuple to a batch of images."""
+    tensors = [image for image in images if isinstance(image, Tensor)]
+    if len(tensors) < len(images):
+        return f"preprocess each image, and use `torch.stack` to make a batch; {SIDE_INPUTS}"
+    shapes = {tuple(tensor.shape) for tensor in tensors}
+    if len(shapes) > 1:
+        listed = ", ".join(str(list(shape)) for shape in sorted(shapes)[:3])
+        return (
+            f"the tensors have different shapes ({listed}): resize the images to one size, or explain one image at a "
+            f"time with `image[None]`; {SIDE_INPUTS}"
+        )
+    if tensors[0].ndim == 4:
+        return f"use `torch.cat(images)` for several batches of images; {SIDE_INPUTS}"
+    return "use `torch.stack(images)`"
+
+
+def _normalization(images: Tensor) -> str:
+    """Return how to convert numbers that are not floating-point."""
+    if images.ndim < 3:
+        return f"text and other ids cannot be explained: pass the images; {SIDE_INPUTS}"
+    return (
+        "preprocess them first, for example with `load_model(...).preprocess`, or divide 8-bit values by 255 and "
+        "normalize them as the model expects"
+    )
+
+
+def _dimensions(images: Tensor) -> str:
+    """Return how to correct a number of dimensions other than four."""
+    if images.ndim == 5:
+        extra = "remove the first dimension with `images[0]`; " if len(images) == 1 else ""
+        return (
+            f"; {extra}clips and volumes cannot be explained as a whole: pass their frames or slices as images, and "
+            "pass `forward=` to the Engine if the model needs several of them"
+        )
+    if images.ndim == 2:
+        return "; for one gray image [H, W], use `images[None, None]`"
+    if images.ndim != 3:
+        return ""
+    if len(images) in CHANNELS:
+        return "; add the batch dimension with `images[None]`"
+    if images.shape[2] in CHANNELS:
+        return "; for one image [H, W, C], use `images.permute(2, 0, 1)[None]`"
+    return "; for one image [C, H, W], use `images[None]`, and for gray images [B, H, W], `images[:, None]`"
