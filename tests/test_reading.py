@@ -1,6 +1,9 @@
 """Strange models are read correctly, or refused: each has its layer, cells and gradient declared from outside."""
 
+from dataclasses import replace
+
 import pytest
+import torch
 
 import xai_core as xai
 from support.oracles import Oracle, Reading, gradient_error, reading, substitution_error
@@ -36,7 +39,6 @@ UNREAD: dict[str, str] = {
     **dict.fromkeys(
         ("16 queries", "100 queries", "LSTM over columns", "GRU over columns", "question of four words"), SEQUENCE
     ),
-    "zero-shot classes": "a tensor that `forward=` makes has no values in a partial forward pass",
     "low-rank branches": "the last linear layer before attention is read",
     "parallel blocks": "one of two branches is read",
 }  # fmt: skip
@@ -79,13 +81,22 @@ def test_read(model: Strange) -> None:
     assert read.activation[..., held].equal(places.maps(oracle.tensor)[..., held])
     assert gradient_error(oracle) < 1e-3
     assert substitution_error(oracle) < 1e-2
-    assert oracle.places().right
+    assert oracle.places(textures=2).right
 
 
 @strange(REFUSED, UNREFUSED)
 def test_refused(model: Strange) -> None:
     with pytest.raises(xai.XAIError, match=model.refused):
         model.engine().explain(model.images(3), "grad-cam")
+
+
+@pytest.mark.xfail(strict=False, reason="the tensor has no values in a partial pass, which then reads free memory")
+def test_a_tensor_that_is_made_before_the_layer_and_read_after_it() -> None:
+    model = replace(
+        READ["zero-shot classes"], forward=lambda model, images: model(images, torch.tensor([[1, 2], [3, 4]]))
+    )
+    oracle = oracle_of(model, reading(model.engine(), model.images(), model.target))
+    assert substitution_error(oracle) < 1e-2
 
 
 @pytest.mark.xfail(reason="a layer's name cannot select a call")

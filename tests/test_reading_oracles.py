@@ -35,7 +35,7 @@ def test_declared_places_are_right(model: Strange) -> None:
     layer, places = next(iter(model.layers.items()))
     oracle = oracle_of(model, declared(model, layer, places))
     assert oracle.gradient()[..., places.cells >= 0].any()
-    assert oracle.places().right
+    assert oracle.places(textures=2).right
 
 
 def shifted(cells: Tensor) -> Tensor:
@@ -69,7 +69,7 @@ def test_wrong_places_are_found(name: str, cells: Tensor) -> None:
     layer, places = list(model.layers.items())[-1]
     oracle = oracle_of(model, declared(model, layer, places))
     oracle.read.adapter.spatial = lambda tensor, layer: replace(places, cells=cells).maps(tensor)
-    assert not oracle.places().right
+    assert not oracle.places(textures=2).right
 
 
 def test_a_shift_of_the_whole_map_is_found() -> None:

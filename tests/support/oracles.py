@@ -113,11 +113,11 @@ def _tensors(value: Any) -> list[Tensor]:
 
 @dataclass(frozen=True)
 class _Seen:
-    """A tensor that one call of a module received or returned."""
+    """A tensor that one call of a module received or returned, with the values that it had then."""
 
     call: int
     place: tuple[str, int]
-    tensor: Tensor
+    values: Tensor
     edge: GradientEdge | None
     maker: _Maker
 
@@ -147,10 +147,10 @@ class Oracle:
         self.model, self.forward, self.score, self.images, self.read = model.eval(), forward, score, images, read
         self.module = model.get_submodule(read.layer.partition("@")[0])
         self._output, seen = self._run(images, _Operations())
-        alike = [one for one in seen if self._is_read(one.tensor)]
+        alike = [one for one in seen if self._is_read(one.values)]
         assert alike, f"no input or output of {read.layer!r} has the values of the captured activation"
         self._site = max(alike, key=lambda one: (one.place[0] == "output", one.call))
-        self.call, self.tensor = self._site.call, self._site.tensor.detach()
+        self.call, self.tensor = self._site.call, self._site.values
         self._index = self._indices()
 
     def gradient(self) -> Tensor:
@@ -173,8 +173,8 @@ class Oracle:
     def features(self, images: Tensor) -> Tensor:
         """[B,K,h,w]: the features of other images."""
         _, seen = self._run(images, _Operations())
-        tensor = next(one.tensor for one in seen if (one.call, one.place) == (self._site.call, self._site.place))
-        return self.read.adapter.spatial(tensor, self.read.layer)
+        values = next(one.values for one in seen if (one.call, one.place) == (self._site.call, self._site.place))
+        return self.read.adapter.spatial(values, self.read.layer)
 
     def places(self, **options: int) -> Fit:
         """Fit where the features respond to where the image changes."""
@@ -193,7 +193,7 @@ class Oracle:
                     maker = operations.maker(tensor)
                     if maker is not None:
                         edge = get_gradient_edge(tensor) if tensor.requires_grad else None
-                        seen.append(_Seen(calls, (kind, leaf), tensor, edge, maker))
+                        seen.append(_Seen(calls, (kind, leaf), tensor.detach().clone(), edge, maker))
             calls += 1
             operations.paused = False
 
@@ -208,7 +208,7 @@ class Oracle:
 
     def _is_read(self, tensor: Tensor) -> bool:
         try:
-            maps = self.read.adapter.spatial(tensor.detach(), self.read.layer)
+            maps = self.read.adapter.spatial(tensor, self.read.layer)
         except (RuntimeError, IndexError, ValueError):  # another shape
             return False
         own = self.read.activation

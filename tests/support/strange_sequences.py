@@ -1,7 +1,5 @@
 """Strange models whose last sequences have no places: queries, time steps, text; and outputs that are no scores."""
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -75,14 +73,16 @@ class Text(nn.Module):
 
 
 class Answers(nn.Module):
-    """Answers a question of four words on an image."""
+    """Answers a question of four words, which read the image by cross-attention."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.vision, self.text, self.head = stage(3, 16, 8), Text(), nn.Linear(16, 5)
+        self.vision, self.words = stage(3, 16, 8), nn.Embedding(10, 16)
+        self.reader, self.norm, self.head = CrossAttention(), nn.LayerNorm(16), nn.Linear(16, 5)
 
     def forward(self, images: Tensor, ids: Tensor) -> Tensor:
-        return self.head(self.vision(images).mean((2, 3)) * self.text(ids))
+        words = self.words(ids).expand(len(images), -1, -1)
+        return self.head(self.norm(words + self.reader(words, self.vision(images).flatten(2).mT)).mean(1))
 
 
 class ZeroShot(nn.Module):
@@ -131,12 +131,16 @@ class Bag(nn.Module):
         return self.head(self.features(images).mean((2, 3)).amax(0, keepdim=True))
 
 
-def asking(*words: int) -> Any:
-    return lambda model, images: model(images, torch.tensor([words]))
+QUESTION = torch.tensor([[1, 2, 3, 4]])
+PROMPTS = torch.tensor([[1, 2, 3, 4], [1, 2, 5, 4], [1, 6, 7, 4]])
+
+
+def asking(model: nn.Module, images: Tensor) -> Tensor:
+    return model(images, QUESTION)
 
 
 def naming(model: nn.Module, images: Tensor) -> Tensor:
-    return model(images, torch.tensor([[1, 2, 3, 4], [1, 2, 5, 4], [1, 6, 7, 4]]))
+    return model(images, PROMPTS)
 
 
 ENCODER = {"encoder": Places(raster(4, 4))}
@@ -151,7 +155,7 @@ SEQUENCES: dict[str, Strange] = {
     "LSTM over columns": Strange(lambda: Columns(nn.LSTM), STEM, size=(32, 128)),
     "GRU over columns": Strange(lambda: Columns(nn.GRU), STEM, size=(32, 128)),
     "GRU over columns of pixels": Strange(PixelColumns, refused="spatial|places"),
-    "question of four words": Strange(Answers, VISION, forward=asking(1, 2, 3, 4)),
+    "question of four words": Strange(Answers, VISION, forward=asking),
     "zero-shot classes": Strange(ZeroShot, VISION, forward=naming),
     "random mask": Strange(Masked, refused="deterministic|random"),
     "boxes": Strange(Detector, refused="detection|boxes"),
