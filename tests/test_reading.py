@@ -46,8 +46,6 @@ UNREAD: dict[str, str] = {
 UNREFUSED: dict[str, str] = {
     "GRU over columns of pixels": SEQUENCE,
     "random mask": "models that are not deterministic are not detected",
-    "boxes": "the rows of the output are not compared with the batch",
-    "bag of images": "the rows of the output are not compared with the batch",
 }
 """Models that the engine does not yet refuse, and why."""
 
