@@ -37,7 +37,7 @@ UNREAD: dict[str, str] = {
     ),
     **dict.fromkeys(("class token last", "class token at index 4", "detection tokens"), ROW),
     **dict.fromkeys(
-        ("16 queries", "100 queries", "LSTM over columns", "GRU over columns", "question of four words"), SEQUENCE
+        ("16 queries", "100 queries", "LSTM over columns", "GRU over columns"), SEQUENCE
     ),
     "low-rank branches": "the last linear layer before attention is read",
     "parallel blocks": "one of two branches is read",

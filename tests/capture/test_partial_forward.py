@@ -171,6 +171,32 @@ def test_values_that_the_trunk_reads(images: Tensor) -> None:
     assert not replay.alone
 
 
+@pytest.mark.parametrize("made", ["before the model", "before the layer", "after the layer"])
+def test_an_index_without_values_selects_nothing(images: Tensor, made: str) -> None:
+    """An embedding of indices that were made without values returns arbitrary values: the whole model runs."""
+
+    class Asked(SmallCNN):
+        def __init__(self) -> None:
+            super().__init__()
+            self.words = nn.Embedding(7, 12)
+
+        def forward(self, x: Tensor, ids: Tensor | None = None) -> Tensor:
+            if made == "before the layer":
+                ids = torch.tensor([3, 1, 4])
+            x = self.last(self.stem(x))
+            ids = torch.tensor([3, 1, 4]) if ids is None else ids
+            return self.head(self.pool(x).flatten(1) * self.words(ids).mean(0))
+
+    def forward(model: nn.Module, images: Tensor, of: Tensor) -> Tensor:
+        return model(images, torch.tensor([3, 1, 4])) if made == "before the model" else model(images)
+
+    model, of = settled(Asked()), torch.tensor([2, 0])
+    replay = PartialForward(model, forward, model.last, images)
+    activation = output_of(model, model.last, images)[of]
+    torch.testing.assert_close(replay(activation, of), forward(model, images, of).detach()[of])
+    assert replay.alone is (made == "after the layer")
+
+
 def test_shapes_before_the_layer_are_found_once(images: Tensor) -> None:
     """Of blocks of one size, the first finds them; in-place activations have none to find."""
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU6(inplace=True), nn.Conv2d(4, 5, 3)).eval()

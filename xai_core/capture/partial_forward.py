@@ -90,7 +90,7 @@ class PartialForward:
                 if runs < self._runs:
                     return None
                 before.close()
-                after.enter_context(_NoLostWrites())
+                after.enter_context(_NoInventedValues())
                 torch.set_grad_enabled(activation.requires_grad)
                 return with_first_tensor(output, activation.clone())  # the model may write to it
 
@@ -133,16 +133,22 @@ def _empty_like(tensor: Tensor) -> Tensor:
     return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
 
 
-class _NoLostWrites(TorchDispatchMode):
-    """Raises an error if a tensor without values is written into a tensor with values, because the write is lost."""
+class _NoInventedValues(TorchDispatchMode):
+    """Raises an error if an operation on tensors with and without values returns a tensor with values.
+
+    An example is a write of a meta tensor, which is lost. Another is an index on the meta device, such as an input of
+    an embedding, which selects arbitrary values.
+    """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func._schema.is_mutable:
-            is_meta = {tensor.is_meta for tensor in tree_leaves((args, kwargs)) if isinstance(tensor, Tensor)}
-            if len(is_meta) == 2:
-                raise RuntimeError(f"{func} would write a meta tensor into a tensor with values")
-        return func(*args, **kwargs)
+        is_meta = {tensor.is_meta for tensor in tree_leaves((args, kwargs)) if isinstance(tensor, Tensor)}
+        if func._schema.is_mutable and len(is_meta) == 2:
+            raise RuntimeError(f"{func} would write a meta tensor into a tensor with values")
+        result = func(*args, **kwargs)
+        if len(is_meta) == 2 and not all(tensor.is_meta for tensor in tensors_of(result)):
+            raise RuntimeError(f"{func} would return values that depend on a meta tensor")
+        return result
