@@ -103,12 +103,15 @@ def demonstrated(model: nn.Module) -> list[str]:
     ]
 
 
+def demonstrate(monkeypatch: pytest.MonkeyPatch, *methods: str) -> None:
+    """Let a demonstration try these methods only."""
+    monkeypatch.setattr("xai_core.cli.actions.demonstration.list_explainers", lambda: [*methods])
+
+
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a demonstration try three methods only, where it does not matter which."""
-    monkeypatch.setattr(
-        "xai_core.cli.actions.demonstration.list_explainers", lambda: ["grad-cam", "head-attention", "rollout"]
-    )
+    demonstrate(monkeypatch, "grad-cam", "head-attention", "rollout")
 
 
 def test_demo_writes_pictures_curves_rows_and_a_page(photos: Path) -> None:
@@ -135,7 +138,8 @@ def test_demo_writes_pictures_curves_rows_and_a_page(photos: Path) -> None:
     assert str(out / "index.html") in run.out
 
 
-def test_demo_says_why_methods_are_not_for_the_model(photos: Path) -> None:
+def test_demo_says_why_methods_are_not_for_the_model(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    demonstrate(monkeypatch, "grad-cam", "raw-attention", "rollout", "smoothed")
     run = demo(photos)
     assert "raw-attention, rollout: the head of this model reads a feature map" in run.err
     assert (
@@ -186,6 +190,7 @@ def test_demo_shows_several_models_each_in_a_folder(photos: Path, monkeypatch: p
 
 def test_demo_leaves_out_what_takes_too_long(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("xai_core.cli.actions.demonstration.MOST_PIXELS", 100 * 32 * 32)
+    demonstrate(monkeypatch, "score-cam", "ss-cam")
     run = demo(photos, "--limit", 1)
     assert "ss-cam: needs 121 forward passes per image" in run.err
     assert not Path("xai-demo/cat.ss-cam.png").exists()
@@ -334,6 +339,7 @@ def test_explain_says_where_a_method_found_nothing(photos: Path, monkeypatch: py
     assert run.code == 0
     assert "constant map" in " ".join(run.out.split())
     assert np.load("out/cat.flat.npy").max() == 0
+    demonstrate(monkeypatch, "flat", "grad-cam")
     assert demo(photos, "--limit", 1).code == 0
     assert ">constant map<" in Path("xai-demo/index.html").read_text()
 

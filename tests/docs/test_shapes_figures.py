@@ -3,6 +3,7 @@
 import re
 import runpy
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,12 @@ def benchmark(name: str) -> Mapping[str, Any]:
     return runpy.run_path(str(ROOT / "benchmarks" / f"{name}.py"))
 
 
+@cache
+def samples_of_the_test_split(count: int) -> list[xai.Sample]:
+    data = xai.load_dataset("shapes", split="test", count=count)
+    return [data[i] for i in range(count)]
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::xai_core.errors.ConstantMapWarning")
 @pytest.mark.parametrize(
@@ -50,8 +57,7 @@ def benchmark(name: str) -> Mapping[str, Any]:
 )
 def test_maps_point_at_the_object(model: str, methods: list[str]) -> None:
     script, count = benchmark("pointing_game"), 500
-    data = xai.load_dataset("shapes", split="test", count=count)
-    samples = [data[i] for i in range(count)]
+    samples = samples_of_the_test_split(count)
     masks = torch.stack([sample.mask for sample in samples if sample.mask is not None])
     found = script["play"](xai.load_model(model), samples, masks, ["random", *methods])
     chance = masks.double().mean().item()

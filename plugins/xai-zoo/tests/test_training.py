@@ -40,7 +40,17 @@ def train(*options: str, model: str = MODEL, data: str = DATA, out: str = "train
     return result.output
 
 
-def log(file: str = "trained.csv") -> list[dict[str, float]]:
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The weights of a training that nothing disturbed, beside its log and what it said."""
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        Path("said.txt").write_text(train())
+    return folder / "trained.safetensors"
+
+
+def log(file: str | Path = "trained.csv") -> list[dict[str, float]]:
     with Path(file).open() as rows:
         return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(rows)]
 
@@ -49,16 +59,16 @@ def without_seconds(rows: list[dict[str, float]]) -> list[dict[str, float]]:
     return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
 
 
-def test_the_best_weights_are_written_with_how_they_were_made() -> None:
-    said = train()
-    assert [row["epoch"] for row in log()] == [1, 2, 3]
-    best = max(log(), key=lambda row: row["validation_accuracy"])
+def test_the_best_weights_are_written_with_how_they_were_made(trained: Path) -> None:
+    said, rows = trained.with_name("said.txt").read_text(), log(trained.with_suffix(".csv"))
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    best = max(rows, key=lambda row: row["validation_accuracy"])
     assert f"accuracy {best['validation_accuracy']:.4f} on the validation set, after epoch {best['epoch']:.0f}" in said
-    loaded = xai.load_model(f"{MODEL},weights=trained.safetensors")
+    loaded = xai.load_model(f"{MODEL},weights={trained}")
     data = xai.load_dataset("shapes:size=32,count=20,split=validation")
     measured = measure(loaded.model, DataLoader(TrainingImages(data, range(20), loaded.preprocess), 7))
     assert measured == pytest.approx((best["validation_loss"], best["validation_accuracy"]), rel=1e-5)
-    with safe_open("trained.safetensors", "pt") as file:
+    with safe_open(trained, "pt") as file:
         said_within = file.metadata()
     settings = json.loads(said_within["settings"])
     assert settings["data"] == DATA
@@ -66,15 +76,14 @@ def test_the_best_weights_are_written_with_how_they_were_made() -> None:
     assert settings["seed"] == 0
     assert json.loads(said_within["best"])["epoch"] == best["epoch"]
     assert set(json.loads(said_within["versions"])) == {"torch", "torchvision", "xai-zoo"}
-    assert not Path("trained.state.safetensors").exists()
+    assert not trained.with_suffix(".state.safetensors").exists()
 
 
-def test_a_training_is_repeatable_and_its_seed_matters() -> None:
-    train()
+def test_a_training_is_repeatable_and_its_seed_matters(trained: Path) -> None:
     train("--workers", "2", out="again.safetensors")
     train("--seed", "1", out="other.safetensors")
-    first, again, other = (load_file(f"{name}.safetensors") for name in ("trained", "again", "other"))
-    assert without_seconds(log()) == without_seconds(log("again.csv"))
+    first, again, other = (load_file(file) for file in (trained, "again.safetensors", "other.safetensors"))
+    assert without_seconds(log(trained.with_suffix(".csv"))) == without_seconds(log("again.csv"))
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not all(torch.equal(first[name], other[name]) for name in first)
 
@@ -99,13 +108,14 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
 
 
 @pytest.mark.parametrize("after", [1, 2, 3])
-def test_a_training_goes_on_as_if_undisturbed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, after: int) -> None:
+def test_a_training_goes_on_as_if_undisturbed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, trained: Path, after: int
+) -> None:
     interrupt(monkeypatch, after)
     monkeypatch.chdir(tmp_path)
     assert f"Resuming after epoch {after}" in train(out="interrupted.safetensors")
-    train()
-    assert without_seconds(log("interrupted.csv")) == without_seconds(log())
-    whole, resumed = load_file("trained.safetensors"), load_file("interrupted.safetensors")
+    assert without_seconds(log("interrupted.csv")) == without_seconds(log(trained.with_suffix(".csv")))
+    whole, resumed = load_file(trained), load_file("interrupted.safetensors")
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
@@ -225,9 +235,8 @@ def test_out_must_be_a_safetensors_file() -> None:
         train(out="weights.pt")
 
 
-def test_accuracy_is_the_share_of_right_classes() -> None:
-    train()
-    spec = f"{MODEL},weights=trained.safetensors"
+def test_accuracy_is_the_share_of_right_classes(trained: Path) -> None:
+    spec = f"{MODEL},weights={trained}"
     result = CliRunner().invoke(app, ["accuracy", spec, "--data", "shapes:size=32,count=30,split=test"])
     loaded, data = xai.load_model(spec), xai.load_dataset("shapes:size=32,count=30,split=test")
     samples = [data[i] for i in range(30)]
