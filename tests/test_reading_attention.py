@@ -16,7 +16,6 @@ CHAINED = {name: model for name, model in STRANGE.items() if isinstance(model.ro
 UNCHAINED = {name: model for name, model in STRANGE.items() if isinstance(model.rollout, str)}
 
 ROW = "the row is that of the first token, or the mean of all"
-CELLS = "the cells are taken from the number of tokens"
 PATH = "attention that is not on the path to the scores is chained"
 
 UNREAD: dict[str, str] = {
@@ -25,19 +24,14 @@ UNREAD: dict[str, str] = {
          "distillation token"),
         ROW,
     ),
-    **dict.fromkeys(
-        ("registers after", "registers after, mean over patches", "registers in the middle",
-         "prefix, middle and suffix", "not square, registers after", "columns", "columns, not square", "columns, mean",
-         "flipped", "flipped, mean", "windows", "windows, mean", "shuffled"),
-        CELLS,
-    ),
+    **dict.fromkeys(("registers after, mean over patches", "prefix, middle and suffix"), ROW),
     **dict.fromkeys(("zero-shot transformer", "zero-shot transformer, text first", "auxiliary branch, rollout"), PATH),
     "parallel blocks": "parallel layers are chained one after another",
 }  # fmt: skip
 """Models, or a model and a method, that are not yet read correctly, and why."""
 UNREFUSED: dict[str, str] = {
     "16 queries": "queries are taken for the tokens that they read",
-    **dict.fromkeys(("ensemble", "two passes"), "the layers of two passes are chained one after another"),
+    "two passes": "the layers of two passes are chained one after another",
     "one layer not seen": "a layer that was not seen is left out",
 }
 """Models that are not yet refused, and why."""

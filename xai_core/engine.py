@@ -164,6 +164,7 @@ class Engine:
                 self._forward,
                 images,
                 union,
+                adapter.site,
                 lambda output: targets_of(target, output, adapter.score_reader, len(images)),
             )
         check_pass(checks, record)

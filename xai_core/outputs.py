@@ -51,6 +51,29 @@ def leaves_of(output: Any, path: Path = ()) -> Iterator[tuple[Path, Tensor]]:
         yield from leaves_of(part, (*path, key))
 
 
+def leaf_at(output: Any, path: Path) -> Tensor | None:
+    """Return the tensor at a path in an output, or None if there is none."""
+    return next((tensor for found, tensor in leaves_of(output) if found == path), None)
+
+
+def with_leaves(output: Any, tensors: Mapping[Path, Tensor]) -> Any:
+    """Return an output with the tensors at some paths replaced. The output itself stays unchanged."""
+    if not tensors:
+        return output
+    if () in tensors:
+        return tensors[()]
+    below: dict[Any, dict[Path, Tensor]] = {}
+    for (key, *path), tensor in tensors.items():
+        below.setdefault(key, {})[tuple(path)] = tensor
+    parts = {key: with_leaves(part, below.get(key, {})) for key, part in parts_of(output)}
+    if isinstance(output, Mapping):
+        copied = copy.copy(output)
+        for key in below:
+            copied[key] = parts[key]  # type: ignore[index]
+        return copied
+    return output._make(parts.values()) if hasattr(output, "_make") else type(output)(parts.values())
+
+
 def tensors_of(output: Any) -> Iterator[Tensor]:
     """Yield all tensors in an output."""
     return (tensor for _, tensor in leaves_of(output))

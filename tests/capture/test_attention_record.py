@@ -54,7 +54,8 @@ def assert_record(record: xai.AttentionRecord, matrices: Matrices, prefix: int) 
     assert len(record.layers) == len(record.weights) == len(matrices)
     for layer, matrix in zip(record.layers, matrices, strict=True):
         assert (layer.weights.dtype, layer.heads, layer.windows) == (torch.float32, 4, 1)
-        assert (layer.grid, layer.prefix, [*layer.rows]) == ((4, 4), prefix, [*range(prefix + 16)])
+        assert (layer.grid, [*layer.elements]) == ((4, 4), [*range(prefix, prefix + 16)])
+        assert [*layer.rows] == [*range(prefix + 16)]
         torch.testing.assert_close(layer.weights.double(), matrix.double(), atol=1e-6, rtol=1e-5)
 
 
@@ -77,7 +78,7 @@ def test_attention_pooling_is_a_layer_of_one_query() -> None:
     *blocks, pooling = xai.Engine(model).attention(IMAGES).layers
     assert_record(xai.AttentionRecord(tuple(blocks)), slow_hugging_face(model, IMAGES), 0)
     assert (pooling.name, pooling.weights.shape) == ("vision.head.attention", (2, 4, 1, 16))
-    assert (pooling.grid, pooling.prefix) == ((4, 4), 0)
+    assert (pooling.grid, pooling.elements) == ((4, 4), (*range(16),))
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -140,13 +141,14 @@ def test_class_attention_layers_have_one_query() -> None:
     model: Any = timm.create_model("cait_xxs24_224", img_size=32, patch_size=8, embed_dim=32, depth=2, num_heads=4)
     engine = xai.Engine(settled(model))
     mixing, _, _, alone = engine.attention(IMAGES).layers
-    assert (mixing.name, mixing.weights.shape, mixing.grid, mixing.prefix) == (
+    assert (mixing.name, mixing.weights.shape, mixing.grid, mixing.elements) == (
         "blocks.0.attn",
         (2, 4, 16, 16),
         (4, 4),
-        0,
+        (*range(16),),
     )
-    assert (alone.name, alone.weights.shape, alone.prefix) == ("blocks_token_only.1.attn", (2, 4, 1, 17), 1)
+    assert (alone.name, alone.weights.shape) == ("blocks_token_only.1.attn", (2, 4, 1, 17))
+    assert alone.elements == (*range(1, 17),)
     tokens: list[Tensor] = []
     model.blocks_token_only[1].attn.register_forward_pre_hook(lambda _, args: tokens.append(args[0]))
     with torch.no_grad():
@@ -165,7 +167,8 @@ def test_windows_come_as_they_are() -> None:
     first, *between, last = xai.Engine(swin.eval()).attention(images, rows=[0, -1]).layers
     assert (first.windows, first.weights.shape, first.grid) == (16, (2 * 16, 3, 2, 16), None)
     assert (last.windows, last.weights.shape, last.grid) == (1, (2, 24, 2, 4), (2, 2))
-    assert {(layer.grid, layer.prefix) for layer in between if layer.windows == 1} == {((4, 4), 0), ((2, 2), 0)}
+    grids = {(layer.grid, layer.elements) for layer in between if layer.windows == 1}
+    assert grids == {((4, 4), (*range(16),)), ((2, 2), (*range(4),))}
     [alone] = xai.Engine(swin).attention(images[1:], rows=[0, -1]).layers[:1]
     torch.testing.assert_close(alone.weights, first.weights[16:])
 
@@ -178,7 +181,7 @@ def test_windows_come_as_they_are() -> None:
 
     pooled = timm.create_model("pvt_v2_b0", num_classes=5).eval()
     first, *_, last = xai.Engine(pooled).attention(images).layers
-    assert (first.windows, first.weights.shape, first.grid, first.prefix) == (1, (2, 1, 256, 4), (2, 2), 0)
+    assert (first.windows, first.weights.shape, first.grid, first.elements) == (1, (2, 1, 256, 4), (2, 2), (0, 1, 2, 3))
 
 
 def test_attention_between_channels_has_no_grid() -> None:

@@ -74,10 +74,11 @@ def test_every_layer_gives_what_the_model_gives(family: str) -> None:
     probe = xai.Engine(model).adapter(images).probe
     kinds = set()
     for name in probe.features:
-        layer, runs = model.get_submodule(name), probe.runs[name]
+        layer, runs, site = model.get_submodule(name), probe.runs[name], probe.site(name)
+        assert site is not None
         activation = output_of(model, layer, images)
         nothing_around = torch.allclose(substituted(model, layer, activation, others, runs), expected, atol=1e-5)
-        replay, before = PartialForward(model, plain, layer, images, runs), activation.clone()
+        replay, before = PartialForward(model, plain, layer, images, runs - 1, site.path), activation.clone()
         for _ in range(2):
             torch.testing.assert_close(replay(activation, torch.arange(2)), expected, atol=1e-5, rtol=1e-5)
         assert torch.equal(activation, before), "what was given is left as it was"

@@ -16,7 +16,6 @@ import xai_core as xai
 from support.explaining import captured_by
 from support.models import SmallCNN, fused_vit, settled, torchvision_vit, with_small_classifier
 from xai_core.errors import LayerError, PluginWarning
-from xai_core.model.layouts import token_grid
 from xai_core.plugin import Probe
 
 SMALL_VIT = {
@@ -63,7 +62,7 @@ CONVENTIONS: dict[str, tuple[Callable[[], nn.Module], int, Callable[[Any], nn.Mo
     ),
     "timm mean over patches": (lambda: fused_vit(global_pool="avg"), 32, lambda m: m.norm),
     "timm cait": (
-        lambda: timm.create_model("cait_xxs24_224", img_size=64, depth=2), 64, lambda m: m.blocks_token_only[-1].norm1,
+        lambda: timm.create_model("cait_xxs24_224", img_size=64, depth=2), 64, lambda m: m.blocks,
     ),
     "hugging face vit": (
         lambda: ViTForImageClassification(ViTConfig(**SMALL_VIT)), 32,
@@ -119,23 +118,6 @@ def test_grids_of_images_that_are_not_square() -> None:
         saliency = xai.Engine(settled(model)).explain(images, "grad-cam")["grad-cam"]
         assert saliency.raw.shape == (2, *grid)
         assert saliency.values.shape == (2, 64, 96)
-
-
-@pytest.mark.parametrize(
-    ("tokens", "size", "expected"),
-    [
-        (197, (224, 224), ((14, 14), 1)),
-        (196, (224, 224), ((14, 14), 0)),
-        (198, (224, 224), ((14, 14), 2)),
-        (261, (224, 224), ((16, 16), 5)),
-        (1177, (224, 336), ((28, 42), 1)),
-        (17, (32, 32), ((4, 4), 1)),
-        (50, (224, 224), ((7, 7), 1)),
-        (3, (64, 96), None),
-    ],
-)
-def test_token_grids(tokens: int, size: tuple[int, int], expected: Any) -> None:
-    assert token_grid(tokens, size) == expected
 
 
 def test_a_last_stage_of_one_cell_is_passed_over() -> None:

@@ -88,7 +88,7 @@ def test_branches_gates_and_what_is_not_read_are_not_the_last_features(
     assert (gradient.abs().amax(1) > 0).all()
 
 
-def test_branches_up_to_the_head_are_features_rather_than_a_stem(images: Tensor) -> None:
+def test_a_layer_of_one_branch_is_not_the_default(images: Tensor) -> None:
     class Branches(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -100,7 +100,7 @@ def test_branches_up_to_the_head_are_features_rather_than_a_stem(images: Tensor)
             x = self.stem(x)
             return self.head(torch.cat([self.fine(x).mean((2, 3)), self.coarse(x).mean((2, 3))], 1))
 
-    assert xai.Engine(settled(Branches())).adapter(images).default_layer == "coarse"
+    assert xai.Engine(settled(Branches())).adapter(images).default_layer == "stem"
 
 
 def test_a_pyramid_of_token_stages_with_functional_pooling() -> None:

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from xai_core.batched import Batched
-from xai_core.errors import NoAttentionError, OptionError, RowError
+from xai_core.errors import NoAttentionError, OptionError, RowError, UnsuitableError
 from xai_core.model.adapter import ModelAdapter
 from xai_core.model.attention import AttentionLayer
 from xai_core.model.attention_reader import AttentionReader
@@ -40,10 +40,10 @@ class LayerRecord(Batched):
     windows
         The number of attention windows per image (1 for global attention).
     grid
-        Spatial shape (h, w) of the keys after the first `prefix` keys. None if the keys do not form a grid over the
-        image.
-    prefix
-        The number of keys without a location, such as a class token, before the keys of the grid.
+        The (h, w) of the keys. None if the keys do not form a grid over the image.
+    elements
+        The index of the key of each cell of the grid, in the order of rows. Other keys, such as a class token, have no
+        place in the image.
     """
 
     name: str
@@ -51,7 +51,7 @@ class LayerRecord(Batched):
     rows: tuple[int, ...]
     windows: int
     grid: tuple[int, int] | None
-    prefix: int
+    elements: tuple[int, ...]
 
     def __len__(self) -> int:
         """Return the number of images B."""
@@ -120,8 +120,8 @@ def record_attention(
         with torch.no_grad(), without_autocast(images.device):
             weights = _weights(layer, indices)
         windows = layer.batch // len(images)
-        grid, prefix = _grid(layer.keys, adapter) if windows == 1 else (None, 0)
-        layers.append(LayerRecord(name, weights, tuple(indices), windows, grid, prefix))
+        grid, elements = _grid(layer.keys, adapter) if windows == 1 else (None, ())
+        layers.append(LayerRecord(name, weights, tuple(indices), windows, grid, elements))
 
     hooks = temporary_hooks(dict.fromkeys(modules, enter), dict.fromkeys(modules, leave))
     with explaining(model, gradients=False), hooks, AttentionReader(len(images), on_layer):
@@ -158,7 +158,10 @@ def _weights(layer: AttentionLayer, indices: Sequence[int]) -> Float[Tensor, "N 
     return torch.cat([layer.rows(index, index + 1) for index in indices], -2)
 
 
-def _grid(keys: int, adapter: ModelAdapter) -> tuple[tuple[int, int] | None, int]:
-    """Return the grid of the keys and the number of prefix keys, if some layer has as many tokens or cells."""
-    known = any(features.tokens == keys for features in adapter.probe.features.values())
-    return adapter.tokens(keys) if known else (None, 0)
+def _grid(keys: int, adapter: ModelAdapter) -> tuple[tuple[int, int] | None, tuple[int, ...]]:
+    """Return the grid of the keys and the key of each cell, if they are tokens that can be located."""
+    try:
+        places = adapter.tokens(keys)
+    except UnsuitableError:
+        return None, ()
+    return places.grid, places.elements

@@ -1,7 +1,8 @@
 """One shared pass: one forward pass and at most one backward pass for all explainers."""
 
 import contextlib
-from collections.abc import Callable, Set
+import itertools
+from collections.abc import Callable, Mapping, Set
 from functools import partial
 from typing import Any
 
@@ -17,16 +18,24 @@ from xai_core.errors import LayerError, NotConnectedError
 from xai_core.model.attention_reader import AttentionReader
 from xai_core.model.execution import Forward, explaining, substituting, temporary_hooks, unfused_attention
 from xai_core.model.gates import Gate, Gated, GateReader
+from xai_core.model.sites import Site, split_call
 from xai_core.model.user_forward import batch_indices
 from xai_core.outputs import detached
 from xai_core.targets.target import BoundTarget
 
+SiteOf = Callable[[str], Site]
+"""Function from a layer name to the tensor that it refers to."""
 Bind = Callable[[Any], tuple[list[BoundTarget], bool]]
 """Function from an output to its T bound targets, and to whether the user requested T targets per image."""
 
 
 def capture(
-    model: nn.Module, forward: Forward, images: Float[Tensor, "B C H W"], needs: NeedsUnion, bind: Bind
+    model: nn.Module,
+    forward: Forward,
+    images: Float[Tensor, "B C H W"],
+    needs: NeedsUnion,
+    site: SiteOf,
+    bind: Bind,
 ) -> PassRecord:
     """Run the model once, differentiate at most once for all targets, and record what the explainers need.
 
@@ -40,6 +49,8 @@ def capture(
         The batch.
     needs
         The union of what the explainers need.
+    site
+        Returns the site of a layer in `needs`.
     bind
         Binds the targets to the model's output.
 
@@ -50,10 +61,10 @@ def capture(
     NotConnectedError
         If the score does not depend on a tensor whose gradient is needed.
     """
-    record, missing = _run(model, forward, images, bind, PassRecorder(needs, grad_from_start=False))
+    record, missing = _run(model, forward, images, site, bind, PassRecorder(needs, grad_from_start=False))
     if missing:
         # A `no_grad` block that ends after a layer cuts the graph. Gradients that are enabled throughout avoid that.
-        record, missing = _run(model, forward, images, bind, PassRecorder(needs, grad_from_start=True))
+        record, missing = _run(model, forward, images, site, bind, PassRecorder(needs, grad_from_start=True))
     if missing:
         raise NotConnectedError(
             f"the target's score does not depend on {', '.join(map(str, missing))}; either it is not on the path to "
@@ -63,11 +74,11 @@ def capture(
 
 
 def _run(
-    model: nn.Module, forward: Forward, images: Tensor, bind: Bind, recorder: PassRecorder
+    model: nn.Module, forward: Forward, images: Tensor, site: SiteOf, bind: Bind, recorder: PassRecorder
 ) -> tuple[PassRecord, list[Leaf]]:
     """Return the record of one pass, and the tensors whose gradient is needed but does not exist."""
     needs = recorder.needs
-    output, gates = _forward(model, forward, images, recorder)
+    output, gates = _forward(model, forward, images, site, recorder)
     with torch.inference_mode(False), torch.set_grad_enabled(bool(recorder.differentiated)):
         targets = _bind(bind, output, needs)
         own, unconnected = block_gradients(model, forward, images, recorder, targets.all)
@@ -90,15 +101,14 @@ def _run(
 
 
 def _forward(
-    model: nn.Module, forward: Forward, images: Tensor, recorder: PassRecorder
+    model: nn.Module, forward: Forward, images: Tensor, site: SiteOf, recorder: PassRecorder
 ) -> tuple[Any, dict[Gate, Gated]]:
     """Run the forward pass, and return the model's output and the operands of the gates."""
     needs, modules = recorder.needs, dict(model.named_modules())
     blocks = {block.layer: block for blocks in needs.block_scores for block in blocks}
-    hooks = {
-        modules[name]: lambda module, args, output, name=name: recorder.on_layer(name, output)
-        for name in needs.activations
-    }
+    hooks: dict[nn.Module, Callable[..., Any]] = {}
+    for layer, sites in itertools.groupby(sorted(needs.activations), lambda name: split_call(name)[0]):
+        hooks[modules[layer]] = _recording(recorder, {name: site(name) for name in sites})
     track = recorder.on_attention_output if needs.attention_gradients or needs.block_scores else None
     gates = GateReader(needs.gates)
     with contextlib.ExitStack() as contexts:
@@ -115,6 +125,20 @@ def _forward(
         output = forward(model, recorder.on_images(images), batch_indices(images))
     _require_recorded(recorder, blocks.keys() - recorder.blocks.keys(), needs.gates - gates.found.keys())
     return output, gates.found
+
+
+def _recording(recorder: PassRecorder, sites: Mapping[str, Site]) -> Callable[..., Any]:
+    """Return a hook of one module that records sites in its calls, by layer name."""
+    calls = itertools.count()
+
+    def after(module: nn.Module, args: Any, output: Any) -> Any:
+        call = next(calls)
+        for name, site in sites.items():
+            if site.call == call:
+                output = recorder.on_layer(name, site, output)
+        return output
+
+    return after
 
 
 def _require_recorded(recorder: PassRecorder, missing_blocks: Set[str], missing_gates: Set[Gate]) -> None:

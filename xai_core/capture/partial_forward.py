@@ -7,6 +7,7 @@ the whole model runs on the images, and the activation replaces the layer's outp
 """
 
 import contextlib
+import itertools
 from collections.abc import Hashable
 from typing import Any
 
@@ -18,7 +19,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from xai_core.model.execution import Forward, explaining, substituting
 from xai_core.model_scorer import out_of_memory
-from xai_core.outputs import tensors_of, with_first_tensor
+from xai_core.outputs import Path, tensors_of, with_first_tensor, with_leaves
 
 
 class PartialForward:
@@ -36,10 +37,12 @@ class PartialForward:
         The layer's module.
     images
         The images of the batch. The whole model runs on them if the part cannot run alone.
-    runs
-        The number of times that the layer runs in one forward pass. Its last output is replaced.
+    call
+        The number of the layer's call, from 0, in which its output is replaced.
+    path
+        The path of the replaced tensor in this output.
     at_input
-        Whether to replace the layer's input instead of its output.
+        Whether to replace the first tensor of the layer's input instead.
 
     Attributes
     ----------
@@ -53,11 +56,12 @@ class PartialForward:
         forward: Forward,
         layer: nn.Module,
         images: Float[Tensor, "B C H W"],
-        runs: int = 1,
+        call: int = 0,
+        path: Path = (),
         at_input: bool = False,
     ) -> None:
-        self._model, self._forward, self._layer, self._images, self._runs = model, forward, layer, images, runs
-        self._at_input = at_input
+        self._model, self._forward, self._layer, self._images = model, forward, layer, images
+        self._call, self._path, self._at_input = call, path, at_input
         self._shapes: dict[Hashable, Any] = {}
         self.alone = True
 
@@ -81,18 +85,19 @@ class PartialForward:
             return self._substituted(activation, images, of, before)
 
     def _substituted(self, activation: Tensor, images: Tensor, of: Tensor, before: contextlib.ExitStack) -> Any:
-        runs = 0
+        calls = itertools.count()
         with contextlib.ExitStack() as after:
 
             def substitute(output: Any) -> Any:
-                nonlocal runs
-                runs += 1
-                if runs < self._runs:
+                if next(calls) != self._call:
                     return None
                 before.close()
                 after.enter_context(_NoInventedValues())
                 torch.set_grad_enabled(activation.requires_grad)
-                return with_first_tensor(output, activation.clone())  # the model may write to it
+                replacement = activation.clone()  # the model may write to it
+                if self._at_input:
+                    return with_first_tensor(output, replacement)
+                return with_leaves(output, {self._path: replacement})
 
             with substituting(self._layer, self._at_input, substitute):
                 return self._forward(self._model, images, of)

@@ -10,7 +10,8 @@ from xai_core.capture.needs import NeedsUnion
 from xai_core.capture.pass_record import IMAGES, AttentionLeaf, LayerLeaf, Leaf
 from xai_core.errors import LayerError
 from xai_core.model.attention import AttentionLayer
-from xai_core.outputs import first_tensor, with_first_tensor
+from xai_core.model.sites import Site
+from xai_core.outputs import first_tensor, leaf_at, with_first_tensor, with_leaves
 
 
 class PassRecorder:
@@ -64,13 +65,18 @@ class PassRecorder:
         self.tensors[IMAGES] = images.detach().clone().requires_grad_()
         return self.tensors[IMAGES].clone()
 
-    def on_layer(self, name: str, output: Any) -> Any:
-        """Record the output of a layer, and return its replacement, or None to keep it."""
-        leaf = LayerLeaf(name)
+    def on_layer(self, name: str, site: Site, output: Any) -> Any:
+        """Record the tensor at a site in the output of a layer, and return the output with its replacement."""
+        leaf, tensor = LayerLeaf(name), leaf_at(output, site.path)
+        if tensor is None:
+            raise LayerError(
+                f"layer {name!r} returns {type(output).__name__} without the tensor that it returned for a single "
+                "image; choose another layer"
+            )
         if leaf in self.differentiated:
-            return self._differentiate(leaf, output)
-        self.tensors[leaf] = _tensor_of(leaf, output).detach().clone()
-        return None
+            return with_leaves(output, {site.path: self._differentiate(leaf, tensor)})
+        self.tensors[leaf] = tensor.detach().clone()
+        return output
 
     def on_attention(self, layer: AttentionLayer) -> None:
         """Record an attention layer."""
@@ -80,7 +86,9 @@ class PassRecorder:
         """Record the output of the attention that ran last, and return its replacement."""
         leaf = AttentionLeaf(len(self.attention) - 1)
         self.differentiated.add(leaf)
-        return self._differentiate(leaf, output)
+        tensor = first_tensor(output)
+        assert tensor is not None
+        return with_first_tensor(output, self._differentiate(leaf, tensor))
 
     def on_block(self, name: str, output: Any) -> Any:
         """Record the tokens of a block and the output of its attention, and return the replacement of the tokens."""
@@ -90,21 +98,12 @@ class PassRecorder:
         self.blocks[name] = BlockTokens(tokens, self.tensors[AttentionLeaf(index)], index)
         return with_first_tensor(output, tokens.clone())  # the model may write to it
 
-    def _differentiate(self, leaf: Leaf, output: Any) -> Any:
-        tensor = _tensor_of(leaf, output)
+    def _differentiate(self, leaf: Leaf, tensor: Tensor) -> Tensor:
+        """Record a tensor to differentiate with respect to, and return a copy that the model may write to."""
         started = any(other in self.tensors for other in self.differentiated)
         if started and not torch.is_grad_enabled() and not self.grad_from_start:
             self.cut.add(leaf)
         inside_graph = tensor.requires_grad and started
         self.tensors[leaf] = tensor if inside_graph else tensor.detach().clone().requires_grad_()
         torch.set_grad_enabled(True)
-        return with_first_tensor(output, self.tensors[leaf].clone())
-
-
-def _tensor_of(leaf: Leaf, output: Any) -> Tensor:
-    tensor = first_tensor(output)
-    if tensor is None:
-        raise LayerError(
-            f"{leaf} returns {type(output).__name__}, which contains no tensor; choose a layer that returns a tensor"
-        )
-    return tensor
+        return self.tensors[leaf].clone()

@@ -48,7 +48,7 @@ class Runner:
         """Return an explainer's relevance for images and a bound target, from a pass of their own."""
         needs = explainer.needs(adapter)
         union = NeedsUnion.of([needs], adapter.layer_name)
-        record = capture(self._bare, self._forward, images, union, lambda output: ([target], False))
+        record = capture(self._bare, self._forward, images, union, adapter.site, lambda output: ([target], False))
         captured = Captured(record, needs, adapter, self.further_passes(record, adapter))
         with torch.no_grad(), without_autocast(images.device):
             return explainer.explain(captured)
@@ -69,10 +69,9 @@ class Runner:
     def layer_scorer(self, record: PassRecord, adapter: ModelAdapter, layer: str, autocast: Autocast) -> ModelScorer:
         """Return a scorer of activations that replace a layer's output, for the targets of a record."""
         activation = record.activations[layer]
-        batch_dim = 1 if adapter.features(layer).layout == "LNC" else 0
-        after = PartialForward(
-            self._bare, self._forward, self._bare.get_submodule(layer), record.images, adapter.probe.runs[layer]
-        )
+        batch_dim, site = adapter.features(layer).batch_dim, adapter.site(layer)
+        module = self._bare.get_submodule(site.layer)
+        after = PartialForward(self._bare, self._forward, module, record.images, site.call, site.path)
 
         def run(maps: Tensor, of: Tensor) -> Any:
             output = adapter.substitute(activation.index_select(batch_dim, of), maps, layer)
@@ -94,7 +93,7 @@ class Runner:
 
         graph_bytes = sum(adapter.probe.sizes.values())
         block = self.block_of(graph_bytes, record.images.device)
-        return SharedModel(self._bare, run, target, adapter.probe.runs, block)
+        return SharedModel(self._bare, run, target, adapter.site, adapter.probe.runs, block)
 
     def block_of(self, bytes_per_item: int, device: torch.device) -> int:
         """Return how many items fit the memory budget, or the user's block size."""

@@ -7,8 +7,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from xai_core.errors import LayerError, UnsuitableError
-from xai_core.model.layouts import Features, Layer, token_grid
+from xai_core.model.layouts import Features, Layer, cells, from_elements, may_have, to_elements
+from xai_core.model.places import Places
 from xai_core.model.probe import Probe
+from xai_core.model.sites import Site, split_call
 from xai_core.spec import close_names
 from xai_core.targets.measures import at_least_float32
 from xai_core.targets.score_reader import ScoreReader
@@ -36,7 +38,8 @@ class ModelAdapter:
 
     def __repr__(self) -> str:
         height, width = self.probe.size
-        features = "no spatial features" if self.probe.last is None else f"last features {self.probe.last.layer!r}"
+        default = self.probe.default
+        features = "no spatial features" if default is None else f"default layer {default.layer!r}"
         return f"{type(self).__name__}({type(self.model).__name__}, images {height}x{width}, {features[:100]})"
 
     @classmethod
@@ -46,12 +49,13 @@ class ModelAdapter:
 
     @property
     def default_layer(self) -> str:
-        """Name of the layer that methods use by default: the last spatial features."""
-        if self.probe.last is None:
+        """Name of the layer that methods use by default: the last spatial features that influence the scores."""
+        if self.probe.default_layer is None:
             raise LayerError(
-                "this model has no layer with spatial features; choose a layer with `layer=`, or use larger images"
+                "no layer with spatial features lies on every path from the images to the scores; choose a layer with "
+                "`layer=`, or use larger images"
             )
-        return self.probe.last.layer
+        return self.probe.default_layer
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -73,17 +77,40 @@ class ModelAdapter:
                     "pass the layer's name (a string), which also works on copies of the model"
                 )
             return self._names[layer]
-        name = str(layer)
+        name, (module, call) = str(layer), split_call(str(layer))
         try:
-            return self._names[self.model.get_submodule(name)]
+            module = self._names[self.model.get_submodule(module)]
         except AttributeError:
-            known = sorted(self.probe.features)
+            known = sorted(self.probe.spatial_layers)
             close = close_names(name, known, cutoff=0.3) or known[-3:]
-            default = "" if self.probe.last is None else f"; the default layer is {self.default_layer!r}"
+            default = "" if self.probe.default is None else f"; the default layer is {self.default_layer!r}"
             raise LayerError(
                 f"the model has no layer {name!r}; layers with spatial output include {', '.join(map(repr, close))}"
                 f"{default}"
             ) from None
+        runs = self.probe.runs.get(module, 0)
+        if call is not None and call >= runs:
+            raise LayerError(
+                f"layer {module!r} runs {runs} times in one forward pass; expected a name from `{module}@0` to "
+                f"`{module}@{runs - 1}`"
+            )
+        return module if call is None else f"{module}@{call}"
+
+    def site(self, layer: str) -> Site:
+        """Return the tensor that a layer name refers to.
+
+        Raises
+        ------
+        LayerError
+            If the layer does not run, or returns no tensor.
+        """
+        site = self.probe.site(layer)
+        if site is None:
+            why = "returns no tensor" if self.probe.runs.get(split_call(layer)[0]) else "does not run"
+            raise LayerError(
+                f"layer {layer!r} {why} in this model's forward pass; choose a layer that returns a tensor"
+            )
+        return site
 
     def features(self, layer: str) -> Features:
         """Return the layout of a layer's output.
@@ -93,38 +120,37 @@ class ModelAdapter:
         LayerError
             If the output is not spatial.
         """
-        if layer not in self.probe.features:
+        features = self.probe.layouts.of(self.site(layer))
+        if features is None:
+            default = "" if self.probe.default is None else f", such as {self.default_layer!r}"
             raise LayerError(
-                f"layer {layer!r} has no spatial output, or does not run; "
-                f"expected a layer that returns a feature map or tokens, such as {self.default_layer!r}"
+                f"layer {layer!r} has no spatial output: expected a feature map, or tokens whose places in the image "
+                f"can be located{default}"
             )
-        return self.probe.features[layer]
+        return features
 
     def spatial(self, tensor: Tensor, layer: str) -> Float[Tensor, "B K h w"]:
-        """Return a layer's output as a feature map [B,K,h,w], without prefix tokens."""
+        """Return a layer's output as a feature map [B,K,h,w], without elements that have no place."""
         features = self.features(layer)
-        match features.layout:
-            case "NCHW":
-                return tensor
-            case "NHWC":
-                return tensor.permute(0, 3, 1, 2)
-            case "LNC":
-                tensor = tensor.transpose(0, 1)
-        return tensor[:, features.prefix :].transpose(1, 2).unflatten(2, features.grid)
+        in_order = features.elements == tuple(range(features.count))
+        if features.layout == "NCHW" and in_order:
+            return tensor
+        if features.layout == "NHWC" and in_order:
+            return tensor.permute(0, 3, 1, 2)
+        return cells(to_elements(tensor, features.layout), features).transpose(1, 2).unflatten(2, features.grid)
 
     def substitute(self, tensor: Tensor, maps: Float[Tensor, "B K h w"], layer: str) -> Tensor:
         """Return a layer's output with the values that `spatial` returns replaced by `maps`."""
         features = self.features(layer)
-        maps = maps.to(tensor.dtype)
-        match features.layout:
-            case "NCHW":
-                return maps
-            case "NHWC":
-                return maps.permute(0, 2, 3, 1)
-        tokens = maps.flatten(2).transpose(1, 2)
-        if features.layout == "LNC":
-            return torch.cat([tensor[: features.prefix], tokens.transpose(0, 1)])
-        return torch.cat([tensor[:, : features.prefix], tokens], 1)
+        of_cells = maps.to(tensor.dtype).flatten(2).transpose(1, 2)
+        if features.start is not None:
+            elements = to_elements(tensor, features.layout)
+            before, after = elements[:, : features.start], elements[:, features.start + features.cells :]
+            replaced = torch.cat([before, of_cells, after], 1)
+        else:
+            index = torch.tensor(features.elements, device=tensor.device)
+            replaced = to_elements(tensor, features.layout).index_copy(1, index, of_cells)
+        return from_elements(replaced, features.layout, tensor.shape)
 
     def scores(self, output: Any) -> Float[Tensor, "B K"]:
         """Return the class scores in a model's output: its `logits`, or the only tensor with one row per image.
@@ -141,26 +167,24 @@ class ModelAdapter:
         """The function that returns the class scores in an output, as targets use it."""
         return ScoreReader(self.scores, self.probe.scores)
 
-    def tokens(self, count: int) -> tuple[tuple[int, int], int]:
-        """Return the (h, w) and the number of prefix tokens of a sequence of `count` tokens.
+    def tokens(self, count: int) -> Places:
+        """Return the grid of a sequence of `count` tokens, and the token of each cell.
 
         Raises
         ------
         UnsuitableError
-            If the tokens do not form a grid over the image.
+            If the tokens have no places in the image.
         """
-        known = [(f.prefix, f.grid) for f in self.probe.features.values() if f.tokens == count]
-        if known:
-            prefix, grid = min(known)
-            return grid, prefix
-        layout = token_grid(count, self.probe.size, tuple(f.grid for f in self.probe.features.values()))
-        if layout is None:
-            height, width = self.probe.size
-            raise UnsuitableError(
-                f"expected prefix tokens followed by h * w patch tokens for images of {height}x{width} pixels, "
-                f"got {count} tokens; use a method for feature maps, such as grad-cam, and choose a layer"
-            )
-        return layout
+        sites = [site for site in self.probe.on_path if may_have(site.shape, count)]
+        for site in sorted(sites, key=lambda site: (len(site.shape) > 3, site != self.probe.default)):
+            features = self.probe.layouts.of(site)
+            if features is not None and features.count == count and (features.is_sequence or features.start == 0):
+                return Places(features.grid, features.elements)
+        height, width = self.probe.size
+        raise UnsuitableError(
+            f"the {count} tokens of this model do not form a grid over an image of {height}x{width} pixels that can be "
+            "located; use a method for feature maps, such as grad-cam, and choose a layer"
+        )
 
     @property
     def head_weights(self) -> Float[Tensor, "classes K"]:
@@ -235,35 +259,24 @@ class TokenAdapter(ModelAdapter):
         return probe.last is not None and probe.last.is_sequence
 
     @property
-    def default_layer(self) -> str:
-        """Name of the layer with the last patch tokens that influence the output.
-
-        If the head reads patch tokens (mean pooling), these are the last tokens. If it reads a class token only, the
-        gradient of the last patch tokens is zero. Then these are the tokens that the last attention mixes.
-        """
-        assert self.probe.last is not None
-        if self.probe.mixed is None or self.reads_patches:
-            return self.probe.last.layer
-        return self.probe.mixed
-
-    @property
     def reads_patches(self) -> bool:
         """Whether the head reads patch tokens directly."""
         assert self.probe.last is not None
         if self.probe.readout is None:
-            return self.probe.last.prefix == 0
-        return any(self.probe.readout.reads[self.probe.last.prefix :])
+            return self.probe.last.cells == self.probe.last.count
+        return any(self.probe.readout.reads[element] for element in self.probe.last.elements)
 
     @property
     def readout(self) -> slice:
         """Tokens that the head reads: the class token (the first), or all patch tokens, with any pooling."""
         last, readout = self.probe.last, self.probe.readout
         assert last is not None
+        first = min(last.elements)
         if not self.reads_patches:
             return slice(0, 1)
         if readout is None or readout.alike:
-            return slice(0 if readout is None or readout.reads[0] else last.prefix, last.tokens)
-        return slice(0, 1) if last.prefix and readout.reads[0] else slice(last.prefix, last.tokens)
+            return slice(0 if readout is None or readout.reads[0] else first, last.count)
+        return slice(0, 1) if first and readout.reads[0] else slice(first, last.count)
 
 
 def adapt(model: nn.Module, probe: Probe) -> ModelAdapter:

@@ -1,20 +1,33 @@
 """The autograd graph of a forward pass: the operations between the image and the output."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 
+from torch import Tensor
 from torch.autograd.graph import Node
 
 
-def dominators(output: Node, source: Node) -> Mapping[Node, bool]:
-    """Return the nodes on any path from `source` to `output`, the last first, and whether each is on every path."""
-    order = list(reversed(_on_path(output, source)))
+def dominators(output: Node | Sequence[Node], source: Node) -> Mapping[Node, bool]:
+    """Return the nodes on any path from `source` to the outputs, the last first, and whether each is on every path."""
+    ends = [output] if isinstance(output, Node) else [*output]
+    order = list(reversed(_on_path(ends, source)))
     position: dict[Node | None, int] = {node: i for i, node in enumerate(order)}
     on_every_path: dict[Node, bool] = {}
-    furthest = 0
+    furthest = max((position.get(end, 0) for end in ends), default=0)
     for i, node in enumerate(order):
         on_every_path[node] = furthest <= i  # no edge bypasses it
         furthest = max(furthest, *(position.get(before, 0) for before, _ in node.next_functions), i)
     return on_every_path
+
+
+def ancestors(outputs: Sequence[Node]) -> Set[Node | None]:
+    """Return the nodes that the outputs are computed from, including their own."""
+    found: set[Node | None] = set(outputs)
+    stack = [*outputs]
+    while stack:
+        new = {before for before, _ in stack.pop().next_functions} - found - {None}
+        found |= new
+        stack += [node for node in new if node is not None]
+    return found
 
 
 def joins(nodes: Mapping[Node, bool]) -> tuple[str, ...]:
@@ -22,11 +35,22 @@ def joins(nodes: Mapping[Node, bool]) -> tuple[str, ...]:
     return tuple(node.name() for node in nodes if sum(before in nodes for before, _ in node.next_functions) > 1)
 
 
-def _on_path(output: Node, source: Node) -> list[Node]:
-    """Return the nodes on any path from `output` back to `source`, in the order of the forward pass."""
+def same_value(tensor: Tensor, other: Tensor) -> bool:
+    """Whether both tensors are the same, or copies of the same in the graph."""
+    return tensor is other or (tensor.grad_fn is not None and _origin(tensor.grad_fn) is _origin(other.grad_fn))
+
+
+def _origin(node: Node | None) -> Node | None:
+    while node is not None and node.name() == "CloneBackward0":
+        node = node.next_functions[0][0]
+    return node
+
+
+def _on_path(outputs: Sequence[Node], source: Node) -> list[Node]:
+    """Return the nodes on any path from the outputs back to `source`, in the order of the forward pass."""
     reaches: dict[Node, bool] = {source: True}
     order = [source]
-    stack = [(output, False)]
+    stack = [(output, False) for output in outputs]
     while stack:
         node, expanded = stack.pop()
         if expanded:

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.overrides import TorchFunctionMode
 
-from xai_core.model.layouts import Size, features_of
+from xai_core.model.layouts import Size, possible_layouts
 from xai_core.outputs import tensors_of
 
 
@@ -116,6 +116,8 @@ class GateFinder(TorchFunctionMode):
             self._squashed.pop(id(tensor), None)
             if squashes:
                 self._squashed[id(tensor)] = tensor
+        if func is Tensor.clone and id(inputs[0]) in self._origins:
+            origins = [get_gradient_edge(inputs[0]), *self._origins[id(inputs[0])][1]]
         if origins:
             self._origins[id(result)] = result, origins
         return result
@@ -132,8 +134,8 @@ class GateFinder(TorchFunctionMode):
                 continue
             values = _narrow(gate)
             sides = [*zip(values.shape, features.shape, strict=True)]
-            layout = features_of(features, self._size, "")
-            if layout is None or layout.layout != "NCHW" or layout.cells < 2:
+            layout, grid = next(iter(possible_layouts(tuple(features.shape), self._size).items()), (None, None))
+            if layout != "NCHW" or grid == (1, 1):
                 continue
             if values.numel() < 2 or any(side not in (1, whole) for side, whole in sides):
                 continue

@@ -1,20 +1,24 @@
-"""Layouts of layer outputs: feature maps and tokens, read from tensor shapes alone."""
+"""Layouts of layer outputs: feature maps and tokens."""
 
 import math
 from dataclasses import dataclass
 
+import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 Layer = str | int | nn.Module
 """A layer: its module name (an integer stands for a name such as `7`), or the module itself."""
 Size = tuple[int, int]
 """Height and width."""
-MOST_PREFIX_TOKENS = 16
 
 
 @dataclass(frozen=True)
 class Features:
     """The layout of a layer's output whose cells correspond to regions of the image.
+
+    The elements of the output are its tokens, or the positions of a feature map in the order of rows. Some elements,
+    such as a class token, may have no place in the image.
 
     Attributes
     ----------
@@ -26,8 +30,10 @@ class Features:
         The (h, w) of the cells.
     channels
         The number of channels of each cell.
-    prefix
-        The number of tokens, such as a class token, before the tokens of the grid.
+    count
+        The number of elements, with and without a place.
+    elements
+        The index of the element of each cell, in the order of rows.
     is_input
         Whether this is the layout of the layer's input instead of its output.
     """
@@ -36,7 +42,8 @@ class Features:
     layout: str
     grid: Size
     channels: int
-    prefix: int = 0
+    count: int
+    elements: tuple[int, ...]
     is_input: bool = False
 
     @property
@@ -45,49 +52,82 @@ class Features:
         return math.prod(self.grid)
 
     @property
-    def tokens(self) -> int:
-        """The number of tokens, prefix tokens included."""
-        return self.cells + self.prefix
-
-    @property
     def is_sequence(self) -> bool:
         """Whether the output consists of tokens instead of a feature map."""
         return self.layout in ("NLC", "LNC")
 
+    @property
+    def batch_dim(self) -> int:
+        """The dimension of the images."""
+        return 1 if self.layout == "LNC" else 0
 
-def features_of(tensor: Tensor, size: Size, layer: str, grids: tuple[Size, ...] = ()) -> Features | None:
-    """Return the layout of a layer's output for one image of `size`, or None if it is not spatial.
+    @property
+    def start(self) -> int | None:
+        """The index of the first cell's element, if the elements of all cells follow one another, or None."""
+        first = self.elements[0]
+        return first if self.elements == tuple(range(first, first + self.cells)) else None
 
-    `grids` are the grids of earlier layers. They decide if the number of tokens fits several grids.
+
+def to_elements(tensor: Tensor, layout: str) -> Float[Tensor, "B n K"]:
+    """Return a layer's output as elements with channels."""
+    match layout:
+        case "NCHW":
+            return tensor.flatten(2).transpose(1, 2)
+        case "NHWC":
+            return tensor.flatten(1, 2)
+        case "LNC":
+            return tensor.transpose(0, 1)
+    return tensor
+
+
+def from_elements(elements: Float[Tensor, "B n K"], layout: str, shape: tuple[int, ...]) -> Tensor:
+    """Return elements with channels in the layout and shape of a layer's output."""
+    match layout:
+        case "NCHW":
+            return elements.transpose(1, 2).reshape(shape)
+        case "NHWC":
+            return elements.reshape(shape)
+        case "LNC":
+            return elements.transpose(0, 1)
+    return elements
+
+
+def cells(elements: Float[Tensor, "B n K"], features: Features) -> Float[Tensor, "B cells K"]:
+    """Return the elements of the cells, in the order of rows."""
+    if features.start is not None:
+        return elements[:, features.start : features.start + features.cells]
+    return elements[:, torch.tensor(features.elements, device=elements.device)]
+
+
+def possible_layouts(shape: tuple[int, ...], size: Size) -> dict[str, Size | None]:
+    """Return the layouts that the shape of an output for one image of `size` allows, the most likely first.
+
+    The grid is None if the shape does not tell it.
     """
-    if tensor.ndim == 4 and tensor.shape[0] == 1:
-        first, second, third = tensor.shape[1:]
-        layouts = {"NCHW": (second, third), "NHWC": (first, second)}
-        fitting = {layout: grid for layout, grid in layouts.items() if _fits(grid, size)}
-        if fitting:
-            layout = min(fitting, key=lambda layout: _aspect_error(fitting[layout], size))
-            return Features(layer, layout, fitting[layout], first if layout == "NCHW" else third)
-    if tensor.ndim == 3 and 1 in tensor.shape[:2]:
-        layout, count = ("NLC", tensor.shape[1]) if tensor.shape[0] == 1 else ("LNC", tensor.shape[0])
-        grid_and_prefix = token_grid(count, size, grids)
-        if grid_and_prefix is not None:
-            grid, prefix = grid_and_prefix
-            return Features(layer, layout, grid, tensor.shape[2], prefix)
-    return None
+    if len(shape) == 4 and shape[0] == 1:
+        grids = {"NCHW": (shape[2], shape[3]), "NHWC": (shape[1], shape[2])}
+        fitting = [layout for layout in grids if _fits(grids[layout], size)]
+        return {layout: grids[layout] for layout in sorted(fitting, key=lambda of: _aspect_error(grids[of], size))}
+    if len(shape) == 3:
+        return {
+            layout: None for layout, batch, count in (("NLC", 0, 1), ("LNC", 1, 0)) if shape[batch] == 1 < shape[count]
+        }
+    return {}
 
 
-def token_grid(tokens: int, size: Size, grids: tuple[Size, ...] = ()) -> tuple[Size, int] | None:
-    """Return the (h, w) and the number of prefix tokens of a sequence: an earlier grid, or else square patches."""
-    for grid in reversed(grids):
-        if 0 <= tokens - math.prod(grid) <= MOST_PREFIX_TOKENS and math.prod(grid) > 1:
-            return grid, tokens - math.prod(grid)
-    height, width = size
-    for prefix in range(min(MOST_PREFIX_TOKENS, tokens - 2) + 1):
-        h = round(math.sqrt((tokens - prefix) * height / width))
-        w = round(h * width / height)
-        if h * w == tokens - prefix and height * w == width * h and height % h == 0:
-            return (h, w), prefix
-    return None
+def may_have(shape: tuple[int, ...], count: int) -> bool:
+    """Whether an output with this shape for one image may have `count` elements."""
+    return (
+        count in shape[:2]
+        if len(shape) == 3
+        else len(shape) == 4 and count in (shape[1] * shape[2], shape[2] * shape[3])
+    )
+
+
+def count_and_channels(shape: tuple[int, ...], layout: str) -> tuple[int, int]:
+    """Return the number of elements and of channels of an output with this shape for one image."""
+    channels = shape[1] if layout == "NCHW" else shape[-1]
+    return math.prod(shape) // channels, channels
 
 
 def _fits(grid: Size, size: Size) -> bool:

@@ -3,8 +3,11 @@
 Its result contains names and shapes, but no tensors.
 """
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -12,17 +15,25 @@ from torch import Tensor, nn
 
 from xai_core.model.attention_reader import AttentionReader
 from xai_core.model.autograd_graph import joins
+from xai_core.model.coded_images import CodedImages
+from xai_core.model.default_layer import default_layer
 from xai_core.model.execution import Forward, explaining, temporary_hooks
 from xai_core.model.gates import Gate, GateFinder
 from xai_core.model.layouts import Features, Size
 from xai_core.model.module_calls import ModuleCalls, Readout
 from xai_core.model.probabilities import probabilities_in
+from xai_core.model.responses import Responses, respond
+from xai_core.model.site_graph import SiteGraph
+from xai_core.model.site_layouts import Respond, SiteLayouts
+from xai_core.model.sites import Site, split_call
 from xai_core.model.user_forward import batch_indices
-from xai_core.outputs import scores_of
+from xai_core.outputs import leaf_at, scores_of
 from xai_core.targets.score_reader import ScoreLocation
 
 LARGEST_CONVOLUTION = 2**24
 """The number of weights of a convolution above which channels-last images are not faster."""
+MEMORY = 2**28
+"""The number of bytes of layer outputs that a block of coded images may use."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +44,14 @@ class Probe:
     ----------
     size
         (H, W) of the image.
-    features
-        Layouts of the layers with spatial outputs, by module name, in the order in which the calls ended.
+    layouts
+        The sites of the forward pass, and their layouts.
+    on_path
+        The sites between the image and the scores, the last first, and whether each is on every path.
     last
         The last features that the scores depend on, before pooling, or None.
-    mixed
-        If the last features are tokens: the layer whose tokens the last attention mixes, or None.
+    default
+        The site of the default layer, or None.
     readout
         If the last features are tokens: how the output depends on them, or None if no gradient shows it.
     head
@@ -67,9 +80,10 @@ class Probe:
     """
 
     size: Size
-    features: Mapping[str, Features]
+    layouts: SiteLayouts
+    on_path: Mapping[Site, bool]
     last: Features | None
-    mixed: str | None
+    default: Site | None
     readout: Readout | None
     head: str | None
     channels_last: bool
@@ -89,7 +103,63 @@ class Probe:
     def largest_after(self, layer: str) -> int:
         """Return the number of bytes of the largest output of the layers that end after `layer`, for one image."""
         names = list(self.sizes)
-        return max((self.sizes[name] for name in names[names.index(layer) + 1 :]), default=0)
+        return max((self.sizes[name] for name in names[names.index(split_call(layer)[0]) + 1 :]), default=0)
+
+    @cached_property
+    def features(self) -> Mapping[str, Features]:
+        """The layouts of the layers with spatial outputs, by module name. Each is read when it is first requested."""
+        return _LayerFeatures(self)
+
+    @property
+    def spatial_layers(self) -> tuple[str, ...]:
+        """The names of layers whose outputs may be spatial, by their shapes, in order of execution."""
+        return tuple(dict.fromkeys(site.layer for site in self.layouts.sites if self.layouts.may_be_spatial(site)))
+
+    @property
+    def default_layer(self) -> str | None:
+        """The name of the default layer, or None."""
+        if self.default is None:
+            return None
+        layer = self.default.layer
+        return layer if self.site(layer) == self.default else f"{layer}@{self.default.call}"
+
+    def site(self, layer: str) -> Site | None:
+        """Return the tensor that a layer name refers to, or None if the layer did not run.
+
+        If a layer runs several times, the name refers to the last run between the image and the scores. A number
+        selects another run, as in `conv@0`. If it returns several tensors, one on every path is preferred.
+        """
+        name, call = split_call(layer)
+        sites = [site for site in self.layouts.sites if site.layer == name and call in (None, site.call)]
+        return max(sites, key=self._preference, default=None)
+
+    def _preference(self, site: Site) -> tuple[bool, bool, int, bool]:
+        return (
+            site in self.on_path,
+            self.layouts.may_be_spatial(site),
+            site.call,
+            self.on_path.get(site, False),
+        )
+
+
+class _LayerFeatures(Mapping[str, Features]):
+    """Layouts by layer name."""
+
+    def __init__(self, probe: Probe) -> None:
+        self._probe = probe
+
+    def __getitem__(self, layer: str) -> Features:
+        site = self._probe.site(layer)
+        features = None if site is None else self._probe.layouts.of(site)
+        if features is None:
+            raise KeyError(layer)
+        return features
+
+    def __iter__(self) -> Iterator[str]:
+        return (layer for layer in self._probe.spatial_layers if layer in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def probe(model: nn.Module, forward: Forward, images: Float[Tensor, "B C H W"]) -> Probe:
@@ -110,34 +180,61 @@ def probe(model: nn.Module, forward: Forward, images: Float[Tensor, "B C H W"]) 
     return _probe(model, forward, image.contiguous())
 
 
-def _probe(model: nn.Module, forward: Forward, image: Tensor) -> Probe:
-    calls = ModuleCalls(model, (image.shape[-2], image.shape[-1]))
-    finder = GateFinder(calls.size, calls.innermost)
-    modules = list(model.modules())
-    with (
-        explaining(model, gradients=True),
-        temporary_hooks(dict.fromkeys(modules, calls.enter), dict.fromkeys(modules, calls.leave)),
-        AttentionReader(1, calls.attend),
-    ):
+def _probe(model: nn.Module, forward: Forward, image: Tensor, always_gradients: bool = False) -> Probe:
+    """Probe the model, and again with gradients inside of `no_grad` blocks if such a block cuts the graph."""
+    calls, size = ModuleCalls(model, always_gradients), (image.shape[-2], image.shape[-1])
+    finder = GateFinder(size, calls.innermost)
+    modules = [module for module in model.modules() if not isinstance(module, torch.jit.ScriptModule)]
+    with explaining(model, gradients=True):
         graph_image = image.clone().requires_grad_().clone()
-        with finder:
+        with (
+            temporary_hooks(dict.fromkeys(modules, calls.enter), dict.fromkeys(modules, calls.leave)),
+            AttentionReader(1, calls.attend),
+            finder,
+        ):
             output = forward(model, graph_image, batch_indices(graph_image))
-        scores = scores_of(output)
-        path = calls.path(scores, graph_image.grad_fn)
-        last = calls.last(scores, path)
+        location = ScoreLocation.of(output, probabilities_in(output, graph_image))
+        scores = scores_of(output) if location.path is None else leaf_at(output, location.path)
+        graph = SiteGraph(calls.tensors, [] if scores is None else [scores], graph_image, calls.inputs)
+        if not graph.from_image and not always_gradients:
+            with contextlib.suppress(RuntimeError):  # a block that must not be differentiated
+                return _probe(model, forward, image, always_gradients=True)
+        layouts = SiteLayouts([*calls.tensors], size, graph.bases, graph.earlier, _responder(model, forward, image))
+        found = None if scores is None else default_layer(graph, layouts, calls.pools)
+        last, default = (None, None) if found is None else (found.last, found.default)
         return Probe(
-            size=calls.size,
-            features=calls.features,
-            last=last,
-            mixed=calls.mixed(last, scores) if last and last.is_sequence else None,
-            readout=calls.readout(last, scores) if last and last.is_sequence else None,
+            size=size,
+            layouts=layouts,
+            last=None if last is None else last[1],
+            default=None if default is None else default[0],
+            readout=calls.readout(last, graph) if last and last[1].is_sequence else None,
             head=calls.head(last, scores) if last else None,
-            channels_last=last is not None and last.layout == "NCHW" and not image.is_contiguous(),
+            channels_last=last is not None and last[1].layout == "NCHW" and not image.is_contiguous(),
             sizes=calls.sizes,
             runs=calls.runs,
-            joins=joins(path),
+            on_path=dict(graph.sites),
+            joins=joins(graph.path),
             class_attention=calls.class_attention,
             gates=tuple(finder.gates),
-            blocks=calls.blocks(path),
-            scores=ScoreLocation.of(output, probabilities_in(output, graph_image)),
+            blocks=calls.blocks(graph, layouts),
+            scores=location,
         )
+
+
+def _responder(model: nn.Module, forward: Forward, image: Tensor) -> Respond:
+    """Return a function that runs the model on coded images with the mean and the standard deviation of an image."""
+    device, dtype, (channels, height, width) = image.device, image.dtype, image.shape[1:]
+    spread, mean = (float(value) for value in torch.std_mean(image.float()))
+
+    def run(images: Tensor) -> Any:
+        of = torch.zeros(len(images), dtype=torch.long, device=device)
+        return forward(model, images.to(device, dtype), of)
+
+    def respond_with(
+        sites: Sequence[tuple[Site, str]], sides: Size, seed: int
+    ) -> tuple[CodedImages, Mapping[tuple[Site, str], Responses]]:
+        images = CodedImages((channels, height, width), sides, mean, spread if spread > 0 else 1.0, seed)
+        largest = max((site.nbytes for site, _ in sites), default=1)
+        return images, respond(model, run, images, sites, max(MEMORY // (4 * largest), 2))
+
+    return respond_with

@@ -12,7 +12,8 @@ from torch.utils._pytree import tree_leaves
 
 from xai_core.errors import LayerError, UnsuitableError
 from xai_core.model.execution import Forward, explaining
-from xai_core.outputs import first_tensor, with_first_tensor
+from xai_core.model.sites import Site
+from xai_core.outputs import leaf_at, with_leaves
 from xai_core.targets.measures import at_least_float32
 from xai_core.targets.target import BoundTarget
 
@@ -31,6 +32,8 @@ class SharedModel(nn.Module):
         Calls the model.
     target
         The target whose score is computed.
+    site
+        Returns the site of a layer name.
     runs
         The number of times that each layer runs in one forward pass.
     block
@@ -43,12 +46,18 @@ class SharedModel(nn.Module):
     """
 
     def __init__(
-        self, model: nn.Module, forward: Forward, target: BoundTarget, runs: Mapping[str, int], block: int
+        self,
+        model: nn.Module,
+        forward: Forward,
+        target: BoundTarget,
+        site: Callable[[str], Site],
+        runs: Mapping[str, int],
+        block: int,
     ) -> None:
         super().__init__()
         self.model = copy_modules(model).eval()
         self.block = block
-        self._forward, self._target, self._runs = forward, target, runs
+        self._forward, self._target, self._site, self._runs = forward, target, site, runs
         self._taps: dict[str, nn.Module] = {}
 
     def forward(self, images: Float[Tensor, "N C H W"], of: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
@@ -58,25 +67,26 @@ class SharedModel(nn.Module):
         return at_least_float32(self._target.model_score(output, of))
 
     def layer(self, name: str) -> nn.Module:
-        """Return an identity module through which the output of a layer's last run passes.
+        """Return an identity module through which the tensor passes that the name of a layer refers to.
 
         Hooks on this module always receive one tensor, and the model may write to the tensor that they return.
         """
         if name in self._taps:
             return self._taps[name]
-        tap, calls = nn.Identity(), itertools.count(1)
+        tap, site, calls = nn.Identity(), self._site(name), itertools.count()
 
         def through(module: nn.Module, args: Any, output: Any) -> Any:
-            if next(calls) % self._runs[name]:
+            if next(calls) % self._runs[site.layer] != site.call:
                 return None
-            tensor = first_tensor(output)
+            tensor = leaf_at(output, site.path)
             if tensor is None:
                 raise LayerError(
-                    f"layer {name!r} returns {type(output).__name__}, which contains no tensor; choose another layer"
+                    f"layer {name!r} returns {type(output).__name__} without the tensor that it returned for a single "
+                    "image; choose another layer"
                 )
-            return with_first_tensor(output, tap(tensor).clone())
+            return with_leaves(output, {site.path: tap(tensor).clone()})
 
-        self.model.get_submodule(name).register_forward_hook(through)
+        self.model.get_submodule(site.layer).register_forward_hook(through)
         self._taps[name] = tap
         return tap
 

@@ -45,10 +45,9 @@ class FullGrad(xai.Explainer):
 def biases(adapter: xai.ModelAdapter) -> dict[str, Float[Tensor, " K"]]:
     """Return the bias of each convolution and batch norm whose output is a feature map, by layer name."""
     layer_biases = {}
-    for name, features in adapter.probe.features.items():
-        module = adapter.model.get_submodule(name)
-        bias = module_bias(module) if features.layout == "NCHW" else None
-        if bias is not None:
+    for name in adapter.probe.spatial_layers:
+        bias = module_bias(adapter.model.get_submodule(name))
+        if bias is not None and name in adapter.probe.features and adapter.features(name).layout == "NCHW":
             layer_biases[name] = bias.detach()
     return layer_biases
 

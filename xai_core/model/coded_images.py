@@ -1,0 +1,93 @@
+"""Images that code places: two textures, alternating in stripes whose sequence identifies each row and column.
+
+The stripes of image k follow bit k of the Gray code of the position. From the responses of one cell to all images, its
+position can be read, whatever the model computes.
+"""
+
+import math
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from numpy import ndarray
+from torch import Tensor
+
+from xai_core.model.layouts import Size
+
+MOST_BITS = 6
+"""The number of bits of each axis at most, which distinguish 64 positions."""
+
+
+class CodedImages:
+    """Coded images [C,H,W].
+
+    Parameters
+    ----------
+    shape
+        (C, H, W)
+    sides
+        The number of (rows, columns) of the finest grid that must be read.
+    mean, spread
+        The mean and the standard deviation of the values that the model expects.
+    seed
+        The seed of the two textures.
+
+    Attributes
+    ----------
+    textures
+        The two textures.
+    codes
+        For the y axis and the x axis, the code of each pixel, [bits, side], 1 or -1.
+    """
+
+    def __init__(
+        self, shape: tuple[int, int, int], sides: Size, mean: float = 0.0, spread: float = 1.0, seed: int = 0
+    ) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        self.textures: Float[Tensor, "2 C H W"] = mean + spread * torch.stack(
+            [_texture(shape, generator) for _ in range(2)]
+        )
+        self.codes = tuple(_gray_code(pixels, _bits(side)) for pixels, side in zip(shape[1:], sides, strict=True))
+
+    @property
+    def pairs(self) -> int:
+        """The number of pairs of images."""
+        return sum(len(codes) for codes in self.codes)
+
+    def each_pair(self) -> Iterator[Float[Tensor, "2 C H W"]]:
+        """Yield pairs of complementary images: texture 1 where the code is 1 and texture 0 elsewhere, and vice versa.
+
+        The bits of the y axis come first.
+        """
+        first, second = self.textures
+        for codes, shape in zip(self.codes, ((-1, 1), (1, -1)), strict=True):
+            for code in codes:
+                inside = code.view(shape) > 0
+                yield torch.stack([torch.where(inside, second, first), torch.where(inside, first, second)])
+
+    def templates(self, grid: Size) -> list[Float[ndarray, "side bits"]]:
+        """Return the mean code of each row, and of each column, of a grid over the image."""
+        return [F.adaptive_avg_pool1d(codes, side).T.numpy() for codes, side in zip(self.codes, grid, strict=True)]
+
+
+def _bits(side: int) -> int:
+    return min(math.ceil(math.log2(max(side, 2))) + 1, MOST_BITS)
+
+
+def _gray_code(pixels: int, bits: int) -> Float[Tensor, "bits pixels"]:
+    """Return the Gray code of each pixel's position, 1 or -1."""
+    position = (torch.arange(pixels) + 0.5) / pixels
+    index = (position * 2**bits).long()
+    gray = index ^ (index >> 1)
+    return torch.stack([1.0 - 2.0 * ((gray >> bit) & 1) for bit in reversed(range(bits))])
+
+
+def _texture(shape: tuple[int, ...], generator: torch.Generator) -> Float[Tensor, "C H W"]:
+    """Return noise in blocks of 1, 4 and 16 pixels, with a standard deviation of 1."""
+    channels, height, width = shape
+    noise = torch.zeros(1, *shape)
+    for block in (1, 4, 16):
+        coarse = torch.randn(1, channels, -(-height // block), -(-width // block), generator=generator)
+        noise += coarse.repeat_interleave(block, 2).repeat_interleave(block, 3)[:, :, :height, :width]
+    return noise[0] / noise.std()

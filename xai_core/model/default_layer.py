@@ -1,0 +1,131 @@
+"""Chooses the default layer: the last spatial features that every path from the image to the target runs through."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from xai_core.model.layouts import Features, cells, to_elements
+from xai_core.model.site_graph import SiteGraph
+from xai_core.model.site_layouts import SiteLayouts
+from xai_core.model.sites import Site
+
+Candidate = tuple[Site, Features]
+
+
+@dataclass(frozen=True)
+class DefaultLayer:
+    """The site that methods use by default.
+
+    Attributes
+    ----------
+    last
+        The last features that the scores depend on, before pooling, with their layout.
+    default
+        The last features whose cells influence the scores. If the head reads a class token only, these are the features
+        that the last attention mixes, because the gradient of the last patch tokens is zero.
+    """
+
+    last: Candidate
+    default: Candidate
+
+
+def default_layer(graph: SiteGraph, layouts: SiteLayouts, pools: Collection[str]) -> DefaultLayer | None:
+    """Return the default layer, or None if no spatial features lie on every path from the image to the scores.
+
+    If every layer with spatial features runs several times on the way, such as in a network for two images, this is
+    the last run. If no graph connects the image with the scores, this is the last layer that runs.
+
+    Parameters
+    ----------
+    graph
+        The sites and their graph.
+    layouts
+        Their layouts.
+    pools
+        The names of layers whose outputs are pooled features.
+    """
+    if not graph.path:
+        last = next(_spatial(reversed(layouts.sites), layouts, pools), None)
+        return None if last is None else DefaultLayer(last, last)
+    if graph.scores[0].ndim == 4:
+        last = _coarsest(graph, layouts, pools)
+        return None if last is None else DefaultLayer(last, last)
+    last = next(_spatial(_dominating(graph), layouts, pools), None) or _last_of_repeated(graph, layouts, pools)
+    if last is None and not graph.from_image:
+        last = next(_spatial(reversed(layouts.sites), layouts, pools), None)
+    if last is None:
+        return None
+    dominating = _spatial(_dominating(graph), layouts, pools)
+    read = next((candidate for candidate in dominating if _reads(graph, candidate)), last)
+    return DefaultLayer(last, _mixed(graph, layouts, read) or read)
+
+
+def _dominating(graph: SiteGraph) -> Iterator[Site]:
+    return (site for site, on_every in graph.sites if on_every)
+
+
+def _spatial(sites: Iterator[Site], layouts: SiteLayouts, pools: Collection[str]) -> Iterator[Candidate]:
+    """Yield the sites with more than one cell, each with its layout."""
+    for site in sites:
+        features = layouts.of(site) if site.layer not in pools else None
+        if features is not None and features.cells > 1:
+            yield site, features
+
+
+def _last_of_repeated(graph: SiteGraph, layouts: SiteLayouts, pools: Collection[str]) -> Candidate | None:
+    """Return the last run of a layer that runs several times between the image and the scores, or None."""
+    layers: dict[str, set[int]] = {}
+    for site, _ in graph.sites:
+        layers.setdefault(site.layer, set()).add(site.call)
+    repeated = (site for site, _ in graph.sites if len(layers[site.layer]) > 1)
+    return next(_spatial(repeated, layouts, pools), None)
+
+
+def _reads(graph: SiteGraph, candidate: tuple[Site | Tensor, Features], blocked: Site | None = None) -> bool:
+    """Whether the scores depend on some cell, other than through a blocked site."""
+    at, features = candidate
+    gradient = graph.gradient(at, blocked)
+    return gradient is not None and bool(cells(to_elements(gradient, features.layout), features).any().tolist())
+
+
+def _mixed(graph: SiteGraph, layouts: SiteLayouts, source: Candidate) -> Candidate | None:
+    """Return the last features after `source` through which its cells influence the scores, if they are as wide."""
+    for site, _ in graph.sites:
+        if site == source[0]:
+            return None
+        features = layouts.of(site) if source[1].channels in site.shape[1:] else None
+        if features is None or (features.grid, features.channels) != (source[1].grid, source[1].channels):
+            continue
+        sources: list[tuple[Site | Tensor, Features]] = [
+            source,
+            *((tokens, features) for tokens in graph.streams(site)),
+        ]
+        if _reads(graph, (site, features)) and any(
+            _reads(graph, before) and not _reads(graph, before, blocked=site) for before in sources
+        ):
+            return site, features
+    return None
+
+
+def _coarsest(graph: SiteGraph, layouts: SiteLayouts, pools: Collection[str]) -> Candidate | None:
+    """Return the last features on the coarsest grid that are not scores, for a model with scores of each pixel.
+
+    Grids whose first layer is a pooling layer, as in a pyramid of pools, are ignored.
+    """
+    candidates = [*_spatial(_dominating(graph), layouts, pools)]
+    features = [candidate for candidate in candidates if not _are_scores(graph, candidate)] or candidates
+    coarsest = min((layout.cells for _, layout in features), default=0)
+    return next((candidate for candidate in features if candidate[1].cells == coarsest), None)
+
+
+def _are_scores(graph: SiteGraph, candidate: Candidate) -> bool:
+    """Whether each channel is a class: the scores of a class depend on that channel alone."""
+    site, features = candidate
+    scores = graph.scores[0]
+    if features.channels != scores.shape[1] or not scores.requires_grad:
+        return False
+    gradient = graph.gradient_of(scores[:, 0].sum(), site)
+    if gradient is None:
+        return True
+    return int((to_elements(gradient, features.layout).abs().amax((0, 1)) > 0).sum()) <= 1

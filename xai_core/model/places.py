@@ -1,0 +1,137 @@
+"""Reads places: which cell of which grid each element of a tensor sees, from its responses to coded images."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+
+from xai_core.model.coded_images import CodedImages
+from xai_core.model.layouts import Size
+
+ORDERED = 0.8
+"""The R2 between positions and a regular order, on each axis, above which the order is accepted."""
+FEWEST = 4
+"""The fewest elements that are read."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """The places of the elements of a tensor.
+
+    Attributes
+    ----------
+    grid
+        The (h, w) of the cells.
+    elements
+        The index of the element of each cell, in the order of rows. Other elements have no place.
+    """
+
+    grid: Size
+    elements: tuple[int, ...]
+
+
+def read_places(contrasts: Float[ndarray, "n bits"], images: CodedImages, grid: Size | None = None) -> Places | None:
+    """Return the places of n elements, or None if their responses do not show them.
+
+    Parameters
+    ----------
+    contrasts
+        The contrast of each element's responses to each pair of images. NaN if the element does not respond.
+    images
+        The images.
+    grid
+        The only shape that is possible, for a feature map. Its transpose is possible too.
+    """
+    local = np.arange(len(contrasts)) if grid else _local_elements(contrasts, images)
+    if len(local) < FEWEST or not np.isfinite(contrasts[local]).all():
+        return None
+    best: tuple[float, Places] | None = None
+    for shape in dict.fromkeys([grid, grid[::-1]]) if grid else _factors(len(local)):
+        (rows, y), (columns, x) = _decode(contrasts[local], images, shape)
+        found = _order(rows, columns, shape) if min(y, x) > 0.5 * max(y, x) else None
+        if found is not None and (best is None or found[0] > best[0]):
+            best = found[0], Places(shape, tuple(local[found[1]].tolist()))
+    return None if best is None else best[1]
+
+
+def agrees(contrasts: Float[ndarray, "n bits"], images: CodedImages, places: Places) -> bool:
+    """Whether weak responses are consistent with places that were read in an earlier tensor."""
+    h, w = places.grid
+    (rows, _), (columns, _) = _decode(np.nan_to_num(contrasts[list(places.elements)]), images, places.grid)
+    fit = min(_correlation(rows, np.arange(h).repeat(w)), _correlation(columns, np.tile(np.arange(w), h)))
+    return fit > min(0.6, 4 / math.sqrt(h * w))
+
+
+def _local_elements(contrasts: Float[ndarray, "n bits"], images: CodedImages) -> Int[ndarray, " local"]:
+    """Return the elements that respond to one place more than to others, unlike class tokens."""
+    responding = np.isfinite(contrasts).all(1)
+    if not responding.any():
+        return np.arange(0)
+    finest = tuple(2 ** (len(codes) - 1) for codes in images.codes)
+    axes = zip(_by_axis(np.nan_to_num(contrasts), images), images.templates(finest), strict=True)
+    locality = np.sum([_matched(codes, templates)[1].clip(0) for codes, templates in axes], axis=0)
+    return np.flatnonzero(responding & (locality > 0.5 * np.median(locality[responding])))
+
+
+def _decode(
+    contrasts: Float[ndarray, "n bits"], images: CodedImages, grid: Size
+) -> list[tuple[Int[ndarray, " n"], float]]:
+    """Return, for each axis, the position of each element, and the mean locality (1: only its cell; 0: all cells)."""
+    axes = zip(_by_axis(contrasts, images), images.templates(grid), strict=True)
+    decoded = (_matched(codes, templates) for codes, templates in axes)
+    return [(position, float(locality.clip(0, 1).mean())) for position, locality in decoded]
+
+
+def _by_axis(contrasts: Float[ndarray, "n bits"], images: CodedImages) -> list[Float[ndarray, "n bits"]]:
+    return np.split(contrasts, [len(images.codes[0])], axis=1)
+
+
+def _matched(
+    codes: Float[ndarray, "n bits"], templates: Float[ndarray, "side bits"]
+) -> tuple[Int[ndarray, " n"], Float[ndarray, " n"]]:
+    """Return the index of the template that matches each code best, and the response in units of the template's own."""
+    norms = np.linalg.norm(templates, axis=1)
+    matches = codes @ (templates / norms[:, None]).T
+    position = matches.argmax(1)
+    return position, np.take_along_axis(matches, position[:, None], 1)[:, 0] / norms[position]
+
+
+def _order(
+    rows: Int[ndarray, " n"], columns: Int[ndarray, " n"], grid: Size
+) -> tuple[float, Int[ndarray, " n"]] | None:
+    """Return how well the positions fit the grid, and the index of the element of each cell, or None.
+
+    Either each element has a cell of its own, or the elements are in the order of rows or columns, from any corner.
+    """
+    cells = rows * grid[1] + columns
+    if len(np.unique(cells)) == len(cells):
+        return 2.0, cells.argsort()
+    best = None
+    row, column = np.indices(grid).reshape(2, -1)
+    for order in _regular_orders(grid):
+        fit = min(_correlation(rows[order], row), _correlation(columns[order], column))
+        if fit > 0 and fit**2 > ORDERED and (best is None or fit > best[0]):
+            best = fit, order
+    return best
+
+
+def _regular_orders(grid: Size) -> Iterator[Int[ndarray, " n"]]:
+    """Yield the index of the element of each cell, for elements in the order of rows or columns, from any corner."""
+    h, w = grid
+    for order in (np.arange(h * w).reshape(h, w), np.arange(h * w).reshape(w, h).T):
+        for axes in ((), (0,), (1,), (0, 1)):
+            yield np.flip(order, axes).ravel()
+
+
+def _correlation(positions: Int[ndarray, " n"], expected: Int[ndarray, " n"]) -> float:
+    """Return the correlation of positions with the expected ones. It is 0 if the positions do not differ."""
+    a, b = positions - positions.mean(), expected - expected.mean()
+    norm = math.sqrt((a @ a) * (b @ b))
+    return float(a @ b / norm) if norm else 0.0
+
+
+def _factors(count: int) -> Sequence[Size]:
+    return [(h, count // h) for h in range(2, count // 2 + 1) if count % h == 0]

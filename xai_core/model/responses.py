@@ -1,0 +1,102 @@
+"""Runs a model on coded images, and records how each element of its tensors responds to each code."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+from torch import Tensor, nn
+
+from xai_core.model.coded_images import CodedImages
+from xai_core.model.execution import scoring, temporary_hooks
+from xai_core.model.layouts import to_elements
+from xai_core.model.sites import Site
+from xai_core.outputs import leaf_at
+
+Run = Callable[[Tensor], Any]
+"""Runs the model on images [N,C,H,W]."""
+Responses = tuple[Float[ndarray, "n bits"], Float[ndarray, "n bits"]]
+"""The contrasts of each element: of its values, and of their differences from the mean over elements."""
+
+
+def respond(
+    model: nn.Module, run: Run, images: CodedImages, sites: Sequence[tuple[Site, str]], block: int
+) -> dict[tuple[Site, str], Responses]:
+    """Return the responses of sites with a layout to coded images.
+
+    The contrast of an element for code k is <T(x_k) - T(x'_k), T(b) - T(a)> / |T(b) - T(a)|^2 with its values T, the
+    images x_k and x'_k of a code and its complement, and the textures a and b. It is 1 if the element sees only places
+    where the code is 1, -1 if it sees only others, and NaN if the element does not depend on the image.
+
+    Parameters
+    ----------
+    model
+        The module whose submodules the sites name.
+    run
+        Runs it.
+    images
+        The coded images.
+    sites
+        Sites, each with a possible layout.
+    block
+        The number of images that are passed through the model at once.
+    """
+    directions: dict[tuple[Site, str], tuple[Tensor, Tensor]] = {}
+
+    def direction(key: tuple[Site, str], elements: Tensor) -> None:
+        difference = elements[1] - elements[0]  # [n,C]
+        directions[key] = difference, difference - difference.mean(0)
+
+    def contrast(key: tuple[Site, str], elements: Tensor) -> None:
+        difference = elements[0::2] - elements[1::2]  # [pairs,n,C]
+        parts = (difference, difference - difference.mean(1, keepdim=True))
+        for found, part, wanted in zip(contrasts[key], parts, directions[key], strict=True):
+            found.append((part * wanted).sum(2).T / wanted.square().sum(1, keepdim=True))
+
+    _observe(model, run, images.textures, sites, direction)
+    present = [key for key in sites if key in directions]
+    contrasts: dict[tuple[Site, str], tuple[list[Tensor], list[Tensor]]] = {key: ([], []) for key in present}
+    pairs = torch.stack([*images.each_pair()])
+    for some in pairs.split(max(block // 2, 1)):
+        _observe(model, run, some.flatten(0, 1), present, contrast)
+    return {
+        key: (torch.cat(values, 1).cpu().numpy(), torch.cat(centered, 1).cpu().numpy())
+        for key, (values, centered) in contrasts.items()
+        if sum(part.shape[1] for part in values) == images.pairs
+    }
+
+
+def _observe(
+    model: nn.Module,
+    run: Run,
+    images: Tensor,
+    sites: Sequence[tuple[Site, str]],
+    observe: Callable[[tuple[Site, str], Tensor], None],
+) -> None:
+    """Run the model, and pass the elements [N,n,C] of each site to `observe`, float32."""
+    wanted: dict[tuple[str, int], list[tuple[Site, str]]] = {}
+    for site, layout in sites:
+        wanted.setdefault((site.layer, site.call), []).append((site, layout))
+    names = {module: name for name, module in model.named_modules()}
+    calls: Counter[str] = Counter()
+
+    def leave(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        name = names[module]
+        for site, layout in wanted.get((name, calls[name]), ()):
+            tensor = leaf_at(output, site.path)
+            if tensor is not None and tensor.shape == _shape_for(site, layout, len(images)):
+                observe((site, layout), to_elements(tensor, layout).float())
+        calls[name] += 1
+
+    layers = {name for name, _ in wanted}
+    hooks = {module: leave for module, name in names.items() if name in layers}
+    with scoring(model), temporary_hooks(after=hooks):
+        run(images)
+
+
+def _shape_for(site: Site, layout: str, count: int) -> tuple[int, ...]:
+    shape = [*site.shape]
+    shape[1 if layout == "LNC" else 0] = count
+    return tuple(shape)

@@ -1,0 +1,122 @@
+"""The sites of one forward pass in its autograd graph: which of them lie between the image and the scores."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import Node
+
+from xai_core.model.autograd_graph import ancestors, dominators
+from xai_core.model.kept_places import Bases, kept_places
+from xai_core.model.sites import Site
+
+
+class SiteGraph:
+    """The graph of a forward pass in which each site is a copy with a node of its own.
+
+    Parameters
+    ----------
+    tensors
+        The sites, in order of execution.
+    scores
+        What the target's score is computed from.
+    image
+        The image, as the model received it.
+    inputs
+        The tokens that modules receive.
+
+    Attributes
+    ----------
+    path
+        The operations between the image and the scores, the last first, and whether each is on every path. If a
+        `no_grad` block cuts the graph, the path starts at the first site after it.
+    from_image
+        Whether the path starts at the image.
+    """
+
+    def __init__(
+        self, tensors: Mapping[Site, Tensor], scores: Sequence[Tensor], image: Tensor, inputs: Sequence[Tensor] = ()
+    ) -> None:
+        self._tensors, self._image, self._inputs = tensors, image, inputs
+        self.scores = scores
+        self._sites = {tensor.grad_fn: site for site, tensor in tensors.items() if tensor.grad_fn is not None}
+        ends = [score.grad_fn for score in scores if score.grad_fn is not None]
+        behind = ancestors(ends)
+        source = next((node for node in (image.grad_fn, *self._sites) if node in behind), None)
+        self.path: Mapping[Node, bool] = {} if source is None else dominators(ends, source)
+        self.from_image = source is not None and source is image.grad_fn
+
+    @property
+    def sites(self) -> Iterator[tuple[Site, bool]]:
+        """The sites between the image and the scores, the last first, and whether each is on every path."""
+        return ((self._sites[node], on_every) for node, on_every in self.path.items() if node in self._sites)
+
+    @cached_property
+    def bases(self) -> Mapping[Site, Bases]:
+        """For each site that depends on the image, the sites that tell its places: see `kept_places`."""
+        return {} if self._image.grad_fn is None else kept_places(self._sites, self._image.grad_fn)
+
+    @cached_property
+    def earlier(self) -> Mapping[Site, tuple[Site, ...]]:
+        """For each site between the image and the scores, the sites between the image and this site."""
+        numbered = [*self._sites.values()]
+        bits = {site: 1 << number for number, site in enumerate(numbered)}
+        before: dict[Node, int] = {}
+        earlier = {}
+        for node in reversed([*self.path]):
+            seen = 0
+            for other, _ in node.next_functions:
+                if other in before:
+                    seen |= before[other]
+                    if other in self._sites:
+                        seen |= bits[self._sites[other]]
+            before[node] = seen
+            if node in self._sites:
+                earlier[self._sites[node]] = tuple(site for site in numbered if bits[site] & seen)
+        return earlier
+
+    def streams(self, site: Site) -> Iterator[Tensor]:
+        """Yield tokens of the site's shape that modules receive on every path to the scores, the last first."""
+        for tensor in reversed(self._inputs):
+            if tuple(tensor.shape) == site.shape and tensor.grad_fn is not None and self.path.get(tensor.grad_fn):
+                yield tensor
+
+    def gradient(self, at: Site | Tensor, blocked: Site | None = None) -> Tensor | None:
+        """Return the gradient of the highest score at a tensor, or None if it is missing or zero everywhere.
+
+        It is zero everywhere if the head is initialized with zeros. Then the input of the head is differentiated.
+
+        Parameters
+        ----------
+        at
+            A site, or another tensor of the graph.
+        blocked
+            A site through which no gradient passes.
+        """
+        for score in self._differentiable:
+            gradient = self.gradient_of(score, at)
+            if gradient is not None and bool(gradient.any().tolist()):
+                return gradient if blocked is None else self.gradient_of(score, at, blocked)
+        return None
+
+    def gradient_of(self, score: Tensor, at: Site | Tensor, blocked: Site | None = None) -> Tensor | None:
+        """Return the gradient of a number at a tensor, or None if it is missing."""
+        tensor = self._tensors[at] if isinstance(at, Site) else at
+        if not tensor.requires_grad:
+            return None
+        handle = None if blocked is None else self._tensors[blocked].register_hook(torch.zeros_like)
+        try:
+            return torch.autograd.grad(score, tensor, retain_graph=True, allow_unused=True)[0]
+        except RuntimeError:  # the model overwrote a tensor that the gradient needs
+            return None
+        finally:
+            if handle is not None:
+                handle.remove()
+
+    @cached_property
+    def _differentiable(self) -> tuple[Tensor, ...]:
+        """The highest score, and the highest value of the last vector on every path to the scores."""
+        vectors = (self._tensors[site] for site, on_every in self.sites if on_every and len(site.shape) == 2)
+        ends = [*self.scores[:1], *[vector for vector in vectors if vector is not self.scores[0]]]
+        return tuple(end.amax() for end in ends if end.requires_grad)

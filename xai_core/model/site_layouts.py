@@ -1,0 +1,135 @@
+"""The layouts of a model's sites: which element of a tensor belongs to which cell of which grid.
+
+Feature maps that are reached through convolutions and pooling alone are read from their shape. For all other tensors,
+the model is asked once which part of the image each element sees: see `coded_images`, `responses` and `places`.
+"""
+
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from xai_core.model.coded_images import CodedImages
+from xai_core.model.kept_places import Bases
+from xai_core.model.layouts import Features, Size, count_and_channels, possible_layouts
+from xai_core.model.places import Places, agrees, read_places
+from xai_core.model.responses import Responses
+from xai_core.model.sites import Site
+
+FEWEST_CELLS = 7
+"""The number of cells below which a second pair of textures must confirm a reading."""
+LARGEST_COUNT = 4096
+"""The number of elements above which a tensor is not read by coded images."""
+
+Respond = Callable[[Sequence[tuple[Site, str]], Size, int], tuple[CodedImages, Mapping[tuple[Site, str], Responses]]]
+"""Returns coded images that resolve (rows, columns) with textures of a seed, and the responses of sites to them."""
+
+
+class SiteLayouts:
+    """Layouts of sites, each of which is read when it is first requested.
+
+    Parameters
+    ----------
+    sites
+        All sites of a forward pass, in order of execution.
+    size
+        (H, W) of the image.
+    bases
+        For each site that depends on the image, the sites that tell its places: see `kept_places`.
+    earlier
+        For each site on the path to the scores, the sites that it is computed from.
+    respond
+        Runs the model on coded images.
+    """
+
+    def __init__(
+        self,
+        sites: Sequence[Site],
+        size: Size,
+        bases: Mapping[Site, Bases],
+        earlier: Mapping[Site, Collection[Site]],
+        respond: Respond,
+    ) -> None:
+        self.sites, self.size = sites, size
+        self._bases, self._earlier, self._respond = bases, earlier, respond
+        self._possible = {site: possible_layouts(site.shape, size) for site in sites}
+        self._found: dict[Site, Features | None] = {}
+        self._read: dict[tuple[Site, str], Places | None] = {}
+        self._responses: dict[int, tuple[CodedImages, Mapping[tuple[Site, str], Responses]]] = {}
+
+    def of(self, site: Site) -> Features | None:
+        """Return the layout of a site, or None if its elements have no places in the image that can be read."""
+        if site not in self._found:
+            self._found[site] = self._layout(site)
+        return self._found[site]
+
+    def may_be_spatial(self, site: Site) -> bool:
+        """Whether the shape of a site allows a layout."""
+        return bool(self._possible[site])
+
+    def _layout(self, site: Site) -> Features | None:
+        for layout, grid in self._possible[site].items():
+            count, channels = count_and_channels(site.shape, layout)
+            if (layout == "NCHW" and self._in_order(site)) or count == 1:
+                return Features(site.layer, layout, grid or (1, 1), channels, count, tuple(range(count)))
+            places = self._places(site, layout, grid)
+            if places is not None:
+                return Features(site.layer, layout, places.grid, channels, count, places.elements)
+        return None
+
+    def _in_order(self, site: Site) -> bool:
+        """Whether the positions of a feature map are in the order of the image, as the graph and its bases tell."""
+        bases = self._bases.get(site)
+        return bases is not None and all(self._is_ordered_map(base) for base in bases)
+
+    def _is_ordered_map(self, site: Site) -> bool:
+        features = self.of(site)
+        return features is not None and features.layout == "NCHW" and features.start == 0
+
+    def _places(self, site: Site, layout: str, grid: Size | None) -> Places | None:
+        """Read the places of a site, or of the last site before it that can be read and has as many elements."""
+        found = self._places_in(site, layout, grid)
+        if found is not None:
+            return found
+        count, _ = count_and_channels(site.shape, layout)
+        for other in sorted(self._earlier.get(site, ()), key=self.sites.index, reverse=True):
+            for other_layout, other_grid in self._possible[other].items():
+                if other_grid != grid or count_and_channels(other.shape, other_layout)[0] != count:
+                    continue
+                if grid and other_layout == "NCHW" and self._in_order(other):
+                    return Places(grid, tuple(range(count)))
+                found = self._places_in(other, other_layout, other_grid)
+                if found is not None:
+                    return found if grid or self._agrees(site, layout, found) else None
+        return None
+
+    def _places_in(self, site: Site, layout: str, grid: Size | None) -> Places | None:
+        """Read the places of a site in its own responses."""
+        key = site, layout
+        if key not in self._read:
+            places = self._read_with(key, grid, 0)
+            if places is not None and len(places.elements) < FEWEST_CELLS and self._read_with(key, grid, 1) != places:
+                places = None
+            self._read[key] = places
+        return self._read[key]
+
+    def _read_with(self, key: tuple[Site, str], grid: Size | None, seed: int) -> Places | None:
+        images, responses = self._all_responses(seed)
+        readings = (read_places(contrasts, images, grid) for contrasts in responses.get(key, ()))
+        return next((places for places in readings if places is not None), None)
+
+    def _agrees(self, site: Site, layout: str, places: Places) -> bool:
+        images, responses = self._all_responses(0)
+        return any(agrees(contrasts, images, places) for contrasts in responses.get((site, layout), ()))
+
+    def _all_responses(self, seed: int) -> tuple[CodedImages, Mapping[tuple[Site, str], Responses]]:
+        if seed not in self._responses:
+            wanted, most = [], 1
+            for site in self.sites:
+                for layout in self._possible[site]:
+                    count, _ = count_and_channels(site.shape, layout)
+                    if 4 <= count <= LARGEST_COUNT and self._bases.get(site) != ():
+                        wanted.append((site, layout))
+                        most = max(most, count)
+            height, width = self.size
+            sides = math.ceil(math.sqrt(most * height / width)), math.ceil(math.sqrt(most * width / height))
+            self._responses[seed] = self._respond(wanted, sides, seed)
+        return self._responses[seed]
