@@ -35,7 +35,7 @@ class DatasetError(XAIError, ValueError):
 
 
 class ModelOutputError(XAIError, ValueError):
-    """The model's output contains no class scores [B, K]."""
+    """The model's output does not contain one row of scores per image, or it contains several such tensors."""
 
 
 class NonFiniteOutputError(XAIError, ValueError):

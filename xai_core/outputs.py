@@ -28,11 +28,12 @@ def scores_of(output: Any) -> Tensor | None:
     """Return the tensor that probably contains the scores of a model's output, or None if it contains no numbers.
 
     This is the part `logits` or `out`, or else the first floating-point tensor [B,K], or else the first of any shape.
+    If gradients were enabled, tensors that are connected to the graph are preferred.
     """
     leaves = {path: tensor for path, tensor in leaves_of(output) if tensor.is_floating_point()}
     named = (leaves[(name,)] for name in ("logits", "out") if (name,) in leaves)
-    rows = (tensor for tensor in leaves.values() if tensor.ndim == 2)
-    return next(itertools.chain(named, rows, leaves.values()), None)
+    others = sorted(leaves.values(), key=lambda tensor: (not tensor.requires_grad, tensor.ndim != 2))
+    return next(itertools.chain(named, others), None)
 
 
 def parts_of(output: Any) -> Iterator[tuple[Any, Any]]:
@@ -136,7 +137,7 @@ def described(output: Any) -> str:
     if isinstance(output, Tensor):
         return f"a tensor {list(output.shape)}"
     if is_list_of_dicts(output):
-        return f"a {type(output).__name__} of {len(output)} dicts ({', '.join(map(str, output[0]))})"
+        return f"a {type(output).__name__} of dicts ({', '.join(map(str, output[0]))})"
     return f"{type(output).__name__} of {listed(dict(leaves_of(output)))}".removesuffix(" of ")
 
 

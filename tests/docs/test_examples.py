@@ -61,6 +61,29 @@ class Segmentation(nn.Module):
         return {"out": scores + 100 * (torch.arange(1000) == 15).view(1, -1, 1, 1)}
 
 
+class TwoHeaded(Network):
+    """Class scores of two kinds."""
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        scores = super().forward(images)
+        return {"species": scores, "age": scores[:, :3]}
+
+
+class Detector(Network):
+    """Two boxes for each image."""
+
+    def forward(self, images: Tensor) -> list[dict[str, Tensor]]:  # type: ignore[override]
+        scores = super().forward(images).softmax(1)[:, 16:18]
+        return [{"boxes": torch.zeros(2, 4), "labels": torch.tensor([16, 17]), "scores": each} for each in scores]
+
+
+class Answering(Network):
+    """Class scores that depend on a question."""
+
+    def forward(self, images: Tensor, question: Tensor) -> Tensor:
+        return super().forward(images) * question
+
+
 def square() -> Tensor:
     mask = torch.zeros(8, 8, dtype=torch.bool)
     mask[2:5, 2:6] = True
@@ -74,6 +97,10 @@ OWN: dict[str, Callable[[], Any]] = {
     "mask": square,
     "image_encoder": lambda: settled(Encoder()),
     "vector": lambda: torch.randn(16),
+    "two_headed_model": lambda: settled(TwoHeaded()),
+    "detector": lambda: settled(Detector()),
+    "question_answering_model": lambda: settled(Answering()),
+    "questions": lambda: torch.rand(3, 1000),
 }
 """What pages speak of as the reader's own, besides `images`."""
 SIZES = {"docs/metrics/faithfulness-correlation.md": 112, "docs/metrics/sensitivity-n.md": 80}

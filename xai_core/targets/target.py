@@ -87,12 +87,15 @@ class BoundTarget(Batched):
             The index in the batch of the image that each of the N images belongs to. Default: the images are the batch.
         kind
             `logit` or `probability`. For a class, the score is its logit or its softmax probability (the sigmoid if the
-            model has one logit). A target that is a function has the same score for both.
+            model has one logit). If the model ends in a softmax or a sigmoid, both are the model's own score. A target
+            that is a function has the same score for both.
 
         Raises
         ------
         TargetError
             If the scores are not floating-point or not [N], or if the target's function was not saved with it.
+        ModelOutputError
+            If the output does not contain one row per image.
         """
         if self.measure is None:
             raise TargetError(FUNCTION_LOST)
