@@ -10,18 +10,14 @@ from support.oracles import Oracle, Reading, gradient_error, reading, substituti
 from support.strange import Strange
 from support.strange_models import READ, REFUSED
 
-OUTERMOST = "the outermost of the modules that return a tensor is hooked"
 CALL = "the last call of a layer is read, whether or not it is made from the images"
 CELLS = "the cells are taken from the number of elements"
 SEQUENCE = "a sequence without places is taken for a grid"
 
 UNREAD: dict[str, str] = {
-    "one of two halves": "a view of a split is changed in place",
-    "timm features_only": OUTERMOST,
     **dict.fromkeys(("second of two heads", "both of two heads"), "the target is not followed"),
     "two passes": CALL,
     **dict.fromkeys(("transposed map, not square", "padded map", "letterboxed map"), CELLS),
-    "ensemble": "no layer lies on every path",
 }
 """Models that the engine does not yet read correctly, and why."""
 UNREFUSED: dict[str, str] = {
@@ -45,9 +41,20 @@ def oracle_of(model: Strange, read: Reading) -> Oracle:
     return Oracle(model.build(), model.forward, model.score, model.images(), read)
 
 
+def default_reading(model: Strange) -> Reading:
+    """Read the default layer, or the layer that the user has to name."""
+    engine, images = model.engine(), model.images()
+    try:
+        return reading(engine, images, model.target)
+    except xai.XAIError:
+        if not model.either:
+            raise
+        return reading(engine, images, model.target, next(iter(model.layers)))
+
+
 @strange(READ, UNREAD)
 def test_read(model: Strange) -> None:
-    read = reading(model.engine(), model.images(), model.target)
+    read = default_reading(model)
     layer = read.layer.partition("@")[0]
     layers = {name: places for name, places in model.layers.items() if name.partition("@")[0] == layer}
     assert layers, f"the default layer is {read.layer}, not one of {list(model.layers)}"
@@ -56,7 +63,9 @@ def test_read(model: Strange) -> None:
     assert "@" not in name or name == f"{layer}@{oracle.call}"
     assert read.activation.shape[2:] == places.cells.shape
     held = places.cells >= 0
-    assert read.activation[..., held].equal(places.maps(oracle.tensor)[..., held])
+    torch.testing.assert_close(
+        read.activation[..., held], places.maps(oracle.tensor)[..., held], atol=1e-5, rtol=1e-5
+    )  # convolutions differ a little between memory formats
     assert gradient_error(oracle) < 1e-3
     assert substitution_error(oracle) < 1e-2
     assert oracle.places(textures=2).right

@@ -65,6 +65,7 @@ class _Maker:
     operation: int
     leaf: int
     version: int
+    in_place: bool
 
 
 class _Operations(TorchFunctionMode):
@@ -87,7 +88,8 @@ class _Operations(TorchFunctionMode):
         for leaf, tensor in enumerate(_tensors(result)):
             known = self._makers.get(id(tensor))
             if known is None or tensor._version > known.version:  # new, or written to
-                self._makers[id(tensor)] = _Maker(number, leaf, tensor._version)
+                received = any(tensor is argument for argument in _tensors((args, kwargs)))
+                self._makers[id(tensor)] = _Maker(number, leaf, tensor._version, received)
                 self._alive.append(tensor)
         return result
 
@@ -100,7 +102,7 @@ class _Operations(TorchFunctionMode):
         assert self._maker is not None
         assert self._value is not None
         tensor = _tensors(result)[self._maker.leaf]
-        if self._maker.version:  # written in place, so others hold it
+        if self._maker.in_place:  # others hold the tensor
             with torch.no_grad():
                 tensor.copy_(self._value)
             return result

@@ -59,8 +59,8 @@ class Strange:
 
     `layers` are the possible default layers. A name that ends in `@N` is call number N of a module. If `refused` is
     given, the model has none, and this pattern is found in the error. `target` is a class or a function of the output.
-    If `rollout` is a pattern, methods that chain attention are refused. If it is `Attends`, this is what they chain;
-    with `either`, an error is right too.
+    If `rollout` is a pattern, methods that chain attention are refused. If it is `Attends`, this is what they chain.
+    With `either`, an error is right too, but a layer that the user names must be read.
     """
 
     make: Callable[[], nn.Module]

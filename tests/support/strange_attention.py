@@ -145,6 +145,7 @@ ATTENTION: dict[str, Strange] = {
     "ensemble": Strange(
         Ensemble, {f"models.{i}.blocks.{layer}": Places(CELLS) for i in (0, 1) for layer in ("0", "1.norm1")},
         rollout="attention",
+        either=True,
     ),
     "two passes": Strange(
         Twice, {f"vit.blocks.{layer}@1": Places(raster(4, 4, 1).flip(1)) for layer in ("0", "1.norm1")},
