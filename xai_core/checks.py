@@ -28,7 +28,8 @@ from xai_core.metric import MetricResult
 from xai_core.model.adapter import ModelAdapter
 from xai_core.outputs import scores_of
 from xai_core.saliency import Saliency
-from xai_core.targets.target import BoundTarget
+from xai_core.targets.contrast import Contrast
+from xai_core.targets.target import BoundTarget, Target, TargetLike
 
 Failure = Callable[[list[int]], XAIError | Warning]
 
@@ -85,6 +86,21 @@ def check_images(checks: Checks, images: Tensor) -> None:
         finite(images),
         lambda bad: NonFiniteInputError(f"images {bad} of the batch contain NaN or infinity; check the preprocessing"),
     )
+
+
+def check_scores(adapter: ModelAdapter, target: TargetLike) -> None:
+    """Require that the probe found class scores, if the target is a class or a contrast of classes.
+
+    A subclass that overrides `scores` may find them elsewhere, and is not checked.
+
+    Raises
+    ------
+    ModelOutputError
+        If it found none, or several.
+    """
+    is_class = isinstance(target, Contrast) or not (callable(target) or isinstance(target, Target))
+    if is_class and type(adapter).scores is ModelAdapter.scores:
+        adapter.probe.scores.require()
 
 
 def check_needs(needs: object, call: PluginCall, adapter: ModelAdapter) -> Needs:

@@ -22,6 +22,7 @@ from xai_core.checks import (
     check_output,
     check_pass,
     check_result,
+    check_scores,
 )
 from xai_core.cost import PASS, Meter
 from xai_core.data.sources import LoadedModel
@@ -148,6 +149,7 @@ class Engine:
         """
         explainers = by_key(methods, Explainer, create_explainer)
         images, adapter = self._accept(images)
+        check_scores(adapter, target)
         calls = {
             key: PluginCall("explainer", key, explainer, origin(explainer)) for key, explainer in explainers.items()
         }

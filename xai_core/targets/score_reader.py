@@ -46,9 +46,19 @@ class ScoreLocation:
         ModelOutputError
             If there is no such tensor, or more than one.
         """
+        return read(output, self.require(), None, CLASS_SCORES)
+
+    def require(self) -> Path:
+        """Return the path of the class scores.
+
+        Raises
+        ------
+        ModelOutputError
+            If there is no such tensor, or more than one.
+        """
         if self.path is None:
             raise ModelOutputError(self.reason)
-        return read(output, self.path, None, CLASS_SCORES)
+        return self.path
 
 
 @dataclass(frozen=True)
