@@ -27,6 +27,20 @@ METRICS = {
 }
 
 
+QUICK = {
+    *("has_valid_name", "spec_round_trips", "declares_direction", "lists_model_names", "rejects_unknown_models"),
+    *("returns_one_map_per_image", "returns_one_score_per_image", "returns_model_in_eval_mode"),
+}
+"""Checks that a quick run, without slow tests, includes for every component."""
+WHOLLY_CHECKED = {"grad-cam", "generic-attention", "integrated-gradients:n_steps=4", "deletion:steps=6", "shapes-cbam"}
+"""Components for which it includes every check, so that each promise is tested."""
+
+
+def is_slow(check: object) -> bool:
+    """Whether a parameter of a test is a check that a quick run leaves out: together, they take minutes."""
+    return isinstance(check, Check) and check.name not in QUICK and check.component not in WHOLLY_CHECKED
+
+
 def names(kind: str, distribution: str) -> list[str]:
     """The names of all explainers or metrics of an installed distribution."""
     entries = registry().entries[kind]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import support.typechecker  # noqa: F401  jaxtyping, which checks calls in xai_core, finds it as an attribute
+from support.conformance import is_slow
 from support.models import FAMILIES, made, three_images
 
 # Dozens of tests start a process that imports PyTorch, which takes twice as long without its bytecode.
@@ -24,8 +25,12 @@ MOST_IN_A_TEST = 200_000
 """Objects that tests leave to the oldest generation; all that is loaded is many more."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The slow tests first, so that no worker waits for another's at the end."""
+    """The slow tests first, so that no worker waits for another's at the end. Most conformance checks are slow."""
+    for item in items:
+        if hasattr(item, "callspec") and is_slow(item.callspec.params.get("check")):
+            item.add_marker("slow")
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 

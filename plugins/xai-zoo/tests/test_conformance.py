@@ -16,7 +16,7 @@ from xai_core.testing import Check, check_dataset, check_model_source, parametri
 # A small model of each source, and options that need no download.
 MODELS: dict[str, tuple[str | None, dict[str, Any]]] = {
     "cifar-vit": (None, {}),
-    "dino": ("vits8", {}),
+    "dino": ("vits16", {"size": 64}),
     "efficientnet-lite0": (None, {}),
     "frozen-resnet": (None, {"depth": 18, "trunk": None}),
     "resnet-bam": (None, {"depth": 18}),
