@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from xai_core.errors import ModelOutputError
-from xai_core.outputs import Path, described, is_list_of_dicts, leaves_of, listed, spelled
+from xai_core.outputs import Path, described, is_list_of_dicts, leaf_at, leaves_of, listed, spelled
 
 INNER = ("hidden_state", "hidden_states", "attentions")
 """Endings of the names of inner tensors in the outputs of transformers."""
@@ -90,7 +90,7 @@ def read(output: Any, path: Path, rows: int | None, wanted: Wanted) -> Tensor:
     ModelOutputError
         If there is no such tensor with one row per image.
     """
-    tensor = dict(leaves_of(output)).get(path)
+    tensor = leaf_at(output, path)
     if tensor is None or not wanted.fits(tensor) or len(tensor) != (len(tensor) if rows is None else rows):
         raise wrong_output(output, rows, wanted)
     return tensor
