@@ -66,6 +66,10 @@ class NotConnectedError(XAIError, ValueError):
     """The target's score does not depend on the layer, so its gradient is undefined."""
 
 
+class NoGradientError(XAIError, ValueError):
+    """PyTorch cannot compute a gradient that the method needs, for example through int8 layers."""
+
+
 class NotCapturedError(XAIError, LookupError):
     """An explainer requested a value that its `needs` did not declare."""
 

@@ -1,12 +1,12 @@
 """Images that users pass, converted for the model or rejected with one error that states the conversion."""
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from xai_core.errors import EmptyBatchError, InputShapeError, InputTypeError
+from xai_core.model.runtimes import like_images
 
 CHANNELS = (1, 3)
 """The numbers of channels that images usually have, which identify a wrong order of dimensions."""
@@ -38,9 +38,8 @@ def accept_images(images: object, model: nn.Module) -> Float[Tensor, "B C H W"]:
         raise EmptyBatchError("the batch is empty; expected at least one image")
     if 0 in images.shape:
         raise InputShapeError(f"expected images [B, C, H, W] of at least one pixel, got shape {list(images.shape)}")
-    weights = chain(model.parameters(), model.buffers())
-    like = next((tensor for tensor in weights if tensor.is_floating_point()), images)
-    images = images.detach().to(like.device, like.dtype, non_blocking=True)
+    device, dtype = like_images(model, images)
+    images = images.detach().to(device, dtype, non_blocking=True)
     return images.clone() if images.is_inference() else images
 
 

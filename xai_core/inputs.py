@@ -16,6 +16,7 @@ from xai_core.errors import (
 )
 from xai_core.metric import Metric
 from xai_core.model.adapter import ModelAdapter
+from xai_core.model.runtimes import require_initialized
 from xai_core.saliency import Saliency
 from xai_core.targets.target import BoundTarget
 
@@ -30,11 +31,12 @@ def accept_model(model: object) -> nn.Module:
     Raises
     ------
     InputTypeError
-        If the model is neither a module nor a `LoadedModel`.
+        If the model is neither a module nor a `LoadedModel`, or has lazy modules that never ran.
     """
     if isinstance(model, LoadedModel):
         model = model.model
     if isinstance(model, nn.Module):
+        require_initialized(model)
         return model
     hint = ""
     if isinstance(model, str):

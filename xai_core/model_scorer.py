@@ -11,19 +11,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from xai_core.errors import InputShapeError, OutOfMemoryWarning
+from xai_core.memory_errors import out_of_memory
 from xai_core.targets.measures import at_least_float32
 from xai_core.targets.target import BoundTarget
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Return whether an error means that memory ran out.
-
-    On the CPU, and outside PyTorch's allocator, such an error is a RuntimeError that only its message identifies.
-    """
-    messages = ("can't allocate memory", "CUDA error: out of memory")
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and any(message in str(error) for message in messages)
-    )
 
 
 class ModelScorer:

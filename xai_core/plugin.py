@@ -40,6 +40,7 @@ if TYPE_CHECKING:  # what type checkers and editors see; a test compares these i
     from xai_core.errors import UnsuitableError as UnsuitableError
     from xai_core.files import make_folder as make_folder
     from xai_core.files import write_file as write_file
+    from xai_core.memory_errors import out_of_memory as out_of_memory
     from xai_core.metric import Evaluation as Evaluation
     from xai_core.model.attention import AttentionLayer as AttentionLayer
     from xai_core.model.autograd_graph import dominators as dominators
@@ -49,6 +50,7 @@ if TYPE_CHECKING:  # what type checkers and editors see; a test compares these i
     from xai_core.model.layouts import Features as Features
     from xai_core.model.layouts import Layer as Layer
     from xai_core.model.probe import Probe as Probe
+    from xai_core.model.runtimes import require_plain_modules as require_plain_modules
     from xai_core.model.shared_copy import SharedModel as SharedModel
     from xai_core.model.shared_copy import copy_modules as copy_modules
     from xai_core.model_scorer import ModelScorer as ModelScorer
@@ -63,6 +65,7 @@ if TYPE_CHECKING:  # what type checkers and editors see; a test compares these i
     from xai_core.perturb import ranks as ranks
     from xai_core.perturb import steps_of as steps_of
     from xai_core.plugins.hookspecs import CONTRACT as CONTRACT
+    from xai_core.precision import wide as wide
     from xai_core.saliency import Relevance as Relevance
     from xai_core.saliency import normalize as normalize
     from xai_core.saliency import relevance as relevance
@@ -134,15 +137,18 @@ _SOURCES = {
     "masked_scores": "blending",
     "normalize": "saliency",
     "open_image": "data.images",
+    "out_of_memory": "memory_errors",
     "print_line": "cli.console",
     "progress_bar": "cli.console",
     "ranks": "perturb",
     "read_image": "data.images",
     "relevance": "saliency",
+    "require_plain_modules": "model.runtimes",
     "resize": "saliency",
     "select_device": "cli.loading",
     "steps_of": "perturb",
     "suggest": "spec",
+    "wide": "precision",
     "write_file": "files",
 }
 

@@ -7,7 +7,7 @@ import torch
 from xai_core.benchmarking.reader import in_one_line
 from xai_core.errors import DeviceError, SideEffectError, TimeLimitError
 from xai_core.isolation.error_context import weights_changed
-from xai_core.model_scorer import out_of_memory
+from xai_core.memory_errors import out_of_memory
 
 
 def describe_failure(error: Exception) -> tuple[str, bool]:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from xai_core.capture.derivatives import derivatives, pulled_back
 from xai_core.capture.partial_forward import PartialForward
+from xai_core.model.autograd_graph import require_gradients
 from xai_core.targets.target import BoundTarget
 
 
@@ -52,6 +53,7 @@ def own_gradients(
         For each block, the index of its attention and the gradient. The gradient is None if the scores do not depend
         on the attention, or if the model cuts the graph.
     """
+    require_gradients(blocks[-1].tokens)
     tokens = torch.cat([block.tokens.detach() for block in blocks], batch_dim).requires_grad_()
     of = torch.arange(targets[0].batch, device=tokens.device).repeat(len(blocks))
     output = after(tokens, of)

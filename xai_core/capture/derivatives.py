@@ -8,13 +8,22 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from xai_core.model.autograd_graph import require_gradients
+
 L = TypeVar("L")
 
 
 def derivatives(
     scores: Float[Tensor, "V B"], leaves: Mapping[L, Tensor], curved: Set[L]
 ) -> tuple[dict[L, Tensor], dict[L, Tensor]]:
-    """Return gradients [V,...] of each target's scores, and products of their Hessians with the `curved` leaves."""
+    """Return gradients [V,...] of each target's scores, and products of their Hessians with the `curved` leaves.
+
+    Raises
+    ------
+    NoGradientError
+        If an operation has no gradient.
+    """
+    require_gradients(scores)
     tensors = list(leaves.values())
     if not curved and len(scores) > 1:
         each = torch.eye(len(scores), dtype=scores.dtype, device=scores.device)[:, :, None].expand(-1, *scores.shape)

@@ -11,13 +11,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from xai_core.capture.backward_pass import block_gradients, target_gradients
+from xai_core.capture.gradient_errors import gradient_errors, not_connected, without_gradients
 from xai_core.capture.needs import NeedsUnion
 from xai_core.capture.pass_record import LayerLeaf, Leaf, PassRecord, PassTargets
 from xai_core.capture.pass_recorder import PassRecorder
-from xai_core.errors import LayerError, NotConnectedError
+from xai_core.errors import LayerError
 from xai_core.model.attention_reader import AttentionReader
-from xai_core.model.execution import Forward, explaining, substituting, temporary_hooks, unfused_attention
+from xai_core.model.execution import Forward, explaining, substituting, temporary_hooks
 from xai_core.model.gates import Gate, Gated, GateReader
+from xai_core.model.process_settings import unfused_attention
 from xai_core.model.sites import Site, split_call
 from xai_core.model.user_forward import batch_indices
 from xai_core.outputs import detached
@@ -60,16 +62,20 @@ def capture(
         If a layer did not run or returned no tensor.
     NotConnectedError
         If the score does not depend on a tensor whose gradient is needed.
+    NoGradientError
+        If PyTorch cannot compute a gradient.
     """
-    record, missing = _run(model, forward, images, site, bind, PassRecorder(needs, grad_from_start=False))
+
+    def run(needs: NeedsUnion, grad_from_start: bool = False) -> tuple[PassRecord, list[Leaf]]:
+        return _run(model, forward, images, site, bind, PassRecorder(needs, grad_from_start))
+
+    with gradient_errors(lambda: run(without_gradients(needs))):
+        record, missing = run(needs)
+        if missing:
+            # A `no_grad` block that ends after a layer cuts the graph, unless gradients are enabled throughout.
+            record, missing = run(needs, grad_from_start=True)
     if missing:
-        # A `no_grad` block that ends after a layer cuts the graph. Gradients that are enabled throughout avoid that.
-        record, missing = _run(model, forward, images, site, bind, PassRecorder(needs, grad_from_start=True))
-    if missing:
-        raise NotConnectedError(
-            f"the target's score does not depend on {', '.join(map(str, missing))}; either it is not on the path to "
-            "the score, or the model cuts the graph after it (no_grad, detach); choose another layer"
-        )
+        raise not_connected(missing)
     return record
 
 

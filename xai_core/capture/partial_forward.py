@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from xai_core.memory_errors import out_of_memory
 from xai_core.model.execution import Forward, explaining, substituting
-from xai_core.model_scorer import out_of_memory
+from xai_core.model.runtimes import replaces_tensors
 from xai_core.outputs import Path, tensors_of, with_first_tensor, with_leaves
 
 
@@ -47,7 +48,7 @@ class PartialForward:
     Attributes
     ----------
     alone
-        Whether the part runs alone. False once an attempt has failed.
+        Whether the part runs alone. False once an attempt has failed, and for weights that are sharded or offloaded.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class PartialForward:
         self._model, self._forward, self._layer, self._images = model, forward, layer, images
         self._call, self._path, self._at_input = call, path, at_input
         self._shapes: dict[Hashable, Any] = {}
-        self.alone = True
+        self.alone = not replaces_tensors(model)
 
     def __call__(self, activation: Float[Tensor, "..."], of: Int[Tensor, " N"]) -> Any:
         """Return the model's output for N activations. `of` is the index of each one's image in the batch."""

@@ -13,6 +13,7 @@ from xai_core.capture.partial_forward import PartialForward
 from xai_core.capture.pass_record import PassRecord
 from xai_core.model.adapter import ModelAdapter
 from xai_core.model.execution import Autocast, Forward, autocast_of, scoring, without_autocast
+from xai_core.model.runtimes import takes_one_image
 from xai_core.model.shared_copy import SharedModel
 from xai_core.model_scorer import ModelScorer
 from xai_core.saliency import Relevance, relevance
@@ -99,6 +100,8 @@ class Runner:
         """Return how many items fit the memory budget, or the user's block size."""
         if self._block:
             return self._block
+        if takes_one_image(self._bare):
+            return 1
         memory = self._memory
         if memory is None:
             memory = 64 * 2**20

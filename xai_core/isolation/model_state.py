@@ -12,9 +12,9 @@ from torch.jit import ScriptModule
 
 from xai_core.isolation.error_context import PluginCall
 from xai_core.model.execution import OwnHook, lock, restore_training_flag, training_flags
+from xai_core.model.runtimes import replaces_tensors
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-_DICTS = ("_modules", "_parameters", "_buffers", *HOOKS)
 MAX_LISTED = 3
 """The number of locations that a message lists by name."""
 Key = tuple[int, str]
@@ -107,6 +107,8 @@ _monitors: WeakValueDictionary[int, ModelStateMonitor] = WeakValueDictionary()
 class _State:
     """Snapshot of a model's state: training flags, hooks, buffers, parameters and `requires_grad` flags.
 
+    If each pass replaces the tensors of the model, the snapshot contains none.
+
     Attributes
     ----------
     modules
@@ -128,6 +130,7 @@ class _State:
         self.buffers: list[Key] = []
         tensors: list[Tensor] = []
         modes = training_flags(self.modules.values())
+        kinds = () if replaces_tensors(model) else ("_parameters", "_buffers")
         for (ident, module), training in zip(self.modules.items(), modes, strict=True):
             own = vars(module)
             self.compared[ident, ""] = training, own.get("forward"), [*own["_modules"].values()]
@@ -136,14 +139,14 @@ class _State:
                 if foreign := {key: hook for key, hook in own[name].items() if type(hook) is not OwnHook}:
                     self.compared[ident, name], self.originals[ident, name] = {*foreign}, foreign
             caches = own["_non_persistent_buffers_set"]
-            for kind in ("_parameters", "_buffers"):
+            for kind in kinds:
                 for name, tensor in own[kind].items():
                     if tensor is not None and name not in caches and (ident, name) not in updated:
                         self.compared[ident, name], self.originals[ident, name] = _comparable(tensor), tensor
                         tensors.append(tensor)
                         if kind == "_buffers":
                             self.buffers.append((ident, name))
-        self._dicts = [vars(module)[name] for module in self.modules.values() for name in _DICTS]
+        self._dicts = [vars(module)[name] for module in self.modules.values() for name in ("_modules", *kinds, *HOOKS)]
         self._dicts_before = [dict(one) for one in self._dicts]
         self._tensors = [tensor for tensor in tensors if _plain(tensor)]
         self._read_before = self._read()

@@ -10,7 +10,9 @@ from xai_core.errors import LayerError, UnsuitableError
 from xai_core.model.layouts import Features, Layer, cells, from_elements, may_have, to_elements
 from xai_core.model.places import Places
 from xai_core.model.probe import Probe
+from xai_core.model.runtimes import require_layers, require_plain_modules
 from xai_core.model.sites import Site, split_call
+from xai_core.precision import quantized_like
 from xai_core.spec import close_names
 from xai_core.targets.measures import at_least_float32
 from xai_core.targets.score_reader import ScoreReader
@@ -51,6 +53,7 @@ class ModelAdapter:
     def default_layer(self) -> str:
         """Name of the layer that methods use by default: the last spatial features that influence the scores."""
         if self.probe.default_layer is None:
+            require_layers(self.model)
             raise LayerError(
                 "no layer with spatial features lies on every path from the images to the scores; choose a layer with "
                 "`layer=`, or use larger images"
@@ -77,6 +80,7 @@ class ModelAdapter:
                     "pass the layer's name (a string), which also works on copies of the model"
                 )
             return self._names[layer]
+        require_layers(self.model)
         name, (module, call) = str(layer), split_call(str(layer))
         try:
             module = self._names[self.model.get_submodule(module)]
@@ -142,6 +146,8 @@ class ModelAdapter:
     def substitute(self, tensor: Tensor, maps: Float[Tensor, "B K h w"], layer: str) -> Tensor:
         """Return a layer's output with the values that `spatial` returns replaced by `maps`."""
         features = self.features(layer)
+        if tensor.is_quantized:
+            return quantized_like(self.substitute(tensor.dequantize(), maps, layer), tensor)
         of_cells = maps.to(tensor.dtype).flatten(2).transpose(1, 2)
         if features.start is not None:
             elements = to_elements(tensor, features.layout)
@@ -200,6 +206,7 @@ class ModelAdapter:
                 "cam requires a model whose head is one linear layer on the spatial mean of the last features; "
                 "use grad-cam, which equals cam on such models"
             )
+        require_plain_modules(self.model, "cam", "grad-cam, which equals cam on such models", weights=True)
         weight = self.model.get_submodule(self.probe.head).weight
         assert isinstance(weight, Tensor)
         return at_least_float32(weight.detach())

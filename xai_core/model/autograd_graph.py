@@ -5,6 +5,10 @@ from collections.abc import Mapping, Sequence, Set
 from torch import Tensor
 from torch.autograd.graph import Node
 
+from xai_core.errors import NoGradientError
+
+INSTEAD = "a method without gradients, such as score-cam, eigen-cam or rise"
+
 
 def dominators(output: Node | Sequence[Node], source: Node) -> Mapping[Node, bool]:
     """Return the nodes on any path from `source` to the outputs, the last first, and whether each is on every path."""
@@ -44,6 +48,34 @@ def _origin(node: Node | None) -> Node | None:
     while node is not None and node.name() == "CloneBackward0":
         node = node.next_functions[0][0]
     return node
+
+
+def lacks_gradients(output: Tensor) -> bool:
+    """Return whether the graph of an output contains an operation without a gradient, such as an int8 layer."""
+    return any(node.name().endswith("::WarnNotImplemented") for node in _nodes(output))
+
+
+def require_gradients(output: Tensor) -> None:
+    """Require that every operation has a gradient. PyTorch only warns if one has none, and omits its part.
+
+    Raises
+    ------
+    NoGradientError
+        If an operation has none.
+    """
+    if lacks_gradients(output):
+        raise NoGradientError(f"the model contains operations without a gradient, such as int8 layers; use {INSTEAD}")
+
+
+def _nodes(output: Tensor) -> set[Node]:
+    found = {output.grad_fn} if output.grad_fn else set()
+    stack = [*found]
+    while stack:
+        for node, _ in stack.pop().next_functions:
+            if node is not None and node not in found:
+                found.add(node)
+                stack.append(node)
+    return found
 
 
 def _on_path(outputs: Sequence[Node], source: Node) -> list[Node]:

@@ -4,7 +4,6 @@ Each context restores the previous state at its end.
 """
 
 import contextlib
-import contextvars
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,9 +12,11 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.hooks import RemovableHandle
 
 from xai_core.locks import UninterruptedLock
+from xai_core.model.compatibility import compatible, without_graph
+from xai_core.model.process_settings import force_eager, without_reentrant_checkpoints
 
 Forward = Callable[[nn.Module, Tensor, Tensor], Any]
 """Calls the model on N images: `forward(model, images, of) -> output`.
@@ -34,14 +35,27 @@ _in_evaluation: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
 @contextlib.contextmanager
 def explaining(model: nn.Module, gradients: bool) -> Iterator[None]:
     """Run a model for an explanation: in evaluation mode, eagerly, with gradients enabled or disabled."""
-    with _evaluating(model), _eager(), torch.inference_mode(False), torch.set_grad_enabled(gradients):
+    with (
+        _evaluating(model),
+        _eager(),
+        without_reentrant_checkpoints(),
+        torch.inference_mode(False),
+        torch.set_grad_enabled(gradients),
+        compatible(model),
+    ):
         yield
 
 
 @contextlib.contextmanager
 def scoring(model: nn.Module) -> Iterator[None]:
     """Run a model for its scores: in evaluation mode, without gradients, compiled if it is compiled."""
-    with _evaluating(model), torch.inference_mode(False), torch.no_grad():
+    with (
+        _evaluating(model),
+        without_reentrant_checkpoints(),
+        torch.inference_mode(False),
+        torch.no_grad(),
+        without_graph(unwrapped(model)),
+    ):
         yield
 
 
@@ -58,14 +72,24 @@ def temporary_hooks(
     try:
         with lock:
             for module, hook in (before or {}).items():
-                handles.append(module.register_forward_pre_hook(OwnHook(hook), with_kwargs=True))
+                handles.append(before_forward(module, OwnHook(hook)))
             for module, hook in (after or {}).items():
-                handles.append(module.register_forward_hook(OwnHook(hook)))
+                handles.append(after_forward(module, OwnHook(hook)))
         yield
     finally:
         with lock:
             for handle in handles:
                 handle.remove()
+
+
+def before_forward(module: nn.Module, hook: Callable[..., Any]) -> RemovableHandle:
+    """Register a hook that receives (module, args, kwargs), also on a TorchScript module that Python code calls."""
+    return nn.Module.register_forward_pre_hook(module, hook, with_kwargs=True)
+
+
+def after_forward(module: nn.Module, hook: Callable[..., Any]) -> RemovableHandle:
+    """Register a hook that receives (module, args, output), also on a TorchScript module that Python code calls."""
+    return nn.Module.register_forward_hook(module, hook)
 
 
 class OwnHook:
@@ -94,37 +118,15 @@ def substituting(
     return temporary_hooks(before={layer: before})
 
 
-class _ProcessSetting:
-    """A process-wide setting. The first thread that enters makes the setting, the last that exits restores it."""
-
-    def __init__(self, enter: Callable[[], contextlib.AbstractContextManager[Any]]) -> None:
-        self._enter, self._holders, self._entered = enter, 0, contextlib.ExitStack()
-        self._context = contextvars.copy_context()  # context variables are restored where they were set
-
-    @contextlib.contextmanager
-    def __call__(self) -> Iterator[None]:
-        with lock:
-            if not self._holders:
-                self._context.run(self._entered.enter_context, self._enter())
-            self._holders += 1
-        try:
-            yield
-        finally:
-            with lock:
-                self._holders -= 1
-                if not self._holders:
-                    self._context.run(self._entered.close)
-
-
-_force_eager = _ProcessSetting(lambda: torch.compiler.set_stance("force_eager"))
-unfused_attention = _ProcessSetting(lambda: sdpa_kernel(SDPBackend.MATH))  # fused kernels have no second derivative
-
-
 @contextlib.contextmanager
 def _evaluating(model: nn.Module) -> Iterator[None]:
     """Clear the `training` flags while any thread requires it. The last thread that exits restores them."""
     with lock:
-        modules = [module for module in model.modules() if module.training or module in _in_evaluation]
+        modules = [
+            module
+            for module in model.modules()
+            if getattr(module, "training", False) or module in _in_evaluation  # frozen TorchScript has no flag
+        ]
         for module in modules:
             _in_evaluation[module] = _in_evaluation.get(module, 0) + 1
             module.training = False
@@ -165,7 +167,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
 @contextlib.contextmanager
 def _eager() -> Iterator[None]:
     """Run compiled modules eagerly, because compiled code ignores hooks that are added later."""
-    with _force_eager() if "torch._dynamo" in sys.modules else contextlib.nullcontext():
+    with force_eager() if "torch._dynamo" in sys.modules else contextlib.nullcontext():
         yield
 
 

@@ -127,7 +127,7 @@ class ModuleCalls:
         number, self.runs[name] = self.runs[name], self.runs[name] + 1
         copies: dict[Path, Tensor] = {}
         for path, tensor in leaves_of(output):
-            if not tensor.is_floating_point() or tensor.is_nested:
+            if not (tensor.is_floating_point() or tensor.is_quantized) or tensor.is_nested:
                 continue
             site = Site(name, number, path, tuple(tensor.shape), tensor.numel() * tensor.element_size())
             copies[path] = self.tensors[site] = tensor.clone()

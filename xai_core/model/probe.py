@@ -13,8 +13,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from xai_core.memory_errors import out_of_memory
 from xai_core.model.attention_reader import AttentionReader
-from xai_core.model.autograd_graph import joins
+from xai_core.model.autograd_graph import joins, lacks_gradients
 from xai_core.model.coded_images import CodedImages
 from xai_core.model.default_layer import default_layer
 from xai_core.model.execution import Forward, explaining, temporary_hooks
@@ -23,6 +24,7 @@ from xai_core.model.layouts import Features, Size
 from xai_core.model.module_calls import ModuleCalls, Readout
 from xai_core.model.probabilities import probabilities_in
 from xai_core.model.responses import Responses, respond
+from xai_core.model.runtimes import single_image_errors
 from xai_core.model.site_graph import SiteGraph
 from xai_core.model.site_layouts import Respond, SiteLayouts
 from xai_core.model.sites import Site, split_call
@@ -168,25 +170,33 @@ def probe(model: nn.Module, forward: Forward, images: Float[Tensor, "B C H W"]) 
     Raises
     ------
     InputShapeError
-        If the first convolution requires another number of channels.
+        If the first convolution requires another number of channels, or the model runs on the batch only.
     """
     image = images[:1].detach()
     weights = [module.weight.numel() for module in model.modules() if isinstance(module, nn.Conv2d)]
-    if image.device.type == "cpu" and 0 < max(weights, default=0) <= LARGEST_CONVOLUTION:
+    with single_image_errors(model, forward, images):
+        if image.device.type == "cpu" and 0 < max(weights, default=0) <= LARGEST_CONVOLUTION:
+            try:
+                return _probe(model, forward, image.contiguous(memory_format=torch.channels_last))
+            except RuntimeError:  # a `view` in the model requires contiguous features
+                pass
         try:
-            return _probe(model, forward, image.contiguous(memory_format=torch.channels_last))
-        except RuntimeError:  # a `view` in the model requires contiguous features
-            pass
-    return _probe(model, forward, image.contiguous())
+            return _probe(model, forward, image.contiguous())
+        except RuntimeError as error:
+            if out_of_memory(error):
+                raise
+            return _probe(model, forward, image.contiguous(), gradients=False)  # a runtime without gradients
 
 
-def _probe(model: nn.Module, forward: Forward, image: Tensor, always_gradients: bool = False) -> Probe:
+def _probe(
+    model: nn.Module, forward: Forward, image: Tensor, gradients: bool = True, always_gradients: bool = False
+) -> Probe:
     """Probe the model, and again with gradients inside of `no_grad` blocks if such a block cuts the graph."""
     calls, size = ModuleCalls(model, always_gradients), (image.shape[-2], image.shape[-1])
     finder = GateFinder(size, calls.innermost)
-    modules = [module for module in model.modules() if not isinstance(module, torch.jit.ScriptModule)]
-    with explaining(model, gradients=True):
-        graph_image = image.clone().requires_grad_().clone()
+    modules = [*model.modules()]
+    with explaining(model, gradients):
+        graph_image = image.clone().requires_grad_(gradients).clone()
         with (
             temporary_hooks(dict.fromkeys(modules, calls.enter), dict.fromkeys(modules, calls.leave)),
             AttentionReader(1, calls.attend),
@@ -195,8 +205,10 @@ def _probe(model: nn.Module, forward: Forward, image: Tensor, always_gradients: 
             output = forward(model, graph_image, batch_indices(graph_image))
         location = ScoreLocation.of(output, probabilities_in(output, graph_image))
         scores = scores_of(output) if location.path is None else leaf_at(output, location.path)
+        if scores is not None and lacks_gradients(scores):
+            scores = scores.detach()  # a part of the gradient would be missing
         graph = SiteGraph(calls.tensors, [] if scores is None else [scores], graph_image, calls.inputs)
-        if not graph.from_image and not always_gradients:
+        if not graph.from_image and gradients and not always_gradients:
             with contextlib.suppress(RuntimeError):  # a block that must not be differentiated
                 return _probe(model, forward, image, always_gradients=True)
         layouts = SiteLayouts([*calls.tensors], size, graph.bases, graph.earlier, _responder(model, forward, image))

@@ -14,6 +14,7 @@ from xai_core.model.execution import scoring, temporary_hooks
 from xai_core.model.layouts import to_elements
 from xai_core.model.sites import Site
 from xai_core.outputs import leaf_at
+from xai_core.targets.measures import at_least_float32
 
 Run = Callable[[Tensor], Any]
 """Runs the model on images [N,C,H,W]."""
@@ -87,7 +88,7 @@ def _observe(
         for site, layout in wanted.get((name, calls[name]), ()):
             tensor = leaf_at(output, site.path)
             if tensor is not None and tensor.shape == _shape_for(site, layout, len(images)):
-                observe((site, layout), to_elements(tensor, layout).float())
+                observe((site, layout), to_elements(at_least_float32(tensor), layout).float())
         calls[name] += 1
 
     layers = {name for name, _ in wanted}

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from xai_core.errors import LayerError, UnsuitableError
-from xai_core.model.execution import Forward, explaining
+from xai_core.model.autograd_graph import require_gradients
+from xai_core.model.execution import Forward, after_forward, explaining
+from xai_core.model.runtimes import takes_one_image
 from xai_core.model.sites import Site
 from xai_core.outputs import leaf_at, with_leaves
 from xai_core.targets.measures import at_least_float32
@@ -57,14 +59,19 @@ class SharedModel(nn.Module):
         super().__init__()
         self.model = copy_modules(model).eval()
         self.block = block
+        self._one_by_one = takes_one_image(model)
         self._forward, self._target, self._site, self._runs = forward, target, site, runs
         self._taps: dict[str, nn.Module] = {}
 
     def forward(self, images: Float[Tensor, "N C H W"], of: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
         """Return the scores of N images, float32 or float64. `of` is the index of each one's image in the batch."""
+        if len(images) > 1 and self._one_by_one:
+            return torch.cat([self(image, index) for image, index in zip(images.split(1), of.split(1), strict=True)])
         with explaining(self.model, torch.is_grad_enabled()):
             output = self._forward(self.model, images, of)
-        return at_least_float32(self._target.model_score(output, of))
+        scores = at_least_float32(self._target.model_score(output, of))
+        require_gradients(scores)
+        return scores
 
     def layer(self, name: str) -> nn.Module:
         """Return an identity module through which the tensor passes that the name of a layer refers to.
@@ -86,7 +93,7 @@ class SharedModel(nn.Module):
                 )
             return with_leaves(output, {site.path: tap(tensor).clone()})
 
-        self.model.get_submodule(site.layer).register_forward_hook(through)
+        after_forward(self.model.get_submodule(site.layer), through)
         self._taps[name] = tap
         return tap
 
@@ -111,7 +118,7 @@ def copy_modules(model: nn.Module, convert: Callable[[Tensor], Tensor] = lambda 
                 memo |= {id(tensor): convert(tensor) for tensor in tensors if id(tensor) not in memo}
     try:
         return copy.deepcopy(model, memo)
-    except (TypeError, RuntimeError, AttributeError) as error:
+    except Exception as error:  # a module may refuse with any error
         raise UnsuitableError(
             f"this method requires a copy of the model's modules, and copying failed ({error}); use a method without a "
             "copy, such as grad-cam"

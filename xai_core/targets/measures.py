@@ -186,7 +186,9 @@ def at(values: Tensor, of: Tensor | None) -> Tensor:
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:
-    """Convert half-precision tensors to float32, and return float32 and float64 tensors unchanged."""
+    """Convert half-precision and int8 tensors to float32, and return float32 and float64 tensors unchanged."""
+    if tensor.is_quantized:
+        return tensor.dequantize()
     return tensor.float() if tensor.dtype.itemsize < 4 else tensor
 
 

@@ -9,8 +9,8 @@ from torch import Tensor
 import xai_core as xai
 from xai_cam.base import Layers
 from xai_cam.contrastive_cam import ContrastiveCAM, Negatives
-from xai_cam.principal_component import TINY, matrix_power
-from xai_core.plugin import check_flag, check_number
+from xai_cam.principal_component import matrix_power, tiny
+from xai_core.plugin import check_flag, check_number, wide
 
 
 class ConceptorCAM(ContrastiveCAM):
@@ -71,9 +71,9 @@ class ConceptorCAM(ContrastiveCAM):
         """Filter the channels of the base by the conceptors."""
         rivals = captured.rivals if self._rivals else []
         positive = self._base.channels(captured, layer)
-        negatives = [self._base.channels(rival, layer).flatten(2).double() for rival in rivals]
+        negatives = [wide(self._base.channels(rival, layer).flatten(2)) for rival in rivals]
         filtered = filter_by_conceptors(
-            positive.flatten(2).double(), negatives, self.aperture, self.negative_aperture, self.intra
+            wide(positive.flatten(2)), negatives, self.aperture, self.negative_aperture, self.intra
         )
         return filtered.unflatten(2, positive.shape[2:]).to(positive.dtype)
 
@@ -115,13 +115,13 @@ def largest_eigenvalue(x: Float[Tensor, "B K N"]) -> Float[Tensor, "B 1 1"]:
     """Return the largest eigenvalue of X'X."""
     gram = x.mT @ x if x.shape[2] <= x.shape[1] else x @ x.mT
     first = matrix_power(gram)
-    trace = first.diagonal(dim1=1, dim2=2).sum(1).clamp_min(TINY)
+    trace = first.diagonal(dim1=1, dim2=2).sum(1).clamp_min(tiny(gram))
     return ((gram * first).sum((1, 2)) / trace)[:, None, None]
 
 
 def inverse(eigenvalue: Float[Tensor, "B 1 1"]) -> Float[Tensor, "B 1 1"]:
     """Return the inverse of an eigenvalue, or zero if the eigenvalue is zero."""
-    return torch.where(eigenvalue > TINY, 1 / eigenvalue.clamp_min(TINY), 0)
+    return torch.where(eigenvalue > tiny(eigenvalue), 1 / eigenvalue.clamp_min(tiny(eigenvalue)), 0)
 
 
 def square(x: Float[Tensor, "B n p"]) -> Float[Tensor, "B n n"]:

@@ -4,7 +4,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 import xai_core as xai
-from xai_core.plugin import UnsuitableError, resize
+from xai_core.plugin import UnsuitableError, require_plain_modules, resize
 
 
 class FullGrad(xai.Explainer):
@@ -25,6 +25,7 @@ class FullGrad(xai.Explainer):
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         """Request the gradients at the image and at every layer with a bias on a feature map."""
+        require_plain_modules(adapter.model, self.name, "grad-cam", weights=True)
         layers = tuple(biases(adapter)) if adapter.kind != "token" else ()
         if not layers:
             raise UnsuitableError(

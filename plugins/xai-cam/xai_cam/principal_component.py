@@ -4,10 +4,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from xai_core.plugin import wide
+
 SQUARINGS = 20
 """Number of times that the Gram matrix is squared, which amounts to 2^20 steps of power iteration."""
 
-TINY = torch.finfo(torch.float64).tiny
+
+def tiny(like: Tensor) -> float:
+    """Return the smallest normal number of a tensor's type."""
+    return torch.finfo(like.dtype).tiny
 
 
 def principal_component(channels: Float[Tensor, "B K h w"]) -> Float[Tensor, "B h w"]:
@@ -23,9 +28,9 @@ def principal_component(channels: Float[Tensor, "B K h w"]) -> Float[Tensor, "B 
 def singular_component(channels: Float[Tensor, "B K h w"], towards: Float[Tensor, "B h w"]) -> Float[Tensor, "B h w"]:
     """Project the channels on their first right singular vector: O V_1, with O = U S V^T.
 
-    O [hw,K] contains the channels at each location. V_1 is computed in float64 by power iteration, through squarings of
-    the smaller Gram matrix of O. In contrast, `torch.linalg.eigh` and `svd` wait for the device, fail for non-finite
-    values, and return an arbitrary sign.
+    O [hw,K] contains the channels at each location. V_1 is computed by power iteration, through squarings of the
+    smaller Gram matrix of O, in float64 if the device supports it. In contrast, `torch.linalg.eigh` and `svd` wait for
+    the device, fail for non-finite values, and return an arbitrary sign.
 
     Parameters
     ----------
@@ -39,20 +44,20 @@ def singular_component(channels: Float[Tensor, "B K h w"], towards: Float[Tensor
     Tensor
         The component, in the units of the channels. It is zero if the channels are zero.
     """
-    rows = channels.flatten(2).mT.double()  # [B,N,K]
-    rows = rows / rows.abs().amax((1, 2), keepdim=True).clamp_min(TINY)
-    start = towards.flatten(1)[..., None].double()  # [B,N,1]
+    rows = wide(channels.flatten(2).mT)  # [B,N,K]
+    rows = rows / rows.abs().amax((1, 2), keepdim=True).clamp_min(tiny(rows))
+    start = wide(towards.flatten(1)[..., None])  # [B,N,1]
     if rows.shape[2] < rows.shape[1]:
         direction = matrix_power(rows.mT @ rows) @ (rows.mT @ start)
     else:
         direction = rows.mT @ (matrix_power(rows @ rows.mT) @ start)
-    direction = direction / torch.linalg.vector_norm(direction, dim=1, keepdim=True).clamp_min(TINY)  # [B,K,1]
+    direction = direction / torch.linalg.vector_norm(direction, dim=1, keepdim=True).clamp_min(tiny(rows))  # [B,K,1]
     return torch.einsum("bkhw,bk->bhw", channels, direction[..., 0].to(channels.dtype))
 
 
 def matrix_power(gram: Float[Tensor, "B n n"]) -> Float[Tensor, "B n n"]:
     """Raise a Gram matrix to the power 2^SQUARINGS, up to a factor: a projection on its first eigenvector."""
     for _ in range(SQUARINGS):
-        gram = gram / torch.linalg.matrix_norm(gram, keepdim=True).clamp_min(TINY)
+        gram = gram / torch.linalg.matrix_norm(gram, keepdim=True).clamp_min(tiny(gram))
         gram = gram @ gram
     return gram

@@ -20,6 +20,7 @@ from xai_core.plugin import (
     at_least_float32,
     baseline_images,
     check_choice,
+    out_of_memory,
 )
 
 
@@ -123,13 +124,25 @@ class GradientAttribution(Attribution[SharedModel]):
         """Attribute block by block, and suggest other methods if the score has no image gradient."""
         try:
             return super().explain(captured)
-        except RuntimeError as error:
-            if "have been used in the graph" in str(error) or "does not require grad" in str(error):
-                raise NotConnectedError(
-                    "the target's score has no gradient with respect to the images: the model cuts the graph "
-                    "(no_grad, detach); use feature-ablation, or another method that masks the image"
-                ) from error
-            raise
+        except Exception as error:
+            if isinstance(error, xai.XAIError) or out_of_memory(error) or has_image_gradient(captured):
+                raise
+            raise NotConnectedError(
+                "the target's score has no gradient with respect to the images: the model cuts the graph "
+                "(no_grad, detach, int8 layers); use feature-ablation, or another method that masks the image"
+            ) from error
+
+
+def has_image_gradient(captured: xai.Captured) -> bool:
+    """Return whether the target's score has a gradient with respect to the first image."""
+    with torch.inference_mode(False), torch.enable_grad():
+        image = at_least_float32(captured.images[:1]).clone().requires_grad_()
+        try:
+            score = captured.shared_model()(image, torch.zeros(1, dtype=torch.int64, device=image.device))
+            (gradient,) = torch.autograd.grad(score, image, torch.ones_like(score), allow_unused=True)
+        except RuntimeError:
+            return False
+    return gradient is not None
 
 
 @dataclass(frozen=True)

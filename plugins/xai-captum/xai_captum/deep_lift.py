@@ -7,7 +7,7 @@ import xai_core as xai
 from xai_captum.attribution import GradientAttribution, ImageBlock
 from xai_captum.executed_modules import class_names, executed_modules
 from xai_captum.global_state import without_warnings
-from xai_core.plugin import Baseline, SharedModel, UnsuitableError, check_number
+from xai_core.plugin import Baseline, SharedModel, UnsuitableError, check_number, require_plain_modules
 
 
 class DeepLift(GradientAttribution):
@@ -43,6 +43,7 @@ class DeepLift(GradientAttribution):
         """Request nothing, after checking that captum has a rule for some activation, and that each runs once."""
         from captum.attr._core.deep_lift import SUPPORTED_NON_LINEAR
 
+        require_plain_modules(adapter.model, self.name, "integrated-gradients")
         activations = {
             name: module for name, module in executed_modules(adapter).items() if type(module) in SUPPORTED_NON_LINEAR
         }

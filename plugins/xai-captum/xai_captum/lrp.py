@@ -9,7 +9,7 @@ from torch import Tensor, nn
 import xai_core as xai
 from xai_captum.attribution import GradientAttribution, ImageBlock
 from xai_captum.executed_modules import class_names, executed_modules
-from xai_core.plugin import SharedModel, UnsuitableError, check_number, dominators, joins
+from xai_core.plugin import SharedModel, UnsuitableError, check_number, dominators, joins, require_plain_modules
 
 RESHAPES = (nn.Flatten, nn.Identity, nn.Unflatten)
 """Modules without a rule in captum, which the epsilon rule passes relevance through unchanged."""
@@ -45,6 +45,7 @@ class LRP(GradientAttribution):
         """Request nothing, after checking that captum has a rule for every operation, and that each layer runs once."""
         from captum.attr._utils.custom_modules import Addition_Module
 
+        require_plain_modules(adapter.model, self.name, "integrated-gradients")
         with_rule, unchanged = supported_modules()
         leaves = {name: module for name, module in executed_modules(adapter).items() if not list(module.children())}
         unknown = [module for module in leaves.values() if type(module) not in (*with_rule, *unchanged, *RESHAPES)]

@@ -9,7 +9,7 @@ import xai_core as xai
 from xai_captum.attribution import GradientAttribution, ImageBlock
 from xai_captum.executed_modules import executed_modules
 from xai_captum.global_state import without_warnings
-from xai_core.plugin import UnsuitableError
+from xai_core.plugin import UnsuitableError, require_plain_modules
 
 
 class ModifiedReLU(GradientAttribution):
@@ -27,6 +27,7 @@ class ModifiedReLU(GradientAttribution):
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         """Request nothing, after checking that the model has a ReLU module."""
+        require_plain_modules(adapter.model, self.name, "saliency or smooth-grad")
         if not any(isinstance(module, nn.ReLU) for module in executed_modules(adapter).values()):
             raise UnsuitableError(
                 f"{self.name} modifies the gradient of ReLU modules (nn.ReLU), and this model has none, so the "

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 import xai_core as xai
-from xai_core.plugin import Baseline, Evaluation, check_choice, check_integer, check_seed, ranks
+from xai_core.plugin import Baseline, Evaluation, check_choice, check_integer, check_seed, ranks, wide
 from xai_faithfulness.batch_cache import baseline_scores, baselines, image_scores
 from xai_faithfulness.curves import score_curve
 from xai_faithfulness.ranking import TIES
@@ -107,9 +107,10 @@ def superpixels(images: Float[Tensor, "B C H W"], segments: int) -> Superpixels:
 def segment_means(values: Float[Tensor, "B H W"], labels: Int[Tensor, "B H W"], most: int) -> Float[Tensor, "B S"]:
     """Return the mean of each map over each segment, or -1 for segments that an image does not have.
 
-    It is computed in float64, so that the order of summation on a device does not decide between equal segments.
+    It is computed in float64 if the device supports it. The order of summation then does not decide between equal
+    segments.
     """
-    flat, segment = values.double().flatten(1), labels.flatten(1)
+    flat, segment = wide(values).flatten(1), labels.flatten(1)
     sums, pixels = (
         flat.new_zeros(len(flat), most).scatter_add_(1, segment, terms) for terms in (flat, torch.ones_like(flat))
     )

@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 
 import xai_core as xai
-from xai_core.plugin import Evaluation, UnsuitableError, check_choice, check_integer, check_seed
+from xai_core.plugin import Evaluation, UnsuitableError, check_choice, check_integer, check_seed, require_plain_modules
 from xai_faithfulness.map_similarity import SIMILARITIES, map_similarity
 from xai_faithfulness.randomized_copies import modules_last_to_first, randomized_copies
 
@@ -44,7 +44,8 @@ class ParameterRandomization(xai.Metric):
     ------
     UnsuitableError
         If the maps were not computed by an engine, because the metric must explain other models by the same method. If
-        the model has no parameters, or parameters that are not floating-point.
+        the model has no parameters, parameters that are not floating-point, TorchScript modules, or weights that FSDP
+        shards or accelerate offloads.
     LayerError
         If the layer of the explainer is a module object, which copies of the model do not contain. Pass its name.
     """
@@ -65,6 +66,7 @@ class ParameterRandomization(xai.Metric):
 
     def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         """Explain the images with one randomized copy of the model after another."""
+        require_plain_modules(evaluation.model, self.name, "the original model", weights=True)
         modules = len(modules_last_to_first(evaluation.model))
         if not modules:
             raise UnsuitableError("parameter-randomization requires parameters, and the model has none")

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from xai_core.plugin import OptionError
+from xai_core.plugin import OptionError, wide
 
 
 def check_region(side: int, size: tuple[int, int]) -> int:
@@ -37,7 +37,8 @@ def region_grid(size: tuple[int, int], side: int) -> tuple[int, int]:
 def region_means(maps: Float[Tensor, "B H W"], side: int) -> Float[Tensor, "B h w"]:
     """Return the mean of each map over each region.
 
-    It is computed in float64, so that regions with the same values in a different order have equal means.
+    It is computed in float64, so that regions with the same values in a different order have equal means. MPS devices
+    do not support float64, so float32 is used there.
 
     Raises
     ------
@@ -47,11 +48,11 @@ def region_means(maps: Float[Tensor, "B H W"], side: int) -> Float[Tensor, "B h 
     side = check_region(side, (maps.shape[1], maps.shape[2]))
     if side == 1:
         return maps
-    return F.avg_pool2d(maps.double()[:, None], side, ceil_mode=True, count_include_pad=False)[:, 0]
+    return F.avg_pool2d(wide(maps)[:, None], side, ceil_mode=True, count_include_pad=False)[:, 0]
 
 
 def region_sums(maps: Float[Tensor, "B H W"], side: int) -> Float[Tensor, "B h w"]:
-    """Return the sum of each map over each region, in float64.
+    """Return the sum of each map over each region, in float64 if the device supports it.
 
     Raises
     ------
@@ -59,7 +60,7 @@ def region_sums(maps: Float[Tensor, "B H W"], side: int) -> Float[Tensor, "B h w
         If a region is larger than the image.
     """
     side = check_region(side, (maps.shape[1], maps.shape[2]))
-    return F.avg_pool2d(maps.double()[:, None], side, ceil_mode=True, divisor_override=1)[:, 0]
+    return F.avg_pool2d(wide(maps)[:, None], side, ceil_mode=True, divisor_override=1)[:, 0]
 
 
 def expand_to_pixels(regions: Shaped[Tensor, "B h w"], side: int, size: tuple[int, int]) -> Shaped[Tensor, "B H W"]:
