@@ -47,7 +47,7 @@ def test_checks_are_parameters_of_a_test(pytester: pytest.Pytester) -> None:
             check()
         """
     )
-    result = pytester.runpytest_subprocess("-q", "-p", "no:cacheprovider", "-p", "no:xdist")
+    result = pytester.runpytest_inprocess("-q", "-p", "no:cacheprovider", "-p", "no:xdist")
     outcomes = result.parseoutcomes()
     assert outcomes == {"passed": len(metrics.CHECKS) - 3, "xfailed": 1, "failed": 2}
     result.stdout.fnmatch_lines(["*FAILED*mine-has_valid_name*", "*FAILED*mine-retains_no_tensors*"])
