@@ -9,7 +9,7 @@ import pytest
 import timm
 import torch
 from torch import Tensor, nn
-from torchvision.models import swin_t
+from torchvision.models import SwinTransformer
 from vit_pytorch import ViT
 from vit_pytorch.simple_vit import SimpleViT
 
@@ -111,7 +111,7 @@ def test_rows(make: Callable[[], nn.Module], rows: Any, numbers: list[int]) -> N
 
 
 def test_one_row_of_a_long_sequence_makes_no_matrix() -> None:
-    engine, images = xai.Engine(fused_vit(img_size=256).eval()), torch.randn(1, 3, 256, 256)
+    engine, images = xai.Engine(fused_vit(img_size=256, depth=1).eval()), torch.randn(1, 3, 256, 256)
     engine.adapter(images)
     with Largest() as largest:
         record = engine.attention(images, rows=[0])
@@ -163,7 +163,14 @@ def test_class_attention_layers_have_one_query() -> None:
 def test_windows_come_as_they_are() -> None:
     """Windows of an image next to each other, and a grid only where the keys are places of the image in order."""
     images = torch.randn(2, 3, 64, 64)
-    swin: Any = timm.create_model("swin_tiny_patch4_window7_224", img_size=64, window_size=4, num_classes=5)
+    swin: Any = timm.create_model(
+        "swin_tiny_patch4_window7_224",
+        img_size=64,
+        window_size=4,
+        embed_dim=24,
+        depths=(2, 2, 2, 2),
+        num_classes=5,
+    )
     first, *between, last = xai.Engine(swin.eval()).attention(images, rows=[0, -1]).layers
     assert (first.windows, first.weights.shape, first.grid) == (16, (2 * 16, 3, 2, 16), None)
     assert (last.windows, last.weights.shape, last.grid) == (1, (2, 24, 2, 4), (2, 2))
@@ -172,7 +179,7 @@ def test_windows_come_as_they_are() -> None:
     [alone] = xai.Engine(swin).attention(images[1:], rows=[0, -1]).layers[:1]
     torch.testing.assert_close(alone.weights, first.weights[16:])
 
-    shifted = xai.Engine(swin_t(num_classes=5).eval()).attention(images).layers[1]
+    shifted = xai.Engine(SwinTransformer([4, 4], 24, [2], [3], [7, 7], num_classes=5).eval()).attention(images).layers[1]
     assert (shifted.windows, shifted.weights.shape, shifted.grid) == (9, (18, 3, 49, 49), None)
 
     partitioned = timm.create_model("maxvit_rmlp_pico_rw_256", img_size=64, num_classes=5).eval()

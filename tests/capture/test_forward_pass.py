@@ -209,9 +209,12 @@ def test_no_host_reads(model: nn.Module, images: Tensor) -> None:
     engine = xai.Engine(model)
     methods = [name for name in suitable(engine, images) if not reads_on_the_host(name)]
     engine.explain(images, methods)
-    for target in (None, 1, [0, 1, 2], torch.tensor([0, 1, 2])):
+    with HostReads() as explaining:
+        maps = engine.explain(images, methods)
+    assert len(explaining.reads) <= 1, explaining.reads
+    for target in (1, [0, 1, 2], torch.tensor([0, 1, 2])):
         with HostReads() as explaining:
-            maps = engine.explain(images, methods, target=target)
+            engine.explain(images, ["grad-cam", "score-cam"], target=target)
         assert len(explaining.reads) <= 1, explaining.reads
     few = dict(list(maps.items())[:3])  # metrics treat the maps of all methods alike
     with HostReads() as evaluating:
