@@ -1,10 +1,12 @@
 """Models in other runtimes have the maps and the scores of the plain eager model, or one clear error."""
 
 import threading
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import timm
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -179,6 +181,21 @@ def test_a_part_of_a_model_runs_with_offloaded_and_sharded_weights() -> None:
         torch.testing.assert_close(raw(RUNTIMES[name], "ablation-cam"), expected)
 
 
+@pytest.mark.parametrize("name", ["offloaded", "sharded"])
+def test_weights_that_each_pass_replaces_are_never_computed_without_values(name: str) -> None:
+    """A part of a model runs on meta tensors before the layer, which FSDP could take for gathered weights."""
+    devices = set()
+
+    def forward(model: nn.Module, images: Tensor) -> Tensor:
+        devices.add(images.device.type)
+        return model(images)
+
+    xai.Engine(RUNTIMES[name].make(), forward=forward).explain(example(), "ablation-cam")
+    assert devices == {"cpu"}
+    xai.Engine(seeded(Small), forward=forward).explain(example(), "ablation-cam")
+    assert devices == {"cpu", "meta"}
+
+
 @pytest.mark.parametrize("layer", ["encoder.layers.0", "encoder.layers.1"])
 def test_a_layer_inside_an_encoder_of_padded_tokens(layer: str) -> None:
     """The fast path of the encoder would pass nested tensors to the layer."""
@@ -210,6 +227,24 @@ def test_a_gradient_that_would_lack_a_part_is_an_error() -> None:
     for method in ("grad-cam:layer=last", "saliency", "integrated-gradients:n_steps=2"):
         with pytest.raises(NoGradientError, match="int8 layers; use a method without gradients"):
             engine.explain(example(), method)
+
+
+def test_attention_of_an_int8_transformer() -> None:
+    """Rollout of attention through int8 projections, by equation 1 of the paper."""
+    torch.manual_seed(0)
+    model = timm.create_model(
+        "vit_tiny_patch16_224", img_size=32, patch_size=8, embed_dim=32, depth=2, num_heads=4, num_classes=5
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = torch.ao.quantization.quantize_dynamic(model.eval(), {nn.Linear})
+    images = torch.randn(1, 3, 32, 32)
+    engine = xai.Engine(model)
+    matrices = [weights.mean(1) for weights in engine.attention(images).weights]
+    eye = torch.eye(17)
+    expected = (matrices[1] + eye) / 2 @ ((matrices[0] + eye) / 2)
+    maps = engine.explain(images, "rollout")["rollout"].raw
+    torch.testing.assert_close(maps.flatten(1), expected[:, 0, 1:])
 
 
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from xai_core.model.autograd_graph import lacks_gradients
 from xai_core.model.layouts import Features, cells, to_elements
 from xai_core.model.site_graph import SiteGraph
 from xai_core.model.site_layouts import SiteLayouts
@@ -123,7 +124,7 @@ def _are_scores(graph: SiteGraph, candidate: Candidate) -> bool:
     """Whether each channel is a class: the scores of a class depend on that channel alone."""
     site, features = candidate
     scores = graph.scores[0]
-    if features.channels != scores.shape[1] or not scores.requires_grad:
+    if features.channels != scores.shape[1] or not scores.requires_grad or lacks_gradients(scores):
         return False
     gradient = graph.gradient_of(scores[:, 0].sum(), site)
     if gradient is None:

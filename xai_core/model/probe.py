@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from xai_core.memory_errors import out_of_memory
 from xai_core.model.attention_reader import AttentionReader
-from xai_core.model.autograd_graph import joins, lacks_gradients
+from xai_core.model.autograd_graph import joins
 from xai_core.model.coded_images import CodedImages
 from xai_core.model.default_layer import default_layer
 from xai_core.model.execution import Forward, explaining, temporary_hooks
@@ -205,8 +205,6 @@ def _probe(
             output = forward(model, graph_image, batch_indices(graph_image))
         location = ScoreLocation.of(output, probabilities_in(output, graph_image))
         scores = scores_of(output) if location.path is None else leaf_at(output, location.path)
-        if scores is not None and lacks_gradients(scores):
-            scores = scores.detach()  # a part of the gradient would be missing
         graph = SiteGraph(calls.tensors, [] if scores is None else [scores], graph_image, calls.inputs)
         if not graph.from_image and gradients and not always_gradients:
             with contextlib.suppress(RuntimeError):  # a block that must not be differentiated

@@ -10,7 +10,7 @@ from numpy import ndarray
 from torch import Tensor, nn
 
 from xai_core.model.coded_images import CodedImages
-from xai_core.model.execution import scoring, temporary_hooks
+from xai_core.model.execution import explaining, temporary_hooks
 from xai_core.model.layouts import to_elements
 from xai_core.model.sites import Site
 from xai_core.outputs import leaf_at
@@ -93,7 +93,7 @@ def _observe(
 
     layers = {name for name, _ in wanted}
     hooks = {module: leave for module, name in names.items() if name in layers}
-    with scoring(model), temporary_hooks(after=hooks):
+    with explaining(model, gradients=False), temporary_hooks(after=hooks):
         run(images)
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -119,7 +120,8 @@ def copy_modules(model: nn.Module, convert: Callable[[Tensor], Tensor] = lambda 
     try:
         return copy.deepcopy(model, memo)
     except Exception as error:  # a module may refuse with any error
+        reason = textwrap.shorten(str(error), 100)
         raise UnsuitableError(
-            f"this method requires a copy of the model's modules, and copying failed ({error}); use a method without a "
-            "copy, such as grad-cam"
+            f"this method requires a copy of the model's modules, and copying failed ({reason}); use a method without "
+            "a copy, such as grad-cam"
         ) from error

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import Node
 
-from xai_core.model.autograd_graph import ancestors, dominators
+from xai_core.model.autograd_graph import ancestors, dominators, lacks_gradients
 from xai_core.model.kept_places import Bases, kept_places
 from xai_core.model.sites import Site
 
@@ -119,4 +119,4 @@ class SiteGraph:
         """The highest score, and the highest value of the last vector on every path to the scores."""
         vectors = (self._tensors[site] for site, on_every in self.sites if on_every and len(site.shape) == 2)
         ends = [*self.scores[:1], *[vector for vector in vectors if vector is not self.scores[0]]]
-        return tuple(end.amax() for end in ends if end.requires_grad)
+        return tuple(end.amax() for end in ends if end.requires_grad and not lacks_gradients(end))
