@@ -209,6 +209,12 @@ def test_a_layer_inside_an_encoder_of_padded_tokens(layer: str) -> None:
     assert torch.backends.mha.get_fastpath_enabled()
 
 
+def test_attention_that_cannot_be_observed() -> None:
+    for name in ("scripted", "exported"):
+        with pytest.raises(LayerError, match=r"TorchScript|exported"):
+            raw(RUNTIMES[name], "rollout")
+
+
 class Residual(Small):
     """Adds a linear map of the pixels of a feature map to it."""
 

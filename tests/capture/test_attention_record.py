@@ -179,7 +179,9 @@ def test_windows_come_as_they_are() -> None:
     [alone] = xai.Engine(swin).attention(images[1:], rows=[0, -1]).layers[:1]
     torch.testing.assert_close(alone.weights, first.weights[16:])
 
-    shifted = xai.Engine(SwinTransformer([4, 4], 24, [2], [3], [7, 7], num_classes=5).eval()).attention(images).layers[1]
+    shifted = (
+        xai.Engine(SwinTransformer([4, 4], 24, [2], [3], [7, 7], num_classes=5).eval()).attention(images).layers[1]
+    )
     assert (shifted.windows, shifted.weights.shape, shifted.grid) == (9, (18, 3, 49, 49), None)
 
     partitioned = timm.create_model("maxvit_rmlp_pico_rw_256", img_size=64, num_classes=5).eval()

@@ -237,7 +237,10 @@ class ModelAdapter:
         ------
         UnsuitableError
             If the head does not read tokens.
+        LayerError
+            If no layer can be observed.
         """
+        require_layers(self.model)
         raise UnsuitableError(
             "the head of this model reads a feature map instead of tokens, so no attention row corresponds to the "
             "output; use a method for feature maps, such as grad-cam"

@@ -34,7 +34,8 @@ def compatible(model: nn.Module) -> Iterator[None]:
     modules = list(model.modules())
     recurrent = any(isinstance(module, nn.RNNBase) for module in modules)
     encoder = any(isinstance(module, nn.TransformerEncoder) for module in modules)
-    inference = any(tensor.is_inference() for tensor in chain(model.parameters(), model.buffers()))
+    own_tensors = (chain(module._parameters.values(), module._buffers.values()) for module in modules)
+    inference = any(tensor is not None and tensor.is_inference() for tensors in own_tensors for tensor in tensors)
     with without_fast_path() if encoder else contextlib.nullcontext():
         if not (recurrent or inference or _registers_hooks.get(model, True)):
             yield
