@@ -10,19 +10,9 @@ from support.oracles import Oracle, Reading, gradient_error, reading, substituti
 from support.strange import Strange
 from support.strange_models import READ, REFUSED
 
-CALL = "the last call of a layer is read, whether or not it is made from the images"
-CELLS = "the cells are taken from the number of elements"
-SEQUENCE = "a sequence without places is taken for a grid"
-
-UNREAD: dict[str, str] = {
-    **dict.fromkeys(("second of two heads", "both of two heads"), "the target is not followed"),
-    "two passes": CALL,
-    **dict.fromkeys(("transposed map, not square", "padded map", "letterboxed map"), CELLS),
-}
+UNREAD: dict[str, str] = {}
 """Models that the engine does not yet read correctly, and why."""
-UNREFUSED: dict[str, str] = {
-    "random mask": "models that are not deterministic are not detected",
-}
+UNREFUSED: dict[str, str] = {}
 """Models that the engine does not yet refuse, and why."""
 
 

@@ -1,6 +1,7 @@
 """The adapters of a model: one for each image size, from one probe forward pass."""
 
 import warnings
+from collections.abc import Hashable
 
 from torch import Tensor, nn
 
@@ -11,6 +12,10 @@ from xai_core.model.adapter import ModelAdapter, adapt
 from xai_core.model.execution import Forward
 from xai_core.model.probe import Probe, probe
 from xai_core.plugins.registry import current
+from xai_core.targets.target import Target
+
+FUNCTIONS = 8
+"""The number of target functions whose adapters are kept."""
 
 
 class Adapters:
@@ -18,19 +23,23 @@ class Adapters:
 
     def __init__(self, model: nn.Module, forward: Forward, monitor: ModelStateMonitor) -> None:
         self._model, self._forward, self._monitor = model, forward, monitor
-        self._adapters: dict[tuple[int, ...], ModelAdapter] = {}
+        self._adapters: dict[tuple[tuple[int, ...], Hashable], ModelAdapter] = {}
 
-    def of(self, images: Tensor) -> ModelAdapter:
-        """Return the adapter for images of this size."""
-        size = tuple(images.shape[1:])
-        if size not in self._adapters:
+    def of(self, images: Tensor, target: object = None) -> ModelAdapter:
+        """Return the adapter for images of this size, and for a target that may read another part of the output."""
+        size, kind = tuple(images.shape[1:]), _kind(target)
+        if (size, kind) not in self._adapters:
             checks = Checks()
             check_images(checks, images)
             checks.read()  # the adapter is kept, so an invalid image must not determine it
+            layouts = [adapter.probe.layouts for (of, _), adapter in self._adapters.items() if of == size]
             with self._monitor.learning():
-                probed = probe(self._model, self._forward, images)
-            self._adapters[size] = self._of_plugins(probed) or adapt(self._model, probed)
-        return self._adapters[size]
+                probed = probe(self._model, self._forward, images, target, *layouts[:1])
+            self._adapters[size, kind] = self._of_plugins(probed) or adapt(self._model, probed)
+            functions = [key for key in self._adapters if callable(key[1])]
+            for key in functions[:-FUNCTIONS]:
+                del self._adapters[key]
+        return self._adapters[size, kind]
 
     def _of_plugins(self, probed: Probe) -> ModelAdapter | None:
         """Return the first adapter of a plugin that supports the model. One that fails is skipped with a warning."""
@@ -43,3 +52,10 @@ class Adapters:
                 message = f"adapter {entry.name} of {entry.plugin.release} failed and was skipped"
                 warnings.warn(PluginWarning(f"{message}: {type(error).__name__}: {error}"), stacklevel=2)
         return None
+
+
+def _kind(target: object) -> Hashable:
+    """Return a key that is equal for targets that read the same part of an output."""
+    if isinstance(target, Target):
+        return type(target).__name__
+    return target if callable(target) and isinstance(target, Hashable) else None

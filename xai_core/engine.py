@@ -148,7 +148,7 @@ class Engine:
             a target or a plugin raises are passed on, with a note that names the plugin.
         """
         explainers = by_key(methods, Explainer, create_explainer)
-        images, adapter = self._accept(images)
+        images, adapter = self._accept(images, target)
         check_scores(adapter, target)
         calls = {
             key: PluginCall("explainer", key, explainer, origin(explainer)) for key, explainer in explainers.items()
@@ -174,7 +174,7 @@ class Engine:
             checks.read()  # costs nothing on the CPU, and avoids perturbing an invalid input
         passes = self._runner.further_passes(record, adapter)
         for key, explainer in explainers.items():
-            again, named = self._again(calls[key], autocast), calls[key].description
+            again, named = self._again(calls[key], target, autocast), calls[key].description
             each: list[Saliency] = []
             with torch.no_grad(), without_autocast(images.device), meter.span(key), guard.around(calls[key]):
                 for i, bound in enumerate(record.targets.requested):
@@ -300,14 +300,18 @@ class Engine:
         return results[SINGLE] if named is not maps else results
 
     @in_own_plugins
-    def adapter(self, images: Float[Tensor, "B C H W"]) -> ModelAdapter:
-        """Return the model adapter for images of this size. It is derived from one probe of the model and cached."""
-        return self._accept(images)[1]
+    def adapter(self, images: Float[Tensor, "B C H W"], target: TargetLike = None) -> ModelAdapter:
+        """Return the model adapter for images of this size. It is derived from one probe of the model and cached.
 
-    def _accept(self, images: Tensor) -> tuple[Tensor, ModelAdapter]:
-        """Return the images in the model's preferred memory format, and the adapter for their size."""
+        A `target` that is a function, or a `Similarity`, may read another part of the output than the class scores.
+        Then the default layer is one that this part is computed from.
+        """
+        return self._accept(images, target)[1]
+
+    def _accept(self, images: Tensor, target: object = None) -> tuple[Tensor, ModelAdapter]:
+        """Return the images in the model's preferred memory format, and the adapter for their size and the target."""
         images = accept_images(images, self._bare)
-        adapter = self._adapters.of(images)
+        adapter = self._adapters.of(images, target)
         return laid_out(images, adapter), adapter
 
     def _of_copy(self, model: nn.Module) -> "Engine":
@@ -324,7 +328,7 @@ class Engine:
     def _guard(self, images: Tensor) -> Guard:
         return Guard(self._monitor, None if self._time_limit is None else self._time_limit * len(images))
 
-    def _again(self, call: PluginCall, autocast: Autocast) -> ExplainAgain:
+    def _again(self, call: PluginCall, wanted: TargetLike, autocast: Autocast) -> ExplainAgain:
         """Return a function that explains other images by the same method.
 
         It runs no checks, because metrics call it many times.
@@ -334,7 +338,7 @@ class Engine:
             engine = self if model is None else self._of_copy(model)
             assert isinstance(call.plugin_object, Explainer)
             with looking_in(self.plugins), autocast():
-                images, adapter = engine._accept(images)
+                images, adapter = engine._accept(images, wanted)
                 try:
                     relevance = engine._runner.explained(images, call.plugin_object, target, adapter)
                     return Saliency.of(relevance, len(images), _size(images), target, call.description, again)

@@ -143,7 +143,7 @@ ATTENTION: dict[str, Strange] = {
         TextFirst, last("vision.blocks.1.norm1", "vision.blocks.0"), forward=naming, rollout=attends((2,), (3,))
     ),
     "ensemble": Strange(
-        Ensemble, {f"models.{i}.blocks.{layer}": Places(CELLS) for i in (0, 1) for layer in ("0", "1.norm1")},
+        Ensemble, refused="every path",
         rollout="attention",
         either=True,
     ),

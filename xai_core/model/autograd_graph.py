@@ -1,6 +1,6 @@
 """The autograd graph of a forward pass: the operations between the image and the output."""
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 
 from torch import Tensor
 from torch.autograd.graph import Node
@@ -10,10 +10,15 @@ from xai_core.errors import NoGradientError
 INSTEAD = "a method without gradients, such as score-cam, eigen-cam or rise"
 
 
-def dominators(output: Node | Sequence[Node], source: Node) -> Mapping[Node, bool]:
-    """Return the nodes on any path from `source` to the outputs, the last first, and whether each is on every path."""
+def dominators(
+    output: Node | Sequence[Node], source: Node, without: Collection[Node] = frozenset()
+) -> Mapping[Node, bool]:
+    """Return the nodes on any path from `source` to the outputs, the last first, and whether each is on every path.
+
+    Paths through the nodes in `without` are ignored.
+    """
     ends = [output] if isinstance(output, Node) else [*output]
-    order = list(reversed(_on_path(ends, source)))
+    order = list(reversed(_on_path(ends, source, without)))
     position: dict[Node | None, int] = {node: i for i, node in enumerate(order)}
     on_every_path: dict[Node, bool] = {}
     furthest = max((position.get(end, 0) for end in ends), default=0)
@@ -78,9 +83,9 @@ def _nodes(output: Tensor) -> set[Node]:
     return found
 
 
-def _on_path(outputs: Sequence[Node], source: Node) -> list[Node]:
+def _on_path(outputs: Sequence[Node], source: Node, without: Collection[Node]) -> list[Node]:
     """Return the nodes on any path from the outputs back to `source`, in the order of the forward pass."""
-    reaches: dict[Node, bool] = {source: True}
+    reaches: dict[Node, bool] = {**dict.fromkeys(without, False), source: True}
     order = [source]
     stack = [(output, False) for output in outputs]
     while stack:

@@ -46,20 +46,19 @@ def default_layer(graph: SiteGraph, layouts: SiteLayouts, pools: Collection[str]
     pools
         The names of layers whose outputs are pooled features.
     """
-    if not graph.path:
-        last = next(_spatial(reversed(layouts.sites), layouts, pools), None)
-        return None if last is None else DefaultLayer(last, last)
     if graph.scores[0].ndim == 4:
         last = _coarsest(graph, layouts, pools)
         return None if last is None else DefaultLayer(last, last)
-    last = next(_spatial(_dominating(graph), layouts, pools), None) or _last_of_repeated(graph, layouts, pools)
-    if last is None and not graph.from_image:
-        last = next(_spatial(reversed(layouts.sites), layouts, pools), None)
-    if last is None:
-        return None
-    dominating = _spatial(_dominating(graph), layouts, pools)
-    read = next((candidate for candidate in dominating if _reads(graph, candidate)), last)
-    return DefaultLayer(last, _mixed(graph, layouts, read) or read)
+    last = next(_spatial(_dominating(graph), layouts, pools), None)
+    if last is not None:
+        dominating = _spatial(_dominating(graph), layouts, pools)
+        read = next((candidate for candidate in dominating if _reads(graph, candidate)), last)
+        return DefaultLayer(last, _mixed(graph, layouts, read) or read)
+    last_pass = graph.last_pass()
+    if last_pass is not None:
+        return default_layer(last_pass, layouts, pools)
+    last = None if graph.from_image else next(_spatial(reversed(layouts.sites), layouts, pools), None)
+    return None if last is None else DefaultLayer(last, last)
 
 
 def _dominating(graph: SiteGraph) -> Iterator[Site]:
@@ -72,15 +71,6 @@ def _spatial(sites: Iterator[Site], layouts: SiteLayouts, pools: Collection[str]
         features = layouts.of(site) if site.layer not in pools else None
         if features is not None and features.cells > 1:
             yield site, features
-
-
-def _last_of_repeated(graph: SiteGraph, layouts: SiteLayouts, pools: Collection[str]) -> Candidate | None:
-    """Return the last run of a layer that runs several times between the image and the scores, or None."""
-    layers: dict[str, set[int]] = {}
-    for site, _ in graph.sites:
-        layers.setdefault(site.layer, set()).add(site.call)
-    repeated = (site for site, _ in graph.sites if len(layers[site.layer]) > 1)
-    return next(_spatial(repeated, layouts, pools), None)
 
 
 def _reads(graph: SiteGraph, candidate: tuple[Site | Tensor, Features], blocked: Site | None = None) -> bool:

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.overrides import TorchFunctionMode
 
-from xai_core.model.layouts import Size, possible_layouts
+from xai_core.model.layouts import Size, fits, possible_layouts
 from xai_core.outputs import tensors_of
 
 
@@ -135,7 +135,7 @@ class GateFinder(TorchFunctionMode):
             values = _narrow(gate)
             sides = [*zip(values.shape, features.shape, strict=True)]
             layout, grid = next(iter(possible_layouts(tuple(features.shape), self._size).items()), (None, None))
-            if layout != "NCHW" or grid == (1, 1):
+            if layout != "NCHW" or not grid or grid == (1, 1) or not fits(grid, self._size):
                 continue
             if values.numel() < 2 or any(side not in (1, whole) for side, whole in sides):
                 continue

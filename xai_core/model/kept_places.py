@@ -12,6 +12,8 @@ from xai_core.model.sites import Site
 Bases = tuple[Site, ...] | None
 """The sites that must be in order for a feature map to be in order. None if this cannot be told from the graph."""
 
+LARGEST_PADDING = 3
+"""The padding in pixels up to which the cells of a map still cover the image. Beyond it, they cover the padding too."""
 _LOST, _PLACELESS = -1, -2
 
 
@@ -72,6 +74,8 @@ def _keeps_places(node: Node) -> bool:
     name = node.name()
     if name in _KEEPING:
         return True
+    if name == "ConstantPadNdBackward0":
+        return all(0 <= _dim(pad, 0) <= LARGEST_PADDING for pad in node._saved_pad)  # type: ignore[attr-defined]
     if name in _RESHAPING:
         shapes = [_shape(other, index) for other, index in node.next_functions if other is not None]
         maps = [shape for shape in [*shapes, _shape(node)] if not _is_placeless(shape)]
@@ -115,7 +119,7 @@ _KEEPING = _nodes(
     *("Relu", "LeakyRelu", "Prelu", "PreluKernel", "Elu", "Gelu", "Silu", "Mish", "Hardswish", "Hardsigmoid"),
     *("Hardtanh", "Sigmoid", "Tanh", "Softplus", "Clamp", "ClampMin", "ClampMax", "Abs", "Exp", "Log", "Sqrt"),
     *("Rsqrt", "Pow", "Add", "Sub", "Rsub", "Mul", "Div", "Neg", "Reciprocal", "Maximum", "Minimum"),
-    *("ConstantPadNd", "ReflectionPad2D", "ReplicationPad2D"),
+    *("ReflectionPad2D", "ReplicationPad2D"),
     *("UpsampleBilinear2D", "UpsampleNearest2D", "UpsampleBicubic2D"),
 )
 _RESHAPING = _nodes(

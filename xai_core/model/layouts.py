@@ -106,8 +106,8 @@ def possible_layouts(shape: tuple[int, ...], size: Size) -> dict[str, Size | Non
     """
     if len(shape) == 4 and shape[0] == 1:
         grids = {"NCHW": (shape[2], shape[3]), "NHWC": (shape[1], shape[2])}
-        fitting = [layout for layout in grids if _fits(grids[layout], size)]
-        return {layout: grids[layout] for layout in sorted(fitting, key=lambda of: _aspect_error(grids[of], size))}
+        order = sorted(grids, key=lambda of: (not fits(grids[of], size), _aspect_error(grids[of], size)))
+        return {layout: grids[layout] for layout in order if math.prod(grids[layout]) <= math.prod(size)}
     if len(shape) == 3:
         return {
             layout: None for layout, batch, count in (("NLC", 0, 1), ("LNC", 1, 0)) if shape[batch] == 1 < shape[count]
@@ -130,7 +130,7 @@ def count_and_channels(shape: tuple[int, ...], layout: str) -> tuple[int, int]:
     return math.prod(shape) // channels, channels
 
 
-def _fits(grid: Size, size: Size) -> bool:
+def fits(grid: Size, size: Size) -> bool:
     """Whether one stride explains both sides of a grid, up to one cell of padding."""
     (h, w), (height, width) = grid, size
     if not (0 < h <= height and 0 < w <= width):

@@ -43,13 +43,24 @@ def read_places(contrasts: Float[ndarray, "n bits"], images: CodedImages, grid: 
     images
         The images.
     grid
-        The only shape that is possible, for a feature map. Its transpose is possible too.
+        The shape of a feature map. Its transpose is possible too, and a smaller grid if the map is padded.
     """
-    local = np.arange(len(contrasts)) if grid else _local_elements(contrasts, images)
+    local = _local_elements(contrasts, images)
+    if grid and np.isfinite(contrasts).all():
+        whole = _read(contrasts, np.arange(len(contrasts)), images, [*dict.fromkeys([grid, grid[::-1]])])
+        if whole is not None or len(local) == len(contrasts):
+            return whole
+    return _read(contrasts, local, images, _factors(len(local)))
+
+
+def _read(
+    contrasts: Float[ndarray, "n bits"], local: Int[ndarray, " local"], images: CodedImages, shapes: Sequence[Size]
+) -> Places | None:
+    """Return the places of some elements on a grid of one of the shapes, or None."""
     if len(local) < FEWEST or not np.isfinite(contrasts[local]).all():
         return None
     best: tuple[float, Places] | None = None
-    for shape in dict.fromkeys([grid, grid[::-1]]) if grid else _factors(len(local)):
+    for shape in shapes:
         (rows, y), (columns, x) = _decode(contrasts[local], images, shape)
         found = _order(rows, columns, shape) if min(y, x) > 0.5 * max(y, x) else None
         if found is not None and (best is None or found[0] > best[0]):

@@ -18,6 +18,7 @@ from xai_core.model.attention_reader import AttentionReader
 from xai_core.model.autograd_graph import joins
 from xai_core.model.coded_images import CodedImages
 from xai_core.model.default_layer import default_layer
+from xai_core.model.determinism import require_deterministic
 from xai_core.model.execution import Forward, explaining, temporary_hooks
 from xai_core.model.gates import Gate, GateFinder
 from xai_core.model.layouts import Features, Size
@@ -31,6 +32,7 @@ from xai_core.model.sites import Site, split_call
 from xai_core.model.user_forward import batch_indices
 from xai_core.outputs import leaf_at, scores_of
 from xai_core.targets.score_reader import ScoreLocation
+from xai_core.targets.target import read_by
 
 LARGEST_CONVOLUTION = 2**24
 """The number of weights of a convolution above which channels-last images are not faster."""
@@ -164,32 +166,58 @@ class _LayerFeatures(Mapping[str, Features]):
         return sum(1 for _ in self)
 
 
-def probe(model: nn.Module, forward: Forward, images: Float[Tensor, "B C H W"]) -> Probe:
+def probe(
+    model: nn.Module,
+    forward: Forward,
+    images: Float[Tensor, "B C H W"],
+    target: object = None,
+    known: SiteLayouts | None = None,
+) -> Probe:
     """Probe the model with the first image.
+
+    Parameters
+    ----------
+    model
+        The model.
+    forward
+        Calls it.
+    images
+        The images.
+    target
+        The target that is explained. The default layer is one that it is computed from.
+    known
+        The layouts that an earlier probe with images of this size found.
 
     Raises
     ------
     InputShapeError
         If the first convolution requires another number of channels, or the model runs on the batch only.
+    ModelOutputError
+        If the model's output for the same image changes by chance.
     """
     image = images[:1].detach()
     weights = [module.weight.numel() for module in model.modules() if isinstance(module, nn.Conv2d)]
     with single_image_errors(model, forward, images):
         if image.device.type == "cpu" and 0 < max(weights, default=0) <= LARGEST_CONVOLUTION:
-            try:
-                return _probe(model, forward, image.contiguous(memory_format=torch.channels_last))
-            except RuntimeError:  # a `view` in the model requires contiguous features
-                pass
+            with contextlib.suppress(RuntimeError):  # a `view` in the model requires contiguous features
+                return _probe(model, forward, image.contiguous(memory_format=torch.channels_last), target, known)
         try:
-            return _probe(model, forward, image.contiguous())
+            return _probe(model, forward, image.contiguous(), target, known)
         except RuntimeError as error:
             if out_of_memory(error):
                 raise
-            return _probe(model, forward, image.contiguous(), gradients=False)  # a runtime without gradients
+            # a runtime without gradients
+            return _probe(model, forward, image.contiguous(), target, known, gradients=False)
 
 
 def _probe(
-    model: nn.Module, forward: Forward, image: Tensor, gradients: bool = True, always_gradients: bool = False
+    model: nn.Module,
+    forward: Forward,
+    image: Tensor,
+    target: object,
+    known: SiteLayouts | None,
+    gradients: bool = True,
+    always_gradients: bool = False,
 ) -> Probe:
     """Probe the model, and again with gradients inside of `no_grad` blocks if such a block cuts the graph."""
     calls, size = ModuleCalls(model, always_gradients), (image.shape[-2], image.shape[-1])
@@ -203,13 +231,18 @@ def _probe(
             finder,
         ):
             output = forward(model, graph_image, batch_indices(graph_image))
+        require_deterministic(model, forward, image, output)
         location = ScoreLocation.of(output, probabilities_in(output, graph_image))
-        scores = scores_of(output) if location.path is None else leaf_at(output, location.path)
+        scores = read_by(target, output)
+        if scores is None:
+            scores = scores_of(output) if location.path is None else leaf_at(output, location.path)
         graph = SiteGraph(calls.tensors, [] if scores is None else [scores], graph_image, calls.inputs)
         if not graph.from_image and gradients and not always_gradients:
             with contextlib.suppress(RuntimeError):  # a block that must not be differentiated
-                return _probe(model, forward, image, always_gradients=True)
+                return _probe(model, forward, image, target, known, always_gradients=True)
         layouts = SiteLayouts([*calls.tensors], size, graph.bases, graph.earlier, _responder(model, forward, image))
+        if known is not None:
+            layouts.share(known)
         found = None if scores is None else default_layer(graph, layouts, calls.pools)
         last, default = (None, None) if found is None else (found.last, found.default)
         return Probe(

@@ -1,5 +1,6 @@
 """The sites of one forward pass in its autograd graph: which of them lie between the image and the scores."""
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
@@ -51,6 +52,25 @@ class SiteGraph:
     def sites(self) -> Iterator[tuple[Site, bool]]:
         """The sites between the image and the scores, the last first, and whether each is on every path."""
         return ((self._sites[node], on_every) for node, on_every in self.path.items() if node in self._sites)
+
+    def last_pass(self) -> "SiteGraph | None":
+        """Return the graph of the last of several passes through the same modules, or None if there is one pass."""
+        calls: dict[str, set[int]] = {}
+        for site, _ in self.sites:
+            calls.setdefault(site.layer, set()).add(site.call)
+        repeated = {layer for layer, numbers in calls.items() if len(numbers) > 1}
+        outer = {layer for layer in repeated if not any(_contains(other, layer) for other in repeated)}
+        earlier = {
+            node
+            for node, site in self._sites.items()
+            if site.layer in outer and site.call < max(calls[site.layer]) and node in self.path
+        }
+        if not earlier:
+            return None
+        last = copy.copy(self)
+        ends = [score.grad_fn for score in self.scores if score.grad_fn is not None]
+        last.path = dominators(ends, [*self.path][-1], earlier)
+        return last
 
     @cached_property
     def bases(self) -> Mapping[Site, Bases]:
@@ -120,3 +140,7 @@ class SiteGraph:
         vectors = (self._tensors[site] for site, on_every in self.sites if on_every and len(site.shape) == 2)
         ends = [*self.scores[:1], *[vector for vector in vectors if vector is not self.scores[0]]]
         return tuple(end.amax() for end in ends if end.requires_grad and not lacks_gradients(end))
+
+
+def _contains(outer: str, layer: str) -> bool:
+    return layer != outer and layer.startswith(f"{outer}.")

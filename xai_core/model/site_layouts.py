@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from xai_core.model.coded_images import CodedImages
 from xai_core.model.kept_places import Bases
-from xai_core.model.layouts import Features, Size, count_and_channels, possible_layouts
+from xai_core.model.layouts import Features, Size, count_and_channels, fits, possible_layouts
 from xai_core.model.places import Places, agrees, read_places
 from xai_core.model.responses import Responses
 from xai_core.model.sites import Site
@@ -61,6 +61,11 @@ class SiteLayouts:
             self._found[site] = self._layout(site)
         return self._found[site]
 
+    def share(self, other: "SiteLayouts") -> None:
+        """Share the responses to coded images with another probe of the same model, if its sites are the same."""
+        if other.sites == self.sites:
+            self._read, self._responses = other._read, other._responses
+
     def may_be_spatial(self, site: Site) -> bool:
         """Whether the shape of a site allows a layout."""
         return bool(self._possible[site])
@@ -68,7 +73,7 @@ class SiteLayouts:
     def _layout(self, site: Site) -> Features | None:
         for layout, grid in self._possible[site].items():
             count, channels = count_and_channels(site.shape, layout)
-            if (layout == "NCHW" and self._in_order(site)) or count == 1:
+            if count == 1 or (layout == "NCHW" and grid and fits(grid, self.size) and self._in_order(site)):
                 return Features(site.layer, layout, grid or (1, 1), channels, count, tuple(range(count)))
             places = self._places(site, layout, grid)
             if places is not None:

@@ -28,6 +28,10 @@ class Similarity(Target):
 
     vector: Tensor
 
+    def reads(self, output: Any) -> Tensor | None:
+        """See `Target.reads`."""
+        return read(output, embeddings(output, 1), 1, EMBEDDINGS)
+
     def bind(self, output: Any, logits: ScoreReader, batch: int) -> BoundTarget:
         """See `Target.bind`."""
         path = embeddings(output, batch)

@@ -41,6 +41,23 @@ class Target(ABC):
             If the target is not defined for this output.
         """
 
+    def reads(self, output: Any) -> Tensor | None:
+        """Return the tensor that the target reads of a model's output for one image, or None for the class scores."""
+        return None
+
+
+def read_by(target: object, output: Any) -> Tensor | None:
+    """Return what a target reads of a model's output for one image, or None if it reads the class scores."""
+    if isinstance(target, Target):
+        return target.reads(output)
+    if not callable(target) or isinstance(target, type):
+        return None
+    try:
+        scores = target(output)
+    except Exception:  # a function for a batch of another size
+        return None
+    return scores if isinstance(scores, Tensor) else None
+
 
 TargetLike = int | Sequence[int] | Sequence[Sequence[int]] | Tensor | Target | Callable[[Any], Tensor] | None
 """None (the predicted class), a class id, one id or T ids per image, a `Target`, or a function from output to [B]."""
