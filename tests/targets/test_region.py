@@ -18,15 +18,15 @@ BARE = {"weights": None, "weights_backbone": None, "num_classes": 4}
 MODELS: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "deeplabv3": (lambda: tv.deeplabv3_mobilenet_v3_large(**BARE, aux_loss=True), "classifier.3"),
     "fcn": (lambda: tv.fcn_resnet50(**BARE), "classifier.3"),
-    "lraspp": (lambda: tv.lraspp_mobilenet_v3_large(**BARE), "classifier.cbr"),
-    "unet": (lambda: smp.Unet("resnet18", encoder_weights=None, classes=4), "decoder.center"),
+    "lraspp": (lambda: tv.lraspp_mobilenet_v3_large(**BARE), "backbone.4"),
+    "unet": (lambda: smp.Unet("resnet18", encoder_weights=None, classes=4), "decoder.blocks.3"),
     "pyramid of pools": (lambda: smp.PSPNet("resnet18", encoder_weights=None, classes=4), "decoder"),
 }
 
 
 @pytest.mark.filterwarnings("ignore::xai_core.errors.ConstantMapWarning")  # the weights are random
 @pytest.mark.parametrize("name", MODELS)
-def test_segmentation_models_are_explained_at_their_deepest_features(name: str) -> None:
+def test_segmentation_models_are_explained_at_features_on_every_path(name: str) -> None:
     make, layer = MODELS[name]
     size = 32 if name == "fcn" else 64  # its features are 512 maps of a ResNet50 that keeps its resolution
     images = torch.randn(1, 3, size, size)
@@ -43,7 +43,7 @@ def test_large_images_of_a_segmentation_model() -> None:
     images = torch.randn(1, 3, 416, 416)
     engine = xai.Engine(settled(MODELS["lraspp"][0]()))
     saliency = engine.explain(images, "grad-cam", xai.Region(2, torch.ones(416, 416)))["grad-cam"]
-    assert engine.adapter(images).grid == (26, 26)
+    assert engine.adapter(images).grid == (52, 52)
     assert saliency.values.shape == (1, 416, 416)
 
 

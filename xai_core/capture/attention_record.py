@@ -43,7 +43,7 @@ class LayerRecord(Batched):
         The (h, w) of the keys. None if the keys do not form a grid over the image.
     elements
         The index of the key of each cell of the grid, in the order of rows. Other keys, such as a class token, have no
-        place in the image.
+        location in the image.
     """
 
     name: str
@@ -161,7 +161,7 @@ def _weights(layer: AttentionLayer, indices: Sequence[int]) -> Float[Tensor, "N 
 def _grid(keys: int, adapter: ModelAdapter) -> tuple[tuple[int, int] | None, tuple[int, ...]]:
     """Return the grid of the keys and the key of each cell, if they are tokens that can be located."""
     try:
-        places = adapter.tokens(keys)
+        locations = adapter.tokens(keys)
     except UnsuitableError:
         return None, ()
-    return places.grid, places.elements
+    return locations.grid, locations.elements

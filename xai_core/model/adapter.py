@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from xai_core.errors import LayerError, UnsuitableError
 from xai_core.model.layouts import Features, Layer, cells, from_elements, may_have, to_elements
-from xai_core.model.places import Places
+from xai_core.model.locations import Locations
 from xai_core.model.probe import Probe
 from xai_core.model.runtimes import require_layers, require_plain_modules
 from xai_core.model.sites import Site, split_call
@@ -128,13 +128,13 @@ class ModelAdapter:
         if features is None:
             default = "" if self.probe.default is None else f", such as {self.default_layer!r}"
             raise LayerError(
-                f"layer {layer!r} has no spatial output: expected a feature map, or tokens whose places in the image "
+                f"layer {layer!r} has no spatial output: expected a feature map, or tokens whose locations in the image "
                 f"can be located{default}"
             )
         return features
 
     def spatial(self, tensor: Tensor, layer: str) -> Float[Tensor, "B K h w"]:
-        """Return a layer's output as a feature map [B,K,h,w], without elements that have no place."""
+        """Return a layer's output as a feature map [B,K,h,w], without elements that have no location."""
         features = self.features(layer)
         in_order = features.elements == tuple(range(features.count))
         if features.layout == "NCHW" and in_order:
@@ -173,19 +173,19 @@ class ModelAdapter:
         """The function that returns the class scores in an output, as targets use it."""
         return ScoreReader(self.scores, self.probe.scores)
 
-    def tokens(self, count: int) -> Places:
+    def tokens(self, count: int) -> Locations:
         """Return the grid of a sequence of `count` tokens, and the token of each cell.
 
         Raises
         ------
         UnsuitableError
-            If the tokens have no places in the image.
+            If the tokens have no locations in the image.
         """
         sites = [site for site in self.probe.on_path if may_have(site.shape, count)]
         for site in sorted(sites, key=lambda site: (len(site.shape) > 3, site != self.probe.default)):
             features = self.probe.layouts.of(site)
             if features is not None and features.count == count and (features.is_sequence or features.start == 0):
-                return Places(features.grid, features.elements)
+                return Locations(features.grid, features.elements)
         height, width = self.probe.size
         raise UnsuitableError(
             f"the {count} tokens of this model do not form a grid over an image of {height}x{width} pixels that can be "

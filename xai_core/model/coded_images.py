@@ -1,4 +1,4 @@
-"""Images that code places: two textures, alternating in stripes whose sequence identifies each row and column.
+"""Images that code locations: two textures, alternating in stripes whose sequence identifies each row and column.
 
 The stripes of image k follow bit k of the Gray code of the position. From the responses of one cell to all images, its
 position can be read, whatever the model computes.

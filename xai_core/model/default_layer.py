@@ -23,8 +23,8 @@ class DefaultLayer:
     last
         The last features that the scores depend on, before pooling, with their layout.
     default
-        The last features whose cells influence the scores. If the head reads a class token only, these are the features
-        that the last attention mixes, because the gradient of the last patch tokens is zero.
+        The last features whose cells influence the scores. If the head reads a class token only, the gradient of the
+        last patch tokens is zero. Then these are the features that the last attention mixes.
     """
 
     last: Candidate

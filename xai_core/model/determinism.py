@@ -1,4 +1,4 @@
-"""Requires that a model gives the same output for the same image, with and without hooks."""
+"""Requires the same output for the same image, with and without hooks."""
 
 from typing import Any
 
@@ -29,11 +29,11 @@ def require_deterministic(model: nn.Module, forward: Forward, image: Tensor, obs
         return
     if _same(plain(), output):
         raise ModelOutputError(
-            "the model gives another output if the outputs of its modules are copied, so it cannot be observed; "
+            "the model's output changes if the outputs of its modules are copied, so it cannot be observed; "
             "expected modules that do not share memory with their outputs"
         )
     raise ModelOutputError(
-        "the model gives different outputs for the same image, so maps and scores would differ by chance; "
+        "the model's output for the same image changes by chance, so maps and scores would change too; "
         "expected a deterministic model: disable random masks and dropout, or set a seed in `forward=`"
     )
 

@@ -18,7 +18,7 @@ class Features:
     """The layout of a layer's output whose cells correspond to regions of the image.
 
     The elements of the output are its tokens, or the positions of a feature map in the order of rows. Some elements,
-    such as a class token, may have no place in the image.
+    such as a class token, may have no location in the image.
 
     Attributes
     ----------
@@ -30,10 +30,10 @@ class Features:
         The (h, w) of the cells.
     channels
         The number of channels of each cell.
-    count
-        The number of elements, with and without a place.
     elements
-        The index of the element of each cell, in the order of rows.
+        The index of the element of each cell, in the order of rows. Default: 0 to h * w - 1.
+    count
+        The number of elements, with and without a location. Default: h * w.
     is_input
         Whether this is the layout of the layer's input instead of its output.
     """
@@ -42,9 +42,13 @@ class Features:
     layout: str
     grid: Size
     channels: int
-    count: int
-    elements: tuple[int, ...]
+    elements: tuple[int, ...] = ()
+    count: int = 0
     is_input: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "elements", self.elements or tuple(range(self.cells)))
+        object.__setattr__(self, "count", self.count or self.cells)
 
     @property
     def cells(self) -> int:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd.graph import Node
 
 from xai_core.model.autograd_graph import ancestors, dominators, lacks_gradients
-from xai_core.model.kept_places import Bases, kept_places
+from xai_core.model.kept_locations import Bases, kept_locations
 from xai_core.model.sites import Site
 
 
@@ -21,7 +21,7 @@ class SiteGraph:
     tensors
         The sites, in order of execution.
     scores
-        What the target's score is computed from.
+        The tensors that the target's score is computed from.
     image
         The image, as the model received it.
     inputs
@@ -74,8 +74,8 @@ class SiteGraph:
 
     @cached_property
     def bases(self) -> Mapping[Site, Bases]:
-        """For each site that depends on the image, the sites that tell its places: see `kept_places`."""
-        return {} if self._image.grad_fn is None else kept_places(self._sites, self._image.grad_fn)
+        """For each site that depends on the image, the sites that tell its locations: see `kept_locations`."""
+        return {} if self._image.grad_fn is None else kept_locations(self._sites, self._image.grad_fn)
 
     @cached_property
     def earlier(self) -> Mapping[Site, tuple[Site, ...]]:

@@ -1,16 +1,16 @@
 """The layouts of a model's sites: which element of a tensor belongs to which cell of which grid.
 
 Feature maps that are reached through convolutions and pooling alone are read from their shape. For all other tensors,
-the model is asked once which part of the image each element sees: see `coded_images`, `responses` and `places`.
+the model is asked once which part of the image each element sees: see `coded_images`, `responses` and `locations`.
 """
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from xai_core.model.coded_images import CodedImages
-from xai_core.model.kept_places import Bases
+from xai_core.model.kept_locations import Bases
 from xai_core.model.layouts import Features, Size, count_and_channels, fits, possible_layouts
-from xai_core.model.places import Places, agrees, read_places
+from xai_core.model.locations import Locations, agrees, read_locations
 from xai_core.model.responses import Responses
 from xai_core.model.sites import Site
 
@@ -33,7 +33,7 @@ class SiteLayouts:
     size
         (H, W) of the image.
     bases
-        For each site that depends on the image, the sites that tell its places: see `kept_places`.
+        For each site that depends on the image, the sites that tell its locations: see `kept_locations`.
     earlier
         For each site on the path to the scores, the sites that it is computed from.
     respond
@@ -52,11 +52,11 @@ class SiteLayouts:
         self._bases, self._earlier, self._respond = bases, earlier, respond
         self._possible = {site: possible_layouts(site.shape, size) for site in sites}
         self._found: dict[Site, Features | None] = {}
-        self._read: dict[tuple[Site, str], Places | None] = {}
+        self._read: dict[tuple[Site, str], Locations | None] = {}
         self._responses: dict[int, tuple[CodedImages, Mapping[tuple[Site, str], Responses]]] = {}
 
     def of(self, site: Site) -> Features | None:
-        """Return the layout of a site, or None if its elements have no places in the image that can be read."""
+        """Return the layout of a site, or None if its elements have no locations in the image that can be read."""
         if site not in self._found:
             self._found[site] = self._layout(site)
         return self._found[site]
@@ -74,10 +74,10 @@ class SiteLayouts:
         for layout, grid in self._possible[site].items():
             count, channels = count_and_channels(site.shape, layout)
             if count == 1 or (layout == "NCHW" and grid and fits(grid, self.size) and self._in_order(site)):
-                return Features(site.layer, layout, grid or (1, 1), channels, count, tuple(range(count)))
-            places = self._places(site, layout, grid)
-            if places is not None:
-                return Features(site.layer, layout, places.grid, channels, count, places.elements)
+                return Features(site.layer, layout, grid or (1, 1), channels)
+            locations = self._locations(site, layout, grid)
+            if locations is not None:
+                return Features(site.layer, layout, locations.grid, channels, locations.elements, count)
         return None
 
     def _in_order(self, site: Site) -> bool:
@@ -89,9 +89,9 @@ class SiteLayouts:
         features = self.of(site)
         return features is not None and features.layout == "NCHW" and features.start == 0
 
-    def _places(self, site: Site, layout: str, grid: Size | None) -> Places | None:
-        """Read the places of a site, or of the last site before it that can be read and has as many elements."""
-        found = self._places_in(site, layout, grid)
+    def _locations(self, site: Site, layout: str, grid: Size | None) -> Locations | None:
+        """Read the locations of a site, or of the last site before it that can be read and has as many elements."""
+        found = self._locations_in(site, layout, grid)
         if found is not None:
             return found
         count, _ = count_and_channels(site.shape, layout)
@@ -100,30 +100,34 @@ class SiteLayouts:
                 if other_grid != grid or count_and_channels(other.shape, other_layout)[0] != count:
                     continue
                 if grid and other_layout == "NCHW" and self._in_order(other):
-                    return Places(grid, tuple(range(count)))
-                found = self._places_in(other, other_layout, other_grid)
+                    return Locations(grid, tuple(range(count)))
+                found = self._locations_in(other, other_layout, other_grid)
                 if found is not None:
                     return found if grid or self._agrees(site, layout, found) else None
         return None
 
-    def _places_in(self, site: Site, layout: str, grid: Size | None) -> Places | None:
-        """Read the places of a site in its own responses."""
+    def _locations_in(self, site: Site, layout: str, grid: Size | None) -> Locations | None:
+        """Read the locations of a site in its own responses."""
         key = site, layout
         if key not in self._read:
-            places = self._read_with(key, grid, 0)
-            if places is not None and len(places.elements) < FEWEST_CELLS and self._read_with(key, grid, 1) != places:
-                places = None
-            self._read[key] = places
+            locations = self._read_with(key, grid, 0)
+            if (
+                locations is not None
+                and len(locations.elements) < FEWEST_CELLS
+                and self._read_with(key, grid, 1) != locations
+            ):
+                locations = None
+            self._read[key] = locations
         return self._read[key]
 
-    def _read_with(self, key: tuple[Site, str], grid: Size | None, seed: int) -> Places | None:
+    def _read_with(self, key: tuple[Site, str], grid: Size | None, seed: int) -> Locations | None:
         images, responses = self._all_responses(seed)
-        readings = (read_places(contrasts, images, grid) for contrasts in responses.get(key, ()))
-        return next((places for places in readings if places is not None), None)
+        readings = (read_locations(contrasts, images, grid) for contrasts in responses.get(key, ()))
+        return next((locations for locations in readings if locations is not None), None)
 
-    def _agrees(self, site: Site, layout: str, places: Places) -> bool:
+    def _agrees(self, site: Site, layout: str, locations: Locations) -> bool:
         images, responses = self._all_responses(0)
-        return any(agrees(contrasts, images, places) for contrasts in responses.get((site, layout), ()))
+        return any(agrees(contrasts, images, locations) for contrasts in responses.get((site, layout), ()))
 
     def _all_responses(self, seed: int) -> tuple[CodedImages, Mapping[tuple[Site, str], Responses]]:
         if seed not in self._responses:

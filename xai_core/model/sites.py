@@ -1,4 +1,4 @@
-"""Sites: the tensors that modules return in one forward pass, each at the place where it is made."""
+"""Sites: the tensors that modules return in one forward pass, each at the location where it is made."""
 
 import math
 from dataclasses import dataclass

@@ -94,5 +94,5 @@ def row_times_matrix(row: Float[Tensor, "B N"], blocks: RowBlocks) -> Float[Tens
 
 def on_grid(captured: xai.Captured, row: Float[Tensor, "*B N"]) -> Float[Tensor, "*B h w"]:
     """Return the values of the patches in a row, on their grid."""
-    places = captured.adapter.tokens(row.shape[-1])
-    return row[..., list(places.elements)].unflatten(-1, places.grid)
+    locations = captured.adapter.tokens(row.shape[-1])
+    return row[..., list(locations.elements)].unflatten(-1, locations.grid)

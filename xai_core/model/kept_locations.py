@@ -1,4 +1,4 @@
-"""Finds feature maps whose shape tells their places, because only operations that keep the order of places made them.
+"""Finds feature maps whose shape tells their locations, because only operations that keep the order of locations made them.
 
 Convolutions, pooling, normalization and pointwise operations keep it. A reshape may not.
 """
@@ -14,10 +14,10 @@ Bases = tuple[Site, ...] | None
 
 LARGEST_PADDING = 3
 """The padding in pixels up to which the cells of a map still cover the image. Beyond it, they cover the padding too."""
-_LOST, _PLACELESS = -1, -2
+_LOST, _WITHOUT_LOCATION = -1, -2
 
 
-def kept_places(sites: Mapping[Node, Site], source: Node) -> dict[Site, Bases]:
+def kept_locations(sites: Mapping[Node, Site], source: Node) -> dict[Site, Bases]:
     """Return the bases of each site that depends on the image.
 
     Parameters
@@ -60,9 +60,9 @@ def _state(node: Node, states: Mapping[Node, int | None]) -> int | None:
     before = [state for other, _ in node.next_functions if other is not None and (state := states[other]) is not None]
     if not before:
         return None
-    if _is_placeless(_shape(node)) or set(before) == {_PLACELESS}:
-        return _PLACELESS
-    if _LOST in before or not _keeps_places(node):
+    if _has_no_location(_shape(node)) or set(before) == {_WITHOUT_LOCATION}:
+        return _WITHOUT_LOCATION
+    if _LOST in before or not _keeps_locations(node):
         return _LOST
     bits = 0
     for state in before:
@@ -70,7 +70,7 @@ def _state(node: Node, states: Mapping[Node, int | None]) -> int | None:
     return bits
 
 
-def _keeps_places(node: Node) -> bool:
+def _keeps_locations(node: Node) -> bool:
     name = node.name()
     if name in _KEEPING:
         return True
@@ -78,7 +78,7 @@ def _keeps_places(node: Node) -> bool:
         return all(0 <= _dim(pad, 0) <= LARGEST_PADDING for pad in node._saved_pad)  # type: ignore[attr-defined]
     if name in _RESHAPING:
         shapes = [_shape(other, index) for other, index in node.next_functions if other is not None]
-        maps = [shape for shape in [*shapes, _shape(node)] if not _is_placeless(shape)]
+        maps = [shape for shape in [*shapes, _shape(node)] if not _has_no_location(shape)]
         return all(len(shape) >= 4 and shape[-2:] == maps[-1][-2:] for shape in maps) and _in_place(node)
     return False
 
@@ -104,7 +104,7 @@ def _shape(node: Node, output: int = 0) -> tuple[int, ...]:
     return tuple(node._input_metadata[output].shape)
 
 
-def _is_placeless(shape: tuple[int, ...]) -> bool:
+def _has_no_location(shape: tuple[int, ...]) -> bool:
     """Whether a tensor is one vector for the whole image."""
     return len(shape) < 3 or (len(shape) >= 4 and shape[-2:] == (1, 1))
 

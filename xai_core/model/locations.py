@@ -1,4 +1,4 @@
-"""Reads places: which cell of which grid each element of a tensor sees, from its responses to coded images."""
+"""Reads locations: which cell of which grid each element of a tensor sees, from its responses to coded images."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -18,23 +18,25 @@ FEWEST = 4
 
 
 @dataclass(frozen=True)
-class Places:
-    """The places of the elements of a tensor.
+class Locations:
+    """The locations of the elements of a tensor.
 
     Attributes
     ----------
     grid
         The (h, w) of the cells.
     elements
-        The index of the element of each cell, in the order of rows. Other elements have no place.
+        The index of the element of each cell, in the order of rows. Other elements have no location.
     """
 
     grid: Size
     elements: tuple[int, ...]
 
 
-def read_places(contrasts: Float[ndarray, "n bits"], images: CodedImages, grid: Size | None = None) -> Places | None:
-    """Return the places of n elements, or None if their responses do not show them.
+def read_locations(
+    contrasts: Float[ndarray, "n bits"], images: CodedImages, grid: Size | None = None
+) -> Locations | None:
+    """Return the locations of n elements, or None if their responses do not show them.
 
     Parameters
     ----------
@@ -55,29 +57,29 @@ def read_places(contrasts: Float[ndarray, "n bits"], images: CodedImages, grid: 
 
 def _read(
     contrasts: Float[ndarray, "n bits"], local: Int[ndarray, " local"], images: CodedImages, shapes: Sequence[Size]
-) -> Places | None:
-    """Return the places of some elements on a grid of one of the shapes, or None."""
+) -> Locations | None:
+    """Return the locations of some elements on a grid of one of the shapes, or None."""
     if len(local) < FEWEST or not np.isfinite(contrasts[local]).all():
         return None
-    best: tuple[float, Places] | None = None
+    best: tuple[float, Locations] | None = None
     for shape in shapes:
         (rows, y), (columns, x) = _decode(contrasts[local], images, shape)
         found = _order(rows, columns, shape) if min(y, x) > 0.5 * max(y, x) else None
         if found is not None and (best is None or found[0] > best[0]):
-            best = found[0], Places(shape, tuple(local[found[1]].tolist()))
+            best = found[0], Locations(shape, tuple(local[found[1]].tolist()))
     return None if best is None else best[1]
 
 
-def agrees(contrasts: Float[ndarray, "n bits"], images: CodedImages, places: Places) -> bool:
-    """Whether weak responses are consistent with places that were read in an earlier tensor."""
-    h, w = places.grid
-    (rows, _), (columns, _) = _decode(np.nan_to_num(contrasts[list(places.elements)]), images, places.grid)
+def agrees(contrasts: Float[ndarray, "n bits"], images: CodedImages, locations: Locations) -> bool:
+    """Whether weak responses are consistent with locations that were read in an earlier tensor."""
+    h, w = locations.grid
+    (rows, _), (columns, _) = _decode(np.nan_to_num(contrasts[list(locations.elements)]), images, locations.grid)
     fit = min(_correlation(rows, np.arange(h).repeat(w)), _correlation(columns, np.tile(np.arange(w), h)))
     return fit > min(0.6, 4 / math.sqrt(h * w))
 
 
 def _local_elements(contrasts: Float[ndarray, "n bits"], images: CodedImages) -> Int[ndarray, " local"]:
-    """Return the elements that respond to one place more than to others, unlike class tokens."""
+    """Return the elements that respond to one location more than to others, unlike class tokens."""
     responding = np.isfinite(contrasts).all(1)
     if not responding.any():
         return np.arange(0)
@@ -90,7 +92,7 @@ def _local_elements(contrasts: Float[ndarray, "n bits"], images: CodedImages) ->
 def _decode(
     contrasts: Float[ndarray, "n bits"], images: CodedImages, grid: Size
 ) -> list[tuple[Int[ndarray, " n"], float]]:
-    """Return, for each axis, the position of each element, and the mean locality (1: only its cell; 0: all cells)."""
+    """Return, for each axis, the position of each element, and the mean locality (from 0, all cells, to 1, only its own)."""
     axes = zip(_by_axis(contrasts, images), images.templates(grid), strict=True)
     decoded = (_matched(codes, templates) for codes, templates in axes)
     return [(position, float(locality.clip(0, 1).mean())) for position, locality in decoded]
