@@ -64,10 +64,20 @@ def _read(
     best: tuple[float, Locations] | None = None
     for shape in shapes:
         (rows, y), (columns, x) = _decode(contrasts[local], images, shape)
-        found = _order(rows, columns, shape) if min(y, x) > 0.5 * max(y, x) else None
-        if found is not None and (best is None or found[0] > best[0]):
-            best = found[0], Locations(shape, tuple(local[found[1]].tolist()))
+        order = _order(rows, columns, shape) if min(y, x) > 0.5 * max(y, x) else None
+        if order is not None:
+            elements = local[order]
+            fit = _fit(contrasts[elements], images, shape)
+            if best is None or fit > best[0]:
+                best = fit, Locations(shape, tuple(elements.tolist()))
     return None if best is None else best[1]
+
+
+def _fit(contrasts: Float[ndarray, "cells bits"], images: CodedImages, grid: Size) -> float:
+    """Return the cosine similarity of the contrasts of the cells of a grid with the codes of these cells."""
+    rows, columns = images.templates(grid)
+    codes = np.concatenate([rows.repeat(grid[1], 0), np.tile(columns, (grid[0], 1))], 1)
+    return float((contrasts * codes).sum() / (np.linalg.norm(contrasts) * np.linalg.norm(codes)))
 
 
 def agrees(contrasts: Float[ndarray, "n bits"], images: CodedImages, locations: Locations) -> bool:
@@ -112,23 +122,21 @@ def _matched(
     return position, np.take_along_axis(matches, position[:, None], 1)[:, 0] / norms[position]
 
 
-def _order(
-    rows: Int[ndarray, " n"], columns: Int[ndarray, " n"], grid: Size
-) -> tuple[float, Int[ndarray, " n"]] | None:
-    """Return how well the positions fit the grid, and the index of the element of each cell, or None.
+def _order(rows: Int[ndarray, " n"], columns: Int[ndarray, " n"], grid: Size) -> Int[ndarray, " n"] | None:
+    """Return the index of the element of each cell, or None if the positions do not fit the grid.
 
     Either each element has a cell of its own, or the elements are in the order of rows or columns, from any corner.
     """
     cells = rows * grid[1] + columns
     if len(np.unique(cells)) == len(cells):
-        return 2.0, cells.argsort()
-    best = None
+        return cells.argsort()
     row, column = np.indices(grid).reshape(2, -1)
-    for order in _regular_orders(grid):
+    fits = {}
+    for number, order in enumerate(_regular_orders(grid)):
         fit = min(_correlation(rows[order], row), _correlation(columns[order], column))
-        if fit > 0 and fit**2 > ORDERED and (best is None or fit > best[0]):
-            best = fit, order
-    return best
+        if fit > 0 and fit**2 > ORDERED:
+            fits[fit, number] = order
+    return fits[max(fits)] if fits else None
 
 
 def _regular_orders(grid: Size) -> Iterator[Int[ndarray, " n"]]:
