@@ -128,8 +128,8 @@ class ModelAdapter:
         if features is None:
             default = "" if self.probe.default is None else f", such as {self.default_layer!r}"
             raise LayerError(
-                f"layer {layer!r} has no spatial output: expected a feature map, or tokens whose locations in the image "
-                f"can be located{default}"
+                f"layer {layer!r} has no spatial output: expected a feature map, or tokens that can be located in the "
+                f"image{default}"
             )
         return features
 

@@ -1,4 +1,4 @@
-"""Finds feature maps whose shape tells their locations, because only operations that keep the order of locations made them.
+"""Finds feature maps whose shape tells their locations, because the operations that made them keep their order.
 
 Convolutions, pooling, normalization and pointwise operations keep it. A reshape may not.
 """

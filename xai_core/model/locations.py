@@ -66,26 +66,29 @@ def _read(
         (rows, y), (columns, x) = _decode(contrasts[local], images, shape)
         order = _order(rows, columns, shape) if min(y, x) > 0.5 * max(y, x) else None
         if order is not None:
-            elements = local[order]
-            fit = _fit(contrasts[elements], images, shape)
-            if best is None or fit > best[0]:
-                best = fit, Locations(shape, tuple(elements.tolist()))
+            found = Locations(shape, tuple(local[order].tolist()))
+            similarity = fit(contrasts, images, found)
+            if best is None or similarity > best[0]:
+                best = similarity, found
     return None if best is None else best[1]
 
 
-def _fit(contrasts: Float[ndarray, "cells bits"], images: CodedImages, grid: Size) -> float:
-    """Return the cosine similarity of the contrasts of the cells of a grid with the codes of these cells."""
-    rows, columns = images.templates(grid)
-    codes = np.concatenate([rows.repeat(grid[1], 0), np.tile(columns, (grid[0], 1))], 1)
-    return float((contrasts * codes).sum() / (np.linalg.norm(contrasts) * np.linalg.norm(codes)))
+def fit(contrasts: Float[ndarray, "n bits"], images: CodedImages, locations: Locations) -> float:
+    """Return the cosine similarity of the contrasts of located elements with the codes of their cells."""
+    rows, columns = images.templates(locations.grid)
+    h, w = locations.grid
+    codes = np.concatenate([rows.repeat(w, 0), np.tile(columns, (h, 1))], 1)
+    of_cells = np.nan_to_num(contrasts[list(locations.elements)])
+    norm = np.linalg.norm(of_cells) * np.linalg.norm(codes)
+    return float((of_cells * codes).sum() / norm) if norm else 0.0
 
 
 def agrees(contrasts: Float[ndarray, "n bits"], images: CodedImages, locations: Locations) -> bool:
     """Whether weak responses are consistent with locations that were read in an earlier tensor."""
     h, w = locations.grid
     (rows, _), (columns, _) = _decode(np.nan_to_num(contrasts[list(locations.elements)]), images, locations.grid)
-    fit = min(_correlation(rows, np.arange(h).repeat(w)), _correlation(columns, np.tile(np.arange(w), h)))
-    return fit > min(0.6, 4 / math.sqrt(h * w))
+    correlation = min(_correlation(rows, np.arange(h).repeat(w)), _correlation(columns, np.tile(np.arange(w), h)))
+    return correlation > min(0.6, 4 / math.sqrt(h * w))
 
 
 def _local_elements(contrasts: Float[ndarray, "n bits"], images: CodedImages) -> Int[ndarray, " local"]:
@@ -102,7 +105,7 @@ def _local_elements(contrasts: Float[ndarray, "n bits"], images: CodedImages) ->
 def _decode(
     contrasts: Float[ndarray, "n bits"], images: CodedImages, grid: Size
 ) -> list[tuple[Int[ndarray, " n"], float]]:
-    """Return, for each axis, the position of each element, and the mean locality (from 0, all cells, to 1, only its own)."""
+    """Return the position of each element on each axis, and the mean locality: 1 for its cell only, 0 for all cells."""
     axes = zip(_by_axis(contrasts, images), images.templates(grid), strict=True)
     decoded = (_matched(codes, templates) for codes, templates in axes)
     return [(position, float(locality.clip(0, 1).mean())) for position, locality in decoded]
@@ -131,12 +134,12 @@ def _order(rows: Int[ndarray, " n"], columns: Int[ndarray, " n"], grid: Size) ->
     if len(np.unique(cells)) == len(cells):
         return cells.argsort()
     row, column = np.indices(grid).reshape(2, -1)
-    fits = {}
+    found = {}
     for number, order in enumerate(_regular_orders(grid)):
-        fit = min(_correlation(rows[order], row), _correlation(columns[order], column))
-        if fit > 0 and fit**2 > ORDERED:
-            fits[fit, number] = order
-    return fits[max(fits)] if fits else None
+        correlation = min(_correlation(rows[order], row), _correlation(columns[order], column))
+        if correlation > 0 and correlation**2 > ORDERED:
+            found[correlation, number] = order
+    return found[max(found)] if found else None
 
 
 def _regular_orders(grid: Size) -> Iterator[Int[ndarray, " n"]]:

@@ -10,12 +10,14 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from xai_core.model.coded_images import CodedImages
 from xai_core.model.kept_locations import Bases
 from xai_core.model.layouts import Features, Size, count_and_channels, fits, possible_layouts
-from xai_core.model.locations import Locations, agrees, read_locations
+from xai_core.model.locations import Locations, agrees, fit, read_locations
 from xai_core.model.responses import Responses
 from xai_core.model.sites import Site
 
 FEWEST_CELLS = 7
 """The number of cells below which a second pair of textures must confirm a reading."""
+NOISE = 0.85
+"""The part of the consistency with its own reading that a site may lose to noise."""
 LARGEST_COUNT = 4096
 """The number of elements above which a tensor is not read by coded images."""
 
@@ -90,12 +92,21 @@ class SiteLayouts:
         return features is not None and features.layout == "NCHW" and features.start == 0
 
     def _locations(self, site: Site, layout: str, grid: Size | None) -> Locations | None:
-        """Read the locations of a site, or of the last site before it that can be read and has as many elements."""
-        found = self._locations_in(site, layout, grid)
-        if found is not None:
-            return found
+        """Read the locations of a site, and compare them with those of the first site with as many elements.
+
+        The first locations are kept if the responses are as consistent with them, up to the noise of a reading.
+        """
+        own, first = self._locations_in(site, layout, grid), self._first_locations(site, layout, grid)
+        if first is None or first == own:
+            return own
+        if own is None:
+            return first if grid or self._agrees(site, layout, first) else None
+        return first if self._fit(site, layout, first) >= NOISE * self._fit(site, layout, own) else own
+
+    def _first_locations(self, site: Site, layout: str, grid: Size | None) -> Locations | None:
+        """Read the locations of the first site that a site is computed from, and that has as many elements."""
         count, _ = count_and_channels(site.shape, layout)
-        for other in sorted(self._earlier.get(site, ()), key=self.sites.index, reverse=True):
+        for other in sorted(self._earlier.get(site, ()), key=self.sites.index):
             for other_layout, other_grid in self._possible[other].items():
                 if other_grid != grid or count_and_channels(other.shape, other_layout)[0] != count:
                     continue
@@ -103,8 +114,12 @@ class SiteLayouts:
                     return Locations(grid, tuple(range(count)))
                 found = self._locations_in(other, other_layout, other_grid)
                 if found is not None:
-                    return found if grid or self._agrees(site, layout, found) else None
+                    return found
         return None
+
+    def _fit(self, site: Site, layout: str, locations: Locations) -> float:
+        images, responses = self._all_responses(0)
+        return max((fit(contrasts, images, locations) for contrasts in responses.get((site, layout), ())), default=0.0)
 
     def _locations_in(self, site: Site, layout: str, grid: Size | None) -> Locations | None:
         """Read the locations of a site in its own responses."""
