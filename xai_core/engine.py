@@ -35,6 +35,7 @@ from xai_core.isolation.model_state import ModelStateMonitor
 from xai_core.metric import Evaluation, Metric, MetricResult
 from xai_core.model.adapter import ModelAdapter
 from xai_core.model.execution import Autocast, autocast_of, scoring, unwrapped, without_autocast
+from xai_core.model.layouts import Layer
 from xai_core.model.user_forward import UserForward, accept_forward, batch_indices, selecting
 from xai_core.plugins.creation import create_explainer, create_metric
 from xai_core.plugins.registry import Plugins, in_own_plugins, looking_in, origin, restricted
@@ -167,6 +168,7 @@ class Engine:
                 images,
                 union,
                 adapter.site,
+                adapter.probe.attention.calls,
                 lambda output: targets_of(target, output, adapter.score_reader, len(images)),
             )
         check_pass(checks, record)
@@ -195,8 +197,10 @@ class Engine:
         return maps
 
     @in_own_plugins
-    def attention(self, images: Float[Tensor, "B C H W"], rows: Rows = None) -> AttentionRecord:
-        """Return the attention matrices of every layer, from one forward pass.
+    def attention(
+        self, images: Float[Tensor, "B C H W"], rows: Rows = None, *, module: Layer | None = None
+    ) -> AttentionRecord:
+        """Return the attention matrices of every layer that depends on the images, from one forward pass.
 
         Parameters
         ----------
@@ -205,18 +209,27 @@ class Engine:
         rows
             The indices of the query tokens whose rows are returned: None (all), an int, a slice, or a sequence of ints.
             Negative indices count from the end. Only these rows are computed (fused attention) and kept.
+        module
+            A module, by its name or as an object, such as a vision tower. Only attention in this module is returned.
+            Default: the whole model.
 
         Raises
         ------
         NoAttentionError
-            If no attention is observed in the model.
+            If no attention that depends on the images is observed in the model, or in the module.
+        LayerError
+            If the model has no such module.
+        UnsuitableError
+            If the model computes other attention for this batch than for one image.
         RowError
             If a layer has no row with one of these indices.
         OptionError
             If `rows` has another type.
         """
         images, adapter = self._accept(images)
-        output, record = record_attention(self._bare, self._forward, images, rows, adapter)
+        output, record = record_attention(
+            self._bare, self._forward, images, rows, adapter, "" if module is None else adapter.layer_name(module)
+        )
         checks = Checks()
         check_images(checks, images)
         check_output(checks, output, len(images))

@@ -43,12 +43,14 @@ if TYPE_CHECKING:  # what type checkers and editors see; a test compares these i
     from xai_core.memory_errors import out_of_memory as out_of_memory
     from xai_core.metric import Evaluation as Evaluation
     from xai_core.model.attention import AttentionLayer as AttentionLayer
+    from xai_core.model.attention_path import AttentionPath as AttentionPath
     from xai_core.model.autograd_graph import dominators as dominators
     from xai_core.model.autograd_graph import joins as joins
     from xai_core.model.gates import Gate as Gate
     from xai_core.model.gates import Gated as Gated
     from xai_core.model.layouts import Features as Features
     from xai_core.model.layouts import Layer as Layer
+    from xai_core.model.locations import Locations as Locations
     from xai_core.model.probe import Probe as Probe
     from xai_core.model.runtimes import require_plain_modules as require_plain_modules
     from xai_core.model.shared_copy import SharedModel as SharedModel
@@ -81,6 +83,7 @@ if TYPE_CHECKING:  # what type checkers and editors see; a test compares these i
 
 _SOURCES = {
     "AttentionLayer": "model.attention",
+    "AttentionPath": "model.attention_path",
     "Baseline": "perturb",
     "BoundTarget": "targets.target",
     "CONTRACT": "plugins.hookspecs",
@@ -104,6 +107,7 @@ _SOURCES = {
     "ModelSource": "data.sources",
     "NotConnectedError": "errors",
     "OptionError": "errors",
+    "Locations": "model.locations",
     "Probe": "model.probe",
     "Relevance": "saliency",
     "SCORE_KINDS": "options",

@@ -19,6 +19,7 @@ from xai_core import errors, plugin, testing
 from xai_core.plugin import (
     CONTRACT,
     AttentionLayer,
+    AttentionPath,
     BoundTarget,
     Dataset,
     DatasetSource,
@@ -26,6 +27,7 @@ from xai_core.plugin import (
     Features,
     Gate,
     Gated,
+    Locations,
     ModelScorer,
     ModelSource,
     Probe,
@@ -41,9 +43,9 @@ PATH = ROOT / "docs" / "plugins" / "contract.md"
 PAGE = PATH.read_text()
 HOOKS = [hook for hook in vars(hookspecs).values() if hasattr(hook, "xai_core_spec")]
 EXPLAINERS = [xai.Explainer, xai.Needs, xai.Captured, Relevance]
-PARTS = [AttentionLayer, Gate, Gated, ModelScorer, SharedModel, BoundTarget, Target, ScoreReader]
+PARTS = [AttentionLayer, AttentionPath, Gate, Gated, ModelScorer, SharedModel, BoundTarget, Target, ScoreReader]
 METRICS = [xai.Metric, Evaluation, xai.MetricResult, xai.Saliency]
-ADAPTERS = [xai.ModelAdapter, Probe, Features]
+ADAPTERS = [xai.ModelAdapter, Probe, Features, Locations]
 SOURCES = [ModelSource, xai.LoadedModel, DatasetSource, Dataset, xai.Sample, Spec]
 FUNCTIONS = [xai.create_explainer, xai.create_metric]
 FUNCTIONS += [value for value in (getattr(plugin, name) for name in plugin.__all__) if inspect.isfunction(value)]

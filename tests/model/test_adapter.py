@@ -128,16 +128,17 @@ def test_a_last_stage_of_one_cell_is_passed_over() -> None:
 @pytest.mark.parametrize(
     ("options", "rows"),
     [
-        ({}, slice(0, 1)),
-        ({"global_pool": "avg"}, slice(1, 17)),
-        ({"global_pool": "avg", "class_token": False}, slice(0, 16)),
-        ({"global_pool": "avg", "class_token": False, "reg_tokens": 3}, slice(3, 19)),
-        ({"global_pool": "map", "class_token": False}, slice(0, 16)),
-        ({"reg_tokens": 2}, slice(0, 1)),
+        ({}, range(1)),
+        ({"global_pool": "avg"}, range(1, 17)),
+        ({"global_pool": "avg", "class_token": False}, range(16)),
+        ({"global_pool": "avg", "class_token": False, "reg_tokens": 3}, range(3, 19)),
+        ({"global_pool": "map", "class_token": False}, range(16)),
+        ({"reg_tokens": 2}, range(1)),
     ],
 )
-def test_what_the_head_reads(options: dict[str, Any], rows: slice, images: Tensor) -> None:
-    assert xai.Engine(settled(fused_vit(**options))).adapter(images).readout == rows
+def test_what_the_head_reads(options: dict[str, Any], rows: range, images: Tensor) -> None:
+    readout = xai.Engine(settled(fused_vit(**options))).adapter(images).readout
+    assert readout == pytest.approx([(token in rows) / len(rows) for token in range(len(readout))])
 
 
 def test_a_layer_by_name_by_module_and_by_number(images: Tensor) -> None:

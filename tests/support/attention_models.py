@@ -125,8 +125,8 @@ class Pooled(nn.Module):
 HUGGING_FACE: dict[str, tuple[Callable[[], Any], int, str]] = {
     # model, prefix tokens, what the head reads
     "ViT": (lambda: ViTForImageClassification(ViTConfig(**TINY)), 1, "class"),
-    "DeiT": (lambda: DeiTForImageClassificationWithTeacher(DeiTConfig(**TINY)), 2, "class"),
-    "DINOv2": (lambda: Dinov2ForImageClassification(Dinov2Config(**TINY)), 1, "class"),
+    "DeiT": (lambda: DeiTForImageClassificationWithTeacher(DeiTConfig(**TINY)), 2, "prefix"),
+    "DINOv2": (lambda: Dinov2ForImageClassification(Dinov2Config(**TINY)), 1, "class and patches"),
     "CLIP, class token": (lambda: Pooled(CLIPVisionModel(CLIPVisionConfig(**TINY))), 1, "class"),
     "CLIP, mean over patches": (
         lambda: CLIPForImageClassification(CLIPConfig(vision_config=TINY, text_config=TINY_TEXT)), 1, "patches",
@@ -160,7 +160,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[Any, Tensor], Matrices
     # 197 tokens, which take more than one block of rows
     "timm vit_tiny": (lambda: timm.create_model("vit_tiny_patch16_224", depth=2), slow_timm, 224, 1, "class"),
     "timm deit_tiny_distilled": (
-        lambda: timm.create_model("deit_tiny_distilled_patch16_224", img_size=64, depth=3), slow_timm, 64, 2, "class",
+        lambda: timm.create_model("deit_tiny_distilled_patch16_224", img_size=64, depth=3), slow_timm, 64, 2, "prefix",
     ),
     "timm dinov2 with registers": (
         lambda: timm.create_model("vit_small_patch14_reg4_dinov2", img_size=98, depth=3, num_classes=5),

@@ -39,10 +39,10 @@ def rollout(model: Strange) -> Tensor:
 
 
 def generic_attention(model: Strange) -> Tensor:
-    """[B,h,w]: R <- R + A R from R = I, with A the mean over heads of (dy/dA * A)^+, summed over parallel matrices."""
+    """[B,h,w]: R <- R + A R from R = I, with A the mean over heads of (dy/dA * A)^+, and over parallel matrices."""
     attends = _chained(model)
     relevance = [(matrix * gradient).relu().mean(1) for matrix, gradient in zip(*matrices(model), strict=True)]
-    stages = [torch.stack([relevance[call] for call in stage]).sum(0) for stage in attends.stages]
+    stages = [torch.stack([relevance[call] for call in stage]).mean(0) for stage in attends.stages]
     identity = torch.eye(len(attends.row), dtype=torch.float64)
     product = reduce(lambda product, stage: product + stage @ product, stages, identity)
     return _map(attends, product - identity)

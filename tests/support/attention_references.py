@@ -10,8 +10,27 @@ from support.attention_models import Matrices
 from support.models import fused_vit, settled
 
 
+def read_row(reads: str, tokens: int, prefix: int) -> Tensor:
+    """The weight [N] of each token in the head: equal for what it averages, and for what it concatenates or adds."""
+    row = torch.zeros(tokens, dtype=torch.float64)
+    match reads:
+        case "class":
+            row[0] = 1
+        case "prefix":
+            row[:prefix] = 1 / prefix
+        case "patches":
+            row[prefix:] = 1 / (tokens - prefix)
+        case "all":
+            row[:] = 1 / tokens
+        case "class and patches":
+            row[0], row[prefix:] = 0.5, 0.5 / (tokens - prefix)
+        case _:
+            raise AssertionError(reads)
+    return row
+
+
 def rollout_replica(
-    matrices: Matrices, prefix: int, rows: slice, fuse: Callable[[Tensor], Tensor], discard: float = 0
+    matrices: Matrices, prefix: int, row: Tensor, fuse: Callable[[Tensor], Tensor], discard: float = 0
 ) -> Tensor:
     """Abnar and Zuidema, section 4, with whole matrices, for one image at a time."""
     maps = []
@@ -26,7 +45,7 @@ def rollout_replica(
             fused[0, 0] = keep
             mixed = 0.5 * fused + 0.5 * torch.eye(tokens, dtype=torch.float64)
             rolled = (mixed / mixed.sum(1, keepdim=True)) @ rolled
-        maps.append(rolled[rows].mean(0)[prefix:])
+        maps.append((row @ rolled)[prefix:])
     side = round(len(maps[0]) ** 0.5)
     return torch.stack(maps).view(-1, side, side)
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from support.attention_models import CASES, Encoder
+from support.attention_references import read_row
 from support.models import fused_vit, settled, torchvision_vit
 
 MODELS: dict[str, tuple[Callable[[], nn.Module], int, str]] = {
@@ -93,7 +94,6 @@ def plain(model: nn.Module, images: Tensor, targets: Sequence[int]) -> tuple[lis
     return [matrix.detach() for matrix in matrices], gradients
 
 
-def case(name: str) -> tuple[nn.Module, Tensor, int, slice]:
+def case(name: str) -> tuple[nn.Module, Tensor, int, Tensor]:
     make, prefix, reads = MODELS[name]
-    rows = {"class": slice(0, 1), "patches": slice(prefix, None), "all": slice(0, None)}[reads]
-    return settled(make()), torch.randn(2, 3, 32, 32), prefix, rows
+    return settled(make()), torch.randn(2, 3, 32, 32), prefix, read_row(reads, prefix + 16, prefix)

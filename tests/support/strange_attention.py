@@ -157,7 +157,6 @@ ATTENTION: dict[str, Strange] = {
     ),
     "parallel blocks": Strange(
         lambda: vit(Parallel), last("blocks.0"), rollout=attends((0, 1), (2, 3)),
-        either=True,
     ),
     "one layer not seen": Strange(OneUnseen, last("blocks.2.norm1", "blocks.1"), rollout="attention"),
     "no layer seen": Strange(

@@ -1,7 +1,7 @@
 """The attention matrices of a model, as results for users."""
 
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,8 +13,9 @@ from xai_core.batched import Batched
 from xai_core.errors import NoAttentionError, OptionError, RowError, UnsuitableError
 from xai_core.model.adapter import ModelAdapter
 from xai_core.model.attention import AttentionLayer
+from xai_core.model.attention_path import AttentionCall, require_same_calls
 from xai_core.model.attention_reader import AttentionReader
-from xai_core.model.execution import Forward, explaining, temporary_hooks, without_autocast
+from xai_core.model.execution import Forward, explaining, without_autocast
 from xai_core.model.user_forward import batch_indices
 
 Rows = int | slice | Iterable[int] | None
@@ -93,43 +94,61 @@ class AttentionRecord(Batched):
 
 
 def record_attention(
-    model: nn.Module, forward: Forward, images: Float[Tensor, "B C H W"], rows: Rows, adapter: ModelAdapter
+    model: nn.Module,
+    forward: Forward,
+    images: Float[Tensor, "B C H W"],
+    rows: Rows,
+    adapter: ModelAdapter,
+    module: str = "",
 ) -> tuple[Any, AttentionRecord]:
     """Run the model once without gradients. Return its output and the requested attention rows.
+
+    Attention that does not depend on the images is left out. If `module` is given, only attention in it is returned.
 
     Raises
     ------
     NoAttentionError
-        If the forward pass contains no attention.
+        If no such attention was observed.
+    UnsuitableError
+        If the model computes other attention for this batch than for one image.
     RowError, OptionError
         If `rows` is out of range for a layer, or has the wrong type.
     """
-    running: list[str] = []
+    calls = adapter.probe.attention.calls
+    wanted = {number for number, call in enumerate(calls) if call.from_images and call.is_in(module)}
+    if not wanted:
+        where = f"in module {module!r} of this model" if module else "in this model"
+        names = dict.fromkeys(repr(call.module) for call in calls if call.from_images and call.module)
+        expected = ", ".join([*names][:4])
+        raise NoAttentionError(
+            f"no attention that depends on the images was observed {where}; expected "
+            + (
+                f"a module around attention, such as {expected}"
+                if expected
+                else "a transformer or another model with attention"
+            )
+        )
+    seen: list[AttentionLayer] = []
     layers: list[LayerRecord] = []
-    modules = {module: name for name, module in model.named_modules() if any(True for _ in module.children())}
-
-    def enter(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        running.append(modules[module])
-
-    def leave(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        running.pop()
 
     def on_layer(layer: AttentionLayer) -> None:
-        name = (running and running[-1]) or str(len(layers))
+        number = len(seen)
+        seen.append(layer)
+        require_same_calls(calls, seen, is_complete=False)
+        if number not in wanted:
+            return
+        name = calls[number].module or str(number)
         indices = _row_indices(rows, layer.queries, name)
         with torch.no_grad(), without_autocast(images.device):
             weights = _weights(layer, indices)
         windows = layer.batch // len(images)
-        grid, elements = _grid(layer.keys, adapter) if windows == 1 else (None, ())
+        grid, elements = _grid(layer.keys, calls[number], adapter) if windows == 1 else (None, ())
         layers.append(LayerRecord(name, weights, tuple(indices), windows, grid, elements))
 
-    hooks = temporary_hooks(dict.fromkeys(modules, enter), dict.fromkeys(modules, leave))
-    with explaining(model, gradients=False), hooks, AttentionReader(len(images), on_layer):
+    reader = AttentionReader(len(images), on_layer, layouts=[call.layout for call in calls])
+    with explaining(model, gradients=False), reader:
         output = forward(model, images, batch_indices(images))
-    if not layers:
-        raise NoAttentionError(
-            "this model's forward pass contains no attention; expected a transformer or another model with attention"
-        )
+    require_same_calls(calls, seen, is_complete=True)
     return output, AttentionRecord(tuple(layers))
 
 
@@ -158,10 +177,10 @@ def _weights(layer: AttentionLayer, indices: Sequence[int]) -> Float[Tensor, "N 
     return torch.cat([layer.rows(index, index + 1) for index in indices], -2)
 
 
-def _grid(keys: int, adapter: ModelAdapter) -> tuple[tuple[int, int] | None, tuple[int, ...]]:
+def _grid(keys: int, call: AttentionCall, adapter: ModelAdapter) -> tuple[tuple[int, int] | None, tuple[int, ...]]:
     """Return the grid of the keys and the key of each cell, if they are tokens that can be located."""
     try:
-        locations = adapter.tokens(keys)
+        locations = call.key_locations or adapter.tokens(keys)
     except UnsuitableError:
         return None, ()
     return locations.grid, locations.elements

@@ -45,15 +45,15 @@ def block_gradients(
     images: Tensor,
     recorder: PassRecorder,
     targets: Sequence[BoundTarget],
-) -> tuple[dict[tuple[Features, ...], list[tuple[int, Tensor]]], set[Leaf]]:
+) -> tuple[dict[tuple[Features, ...], list[tuple[AttentionLeaf, Tensor]]], set[Leaf]]:
     """Return the gradients of the blocks' own scores, and the attention outputs that are not connected to them."""
-    gradients: dict[tuple[Features, ...], list[tuple[int, Tensor]]] = {}
+    gradients: dict[tuple[Features, ...], list[tuple[AttentionLeaf, Tensor]]] = {}
     unconnected: set[Leaf] = set()
     for blocks in recorder.needs.block_scores:
         last = blocks[-1]
         after = PartialForward(model, forward, model.get_submodule(last.layer), images, at_input=last.is_input)
         batch_dim = 1 if last.layout == "LNC" else 0
         found = own_gradients([recorder.blocks[block.layer] for block in blocks], after, targets, batch_dim)
-        gradients[blocks] = [(index, gradient) for index, gradient in found if gradient is not None]
-        unconnected |= {AttentionLeaf(index) for index, gradient in found if gradient is None}
+        gradients[blocks] = [(leaf, gradient) for leaf, gradient in found if gradient is not None]
+        unconnected |= {leaf for leaf, gradient in found if gradient is None}
     return gradients, unconnected

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from xai_core.capture.derivatives import derivatives, pulled_back
 from xai_core.capture.partial_forward import PartialForward
+from xai_core.capture.pass_record import AttentionLeaf
 from xai_core.model.autograd_graph import require_gradients
 from xai_core.targets.target import BoundTarget
 
@@ -23,17 +24,17 @@ class BlockTokens:
     attended
         The output of the block's attention.
     attention
-        The index of that attention, in order of execution.
+        The leaf of that attention.
     """
 
     tokens: Tensor
     attended: Tensor
-    attention: int
+    attention: AttentionLeaf
 
 
 def own_gradients(
     blocks: Sequence[BlockTokens], after: PartialForward, targets: Sequence[BoundTarget], batch_dim: int
-) -> list[tuple[int, Tensor | None]]:
+) -> list[tuple[AttentionLeaf, Tensor | None]]:
     """Return the gradient [V,...] of each block's own scores with respect to the output of its attention.
 
     Parameters
@@ -50,7 +51,7 @@ def own_gradients(
     Returns
     -------
     list
-        For each block, the index of its attention and the gradient. The gradient is None if the scores do not depend
+        For each block, the leaf of its attention and the gradient. The gradient is None if the scores do not depend
         on the attention, or if the model cuts the graph.
     """
     require_gradients(blocks[-1].tokens)

@@ -10,7 +10,7 @@ from xai_core.capture.needs import Needs
 from xai_core.capture.pass_record import IMAGES, AttentionLeaf, LayerLeaf, Leaf, PassRecord
 from xai_core.errors import NoAttentionError, NotCapturedError
 from xai_core.model.adapter import ModelAdapter
-from xai_core.model.attention import AttentionLayer
+from xai_core.model.attention import AttentionLayer, ParallelAttention
 from xai_core.model.gates import Gated
 from xai_core.model.layouts import Layer
 from xai_core.model.shared_copy import SharedModel
@@ -107,18 +107,31 @@ class Captured:
 
     @property
     def attention(self) -> Sequence[AttentionLayer]:
-        """Attention layers in order of execution, with gradients of the target's score if they were declared."""
+        """Attention layers between the images and the scores, in order of execution.
+
+        They contain gradients of the target's score if these were declared.
+        """
+        numbers = [number for number, call in enumerate(self.adapter.probe.attention.calls) if call.on_path]
+        if not numbers:
+            self._require(self._needs.attention or self._needs.attention_gradients, "attention=True")
+            raise NoAttentionError(
+                "no attention between the images and the scores was observed in this model; use a method for feature "
+                "maps, such as grad-cam"
+            )
+        return [self.attention_layer(number) for number in numbers]
+
+    def attention_layer(self, *numbers: int) -> AttentionLayer:
+        """Return one attention layer, or several parallel layers as one layer with the heads of all.
+
+        The numbers are those of `AttentionPath`, which counts all attention layers of a forward pass.
+        """
         with_gradients = self._needs.attention_gradients
         self._require(self._needs.attention or with_gradients, "attention=True")
-        layers = self._record.attention
-        if not layers:
-            raise NoAttentionError(
-                "this model's forward pass contains no attention; use a method for feature maps, such as grad-cam"
-            )
-        if not with_gradients:
-            return layers
-        gradients = (self._record.gradients[AttentionLeaf(index)] for index in range(len(layers)))
-        return [layer.with_gradient(gradient[self.index]) for layer, gradient in zip(layers, gradients, strict=True)]
+        layers = [self._record.attention[number] for number in numbers]
+        if with_gradients:
+            gradients = (self._record.gradients[AttentionLeaf(number)][self.index] for number in numbers)
+            layers = [layer.with_gradient(gradient) for layer, gradient in zip(layers, gradients, strict=True)]
+        return layers[0] if len(layers) == 1 else ParallelAttention(layers)
 
     @property
     def gates(self) -> Sequence[Gated]:
@@ -131,7 +144,7 @@ class Captured:
         """Attention of each block in `Needs.block_scores`, with the gradient of that block's own score."""
         self._require(bool(self._needs.block_scores), "block_scores=adapter.blocks")
         own = self._record.block_gradients[self._needs.block_scores]
-        return [self._record.attention[index].with_gradient(gradient[self.index]) for index, gradient in own]
+        return [self._record.attention[leaf.number].with_gradient(gradient[self.index]) for leaf, gradient in own]
 
     @property
     def rivals(self) -> "list[Captured]":

@@ -2,7 +2,7 @@
 
 import contextlib
 import itertools
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from xai_core.capture.needs import NeedsUnion
 from xai_core.capture.pass_record import LayerLeaf, Leaf, PassRecord, PassTargets
 from xai_core.capture.pass_recorder import PassRecorder
 from xai_core.errors import LayerError
+from xai_core.model.attention_path import AttentionCall, require_same_calls
 from xai_core.model.attention_reader import AttentionReader
 from xai_core.model.execution import Forward, explaining, substituting, temporary_hooks
 from xai_core.model.gates import Gate, Gated, GateReader
@@ -37,6 +38,7 @@ def capture(
     images: Float[Tensor, "B C H W"],
     needs: NeedsUnion,
     site: SiteOf,
+    attention: Sequence[AttentionCall],
     bind: Bind,
 ) -> PassRecord:
     """Run the model once, differentiate at most once for all targets, and record what the explainers need.
@@ -53,6 +55,8 @@ def capture(
         The union of what the explainers need.
     site
         Returns the site of a layer in `needs`.
+    attention
+        The attention layers of a forward pass of the model.
     bind
         Binds the targets to the model's output.
 
@@ -60,6 +64,8 @@ def capture(
     ------
     LayerError
         If a layer did not run or returned no tensor.
+    UnsuitableError
+        If the model computes other attention for this batch than for one image.
     NotConnectedError
         If the score does not depend on a tensor whose gradient is needed.
     NoGradientError
@@ -67,7 +73,7 @@ def capture(
     """
 
     def run(needs: NeedsUnion, grad_from_start: bool = False) -> tuple[PassRecord, list[Leaf]]:
-        return _run(model, forward, images, site, bind, PassRecorder(needs, grad_from_start))
+        return _run(model, forward, images, site, bind, PassRecorder(needs, attention, grad_from_start))
 
     with gradient_errors(lambda: run(without_gradients(needs))):
         record, missing = run(needs)
@@ -123,12 +129,15 @@ def _forward(
             contexts.enter_context(substituting(modules[name], block.is_input, partial(recorder.on_block, name)))
         contexts.enter_context(temporary_hooks(after=hooks))
         if needs.attention:
-            contexts.enter_context(AttentionReader(len(images), recorder.on_attention, track))
+            layouts = [call.layout for call in recorder.calls]
+            contexts.enter_context(AttentionReader(len(images), recorder.on_attention, track, layouts))
         if needs.gates:
             contexts.enter_context(gates)
         if needs.curvatures:
             contexts.enter_context(unfused_attention())
         output = forward(model, recorder.on_images(images), batch_indices(images))
+    if needs.attention:
+        require_same_calls(recorder.calls, recorder.attention, is_complete=True)
     _require_recorded(recorder, blocks.keys() - recorder.blocks.keys(), needs.gates - gates.found.keys())
     return output, gates.found
 

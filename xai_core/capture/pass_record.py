@@ -34,12 +34,21 @@ class LayerLeaf:
 
 @dataclass(frozen=True)
 class AttentionLeaf:
-    """The output of the attention with this index, in order of execution, as a tensor to differentiate with."""
+    """The output of an attention, as a tensor to differentiate with respect to.
 
-    index: int
+    Attributes
+    ----------
+    number
+        The number of the attention in the forward pass, from 0.
+    name
+        Where it is, for messages.
+    """
+
+    number: int
+    name: str = field(compare=False, default="")
 
     def __str__(self) -> str:
-        return f"attention {self.index}"
+        return self.name
 
 
 Leaf = ImagesLeaf | LayerLeaf | AttentionLeaf
@@ -92,11 +101,11 @@ class PassRecord:
     curvatures
         [V,...] products of the Hessian of each target's score with the activation.
     attention
-        The attention layers, in order of execution.
+        All attention layers, in order of execution.
     gates
         Features and values of the captured gates.
     block_gradients
-        For each declared tuple of blocks, one pair per block: the index of the block's attention, and a gradient. The
+        For each declared tuple of blocks, one pair per block: the leaf of the block's attention, and a gradient. The
         gradient [V,...] is that of the block's own score with respect to the output of this attention.
     shared
         Values that explainers compute once and share.
@@ -110,5 +119,5 @@ class PassRecord:
     curvatures: Mapping[Leaf, Tensor]
     attention: Sequence[AttentionLayer]
     gates: Mapping[Gate, Gated]
-    block_gradients: Mapping[tuple[Features, ...], Sequence[tuple[int, Tensor]]]
+    block_gradients: Mapping[tuple[Features, ...], Sequence[tuple[AttentionLeaf, Tensor]]]
     shared: dict[Hashable, Any] = field(default_factory=dict)

@@ -1,5 +1,6 @@
 """Receives layer outputs, attention and block tokens while the model runs, and starts the autograd graph."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from xai_core.capture.needs import NeedsUnion
 from xai_core.capture.pass_record import IMAGES, AttentionLeaf, LayerLeaf, Leaf
 from xai_core.errors import LayerError
 from xai_core.model.attention import AttentionLayer
+from xai_core.model.attention_path import AttentionCall, require_same_calls
 from xai_core.model.sites import Site
 from xai_core.outputs import first_tensor, leaf_at, with_first_tensor, with_leaves
 
@@ -25,6 +27,8 @@ class PassRecorder:
     ----------
     needs
         The union of what the explainers need.
+    calls
+        The attention layers that the forward pass is expected to contain, in order of execution.
     grad_from_start
         Whether gradients are enabled during the whole forward pass.
 
@@ -42,8 +46,8 @@ class PassRecorder:
         The tokens of the recorded blocks, by module name.
     """
 
-    def __init__(self, needs: NeedsUnion, grad_from_start: bool) -> None:
-        self.needs = needs
+    def __init__(self, needs: NeedsUnion, calls: Sequence[AttentionCall], grad_from_start: bool) -> None:
+        self.needs, self.calls = needs, calls
         self.grad_from_start = grad_from_start or needs.image_gradient
         self.tensors: dict[Leaf, Tensor] = {}
         self.differentiated: set[Leaf] = {LayerLeaf(name) for name in needs.gradients}
@@ -54,7 +58,7 @@ class PassRecorder:
         self.blocks: dict[str, BlockTokens] = {}
 
     @property
-    def attention_leaves(self) -> set[Leaf]:
+    def attention_leaves(self) -> set[AttentionLeaf]:
         """The attention outputs that were recorded."""
         return {leaf for leaf in self.tensors if isinstance(leaf, AttentionLeaf)}
 
@@ -79,12 +83,22 @@ class PassRecorder:
         return output
 
     def on_attention(self, layer: AttentionLayer) -> None:
-        """Record an attention layer."""
+        """Record an attention layer.
+
+        Raises
+        ------
+        UnsuitableError
+            If the model computes other attention than in the forward pass of the probe.
+        """
         self.attention.append(layer)
+        require_same_calls(self.calls, self.attention, is_complete=False)
 
     def on_attention_output(self, output: Any) -> Any:
-        """Record the output of the attention that ran last, and return its replacement."""
-        leaf = AttentionLeaf(len(self.attention) - 1)
+        """Record the output of the attention that ran last, and return its replacement if the scores depend on it."""
+        number = len(self.attention) - 1
+        if not self.calls[number].on_path:
+            return output
+        leaf = AttentionLeaf(number, str(self.calls[number]))
         self.differentiated.add(leaf)
         tensor = first_tensor(output)
         assert tensor is not None
@@ -92,10 +106,11 @@ class PassRecorder:
 
     def on_block(self, name: str, output: Any) -> Any:
         """Record the tokens of a block and the output of its attention, and return the replacement of the tokens."""
-        tokens, index = first_tensor(output), len(self.attention) - 1
-        if tokens is None or index < 0:
+        tokens, leaves = first_tensor(output), self.attention_leaves
+        if tokens is None or not leaves:
             raise LayerError(f"layer {name!r} is not a block with attention that returns tokens")
-        self.blocks[name] = BlockTokens(tokens, self.tensors[AttentionLeaf(index)], index)
+        leaf = max(leaves, key=lambda leaf: leaf.number)
+        self.blocks[name] = BlockTokens(tokens, self.tensors[leaf], leaf)
         return with_first_tensor(output, tokens.clone())  # the model may write to it
 
     def _differentiate(self, leaf: Leaf, tensor: Tensor) -> Tensor:

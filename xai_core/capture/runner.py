@@ -49,7 +49,15 @@ class Runner:
         """Return an explainer's relevance for images and a bound target, from a pass of their own."""
         needs = explainer.needs(adapter)
         union = NeedsUnion.of([needs], adapter.layer_name)
-        record = capture(self._bare, self._forward, images, union, adapter.site, lambda output: ([target], False))
+        record = capture(
+            self._bare,
+            self._forward,
+            images,
+            union,
+            adapter.site,
+            adapter.probe.attention.calls,
+            lambda output: ([target], False),
+        )
         captured = Captured(record, needs, adapter, self.further_passes(record, adapter))
         with torch.no_grad(), without_autocast(images.device):
             return explainer.explain(captured)

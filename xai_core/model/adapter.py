@@ -1,5 +1,6 @@
 """Adapters: descriptions of models for the engine, derived from one probe forward pass."""
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -7,9 +8,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from xai_core.errors import LayerError, UnsuitableError
+from xai_core.model.attention_path import AttentionPath, no_rows
 from xai_core.model.layouts import Features, Layer, cells, from_elements, may_have, to_elements
 from xai_core.model.locations import Locations
 from xai_core.model.probe import Probe
+from xai_core.model.readout import Readout
 from xai_core.model.runtimes import require_layers, require_plain_modules
 from xai_core.model.sites import Site, split_call
 from xai_core.precision import quantized_like
@@ -229,9 +232,26 @@ class ModelAdapter:
             )
         return self.probe.blocks
 
+    def attention_path(self, module: Layer | None = None) -> AttentionPath:
+        """Return the attention between the images and the scores, in the whole model or in one module.
+
+        Raises
+        ------
+        LayerError
+            If the model has no such module.
+        NoAttentionError
+            If no such attention was observed.
+        UnsuitableError
+            If the head does not read tokens.
+        """
+        if module is not None:
+            return self.probe.attention.of(self.layer_name(module))
+        readout = self.readout
+        return replace(self.probe.attention.of(), readout=readout)
+
     @property
-    def readout(self) -> slice:
-        """Tokens that the head reads.
+    def readout(self) -> tuple[float, ...]:
+        """The weight of each of the last tokens in the output. The weights sum to one.
 
         Raises
         ------
@@ -241,10 +261,7 @@ class ModelAdapter:
             If no layer can be observed.
         """
         require_layers(self.model)
-        raise UnsuitableError(
-            "the head of this model reads a feature map instead of tokens, so no attention row corresponds to the "
-            "output; use a method for feature maps, such as grad-cam"
-        )
+        raise UnsuitableError(no_rows(self.probe.last))
 
 
 class ConvolutionalAdapter(ModelAdapter):
@@ -269,24 +286,11 @@ class TokenAdapter(ModelAdapter):
         return probe.last is not None and probe.last.is_sequence
 
     @property
-    def reads_patches(self) -> bool:
-        """Whether the head reads patch tokens directly."""
-        assert self.probe.last is not None
-        if self.probe.readout is None:
-            return self.probe.last.cells == self.probe.last.count
-        return any(self.probe.readout.reads[element] for element in self.probe.last.elements)
-
-    @property
-    def readout(self) -> slice:
-        """Tokens that the head reads: the class token (the first), or all patch tokens, with any pooling."""
+    def readout(self) -> tuple[float, ...]:
+        """The weight of each of the last tokens in the output. The weights sum to one."""
         last, readout = self.probe.last, self.probe.readout
         assert last is not None
-        first = min(last.elements)
-        if not self.reads_patches:
-            return slice(0, 1)
-        if readout is None or readout.alike:
-            return slice(0 if readout is None or readout.reads[0] else first, last.count)
-        return slice(0, 1) if first and readout.reads[0] else slice(first, last.count)
+        return (readout or Readout.usual(last.count, last.elements)).weights
 
 
 def adapt(model: nn.Module, probe: Probe) -> ModelAdapter:

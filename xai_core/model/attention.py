@@ -6,7 +6,7 @@ The gradient dA of the score follows from the gradient of the attention's output
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, cached_property
 
 import torch
@@ -50,12 +50,24 @@ def _version(tensor: Tensor) -> int:
 
 
 class AttentionLayer(ABC):
-    """The attention matrix of one layer for a batch, [B, heads, queries, keys], which is computed row by row."""
+    """The attention matrix of one layer for a batch, [B, heads, queries, keys], which is computed row by row.
+
+    Attributes
+    ----------
+    batch
+        B, the number of images or of windows.
+    heads, queries, keys
+        The other dimensions.
+    as_matrix
+        Converts a gradient, as `with_gradient` receives it, to [..., queries, n] with the leading dimensions of the
+        model. None if the function that computes attention separates the heads itself.
+    """
 
     batch: int
     heads: int
     queries: int
     keys: int
+    as_matrix: Callable[[Tensor], Tensor] | None = None
     _gradient: Tensor | None = None
 
     @property
@@ -199,6 +211,7 @@ class ExplicitAttention(AttentionLayer):
 
     def __init__(self, weights: Tensor, as_matrix: Callable[[Tensor], Tensor], layout: HeadLayout) -> None:
         self._weights, self._as_matrix, self._layout = Reference(weights), as_matrix, layout
+        self.as_matrix = as_matrix
         self.batch, self.heads, self.queries, self.keys = layout.arrange(as_matrix(self._weights.tensor)).shape
 
     def rows(self, start: int = 0, stop: int | None = None) -> Float[Tensor, "B heads rows keys"]:
@@ -211,3 +224,20 @@ class ExplicitAttention(AttentionLayer):
 
     def _arranged(self, tensor: Tensor, start: int, stop: int | None) -> Tensor:
         return at_least_float32(self._layout.arrange(self._as_matrix(tensor)[..., start:stop, :]))
+
+
+class ParallelAttention(AttentionLayer):
+    """Layers whose outputs for the same tokens are added or concatenated: one layer with the heads of all."""
+
+    def __init__(self, layers: Sequence[AttentionLayer]) -> None:
+        self._layers = layers
+        self.batch, self.queries, self.keys = layers[0].batch, layers[0].queries, layers[0].keys
+        self.heads = sum(layer.heads for layer in layers)
+
+    def rows(self, start: int = 0, stop: int | None = None) -> Float[Tensor, "B heads rows keys"]:
+        """See `AttentionLayer.rows`."""
+        return torch.cat([layer.rows(start, stop) for layer in self._layers], 1)
+
+    def gradient_rows(self, start: int = 0, stop: int | None = None) -> Float[Tensor, "B heads rows keys"]:
+        """See `AttentionLayer.gradient_rows`."""
+        return torch.cat([layer.gradient_rows(start, stop) for layer in self._layers], 1)

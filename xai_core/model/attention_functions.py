@@ -15,6 +15,7 @@ from xai_core.targets.measures import at_least_float32
 
 def from_scaled_dot_product(
     batch: int,
+    layout: HeadLayout | None,
     with_values: bool,
     query: Tensor,
     key: Tensor,
@@ -24,12 +25,15 @@ def from_scaled_dot_product(
     is_causal: bool = False,
     scale: float | None = None,
     enable_gqa: bool = False,
-) -> AttentionLayer:
-    """Read `torch.nn.functional.scaled_dot_product_attention`, with any number of leading dimensions."""
+) -> tuple[AttentionLayer, Tensor]:
+    """Read `torch.nn.functional.scaled_dot_product_attention`, with any number of leading dimensions.
+
+    Return the layer and the values.
+    """
     groups = query.shape[-3] // key.shape[-3] if enable_gqa else 1
     each = [query.shape[:-2], key.shape[:-2], value.shape[:-2]][: 1 if groups > 1 else 3]
     leading = torch.broadcast_shapes(*each) or torch.Size([1])
-    layout = HeadLayout.of(leading, batch)
+    layout = layout or HeadLayout.of(leading, batch)
     kept = {"q": _reference(query), "k": _reference(key)} | ({"v": _reference(value)} if with_values else {})
 
     def arrange(tensor: Tensor) -> Tensor:
@@ -40,10 +44,12 @@ def from_scaled_dot_product(
         return arrange(tensor if name == "q" or groups == 1 else tensor.repeat_interleave(groups, -3))
 
     mask = None if attn_mask is None else attn_mask.detach()
-    if mask is not None and mask.ndim > 2 and len(leading) != 2:
+    if mask is not None and mask.ndim > 2 and leading[1:] != (layout.heads,):
         mask = arrange(mask)
     shape = (math.prod(leading) // layout.heads, layout.heads, query.shape[-2], key.shape[-2])
-    return DotProductAttention(shape, make, arrange, scale, mask, is_causal)
+    layer = DotProductAttention(shape, make, arrange, scale, mask, is_causal)
+    layer.as_matrix = lambda tensor: tensor
+    return layer, value
 
 
 def _reference(tensor: Tensor) -> Reference:
@@ -53,8 +59,11 @@ def _reference(tensor: Tensor) -> Reference:
 
 def from_multi_head(
     query: Tensor, key: Tensor, value: Tensor, embed_dim: int, num_heads: int, *args: Any, **kwargs: Any
-) -> AttentionLayer:
-    """Read `torch.nn.functional.multi_head_attention_forward`, which projects its inputs [N, B, E] itself."""
+) -> tuple[AttentionLayer, Tensor]:
+    """Read `torch.nn.functional.multi_head_attention_forward`, which projects its inputs [N, B, E] itself.
+
+    Return the layer and the values.
+    """
     named = dict(zip(_MULTI_HEAD_ARGUMENTS, args, strict=False)) | kwargs
     inputs = {"q": Reference(query), "k": Reference(key), "v": Reference(value)}
 
@@ -91,7 +100,7 @@ def from_multi_head(
         padding = padding[:, None, None, :]
         mask = padding if mask is None else mask + padding
     batch = query.shape[1] if query.ndim == 3 else 1
-    return DotProductAttention((batch, num_heads, len(query), len(key)), project, split, None, mask)
+    return DotProductAttention((batch, num_heads, len(query), len(key)), project, split, None, mask), value
 
 
 _MULTI_HEAD_ARGUMENTS = (

@@ -15,7 +15,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from xai_core.model.attention import AttentionLayer, ExplicitAttention
 from xai_core.model.attention_functions import from_multi_head, from_scaled_dot_product
-from xai_core.model.attention_weights import WeightsFollower, WeightsProduct
+from xai_core.model.attention_weights import TokensAt, WeightsFollower, WeightsProduct
 from xai_core.model.head_layout import HeadLayout
 
 
@@ -31,6 +31,8 @@ class AttentionReader(TorchFunctionMode):
     on_output
         Replaces the tensor with respect to which the gradient of each attention is taken. This is the output, or the
         weights if the model computes them explicitly. If given, values are stored for attention gradients.
+    layouts
+        The order of windows and heads in each attention, if it is known.
     """
 
     def __init__(
@@ -38,11 +40,17 @@ class AttentionReader(TorchFunctionMode):
         batch: int,
         on_layer: Callable[[AttentionLayer], None],
         on_output: Callable[[Any], Any] | None = None,
+        layouts: Sequence[HeadLayout | None] = (),
     ) -> None:
         super().__init__()
         self._batch, self._on_layer, self._on_output = batch, on_layer, on_output
+        self._layouts = iter(layouts)
         self._follower = WeightsFollower()
         self._replaced: WeakTensorKeyDictionary = WeakTensorKeyDictionary()  # weights that were multiplied before
+
+    def on_mixed(self, layer: AttentionLayer, values: TokensAt, output: TokensAt) -> Any:
+        """Return the output of a product of attention weights and values. A subclass may replace it."""
+        return output.value
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
@@ -50,24 +58,30 @@ class AttentionReader(TorchFunctionMode):
         """Run the function unchanged, and record it if it is attention."""
         kwargs = kwargs or {}
         if func is F.scaled_dot_product_attention:
-            layer = from_scaled_dot_product(self._batch, self._on_output is not None, *args, **kwargs)
-        elif func is F.multi_head_attention_forward:
-            layer = from_multi_head(*args, **kwargs)
-        else:
-            product = self._follower.product(func, args, kwargs)
-            if product is not None:
-                return self._multiplied(product)
+            layout, with_values = next(self._layouts, None), self._on_output is not None
+            layer, value = from_scaled_dot_product(self._batch, layout, with_values, *args, **kwargs)
+            output = self._recorded(layer, func(*args, **kwargs))
+            return self.on_mixed(layer, TokensAt(value, -2), TokensAt(output, -2))
+        if func is F.multi_head_attention_forward:
+            next(self._layouts, None)
+            layer, value = from_multi_head(*args, **kwargs)
+            output = self._recorded(layer, func(*args, **kwargs))
+            return self.on_mixed(layer, TokensAt(value, 0), TokensAt(output, 0))
+        product = self._follower.product(func, args, kwargs)
+        if product is None:
             return self._follower.follow(func, args, kwargs, func(*args, **kwargs))
-        return self._recorded(layer, func(*args, **kwargs))
+        layer, weights = self._weights(product)
+        return self.on_mixed(layer, product.values, TokensAt(product.run(weights), product.queries))
 
-    def _multiplied(self, product: WeightsProduct) -> Tensor:
-        """Record explicit weights at their first product, and compute the product."""
+    def _weights(self, product: WeightsProduct) -> tuple[AttentionLayer, Tensor]:
+        """Record explicit weights at their first product, and return their layer and their replacement."""
         if product.operand not in self._replaced:
-            weights = product.weights
-            layout = HeadLayout.of(product.as_matrix(weights.detach()).shape[:-2], self._batch)
-            layer = ExplicitAttention(weights, product.as_matrix, layout)
-            self._replaced[product.operand] = self._recorded(layer, weights)
-        return product.run(self._replaced[product.operand])
+            leading = product.as_matrix(product.weights.detach()).shape[:-2]
+            layout = next(self._layouts, None) or HeadLayout.of(leading, self._batch)
+            layer = ExplicitAttention(product.weights, product.as_matrix, layout)
+            self._replaced[product.operand] = layer, self._recorded(layer, product.weights)
+        layer, weights = self._replaced[product.operand]
+        return layer, weights
 
     def _recorded(self, layer: AttentionLayer, output: Any) -> Any:
         self._on_layer(layer)

@@ -6,7 +6,7 @@ the tokens, so its operand counts.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,13 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 _SOFTMAX = frozenset({F.softmax, torch.softmax, Tensor.softmax, torch.special.softmax})
 _MATMUL = frozenset({torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.bmm, Tensor.bmm})
+
+
+class TokensAt(NamedTuple):
+    """A tensor, or an output that contains it, and its dimension of tokens."""
+
+    value: Any
+    dim: int
 
 
 @dataclass(frozen=True)
@@ -31,12 +38,18 @@ class WeightsProduct:
         Converts a tensor with the dimensions of `weights` to [..., queries, keys].
     run
         Computes the product with other weights of the same shape.
+    values
+        The values, and their dimension of keys.
+    queries
+        The dimension of queries in the product.
     """
 
     operand: Tensor
     weights: Tensor
     as_matrix: Callable[[Tensor], Tensor]
     run: Callable[[Tensor], Tensor]
+    values: TokensAt
+    queries: int
 
 
 class WeightsFollower:
@@ -107,7 +120,9 @@ def _matmul(func: Any, operands: list[Any], i: int, keys: int) -> WeightsProduct
         assert isinstance(product, Tensor)
         return product
 
-    return WeightsProduct(operand, weights, (lambda tensor: tensor.mT) if i else (lambda tensor: tensor), run)
+    as_matrix: Callable[[Tensor], Tensor] = (lambda tensor: tensor.mT) if i else (lambda tensor: tensor)
+    dim = -1 if i else -2
+    return WeightsProduct(operand, weights, as_matrix, run, TokensAt(values, dim), dim)
 
 
 def _einsum(equation: str, operands: list[Any], i: int, keys: int) -> WeightsProduct | None:
@@ -124,10 +139,20 @@ def _einsum(equation: str, operands: list[Any], i: int, keys: int) -> WeightsPro
     ends = queries[0] + contracted[0]
     leading = "".join(letter for letter in own if letter not in ends)
     to_matrix = f"{own}->{leading}{ends}".replace(".", "...")
-    if torch.einsum(to_matrix, operands[i]).shape[-1] != keys:
+    if operands[i].shape[_dimension(own, contracted[0])] != keys:
         return None  # such as a combination of heads
 
     def run(weights: Tensor) -> Tensor:
         return torch.einsum(equation, *[weights if j == i else operand for j, operand in enumerate(operands)])
 
-    return WeightsProduct(operands[i], operands[i], lambda tensor: torch.einsum(to_matrix, tensor), run)
+    def as_matrix(tensor: Tensor) -> Tensor:
+        return torch.einsum(to_matrix, tensor)
+
+    values = TokensAt(operands[1 - i], _dimension(other, contracted[0]))
+    return WeightsProduct(operands[i], operands[i], as_matrix, run, values, _dimension(output, queries[0]))
+
+
+def _dimension(term: str, letter: str) -> int:
+    """Return the dimension of a subscript, from the end if it follows an ellipsis."""
+    index = term.index(letter)
+    return index - len(term) if "." in term[:index] else index

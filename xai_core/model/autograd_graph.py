@@ -28,12 +28,12 @@ def dominators(
     return on_every_path
 
 
-def ancestors(outputs: Sequence[Node]) -> Set[Node | None]:
-    """Return the nodes that the outputs are computed from, including their own."""
-    found: set[Node | None] = set(outputs)
-    stack = [*outputs]
+def ancestors(outputs: Sequence[Node], except_through: Node | None = None) -> Set[Node | None]:
+    """Return the nodes that the outputs are computed from, including their own, except through one node."""
+    found: set[Node | None] = {node for node in outputs if node is not except_through}
+    stack = [node for node in outputs if node is not except_through]
     while stack:
-        new = {before for before, _ in stack.pop().next_functions} - found - {None}
+        new = {before for before, _ in stack.pop().next_functions} - found - {None, except_through}
         found |= new
         stack += [node for node in new if node is not None]
     return found

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 
@@ -33,6 +33,17 @@ class HeadLayout:
         if len(leading) > 1:
             return cls(leading[-1])
         return cls(1 if count % batch else count // batch)
+
+    @classmethod
+    def of_token(cls, heads: Bool[Tensor, " leading"]) -> "HeadLayout | None":
+        """Return the layout in which the heads of one token are at these flattened leading indices, or None."""
+        indices = heads.nonzero().flatten().tolist()
+        inner = indices[1] - indices[0] if len(indices) > 1 else 1
+        count, span = len(indices), len(indices) * inner
+        evenly = indices == list(range(indices[0], indices[0] + span, inner)) if indices else False
+        if not evenly or len(heads) % span or indices[0] % span >= inner:
+            return None
+        return cls(count, inner)
 
     def arrange(self, tensor: Float[Tensor, "*leading N M"]) -> Float[Tensor, "windows heads N M"]:
         """Return a tensor as [windows, heads, N, M]. The windows of an image are adjacent."""

@@ -2,36 +2,17 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from xai_core.errors import InputShapeError
-from xai_core.model.attention import AttentionLayer
 from xai_core.model.autograd_graph import same_value
 from xai_core.model.layouts import Features, to_elements
-from xai_core.model.site_graph import SiteGraph
-from xai_core.model.site_layouts import SiteLayouts
 from xai_core.model.sites import Site
 from xai_core.outputs import Path, first_tensor, leaves_of, with_leaves
-
-
-@dataclass(frozen=True)
-class Readout:
-    """Dependence of the output on the last tokens.
-
-    Attributes
-    ----------
-    reads
-        For each token, whether the output depends on it.
-    alike
-        Whether the output treats all tokens that it reads alike, as a mean does.
-    """
-
-    reads: tuple[bool, ...]
-    alike: bool
 
 
 @dataclass
@@ -61,8 +42,6 @@ class ModuleCalls:
         The copies, by site, in order of execution.
     runs
         The number of calls of every layer.
-    class_attention
-        Whether an attention layer has one query, such as a class token, and several keys.
     """
 
     def __init__(self, model: nn.Module, always_gradients: bool = False) -> None:
@@ -70,10 +49,9 @@ class ModuleCalls:
         self.names = {module: name for name, module in model.named_modules()}
         self.tensors: dict[Site, Tensor] = {}
         self.runs: Counter[str] = Counter()
-        self.class_attention = False
         self._linear: dict[str, tuple[Tensor, Tensor]] = {}  # input and output of linear layers on [1,K]
         self._calls: list[_Call] = []  # in progress, outermost first
-        self._around: list[tuple[int, list[str]]] = []  # for each attention, its number of keys and the modules around
+        self._attentions = 0
         self._inputs: dict[int, list[tuple[str, Tensor]]] = {}  # module inputs by the number of attentions before
         self._channels_known = False
 
@@ -117,7 +95,7 @@ class ModuleCalls:
                     + ("; for images [B, H, W, C], use `images.permute(0, 3, 1, 2)`" if is_channels_last else "")
                 )
         if tensor is not None and tensor.ndim == 3:
-            self._inputs.setdefault(len(self._around), []).append((self.names[module], tensor))
+            self._inputs.setdefault(self._attentions, []).append((self.names[module], tensor))
         self._calls.append(_Call(module, tensor))
 
     def leave(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
@@ -135,52 +113,21 @@ class ModuleCalls:
             self._linear[name] = call.input, copies[()]
         return with_leaves(output, copies)
 
+    def in_progress(self) -> list[tuple[str, nn.Module]]:
+        """Return the modules whose calls are in progress with their names, outermost first."""
+        return [(self.names[call.module], call.module) for call in self._calls]
+
     def innermost(self) -> str:
         """Return the name of the innermost module whose call is in progress."""
         return self.names[self._calls[-1].module] if self._calls else ""
 
-    def attend(self, layer: AttentionLayer) -> None:
-        """Record an attention layer."""
-        self.class_attention |= layer.of_one_query
-        self._around.append((layer.keys, [self.names[call.module] for call in self._calls]))
+    def attend(self) -> None:
+        """Count an attention layer."""
+        self._attentions += 1
 
-    def blocks(self, graph: SiteGraph, layouts: SiteLayouts) -> tuple[Features, ...]:
-        """Return the layout of each attention's block, or () if some attention has no block or the layouts differ.
-
-        If residuals are added outside of modules, no module returns the block's tokens. Then the layout is that of the
-        last module input before the next attention.
-        """
-        dominating = {site.layer: site for site, on_every in graph.sites if on_every and self.runs[site.layer] == 1}
-        attentions_in = Counter(name for _, names in self._around for name in names)
-        blocks: list[Features] = []
-        for number, (tokens, names) in enumerate(self._around, 1):
-            own = [layouts.of(dominating[name]) for name in names if attentions_in[name] == 1 and name in dominating]
-            outputs = [f for f in own if f is not None and f.is_sequence and f.count == tokens]
-            inputs = [f for f in self._input_features(number, graph, layouts) if f.count == tokens]
-            blocks += outputs[:1] or inputs[-1:]
-        alike = len({(f.layout, f.count, f.channels) for f in blocks}) == 1
-        return tuple(blocks) if alike and len(blocks) == len(self._around) else ()
-
-    def _input_features(self, attentions: int, graph: SiteGraph, layouts: SiteLayouts) -> Iterator[Features]:
-        """Yield layouts of module inputs between two attention layers, if every path to the scores contains them."""
-        for name, tensor in self._inputs.get(attentions, ()):
-            if self.runs[name] != 1 or not graph.path.get(tensor.grad_fn):  # type: ignore[arg-type]
-                continue
-            outputs = (site for site in self.tensors if site.layer == name and site.shape == tuple(tensor.shape))
-            features = next((layouts.of(site) for site in outputs), None)
-            if features is not None:
-                yield replace(features, is_input=True)
-
-    def readout(self, last: tuple[Site, Features], graph: SiteGraph) -> Readout | None:
-        """Return how the scores depend on the last tokens, or None if no gradient shows it."""
-        gradient = graph.gradient(last[0])
-        if gradient is None:
-            return None
-        rows = to_elements(gradient, last[1].layout)[0]
-        reads = rows.abs().amax(1) > 0
-        mean = rows[reads].mean(0)
-        alike = (rows[reads] - mean).abs().amax() <= 1e-3 * mean.abs().amax()
-        return Readout(tuple(reads.tolist()), bool(alike.tolist()))
+    def inputs_after(self, attentions: int) -> Iterator[tuple[str, Tensor]]:
+        """Yield the tokens that modules receive after this number of attention layers and before the next layer."""
+        return iter(self._inputs.get(attentions, ()))
 
     def head(self, last: tuple[Site, Features], scores: Tensor | None) -> str | None:
         """Return the linear layer that computes the scores from the spatial mean of the last features, if any."""

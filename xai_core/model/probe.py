@@ -14,25 +14,21 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from xai_core.memory_errors import out_of_memory
-from xai_core.model.attention_reader import AttentionReader
+from xai_core.model.attention_blocks import attention_blocks
+from xai_core.model.attention_paths import AttentionPaths
 from xai_core.model.autograd_graph import joins
 from xai_core.model.coded_images import CodedImages
 from xai_core.model.default_layer import default_layer
-from xai_core.model.determinism import require_deterministic
-from xai_core.model.execution import Forward, explaining, temporary_hooks
-from xai_core.model.gates import Gate, GateFinder
+from xai_core.model.execution import Forward
+from xai_core.model.gates import Gate
 from xai_core.model.layouts import Features, Size
-from xai_core.model.module_calls import ModuleCalls, Readout
-from xai_core.model.probabilities import probabilities_in
+from xai_core.model.observed_pass import ObservedPass, observer
+from xai_core.model.readout import Readout, read_out
 from xai_core.model.responses import Responses, respond
 from xai_core.model.runtimes import single_image_errors
-from xai_core.model.site_graph import SiteGraph
 from xai_core.model.site_layouts import Respond, SiteLayouts
 from xai_core.model.sites import Site, split_call
-from xai_core.model.user_forward import batch_indices
-from xai_core.outputs import leaf_at, scores_of
 from xai_core.targets.score_reader import ScoreLocation
-from xai_core.targets.target import read_by
 
 LARGEST_CONVOLUTION = 2**24
 """The number of weights of a convolution above which channels-last images are not faster."""
@@ -81,6 +77,8 @@ class Probe:
         block nor such a module.
     scores
         The location of the class scores in the model's output.
+    attention
+        The attention layers, and their order between the image and the scores.
     """
 
     size: Size
@@ -98,6 +96,7 @@ class Probe:
     gates: tuple[Gate, ...]
     blocks: tuple[Features, ...]
     scores: ScoreLocation
+    attention: AttentionPaths
 
     @property
     def largest(self) -> int:
@@ -220,47 +219,38 @@ def _probe(
     always_gradients: bool = False,
 ) -> Probe:
     """Probe the model, and again with gradients inside of `no_grad` blocks if such a block cuts the graph."""
-    calls, size = ModuleCalls(model, always_gradients), (image.shape[-2], image.shape[-1])
-    finder = GateFinder(size, calls.innermost)
-    modules = [*model.modules()]
-    with explaining(model, gradients):
-        graph_image = image.clone().requires_grad_(gradients).clone()
-        with (
-            temporary_hooks(dict.fromkeys(modules, calls.enter), dict.fromkeys(modules, calls.leave)),
-            AttentionReader(1, calls.attend),
-            finder,
-        ):
-            output = forward(model, graph_image, batch_indices(graph_image))
-        require_deterministic(model, forward, image, output)
-        location = ScoreLocation.of(output, probabilities_in(output, graph_image))
-        scores = read_by(target, output)
-        if scores is None:
-            scores = scores_of(output) if location.path is None else leaf_at(output, location.path)
-        graph = SiteGraph(calls.tensors, [] if scores is None else [scores], graph_image, calls.inputs)
-        if not graph.from_image and gradients and not always_gradients:
-            with contextlib.suppress(RuntimeError):  # a block that must not be differentiated
-                return _probe(model, forward, image, target, known, always_gradients=True)
+    observed = ObservedPass(model, forward, image, target, gradients, always_gradients)
+    size = image.shape[-2], image.shape[-1]
+    calls, graph, scores = observed.calls, observed.graph, observed.scores
+    if not graph.from_image and gradients and not always_gradients:
+        with contextlib.suppress(RuntimeError):  # a block that must not be differentiated
+            return _probe(model, forward, image, target, known, always_gradients=True)
+    with torch.inference_mode(False), torch.set_grad_enabled(gradients):
         layouts = SiteLayouts([*calls.tensors], size, graph.bases, graph.earlier, _responder(model, forward, image))
         if known is not None:
             layouts.share(known)
         found = None if scores is None else default_layer(graph, layouts, calls.pools)
         last, default = (None, None) if found is None else (found.last, found.default)
+        readout = read_out(graph, last) if last and last[1].is_sequence else None
+        observe = observer(model, forward, image, target, gradients, always_gradients)
+        attention = AttentionPaths(observed, observe, layouts, last, readout)
         return Probe(
             size=size,
             layouts=layouts,
             last=None if last is None else last[1],
             default=None if default is None else default[0],
-            readout=calls.readout(last, graph) if last and last[1].is_sequence else None,
+            readout=readout,
             head=calls.head(last, scores) if last else None,
             channels_last=last is not None and last[1].layout == "NCHW" and not image.is_contiguous(),
             sizes=calls.sizes,
             runs=calls.runs,
             on_path=dict(graph.sites),
             joins=joins(graph.path),
-            class_attention=calls.class_attention,
-            gates=tuple(finder.gates),
-            blocks=calls.blocks(graph, layouts),
-            scores=location,
+            class_attention=any(call.of_one_query and call.on_path for call in attention.calls),
+            gates=observed.gates,
+            blocks=attention_blocks(observed, layouts),
+            scores=observed.location,
+            attention=attention,
         )
 
 

@@ -34,6 +34,8 @@ class SiteGraph:
         `no_grad` block cuts the graph, the path starts at the first site after it.
     from_image
         Whether the path starts at the image.
+    ends
+        The operations that compute the scores.
     """
 
     def __init__(
@@ -42,11 +44,28 @@ class SiteGraph:
         self._tensors, self._image, self._inputs = tensors, image, inputs
         self.scores = scores
         self._sites = {tensor.grad_fn: site for site, tensor in tensors.items() if tensor.grad_fn is not None}
-        ends = [score.grad_fn for score in scores if score.grad_fn is not None]
-        behind = ancestors(ends)
+        self.ends = [score.grad_fn for score in scores if score.grad_fn is not None]
+        behind = ancestors(self.ends)
         source = next((node for node in (image.grad_fn, *self._sites) if node in behind), None)
-        self.path: Mapping[Node, bool] = {} if source is None else dominators(ends, source)
+        self.path: Mapping[Node, bool] = {} if source is None else dominators(self.ends, source)
         self.from_image = source is not None and source is image.grad_fn
+
+    def tensor(self, site: Site) -> Tensor:
+        """Return the tensor of a site."""
+        return self._tensors[site]
+
+    def depends_on_image(self, nodes: Sequence[Node]) -> bool:
+        """Whether some operations depend on the image. This is assumed if the model cuts the graph."""
+        return not self.from_image or self._image.grad_fn in ancestors(nodes)
+
+    @cached_property
+    def lacks_gradients(self) -> bool:
+        """Whether a part of the gradients is missing, as in int8 models."""
+        return any(lacks_gradients(score) for score in self.scores)
+
+    def connects(self, nodes: Sequence[Node]) -> bool:
+        """Whether some operations lie between the image and the scores."""
+        return any(node in self.path for node in nodes)
 
     @property
     def sites(self) -> Iterator[tuple[Site, bool]]:

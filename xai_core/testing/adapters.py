@@ -1,6 +1,7 @@
 """Conformance checks of model adapters."""
 
 import copy
+import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -174,12 +175,15 @@ def scores_returns_class_scores(case: AdapterCase) -> None:
 
 
 def readout_is_valid(case: AdapterCase) -> None:
-    """`readout` is the slice of tokens that the head reads, or raises UnsuitableError if it reads no tokens."""
+    """`readout` contains a weight for each token, with sum 1, or raises UnsuitableError if the head reads no tokens."""
     try:
         readout = case.adapter.readout
     except UnsuitableError:
         return
-    require(isinstance(readout, slice), f"`readout` must be a slice of tokens; it is {readout!r}")
+    require(
+        isinstance(readout, tuple) and math.isclose(sum(readout), 1, rel_tol=1e-6),
+        f"`readout` must be a tuple of weights of tokens, with sum 1; it is {readout!r}",
+    )
 
 
 def engine_explains_its_model(case: AdapterCase) -> None:

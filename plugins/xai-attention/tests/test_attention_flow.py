@@ -91,9 +91,10 @@ def test_a_layer_that_lets_little_through_decides() -> None:
 
     narrow, wide = np.eye(3), np.eye(3)
     narrow[0, 2], wide[0, 1] = 0.1, 0.7
-    np.testing.assert_allclose(_max_flows(np.stack([narrow, wide]), range(1)), [1, 0.7, 0.1], atol=1e-8)
-    np.testing.assert_allclose(_max_flows(np.stack([narrow, wide]), range(2)), [0.5, 0.85, 0.05], atol=1e-8)
-    np.testing.assert_allclose(_max_flows(wide[None], range(2)), [0.5, 0.85, 0], atol=1e-8)
+    np.testing.assert_allclose(_max_flows(np.stack([narrow, wide]), np.array([1, 0, 0])), [1, 0.7, 0.1], atol=1e-8)
+    both = np.array([0.5, 0.5, 0])
+    np.testing.assert_allclose(_max_flows(np.stack([narrow, wide]), both), [0.5, 0.85, 0.05], atol=1e-8)
+    np.testing.assert_allclose(_max_flows(wide[None], both), [0.5, 0.85, 0], atol=1e-8)
 
 
 @pytest.mark.parametrize(

@@ -24,50 +24,50 @@ def weighted_replica(matrices: list[Tensor], gradients: list[Tensor]) -> list[Te
     return [(a * g).mean(1, keepdim=True).relu() for a, g in zip(matrices, gradients, strict=True)]
 
 
-def generic_replica(matrices: list[Tensor], gradients: list[Tensor], prefix: int, rows: slice) -> Tensor:
+def generic_replica(matrices: list[Tensor], gradients: list[Tensor], prefix: int, row: Tensor) -> Tensor:
     """Chefer et al., ICCV 2021, equations 5 and 6, with whole matrices."""
     identity = torch.eye(matrices[0].shape[-1], dtype=torch.float64)
     relevance = identity.expand(len(matrices[0]), -1, -1)
     for matrix, gradient in zip(matrices, gradients, strict=True):
         relevance = relevance + (gradient * matrix).clamp(min=0).mean(1) @ relevance
-    patches = (relevance - identity)[:, rows].mean(1)[:, prefix:]
+    patches = (row @ (relevance - identity))[:, prefix:]
     return patches.unflatten(1, (4, 4))
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_explainers_equal_their_replicas(name: str) -> None:
-    model, images, prefix, rows = case(name)
+    model, images, prefix, row = case(name)
     matrices, (gradients,) = plain(model, images, [1])
     methods = ["gradient-rollout", "generic-attention", "gradient-rollout:discard_ratio=0.6"]
     maps = xai.Engine(model.double()).explain(images.double(), methods, target=1)
     layers = weighted_replica(matrices, gradients)
-    assert_is(maps[methods[0]], rollout_replica(layers, prefix, rows, lambda heads: heads[0]))
-    assert_is(maps[methods[1]], generic_replica(matrices, gradients, prefix, rows))
-    assert_is(maps[methods[2]], rollout_replica(layers, prefix, rows, lambda heads: heads[0].clone(), 0.6))
+    assert_is(maps[methods[0]], rollout_replica(layers, prefix, row, lambda heads: heads[0]))
+    assert_is(maps[methods[1]], generic_replica(matrices, gradients, prefix, row))
+    assert_is(maps[methods[2]], rollout_replica(layers, prefix, row, lambda heads: heads[0].clone(), 0.6))
 
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("fusion", ["mean", "max", "min"])
 def test_raw_attention_equals_its_replica(name: str, fusion: str) -> None:
-    model, images, prefix, rows = case(name)
+    model, images, prefix, row = case(name)
     matrices, _ = plain(model, images, [1])
     fuse = {"mean": torch.Tensor.mean, "max": torch.Tensor.amax, "min": torch.Tensor.amin}[fusion]
     for layer in (-1, 0):
         ours = xai.Engine(model).explain(images, xai.create_explainer("raw-attention", layer=layer, heads=fusion))
-        replica = fuse(matrices[layer], 1)[:, rows].mean(1)[:, prefix:].unflatten(1, (4, 4))
+        replica = (row @ fuse(matrices[layer], 1))[:, prefix:].unflatten(1, (4, 4))
         assert_equals(ours["raw-attention"], replica)
         assert ours["raw-attention"].parts is not None
-        heads = matrices[layer][:, :, rows].mean(2)[..., prefix:].unflatten(-1, (4, 4))
+        heads = (row @ matrices[layer])[..., prefix:].unflatten(-1, (4, 4))
         torch.testing.assert_close(ours["raw-attention"].parts.double(), heads, atol=1e-6, rtol=1e-5)
 
 
 def test_layers_paired_with_gradients_in_reverse_give_another_map() -> None:
     """The slip of vit-explain's gradient rollout, whose gradients arrive from the last layer to the first."""
-    model, images, prefix, rows = case("timm")
+    model, images, prefix, row = case("timm")
     matrices, (gradients,) = plain(model, images, [1])
     ours = xai.Engine(model).explain(images, "gradient-rollout", target=1)["gradient-rollout"].raw.double()
     each, reverse = (
-        rollout_replica(weighted_replica(matrices, paired), prefix, rows, lambda heads: heads[0])
+        rollout_replica(weighted_replica(matrices, paired), prefix, row, lambda heads: heads[0])
         for paired in (gradients, gradients[::-1])
     )
     for right, wrong, given in zip(each.flatten(1), reverse.flatten(1), ours.flatten(1), strict=True):

@@ -21,7 +21,7 @@ from support.attention_models import (
     slow_timm,
     with_attention,
 )
-from support.attention_references import assert_equals, rollout_replica
+from support.attention_references import assert_equals, read_row, rollout_replica
 from support.explaining import assert_same, captured_by
 from support.models import fused_vit, settled
 from support.observing import Largest
@@ -35,26 +35,25 @@ FEW = ["timm deit_tiny_distilled", "timm mean over patches", "torchvision vit", 
 
 
 @functools.cache
-def case(name: str) -> tuple[nn.Module, Tensor, Matrices, int, slice]:
-    """A model, which no test may change, images, its matrices, prefix tokens, and the rows that the head reads."""
+def case(name: str) -> tuple[nn.Module, Tensor, Matrices, int, Tensor]:
+    """A model, which no test may change, images, its matrices, prefix tokens, and the row that the head reads."""
     torch.manual_seed(0)
     make, slow, side, prefix, reads = CASES[name]
     model = settled(make())
     images = torch.randn(2, 3, side, side)
     with torch.no_grad():
         matrices = slow(copy.deepcopy(model).double(), images.double())
-    rows = {"class": slice(0, 1), "patches": slice(prefix, None), "all": slice(0, None)}[reads]
-    return model, images, matrices, prefix, rows
+    return model, images, matrices, prefix, read_row(reads, matrices[0].shape[-1], prefix)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_rollout_equals_its_replica(name: str) -> None:
-    model, images, matrices, prefix, rows = case(name)
+    model, images, matrices, prefix, row = case(name)
     ours = xai.Engine(model).explain(images, "rollout")["rollout"]
-    assert_equals(ours, rollout_replica(matrices, prefix, rows, lambda heads: heads.mean(0)))
+    assert_equals(ours, rollout_replica(matrices, prefix, row, lambda heads: heads.mean(0)))
     assert ours.parts is not None
     for lowest in range(len(matrices)):
-        above = rollout_replica(matrices[lowest:], prefix, rows, lambda heads: heads.mean(0))
+        above = rollout_replica(matrices[lowest:], prefix, row, lambda heads: heads.mean(0))
         torch.testing.assert_close(ours.parts[:, lowest].double(), above, atol=1e-6, rtol=1e-5)
 
 
@@ -62,20 +61,20 @@ def test_rollout_equals_its_replica(name: str) -> None:
 @pytest.mark.parametrize("fusion", ["mean", "max", "min"])
 @pytest.mark.parametrize("discard", [0, 0.6])
 def test_rollout_with_options_equals_its_replica(name: str, fusion: str, discard: float) -> None:
-    model, images, matrices, prefix, rows = case(name)
+    model, images, matrices, prefix, row = case(name)
     fuse = {"mean": lambda h: h.mean(0), "max": lambda h: h.amax(0), "min": lambda h: h.amin(0)}[fusion]
     explainer = xai.create_explainer("rollout", heads=fusion, discard_ratio=discard)
     # In float64, as rounding to float32 decides which of two nearly equal numbers is discarded.
     ours = xai.Engine(copy.deepcopy(model).double()).explain(images.double(), explainer)
-    assert_equals(ours["rollout"], rollout_replica(matrices, prefix, rows, fuse, discard))
+    assert_equals(ours["rollout"], rollout_replica(matrices, prefix, row, fuse, discard))
 
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("layer", [-1, 0])
 def test_head_attention_equals_its_replica(name: str, layer: int) -> None:
-    model, images, matrices, prefix, rows = case(name)
+    model, images, matrices, prefix, row = case(name)
     ours = xai.Engine(model).explain(images, xai.create_explainer("head-attention", layer=layer))["head-attention"]
-    heads = matrices[layer][:, :, rows].mean(2)[..., prefix:]
+    heads = (row @ matrices[layer].double())[..., prefix:]
     side = round(heads.shape[-1] ** 0.5)
     heads = heads.unflatten(-1, (side, side))
     assert ours.parts is not None

@@ -1,6 +1,5 @@
 """Attention flow."""
 
-import math
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -11,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import xai_core as xai
-from xai_attention.attention_ops import on_grid, require_same_tokens
-from xai_core.plugin import UnsuitableError
+from xai_attention.attention_ops import chained_layers, on_grid
+from xai_core.plugin import Layer, UnsuitableError
 
 UNIT = 2**30
 """Integer that represents the capacity 1. SciPy computes 32-bit flows, and the capacities into a token sum to 1."""
@@ -32,6 +31,12 @@ class AttentionFlow(xai.Explainer):
     to 2^-30. An image of 65 tokens takes about 0.1 s in 6 layers, and an image of 197 tokens takes 5 s in 12 layers.
 
     Source: Abnar and Zuidema, "Quantifying Attention Flow in Transformers", ACL 2020.
+
+    Parameters
+    ----------
+    module
+        Name of the module to which the method is limited, such as a vision tower, or the module itself. Default: the
+        whole model.
     """
 
     name = "attention-flow"
@@ -40,13 +45,19 @@ class AttentionFlow(xai.Explainer):
         "avoids_host_transfers": "SciPy computes the maximum flows on the host",
     }
 
+    def __init__(self, module: Layer | None = None) -> None:
+        self.module = module
+
     def forward_passes(self, adapter: xai.ModelAdapter) -> int:
         """Count each maximum flow as a forward pass, because both take about the same time in small models."""
-        return 1 + _flow_count(adapter)
+        path = adapter.attention_path(self.module)
+        return 1 + path.features.cells * sum(weight > 0 for weight in path.readout)
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         """Request the attention of every layer, after checking that there are not too many tokens."""
-        patches, flows = math.prod(adapter.grid), _flow_count(adapter)
+        path = adapter.attention_path(self.module)
+        path.chain(self.name)
+        patches, flows = path.features.cells, self.forward_passes(adapter) - 1
         if flows * patches**2 > MAX_WORK:
             raise UnsuitableError(
                 f"attention-flow supports small models only, and this model requires {flows} maximum flows "
@@ -56,21 +67,16 @@ class AttentionFlow(xai.Explainer):
 
     def explain(self, captured: xai.Captured) -> Float[Tensor, "B h w"]:
         """Compute the maximum flows from every token to the tokens that the head reads."""
-        layers = require_same_tokens(captured, self.name)
+        path = captured.adapter.attention_path(self.module)
+        layers = chained_layers(captured, path, self.name)
         attention = torch.stack([layer.rows().mean(1) for layer in layers], 1)  # [B,L,N,N]
         capacities = 0.5 * attention + 0.5 * torch.eye(layers[-1].keys).to(attention)
-        read = captured.adapter.readout
-        flows = [_max_flows(image, range(read.start, read.stop)) for image in capacities.cpu().numpy()]
-        return on_grid(captured, torch.from_numpy(np.stack(flows)).to(attention))
+        flows = [_max_flows(image, np.array(path.readout)) for image in capacities.cpu().numpy()]
+        return on_grid(path.features, torch.from_numpy(np.stack(flows)).to(attention))
 
 
-def _flow_count(adapter: xai.ModelAdapter) -> int:
-    """Return the number of pairs of a patch and a token that the head reads."""
-    return math.prod(adapter.grid) * (adapter.readout.stop - adapter.readout.start)
-
-
-def _max_flows(capacities: NDArray[np.floating], read: range) -> NDArray[np.float64]:
-    """Return the mean maximum flow [N] from each token to the tokens `read`, for capacities [L,N,N].
+def _max_flows(capacities: NDArray[np.floating], readout: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the mean maximum flow [N] from each token, with the weights `readout` [N], for capacities [L,N,N].
 
     The graph of a flow contains the edges from its source token, all edges of the inner layers, and the edges to its
     target token. The other edges of the first and the last layer carry no flow and are omitted.
@@ -80,7 +86,7 @@ def _max_flows(capacities: NDArray[np.floating], read: range) -> NDArray[np.floa
 
     depth, tokens, _ = capacities.shape
     if depth == 1:
-        return capacities[0, read].mean(0, dtype=np.float64)
+        return readout @ capacities[0]
     edges = np.rint(UNIT * capacities.swapaxes(1, 2)).astype(np.int32)
     inner, source, sink = edges[1:-1].ravel(), 0, 1 + tokens * (depth - 1)
     nodes = np.arange(1, sink, dtype=np.int32).reshape(depth - 1, tokens)
@@ -92,4 +98,6 @@ def _max_flows(capacities: NDArray[np.floating], read: range) -> NDArray[np.floa
         graph = csr_array((capacity, ends, starts), shape=(sink + 1, sink + 1))
         return int(maximum_flow(graph, source, sink).flow_value)
 
-    return np.mean([[max_flow(token, target) for target in read] for token in range(tokens)], 1) / UNIT
+    read = np.flatnonzero(readout).tolist()
+    flows = np.array([[max_flow(token, target) for target in read] for token in range(tokens)])
+    return flows @ readout[read] / UNIT

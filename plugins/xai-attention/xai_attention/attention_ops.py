@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_core.plugin import AttentionLayer, LayerError, UnsuitableError
+from xai_core.plugin import AttentionLayer, AttentionPath, Features, Locations
 
 RowBlocks = Iterable[tuple[slice, Float[Tensor, "B rows N"]]]
 """Blocks of rows of a matrix [B,N,N], each with the slice of its row indices."""
@@ -20,46 +20,27 @@ def fuse_heads(weights: Float[Tensor, "B heads rows N"], heads: str) -> Float[Te
     return HEAD_FUSIONS[heads](weights, 1)
 
 
-def layer_at(layers: Sequence[AttentionLayer], index: int) -> AttentionLayer:
-    """Return the layer of an index, which counts from the end if it is negative.
-
-    Raises
-    ------
-    LayerError
-        If the index is out of range.
-    """
-    if not -len(layers) <= index < len(layers):
-        raise LayerError(f"attention layer {index} is out of range; the model has {len(layers)} such layers")
-    return layers[index]
-
-
-def require_same_tokens(captured: xai.Captured, method: str) -> Sequence[AttentionLayer]:
-    """Return all attention layers, after checking that each attends globally to the same tokens.
+def chained_layers(
+    captured: xai.Captured, path: AttentionPath, method: str, stages: Iterable[Sequence[int]] | None = None
+) -> Sequence[AttentionLayer]:
+    """Return the attention layers of a path, or of some of its stages, with parallel layers as one.
 
     Raises
     ------
     UnsuitableError
-        If a layer attends in windows, or if the number of tokens changes between layers.
+        If the layers cannot be chained, or a layer attends in windows.
     """
-    layers = captured.attention
-    tokens = layers[-1].keys
+    layers = [captured.attention_layer(*stage) for stage in (path.chain(method) if stages is None else stages)]
     for layer in layers:
         layer.require_global(len(captured.images), method)
-        if layer.keys != tokens:
-            raise UnsuitableError(
-                f"{method} requires equal numbers of tokens in all layers, but this model has {layer.keys} and "
-                f"{tokens}; use {layers[-1].instead}"
-            )
     return layers
 
 
-def readout_row(captured: xai.Captured, tokens: int) -> Float[Tensor, "B N"]:
+def readout_row(captured: xai.Captured, path: AttentionPath) -> Float[Tensor, "B N"]:
     """Return the weights of the tokens in the head: 1 for a class token, or equal weights for averaged tokens."""
-    read = captured.adapter.readout
     dtype = torch.promote_types(captured.images.dtype, torch.float32)
-    row = captured.images.new_zeros((len(captured.images), tokens), dtype=dtype)
-    row[:, read] = 1 / (read.stop - read.start)
-    return row
+    row = torch.tensor(path.readout, dtype=dtype, device=captured.images.device)
+    return row.expand(len(captured.images), -1)
 
 
 def last_to_first(layers: Sequence[AttentionLayer], read: slice) -> Iterator[tuple[AttentionLayer, slice]]:
@@ -72,9 +53,15 @@ def last_to_first(layers: Sequence[AttentionLayer], read: slice) -> Iterator[tup
         read = slice(0, layer.queries)
 
 
-def mean_of_rows(blocks: Iterable[tuple[slice, Float[Tensor, "B P rows N"]]], read: slice) -> Float[Tensor, "B P N"]:
-    """Return the mean over the rows that the head reads."""
-    return torch.stack([rows.sum(-2) for _, rows in blocks]).sum(0) / (read.stop - read.start)
+def read_rows(
+    blocks: Iterable[tuple[slice, Float[Tensor, "B P rows N"]]], readout: Sequence[float]
+) -> Float[Tensor, "B P N"]:
+    """Return the mean over rows with the weights of their tokens in the head."""
+    sums = []
+    for indices, rows in blocks:
+        weights = torch.tensor(readout[indices], dtype=rows.dtype, device=rows.device)
+        sums.append((weights[:, None] * rows).sum(-2))
+    return torch.stack(sums).sum(0)
 
 
 def gradient_times_attention(
@@ -92,7 +79,11 @@ def row_times_matrix(row: Float[Tensor, "B N"], blocks: RowBlocks) -> Float[Tens
     return product
 
 
-def on_grid(captured: xai.Captured, row: Float[Tensor, "*B N"]) -> Float[Tensor, "*B h w"]:
-    """Return the values of the patches in a row, on their grid."""
-    locations = captured.adapter.tokens(row.shape[-1])
+def class_token_of(features: Features) -> int:
+    """Return the first token without a location in the image, such as a class token, or the first token."""
+    return next((token for token in range(features.count) if token not in features.elements), 0)
+
+
+def on_grid(locations: Features | Locations, row: Float[Tensor, "*B N"]) -> Float[Tensor, "*B h w"]:
+    """Return the values of the patches in a row of tokens, on their grid."""
     return row[..., list(locations.elements)].unflatten(-1, locations.grid)

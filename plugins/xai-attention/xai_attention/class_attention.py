@@ -1,8 +1,8 @@
 """Class attention."""
 
 import xai_core as xai
-from xai_attention.attention_ops import HEAD_FUSIONS, fuse_heads, layer_at, on_grid
-from xai_core.plugin import Relevance, UnsuitableError, check_choice, check_integer
+from xai_attention.attention_ops import HEAD_FUSIONS, fuse_heads, on_grid
+from xai_core.plugin import LayerError, Relevance, UnsuitableError, check_choice, check_integer
 
 
 class ClassAttention(xai.Explainer):
@@ -40,7 +40,13 @@ class ClassAttention(xai.Explainer):
 
     def explain(self, captured: xai.Captured) -> Relevance:
         """Return the only row of the layer's attention."""
-        batch = len(captured.images)
-        layers = [layer for layer in captured.attention if layer.of_one_query and layer.batch == batch]
-        rows = layer_at(layers, self.layer).rows()
-        return Relevance(on_grid(captured, fuse_heads(rows, self.heads)[:, 0]), on_grid(captured, rows[:, :, 0]))
+        calls = captured.adapter.probe.attention.calls
+        numbers = [n for n, call in enumerate(calls) if call.on_path and call.of_one_query and call.windows == 1]
+        if not -len(numbers) <= self.layer < len(numbers):
+            raise LayerError(
+                f"class-attention layer {self.layer} is out of range; the model has {len(numbers)} such layers"
+            )
+        number = numbers[self.layer]
+        rows = captured.attention_layer(number).rows()
+        locations = calls[number].key_locations or captured.adapter.tokens(rows.shape[-1])
+        return Relevance(on_grid(locations, fuse_heads(rows, self.heads)[:, 0]), on_grid(locations, rows[:, :, 0]))

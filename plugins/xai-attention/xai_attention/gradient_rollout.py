@@ -3,7 +3,7 @@
 import xai_core as xai
 from xai_attention.attention_ops import RowBlocks, gradient_times_attention
 from xai_attention.rollout import Rollout
-from xai_core.plugin import AttentionLayer
+from xai_core.plugin import AttentionLayer, Layer
 
 
 class GradientRollout(Rollout):
@@ -22,17 +22,20 @@ class GradientRollout(Rollout):
     ----------
     discard_ratio
         Fraction of each layer's weights, the smallest ones, that is set to zero, in [0, 1).
+    module
+        Name of the module to which the method is limited, such as a vision tower, or the module itself. Default: the
+        whole model.
     """
 
     name = "gradient-rollout"
     targeted = True
 
-    def __init__(self, discard_ratio: float = 0.0) -> None:
-        super().__init__(discard_ratio=discard_ratio)
+    def __init__(self, discard_ratio: float = 0.0, module: Layer | None = None) -> None:
+        super().__init__(discard_ratio=discard_ratio, module=module)
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
-        """Request the attention of every layer and its gradient, after checking that the head reads tokens."""
-        _ = adapter.readout
+        """Request the attention of every layer and its gradient, after checking that the layers can be chained."""
+        adapter.attention_path(self.module).chain(self.name)
         return xai.Needs(attention=True, attention_gradients=True)
 
     def _fused(self, layer: AttentionLayer, read: slice) -> RowBlocks:

@@ -1,8 +1,8 @@
 """Head attention."""
 
 import xai_core as xai
-from xai_attention.attention_ops import layer_at, mean_of_rows, on_grid
-from xai_core.plugin import Relevance, check_integer
+from xai_attention.attention_ops import chained_layers, on_grid, read_rows
+from xai_core.plugin import Layer, Relevance, check_integer
 
 
 class HeadAttention(xai.Explainer):
@@ -17,23 +17,25 @@ class HeadAttention(xai.Explainer):
     ----------
     layer
         Index of the attention layer, in order of execution. Negative indices count from the end.
+    module
+        Name of the module to which the method is limited, such as a vision tower, or the module itself. Default: the
+        whole model.
     """
 
     name = "head-attention"
     targeted = False
 
-    def __init__(self, layer: int = -1) -> None:
-        self.layer = check_integer("layer", layer)
+    def __init__(self, layer: int = -1, module: Layer | None = None) -> None:
+        self.layer, self.module = check_integer("layer", layer), module
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
-        """Request attention, after checking that the head reads tokens."""
-        _ = adapter.readout
+        """Request attention, after checking that the head reads the tokens of the layer."""
+        adapter.attention_path(self.module).layer(self.layer, self.name)
         return xai.Needs(attention=True)
 
     def explain(self, captured: xai.Captured) -> Relevance:
         """Return one row of the layer's attention, or the mean of several rows."""
-        attention = layer_at(captured.attention, self.layer)
-        attention.require_global(len(captured.images), self.name)
-        read = captured.adapter.readout
-        heads = on_grid(captured, mean_of_rows(attention.blocks(read), read))
+        path = captured.adapter.attention_path(self.module)
+        [attention] = chained_layers(captured, path, self.name, [[path.layer(self.layer, self.name)]])
+        heads = on_grid(path.features, read_rows(attention.blocks(path.rows), path.readout))
         return Relevance(heads.mean(1), heads)

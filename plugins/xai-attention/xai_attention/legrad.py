@@ -24,14 +24,14 @@ class LeGrad(xai.Explainer):
     name = "legrad"
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
-        """Request the gradient of every block's score at its attention, after checking that the head reads tokens."""
-        _ = adapter.readout
+        """Request the gradient of every block's score at its attention, after checking that each block has one."""
+        adapter.attention_path().chain(self.name)
         return xai.Needs(block_scores=adapter.blocks)
 
     def explain(self, captured: xai.Captured) -> Relevance:
         """Average the positive part of the gradients."""
         rows = torch.stack([_mean_positive_gradient(layer) for layer in captured.block_attention], 1)  # [B,L,N]
-        maps = on_grid(captured, rows)
+        maps = on_grid(captured.adapter.blocks[-1], rows)
         return Relevance(maps.mean(1), maps)
 
 

@@ -3,8 +3,8 @@
 import torch
 
 import xai_core as xai
-from xai_attention.attention_ops import HEAD_FUSIONS, fuse_heads, layer_at, mean_of_rows, on_grid
-from xai_core.plugin import Relevance, check_choice, check_integer
+from xai_attention.attention_ops import HEAD_FUSIONS, chained_layers, fuse_heads, on_grid, read_rows
+from xai_core.plugin import Layer, Relevance, check_choice, check_integer
 
 
 class RawAttention(xai.Explainer):
@@ -23,28 +23,30 @@ class RawAttention(xai.Explainer):
         Index of the attention layer, in order of execution. Negative indices count from the end.
     heads
         How the heads are fused: `mean`, `max` or `min`.
+    module
+        Name of the module to which the method is limited, such as a vision tower, or the module itself. Default: the
+        whole model.
     """
 
     name = "raw-attention"
     targeted = False
 
-    def __init__(self, layer: int = -1, heads: str = "mean") -> None:
-        self.layer = check_integer("layer", layer)
+    def __init__(self, layer: int = -1, heads: str = "mean", module: Layer | None = None) -> None:
+        self.layer, self.module = check_integer("layer", layer), module
         self.heads = check_choice("heads", heads, HEAD_FUSIONS)
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
-        """Request attention, after checking that the head reads tokens."""
-        _ = adapter.readout
+        """Request attention, after checking that the head reads the tokens of the layer."""
+        adapter.attention_path(self.module).layer(self.layer, self.name)
         return xai.Needs(attention=True)
 
     def explain(self, captured: xai.Captured) -> Relevance:
         """Return one row of the layer's attention, or the mean of several rows."""
-        layer = layer_at(captured.attention, self.layer)
-        layer.require_global(len(captured.images), self.name)
-        read = captured.adapter.readout
+        path = captured.adapter.attention_path(self.module)
+        [layer] = chained_layers(captured, path, self.name, [[path.layer(self.layer, self.name)]])
         blocks = (
             (indices, torch.cat([fuse_heads(rows, self.heads)[:, None], rows], 1))
-            for indices, rows in layer.blocks(read)
+            for indices, rows in layer.blocks(path.rows)
         )
-        maps = on_grid(captured, mean_of_rows(blocks, read))
+        maps = on_grid(path.features, read_rows(blocks, path.readout))
         return Relevance(maps[:, 0], maps[:, 1:])

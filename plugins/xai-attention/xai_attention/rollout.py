@@ -6,14 +6,15 @@ import xai_core as xai
 from xai_attention.attention_ops import (
     HEAD_FUSIONS,
     RowBlocks,
+    chained_layers,
+    class_token_of,
     fuse_heads,
     last_to_first,
     on_grid,
     readout_row,
-    require_same_tokens,
     row_times_matrix,
 )
-from xai_core.plugin import AttentionLayer, Relevance, check_choice, check_number
+from xai_core.plugin import AttentionLayer, Layer, Relevance, check_choice, check_number
 
 
 class Rollout(xai.Explainer):
@@ -38,38 +39,42 @@ class Rollout(xai.Explainer):
     discard_ratio
         Fraction of each layer's fused weights, the smallest ones, that is set to zero, in [0, 1). As in vit-explain,
         the weight of the class token on itself is kept.
+    module
+        Name of the module to which the method is limited, such as a vision tower, or the module itself. Default: the
+        whole model.
     """
 
     name = "rollout"
     targeted = False
 
-    def __init__(self, heads: str = "mean", discard_ratio: float = 0.0) -> None:
+    def __init__(self, heads: str = "mean", discard_ratio: float = 0.0, module: Layer | None = None) -> None:
         self.heads = check_choice("heads", heads, HEAD_FUSIONS)
         self.discard_ratio = check_number("discard_ratio", discard_ratio, minimum=0, below=1)
+        self.module = module
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
-        """Request the attention of every layer, after checking that the head reads tokens."""
-        _ = adapter.readout
+        """Request the attention of every layer, after checking that the layers can be chained."""
+        adapter.attention_path(self.module).chain(self.name)
         return xai.Needs(attention=True)
 
     def explain(self, captured: xai.Captured) -> Relevance:
         """Multiply the row of the class token by the matrices from the last layer to the first."""
-        layers = require_same_tokens(captured, self.name)
-        row = readout_row(captured, layers[-1].keys)
+        path = captured.adapter.attention_path(self.module)
+        row, class_token = readout_row(captured, path), class_token_of(path.features)
         maps = []
-        for layer, read in last_to_first(layers, captured.adapter.readout):
-            row = row_times_matrix(row, self._with_residual(layer, read))
-            maps.append(on_grid(captured, row))
+        for layer, read in last_to_first(chained_layers(captured, path, self.name), path.rows):
+            row = row_times_matrix(row, self._with_residual(layer, read, class_token))
+            maps.append(on_grid(path.features, row))
         return Relevance(maps[-1], torch.stack(maps[::-1], 1))
 
-    def _with_residual(self, layer: AttentionLayer, read: slice) -> RowBlocks:
+    def _with_residual(self, layer: AttentionLayer, read: slice, class_token: int) -> RowBlocks:
         """Yield blocks of rows of A^."""
-        for indices, attention in self._kept(layer, read):
+        for indices, attention in self._kept(layer, read, class_token):
             halves = 0.5 * attention
             halves.diagonal(indices.start, -2, -1).add_(0.5)
             yield indices, halves / halves.sum(-1, keepdim=True)
 
-    def _kept(self, layer: AttentionLayer, read: slice) -> RowBlocks:
+    def _kept(self, layer: AttentionLayer, read: slice, class_token: int) -> RowBlocks:
         """Yield blocks of rows of A, or all rows at once if the smallest weights are discarded."""
         if not self.discard_ratio:
             yield from self._fused(layer, read)
@@ -77,9 +82,9 @@ class Rollout(xai.Explainer):
         fused = torch.cat([rows for _, rows in self._fused(layer, slice(0, layer.queries))], 1)  # [B,N,N]
         weights = fused.flatten(1)
         smallest = weights.topk(int(weights.shape[1] * self.discard_ratio), largest=False).indices
-        class_token_on_itself = weights[:, :1].clone()
-        kept = weights.scatter(1, smallest, 0).index_copy(1, smallest.new_zeros(1), class_token_on_itself)
-        yield slice(0, layer.queries), kept.view_as(fused)
+        kept = weights.scatter(1, smallest, 0).view_as(fused)
+        kept[:, class_token, class_token] = fused[:, class_token, class_token]
+        yield slice(0, layer.queries), kept
 
     def _fused(self, layer: AttentionLayer, read: slice) -> RowBlocks:
         """Return blocks of rows of A, with the heads fused."""

@@ -1,0 +1,56 @@
+"""The blocks of a transformer: the tokens that each attention on the path to the scores contributes to."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+
+from torch import Tensor
+
+from xai_core.model.attention_trace import TracedAttention
+from xai_core.model.autograd_graph import ancestors
+from xai_core.model.layouts import Features
+from xai_core.model.observed_pass import ObservedPass
+from xai_core.model.site_graph import SiteGraph
+from xai_core.model.site_layouts import SiteLayouts
+
+
+def attention_blocks(observed: ObservedPass, layouts: SiteLayouts) -> tuple[Features, ...]:
+    """Return the layout of each attention's block, or () if some attention has no block or the layouts differ.
+
+    If residuals are added outside of modules, no module returns the block's tokens. Then the layout is that of the
+    last module input before the next attention.
+    """
+    calls, graph = observed.calls, observed.graph
+    on_path = [(number, traced) for number, traced in enumerate(observed.attentions, 1) if graph.connects(traced.nodes)]
+    dominating = {site.layer: site for site, on_every in graph.sites if on_every and calls.runs[site.layer] == 1}
+    attentions_in = Counter(name for _, traced in on_path for name in traced.around)
+    blocks: list[Features] = []
+    for number, traced in on_path:
+        own = [dominating[name] for name in traced.around if attentions_in[name] == 1 and name in dominating]
+        outputs = [features for features in map(layouts.of, own) if _has_tokens(features, traced)]
+        later = _inputs(number, traced, observed, layouts)
+        inputs = [features for features in later if _has_tokens(features, traced)]
+        blocks += [features for features in (outputs[:1] or inputs[-1:]) if features is not None]
+    alike = len({(features.layout, features.count, features.channels) for features in blocks}) == 1
+    return tuple(blocks) if alike and len(blocks) == len(on_path) else ()
+
+
+def _has_tokens(features: Features | None, traced: TracedAttention) -> bool:
+    return features is not None and features.is_sequence and features.count == traced.layer.keys
+
+
+def _inputs(
+    number: int, traced: TracedAttention, observed: ObservedPass, layouts: SiteLayouts
+) -> Iterator[Features | None]:
+    """Yield layouts of module inputs before the next attention, if every path from this one to the scores has them."""
+    calls, graph = observed.calls, observed.graph
+    for name, tensor in calls.inputs_after(number):
+        if calls.runs[name] == 1 and _is_after(tensor, traced, graph):
+            same = (site for site in calls.tensors if site.layer == name and site.shape == tuple(tensor.shape))
+            features = next((layouts.of(site) for site in same), None)
+            yield None if features is None else replace(features, is_input=True)
+
+
+def _is_after(tensor: Tensor, traced: TracedAttention, graph: SiteGraph) -> bool:
+    node = tensor.grad_fn
+    return node is not None and graph.path.get(node, False) and not ancestors([node]).isdisjoint(traced.nodes)

@@ -1,0 +1,243 @@
+"""Attention on the path from the images to the last tokens: its order, and the rows that the head reads."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from xai_core.errors import LayerError, UnsuitableError
+from xai_core.model.attention import AttentionLayer
+from xai_core.model.autograd_graph import INSTEAD
+from xai_core.model.head_layout import HeadLayout
+from xai_core.model.layouts import Features
+from xai_core.model.locations import Locations
+
+FEATURE_MAPS = "a method for feature maps, such as grad-cam"
+
+
+@dataclass(frozen=True)
+class AttentionCall:
+    """One attention of each forward pass.
+
+    Attributes
+    ----------
+    module
+        The name of the module that computes it. It is empty if this is the model itself.
+    around
+        The names of the modules around it, outermost first.
+    queries, keys, windows
+        The number of queries and keys of a window, and the number of windows per image.
+    from_images
+        Whether it depends on the images.
+    on_path
+        Whether it lies between the images and the scores.
+    layout
+        The order of its windows and heads. None for the usual order.
+    key_locations
+        If it has one query, the locations of its keys, or None if they are not known.
+    """
+
+    module: str
+    around: tuple[str, ...]
+    queries: int
+    keys: int
+    windows: int
+    from_images: bool
+    on_path: bool
+    layout: HeadLayout | None
+    key_locations: Locations | None = None
+
+    def is_in(self, module: str) -> bool:
+        """Whether a module, or another module inside of it, computes this attention. The name "" is the model."""
+        return not module or module in self.around
+
+    def __str__(self) -> str:
+        return f"the attention in {self.module!r}" if self.module else "the attention of the model itself"
+
+    @property
+    def of_one_query(self) -> bool:
+        """Whether one query, such as a separate class token, attends to several keys."""
+        return self.queries == 1 < self.keys
+
+    @property
+    def instead(self) -> str:
+        """The alternative to a method over all tokens, for messages."""
+        return f"class-attention, or {FEATURE_MAPS}" if self.of_one_query else FEATURE_MAPS
+
+
+@dataclass(frozen=True)
+class AttentionPath:
+    """The attention between the images and the scores, in the whole model or in one module.
+
+    Attributes
+    ----------
+    calls
+        The attention layers, by their number among all attention layers of a forward pass, in order of execution.
+    features
+        The layout of the last tokens.
+    readout
+        The weight of each of these tokens in the scores. The weights sum to one.
+    stages
+        The numbers of the layers, with parallel layers in one stage. Empty if there is a `problem`.
+    kept
+        The layers whose output tokens keep their position until the last tokens.
+    problem
+        The requirement that the layers do not meet to be chained, with advice, or "".
+    """
+
+    calls: Mapping[int, AttentionCall]
+    features: Features
+    readout: tuple[float, ...]
+    stages: tuple[tuple[int, ...], ...]
+    kept: frozenset[int]
+    problem: str
+
+    @property
+    def rows(self) -> slice:
+        """The range of the tokens that the head reads."""
+        read = [token for token, weight in enumerate(self.readout) if weight]
+        return slice(read[0], read[-1] + 1)
+
+    def chain(self, method: str) -> tuple[tuple[int, ...], ...]:
+        """Return the stages, for a method that multiplies the attention of all layers.
+
+        Raises
+        ------
+        UnsuitableError
+            If the layers cannot be chained. The message names `method`.
+        """
+        if self.problem:
+            raise UnsuitableError(f"{method} requires {self.problem}")
+        return self.stages
+
+    def layer(self, index: int, method: str) -> int:
+        """Return the number of one layer, for a method that shows the rows that the head reads.
+
+        Raises
+        ------
+        LayerError
+            If the index is out of range.
+        UnsuitableError
+            If these rows of the layer do not belong to the tokens that the head reads. The message names `method`.
+        """
+        numbers = [*self.calls]
+        if not -len(numbers) <= index < len(numbers):
+            raise LayerError(f"attention layer {index} is out of range; the model has {len(numbers)} such layers")
+        number = numbers[index]
+        problem = not_global(self.calls[number]) or other_tokens(self.calls[number], self.features)
+        if not problem and number not in self.kept:
+            problem = self.problem if self.problem == no_graph() else not_kept(self.calls[number])
+        if problem:
+            raise UnsuitableError(f"{method} requires {problem}")
+        return number
+
+
+def require_same_calls(calls: Sequence[AttentionCall], layers: Sequence[AttentionLayer], is_complete: bool) -> None:
+    """Require that a forward pass computes the attention that the probe observed.
+
+    Raises
+    ------
+    UnsuitableError
+        If it computes other attention.
+    """
+    same = all(
+        (call.queries, call.keys) == (layer.queries, layer.keys) for call, layer in zip(calls, layers, strict=False)
+    )
+    if not same or len(layers) > len(calls) or (is_complete and len(layers) < len(calls)):
+        raise UnsuitableError(
+            "the model computes other attention for this batch than for one image; expected attention that does not "
+            f"depend on the batch; use {FEATURE_MAPS}"
+        )
+
+
+def no_rows(last: Features | None) -> str:
+    """Return the problem of a model whose head reads no tokens."""
+    if last is None:
+        return (
+            "the scores of this model do not depend on one sequence of tokens that can be located in the image, so no "
+            "attention row corresponds to them; limit the method to one part of the model with `module`, or use "
+            f"{FEATURE_MAPS}, with a layer"
+        )
+    return (
+        "the head of this model reads a feature map instead of tokens, so no attention row corresponds to the output; "
+        f"use {FEATURE_MAPS}"
+    )
+
+
+def no_graph() -> str:
+    """Return the problem of a score without gradients."""
+    return (
+        "the gradient of the target's score, which shows the attention that it depends on, and it has none (no_grad, "
+        f"detach, int8 layers); use {INSTEAD}"
+    )
+
+
+def not_global(call: AttentionCall) -> str:
+    """Return the problem if some token of an image does not attend to all its tokens."""
+    if call.windows == 1 and call.queries == call.keys:
+        return ""
+    return (
+        f"attention over all tokens of an image; this model has a layer with {call.queries} queries and {call.keys} "
+        f"keys in {call.windows} windows per image; use {call.instead}"
+    )
+
+
+def unequal_tokens(calls: Sequence[AttentionCall]) -> str:
+    """Return the problem if the number of tokens changes between layers."""
+    tokens = calls[-1].keys
+    other = next((call.keys for call in calls if call.keys != tokens), None)
+    if other is None:
+        return ""
+    return f"equal numbers of tokens in all layers, but this model has {other} and {tokens}; use {calls[-1].instead}"
+
+
+def other_tokens(call: AttentionCall, last: Features) -> str:
+    """Return the problem if a layer has another number of tokens than the last tokens that the head reads."""
+    if call.keys == last.count:
+        return ""
+    return (
+        f"attention over the tokens that the head reads, but {call} is over {call.keys} tokens, and the head reads the "
+        f"{last.count} tokens of {last.layer!r}; use {FEATURE_MAPS}"
+    )
+
+
+def not_before(call: AttentionCall, last: Features) -> str:
+    """Return the problem of a layer that does not lie before the last tokens."""
+    return (
+        f"attention over patch tokens only, but {call} lies after the last patch tokens, in {last.layer!r}, and mixes "
+        f"other tokens, such as queries; use {FEATURE_MAPS}"
+    )
+
+
+def several_sequences(call: AttentionCall, last: Features) -> str:
+    """Return the problem of a model whose scores do not depend on the last tokens only."""
+    return (
+        f"that the scores depend on one sequence of tokens, but they depend on {call} also in other ways than through "
+        f"the tokens of {last.layer!r}, as in an ensemble, in several passes, or if the head reads several blocks; "
+        f"limit the method to one part with `module`, or use {FEATURE_MAPS}"
+    )
+
+
+def no_chain(calls: Sequence[AttentionCall]) -> str:
+    """Return the problem of layers that are neither parallel nor follow one another."""
+    names = ", ".join(dict.fromkeys(repr(call.module) for call in calls[-8:]))
+    return (
+        "attention layers that follow one another, each over the tokens that the one before returns; in this model, "
+        f"the tokens also take other paths around several layers, among {names}; limit it to one part with `module`, "
+        f"or use {FEATURE_MAPS}"
+    )
+
+
+def not_kept(call: AttentionCall) -> str:
+    """Return the problem of a layer whose rows do not belong to the tokens that the head reads."""
+    return (
+        f"an attention layer whose tokens keep their position until the head reads them, but the tokens of {call} are "
+        f"mixed or moved afterwards, or are not the only ones that the head reads; choose another layer or `module`, "
+        f"or use {FEATURE_MAPS}"
+    )
+
+
+def unseen_mixing(after: str) -> str:
+    """Return the problem of tokens that are mixed other than by the attention that was observed."""
+    return (
+        "attention to be the only operation that mixes tokens, and all attention to be observed; in this model, other "
+        f"operations after {after} mix or move tokens; use {FEATURE_MAPS}"
+    )

@@ -1,0 +1,147 @@
+"""Reads the path of attention layers to the last tokens, from the graph of a traced forward pass."""
+
+from collections.abc import Mapping
+
+from torch.autograd.graph import Node
+
+from xai_core.model.attention_order import AttentionOrder
+from xai_core.model.attention_path import (
+    AttentionCall,
+    AttentionPath,
+    no_chain,
+    not_before,
+    not_global,
+    other_tokens,
+    several_sequences,
+    unequal_tokens,
+    unseen_mixing,
+)
+from xai_core.model.attention_weights import TokensAt
+from xai_core.model.autograd_graph import ancestors, dominators
+from xai_core.model.layouts import Features
+from xai_core.model.observed_pass import ObservedPass
+from xai_core.model.site_graph import SiteGraph
+from xai_core.model.sites import Site
+from xai_core.model.token_mixing import mixed_sources
+
+
+def tokens_at(graph: SiteGraph, last: tuple[Site, Features]) -> TokensAt:
+    """Return tokens in the graph."""
+    site, features = last
+    return TokensAt(graph.tensor(site), 1 - features.batch_dim)
+
+
+class AttentionPathReader:
+    """Reads the path of some attention layers to the last tokens.
+
+    Parameters
+    ----------
+    observed
+        The forward pass.
+    calls
+        The attention layers, by their number.
+    last
+        The last tokens.
+    readout
+        The weight of each of them in the scores.
+    """
+
+    def __init__(
+        self,
+        observed: ObservedPass,
+        calls: Mapping[int, AttentionCall],
+        last: tuple[Site, Features],
+        readout: tuple[float, ...],
+    ) -> None:
+        self._graph, self._calls, self._readout = observed.graph, calls, readout
+        self._site, self._features = last
+        self._tokens = tokens_at(observed.graph, last)
+        self._traced = {number: observed.attentions[number] for number in calls}
+        self._blocked = [mixed for traced in observed.attentions for mixed, _ in traced.mixed]
+        self._end: Node = self._tokens.value.grad_fn
+        self._order = AttentionOrder.of(
+            dominators(self._end, [*self._graph.path][-1]),
+            {number: traced.nodes for number, traced in self._traced.items()},
+        )
+
+    def path(self) -> AttentionPath:
+        """Return the path."""
+        calls, after, beside = [*self._calls.values()], self._after(), self._beside()
+        kept, mixed_after = self._mixing()
+        problem = (
+            next(filter(None, map(not_global, calls)), "")
+            or unequal_tokens(calls)
+            or other_tokens(calls[-1], self._features)
+            or (several_sequences(beside[0], self._features) if beside else "")
+            or (not_before(after[0], self._features) if after else "")
+            or ("" if self._is_chain() else no_chain(calls))
+            or (unseen_mixing(mixed_after[0]) if mixed_after else "")
+        )
+        is_read = not beside and all(call.of_one_query for call in after)  # if any, attention that pools the tokens
+        stages = () if problem or self._order.stages is None else self._order.stages
+        return AttentionPath(
+            calls=self._calls,
+            features=self._features,
+            readout=self._readout,
+            stages=tuple(stage.layers for stage in stages),
+            kept=kept if is_read else frozenset(),
+            problem=problem,
+        )
+
+    def _after(self) -> list[AttentionCall]:
+        """Return the layers that depend on the last tokens."""
+        return [call for number, call in self._calls.items() if self._end in ancestors(self._traced[number].nodes)]
+
+    def _beside(self) -> list[AttentionCall]:
+        """Return the layers whose outputs the scores also depend on in other ways than through the last tokens."""
+        other = ancestors(self._graph.ends, except_through=self._end)
+        after = self._after()
+        return [
+            call
+            for number, call in self._calls.items()
+            if call not in after and any(node in other for node in self._traced[number].nodes)
+        ]
+
+    def _is_chain(self) -> bool:
+        """Whether the layers follow one another, or are parallel with the same tokens."""
+        stages, tokens = self._order.stages, self._features.count
+        return stages is not None and all(len(stage.layers) == 1 or stage.reads_and_returns(tokens) for stage in stages)
+
+    def _mixing(self) -> tuple[frozenset[int], list[str]]:
+        """Return the layers whose output tokens keep their position, and where other operations mix tokens.
+
+        Attention is cut from the graph. Each token of the values and of the last tokens may then depend on one token
+        only, of the first tokens and of the outputs of attention.
+        """
+        same = [
+            number
+            for number, call in self._calls.items()
+            if not (not_global(call) or other_tokens(call, self._features))
+        ]
+        outputs = [(number, output) for number in same for _, output in self._traced[number].mixed]
+        first = self._first_tokens()
+        sources = [output for _, output in outputs] + first
+        values = [value for number in same for value in self._traced[number].values]
+        kept, mixed = {*same}, [False] * len(sources)
+        for token in () if self._graph.lacks_gradients else self._tested():
+            if any(found := mixed_sources([self._tokens, *values], sources, token, self._blocked)):
+                mixed = [before or now for before, now in zip(mixed, found, strict=True)]
+                found = mixed_sources([self._tokens], sources, token, self._blocked)
+                kept -= {number for (number, _), now in zip(outputs, found, strict=False) if now}
+        names = [str(self._calls[number]) for number, _ in outputs] + ["the first tokens"] * len(first)
+        return frozenset(kept), [name for name, is_mixed in zip(names, mixed, strict=True) if is_mixed]
+
+    def _tested(self) -> list[int]:
+        """Return two patch tokens, and other tokens that the head reads."""
+        elements = self._features.elements
+        others = [token for token, weight in enumerate(self._readout) if weight and token not in elements]
+        return sorted({elements[0], elements[len(elements) // 2], *others[:2]})
+
+    def _first_tokens(self) -> list[TokensAt]:
+        """Return the first tokens with the shape of the last, before all layers, or no tokens."""
+        streams = [*self._graph.streams(self._site)][::-1]
+        sites = [self._graph.tensor(site) for site, _ in [*self._graph.sites][::-1] if site.shape == self._site.shape]
+        for tensor in [*streams, *sites]:
+            if tensor.grad_fn is not None and self._order.before.get(tensor.grad_fn) == 0:
+                return [TokensAt(tensor, self._tokens.dim)]
+        return []

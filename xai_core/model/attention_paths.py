@@ -1,0 +1,129 @@
+"""The attention of a model, as one forward pass of one image shows it."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+
+from xai_core.errors import NoAttentionError, UnsuitableError
+from xai_core.model.attention_path import FEATURE_MAPS, AttentionCall, AttentionPath, no_graph
+from xai_core.model.attention_path_reader import AttentionPathReader, tokens_at
+from xai_core.model.attention_trace import head_layout, users_of
+from xai_core.model.key_locations import key_locations
+from xai_core.model.layouts import Features
+from xai_core.model.observed_pass import ObservedPass
+from xai_core.model.readout import Readout, read_out
+from xai_core.model.site_layouts import SiteLayouts
+from xai_core.model.sites import Site
+
+
+class AttentionPaths:
+    """The attention of each forward pass, and its paths to the scores.
+
+    The path through the whole model is read from the probe. Paths through single modules are read when they are first
+    requested, from another forward pass.
+
+    Parameters
+    ----------
+    observed
+        The forward pass of the probe.
+    observe
+        Runs such a pass again.
+    layouts
+        The layouts of the sites.
+    last
+        The last features of the model, with their site, or None.
+    readout
+        How the scores depend on them, or None if this is not known.
+
+    Attributes
+    ----------
+    calls
+        The attention layers of each forward pass, in order of execution.
+    """
+
+    def __init__(
+        self,
+        observed: ObservedPass,
+        observe: Callable[[], ObservedPass],
+        layouts: SiteLayouts,
+        last: tuple[Site, Features] | None,
+        readout: Readout | None,
+    ) -> None:
+        self.calls = tuple(_calls(observed, last))
+        self._observe, self._layouts = observe, layouts
+        self._paths: dict[str, AttentionPath] = {}
+        if last is not None and last[1].is_sequence and self._on_path(""):
+            self._paths[""] = _path(observed, self._on_path(""), last, readout)
+
+    def of(self, module: str = "") -> AttentionPath:
+        """Return the path through the model, or through one module.
+
+        Raises
+        ------
+        NoAttentionError
+            If no attention lies between the images and the scores.
+        UnsuitableError
+            If the scores do not depend on tokens of the module that have locations in the image.
+        """
+        if module not in self._paths:
+            with torch.inference_mode(False), torch.enable_grad():
+                self._paths[module] = self._read(module)
+        return self._paths[module]
+
+    def _on_path(self, module: str) -> dict[int, AttentionCall]:
+        return {number: call for number, call in enumerate(self.calls) if call.on_path and call.is_in(module)}
+
+    def _read(self, module: str) -> AttentionPath:
+        calls, where = self._on_path(module), f" in module {module!r}" if module else ""
+        if not calls:
+            raise NoAttentionError(
+                f"no attention between the images and the scores was observed in this model{where}; use {FEATURE_MAPS}"
+            )
+        observed = self._observe()
+        last = self._last_of(module, observed, [*calls.values()][-1].keys)
+        if last is None:
+            raise UnsuitableError(
+                f"the scores of this model do not depend on attention over tokens{where} that can be located in the "
+                f"image; use {FEATURE_MAPS}"
+            )
+        return _path(observed, calls, last, read_out(observed.graph, last))
+
+    def _last_of(self, module: str, observed: ObservedPass, tokens: int) -> tuple[Site, Features] | None:
+        """Return the last tokens of a module on the path to the scores."""
+        for site, _ in observed.graph.sites:
+            if f"{site.layer}.".startswith(f"{module}.") and tokens in site.shape:
+                features = self._layouts.of(site)
+                if features is not None and features.is_sequence and features.count == tokens:
+                    return site, features
+        return None
+
+
+def _path(
+    observed: ObservedPass, calls: dict[int, AttentionCall], last: tuple[Site, Features], readout: Readout | None
+) -> AttentionPath:
+    readout = readout or Readout.usual(last[1].count, last[1].elements)
+    if observed.graph.tensor(last[0]).grad_fn is None or not observed.graph.path:
+        return AttentionPath(calls, last[1], readout.weights, (), frozenset(), no_graph())
+    return AttentionPathReader(observed, calls, last, readout.weights).path()
+
+
+def _calls(observed: ObservedPass, last: tuple[Site, Features] | None) -> Iterator[AttentionCall]:
+    graph, blocked = observed.graph, [mixed for traced in observed.attentions for mixed, _ in traced.mixed]
+    users = users_of([*graph.path])
+    for traced in observed.attentions:
+        layer, nodes, locations = traced.layer, traced.nodes, None
+        on_path, layout = not graph.path or graph.connects(nodes), head_layout(traced, users)
+        if last is not None and last[1].is_sequence and on_path and layer.of_one_query:
+            locations = key_locations(traced.values[0], tokens_at(graph, last), last[1], blocked)
+        matrices = layer.batch * layer.heads
+        yield AttentionCall(
+            module=traced.module,
+            around=traced.around,
+            queries=layer.queries,
+            keys=layer.keys,
+            windows=layer.batch if layout is None else matrices // layout.heads,
+            from_images=graph.depends_on_image(nodes),
+            on_path=on_path,
+            layout=layout,
+            key_locations=locations,
+        )
