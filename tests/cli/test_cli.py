@@ -151,6 +151,7 @@ def test_demo_says_why_methods_are_not_for_the_model(photos: Path, monkeypatch: 
     assert all(image in page for image in ("cat.png", "dog.jpg"))
 
 
+@pytest.mark.slow
 def test_demo_runs_every_method_that_suits(photos: Path) -> None:
     run = demo(photos, "--limit", 1, model="tiny:vit")
     assert run.code == 0

@@ -101,7 +101,7 @@ def test_correct_variant_equals_the_explainer() -> None:
     page = (ROOT / "docs" / "is-my-rollout-right.md").read_text()
     namespace: dict[str, Any] = {}
     exec(re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)[0], namespace)
-    row = namespace["rollout"]([*record.weights])[:, record.layers[0].prefix :]
+    row = namespace["rollout"]([*record.weights])[:, record.layers[0].elements]
     torch.testing.assert_close(row.unflatten(1, (8, 8)).double(), replica, atol=1e-8, rtol=1e-4)
     for name in set(script["MISTAKES"]) - {"correct"}:
         wrong = script["maps"](script["MISTAKES"][name][1], record)

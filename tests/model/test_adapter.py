@@ -9,6 +9,7 @@ import timm
 import torch
 import torchvision.models as tv
 from torch import Tensor, nn
+from torchvision.models.convnext import CNBlockConfig
 from transformers import ViTConfig, ViTForImageClassification
 from vit_pytorch import ViT
 
@@ -23,6 +24,8 @@ SMALL_VIT = {
     "image_size": 32, "patch_size": 8,
 }  # fmt: skip
 
+SMALL_SWIN = {"embed_dim": 24, "depths": (2, 2, 2, 2)}
+
 # model, side of the images, and the layer whose output the peers' manuals name for it
 CONVENTIONS: dict[str, tuple[Callable[[], nn.Module], int, Callable[[Any], nn.Module]]] = {
     "resnet18": (tv.resnet18, 64, lambda m: m.layer4[-1]),
@@ -35,11 +38,14 @@ CONVENTIONS: dict[str, tuple[Callable[[], nn.Module], int, Callable[[Any], nn.Mo
     "mnasnet": (tv.mnasnet0_5, 64, lambda m: m.layers[-1]),
     "regnet": (tv.regnet_y_400mf, 64, lambda m: m.trunk_output[-1]),
     "googlenet": (lambda: tv.googlenet(init_weights=False), 96, lambda m: m.inception5b),
-    "convnext_tiny": (tv.convnext_tiny, 64, lambda m: m.features[-1]),
-    "swin_t": (tv.swin_t, 64, lambda m: m.permute),
+    "convnext": (
+        lambda: tv.ConvNeXt([CNBlockConfig(24, 48, 2), CNBlockConfig(48, None, 2)]), 64, lambda m: m.features[-1],
+    ),
+    "swin": (lambda: tv.SwinTransformer([4, 4], 24, [2, 2, 2, 2], [3, 6, 12, 24], [7, 7]), 64, lambda m: m.permute),
     "timm resnet18": (lambda: timm.create_model("resnet18"), 64, lambda m: m.layer4[-1]),
     "timm swin": (
-        lambda: timm.create_model("swin_tiny_patch4_window7_224", img_size=64, window_size=2), 64, lambda m: m.norm,
+        lambda: timm.create_model("swin_tiny_patch4_window7_224", img_size=64, window_size=2, **SMALL_SWIN), 64,
+        lambda m: m.norm,
     ),
     "timm efficientnet": (lambda: timm.create_model("tf_efficientnet_lite0"), 64, lambda m: m.bn2),
     "timm mobilenetv3": (lambda: timm.create_model("mobilenetv3_small_050"), 64, lambda m: m.blocks[-1]),
@@ -54,7 +60,9 @@ CONVENTIONS: dict[str, tuple[Callable[[], nn.Module], int, Callable[[Any], nn.Mo
         lambda m: m.blocks[-1].norm1,
     ),
     "timm beit": (
-        lambda: timm.create_model("beit_base_patch16_224", img_size=64, depth=2, global_pool="token"),
+        lambda: timm.create_model(
+            "beit_base_patch16_224", img_size=64, depth=2, embed_dim=192, num_heads=3, global_pool="token"
+        ),
         64, lambda m: m.blocks[-1].norm1,
     ),
     "timm eva": (
@@ -111,7 +119,7 @@ def test_grids_of_images_that_are_not_square() -> None:
     cases: list[tuple[nn.Module, tuple[int, int]]] = [
         (tv.resnet18(), (2, 3)),
         (fused_vit(dynamic_img_size=True), (8, 12)),
-        (timm.create_model("swin_tiny_patch4_window7_224", img_size=(64, 96), window_size=2), (2, 3)),
+        (timm.create_model("swin_tiny_patch4_window7_224", img_size=(64, 96), window_size=2, **SMALL_SWIN), (2, 3)),
     ]
     for model, grid in cases:
         assert xai.Engine(model.eval()).adapter(images).grid == grid

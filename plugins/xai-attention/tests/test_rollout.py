@@ -10,7 +10,7 @@ import pytest
 import timm
 import torch
 from torch import Tensor, nn
-from torchvision.models import swin_t
+from torchvision.models import SwinTransformer
 
 import xai_core as xai
 from support.attention_models import (
@@ -84,11 +84,11 @@ def test_head_attention_equals_its_replica(name: str, layer: int) -> None:
 
 def test_head_attention_at_any_size_that_the_model_takes() -> None:
     model = settled(timm.create_model("vit_tiny_patch16_224", patch_size=8, depth=2, dynamic_img_size=True))
-    images = torch.randn(2, 3, 224, 336)
+    images = torch.randn(2, 3, 112, 168)
     ours = xai.Engine(model).explain(images, "head-attention")["head-attention"]
     with torch.no_grad():
-        heads = slow_timm(copy.deepcopy(model).double(), images.double())[-1][:, :, 0, 1:].unflatten(-1, (28, 42))
-    assert ours.values.shape == (2, 224, 336)
+        heads = slow_timm(copy.deepcopy(model).double(), images.double())[-1][:, :, 0, 1:].unflatten(-1, (14, 21))
+    assert ours.values.shape == (2, 112, 168)
     assert ours.parts is not None
     torch.testing.assert_close(ours.parts.double(), heads, atol=1e-6, rtol=1e-5)
 
@@ -125,7 +125,7 @@ def largest_tensor(run: Callable[[], Any]) -> int:
 @pytest.mark.parametrize("side", [128, 256])
 def test_no_tensor_is_larger_than_a_block_of_rows(side: int) -> None:
     """So that memory grows as the number of tokens does, and not as its square."""
-    model, images = settled(fused_vit(img_size=side)), torch.randn(1, 3, side, side)
+    model, images = settled(fused_vit(img_size=side, depth=2)), torch.randn(1, 3, side, side)
     engine, block = xai.Engine(model), 4 * ROW_BLOCK * ((side // 8) ** 2 + 1)
     engine.adapter(images)
     allowed = max(block, largest_tensor(lambda: model(images)))
@@ -201,8 +201,10 @@ METHODS = [
     if entry.made_by.__module__.startswith("xai_attention") and not issubclass(entry.made_by, GateExplainer)
 ]
 NOT_GLOBAL: dict[str, Callable[[], nn.Module]] = {
-    "torchvision swin": lambda: swin_t(num_classes=5),
-    "swin": lambda: timm.create_model("swin_tiny_patch4_window7_224", img_size=64, window_size=4, num_classes=5),
+    "torchvision swin": lambda: SwinTransformer([4, 4], 24, [2, 2], [3, 6], [7, 7], num_classes=5),
+    "swin": lambda: timm.create_model(
+        "swin_tiny_patch4_window7_224", img_size=64, window_size=4, embed_dim=24, depths=(2, 2, 2, 2), num_classes=5
+    ),
     "maxvit": lambda: timm.create_model("maxvit_rmlp_pico_rw_256", img_size=64, num_classes=5),
     "pvt": lambda: timm.create_model("pvt_v2_b0", num_classes=5),
 }

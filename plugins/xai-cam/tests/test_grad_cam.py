@@ -10,6 +10,7 @@ import torchvision.models as tv
 from captum.attr import LayerAttribution, LayerGradCam
 from pytorch_grad_cam import GradCAM
 from torch import Tensor, nn
+from torchvision.models.convnext import CNBlockConfig
 
 import xai_core as xai
 from support.models import with_small_classifier
@@ -21,12 +22,13 @@ CNNS: dict[str, Callable[[], nn.Module]] = {
     "densenet121": tv.densenet121,
     "mobilenet_v3_large": tv.mobilenet_v3_large,
     "efficientnet_b0": tv.efficientnet_b0,
-    "convnext_tiny": tv.convnext_tiny,
+    "convnext": lambda: tv.ConvNeXt([CNBlockConfig(24, 48, 2), CNBlockConfig(48, None, 2)]),
 }
+SMALL = {"img_size": 128, "depth": 3}
 TOKENS: dict[str, Callable[[], nn.Module]] = {
-    "timm vit_tiny": lambda: timm.create_model("vit_tiny_patch16_224"),
-    "timm deit_tiny_distilled": lambda: timm.create_model("deit_tiny_distilled_patch16_224"),
-    "torchvision swin_t": tv.swin_t,
+    "timm vit_tiny": lambda: timm.create_model("vit_tiny_patch16_224", **SMALL),
+    "timm deit_tiny_distilled": lambda: timm.create_model("deit_tiny_distilled_patch16_224", **SMALL),
+    "torchvision swin": lambda: tv.SwinTransformer([4, 4], 24, [2, 2], [3, 6], [7, 7]),
 }
 
 
@@ -46,9 +48,8 @@ class Scaled(nn.Module):
 
 
 @pytest.fixture
-def photos(request: pytest.FixtureRequest) -> Tensor:
-    side = 224 if "tokens" in request.node.name else 128
-    return torch.randn(2, 3, side, side)
+def photos() -> Tensor:
+    return torch.randn(2, 3, 128, 128)
 
 
 def engine_and_layer(model: nn.Module, images: Tensor) -> tuple[xai.Engine, str]:
@@ -89,7 +90,7 @@ def test_equals_pytorch_grad_cam_on_tokens(name: str, photos: Tensor) -> None:
     def reshape(tokens: Tensor) -> Tensor:
         if tokens.ndim == 4:
             return tokens if features.layout == "NCHW" else tokens.permute(0, 3, 1, 2)
-        return tokens[:, features.prefix :].transpose(1, 2).reshape(len(tokens), -1, *features.grid)
+        return tokens[:, features.elements].transpose(1, 2).reshape(len(tokens), -1, *features.grid)
 
     ours = engine.explain(photos, "grad-cam")["grad-cam"].values
     torch.testing.assert_close(ours, by_pytorch_grad_cam(model, layer, photos, reshape), atol=1e-5, rtol=0)

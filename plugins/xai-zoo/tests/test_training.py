@@ -79,6 +79,7 @@ def test_the_best_weights_are_written_with_how_they_were_made(trained: Path) -> 
     assert not trained.with_suffix(".state.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_a_training_is_repeatable_and_its_seed_matters(trained: Path) -> None:
     train("--workers", "2", out="again.safetensors")
     train("--seed", "1", out="other.safetensors")
@@ -140,6 +141,7 @@ def test_it_ends_when_the_accuracy_stays_behind() -> None:
     assert len(log()) == 2
 
 
+@pytest.mark.slow
 def test_it_learns() -> None:
     train("--epochs", "12", "--rate", "0.01", "--batch", "8", "--crop", "1", "--smoothing", "0", "--patience", "12")
     rows = log()
