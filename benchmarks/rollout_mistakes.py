@@ -87,7 +87,7 @@ def maps(rollout: Rollout, record: xai.AttentionRecord) -> Tensor:
     layer = record.layers[0]
     assert layer.grid is not None
     row = rollout([weights.double() for weights in record.weights])
-    return row[:, layer.prefix :].unflatten(1, layer.grid)
+    return row[:, layer.elements].unflatten(1, layer.grid)
 
 
 def measure(count: int) -> dict[str, tuple[float, float]]:
