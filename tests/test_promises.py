@@ -178,9 +178,11 @@ LIKE_SCORE_CAM = {
 @pytest.mark.parametrize(
     ("family", "compiled"),
     [
-        *(("cnn", compiled) for compiled in (compiled_before, compiled_after, compiled_inside)),
-        ("fused vit", compiled_inside),
-        ("torchvision vit", compiled_before),
+        ("cnn", compiled_before),
+        pytest.param("cnn", compiled_after, marks=pytest.mark.slow),
+        ("cnn", compiled_inside),
+        pytest.param("fused vit", compiled_inside, marks=pytest.mark.slow),
+        pytest.param("torchvision vit", compiled_before, marks=pytest.mark.slow),
     ],
     indirect=["family"],
 )
@@ -282,6 +284,9 @@ def test_train_mode(model: nn.Module, images: Tensor, expected: Maps) -> None:
     assert after == before
 
 
+@pytest.mark.parametrize(
+    "family", ["cnn", "fused vit", pytest.param("torchvision vit", marks=pytest.mark.slow)], indirect=True
+)
 def test_two_threads_on_one_model(model: nn.Module, images: Tensor) -> None:
     """Each thread explains its own images, 40 times, and gets what it would get alone.
 

@@ -25,6 +25,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "mobilenet": (lambda: MobileNetV3(INVERTED_RESIDUALS, 32, num_classes=5), 64),
     "densenet": (lambda: DenseNet(4, (2, 2, 2), 8, num_classes=5), 64),
 }
+SLOW = dict.fromkeys(("mobilenet", "densenet", "torchvision vit"), pytest.mark.slow)
 
 
 def plain(model: nn.Module, images: Tensor, of: Tensor) -> Tensor:
@@ -64,7 +65,7 @@ def substituted(model: nn.Module, layer: nn.Module, activation: Tensor, images: 
         return model(images)
 
 
-@pytest.mark.parametrize("family", MODELS)
+@pytest.mark.parametrize("family", [pytest.param(name, marks=SLOW.get(name, ())) for name in MODELS])
 def test_every_layer_gives_what_the_model_gives(family: str) -> None:
     """And it runs alone exactly where nothing goes round it: where the images no longer matter."""
     make, size = MODELS[family]
