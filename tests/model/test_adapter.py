@@ -16,6 +16,7 @@ from vit_pytorch import ViT
 import xai_core as xai
 from support.explaining import captured_by
 from support.models import SmallCNN, fused_vit, settled, torchvision_vit, with_small_classifier
+from support.parameters import quick
 from xai_core.errors import LayerError, PluginWarning
 from xai_core.plugin import Probe
 
@@ -82,6 +83,8 @@ CONVENTIONS: dict[str, tuple[Callable[[], nn.Module], int, Callable[[Any], nn.Mo
     ),
 }  # fmt: skip
 
+FEW = ["resnet18", "swin", "torchvision vit", "timm vit", "timm mean over patches", "timm cait"]
+
 
 def output_of(model: nn.Module, module: nn.Module, images: Tensor) -> Tensor:
     outputs: list[Tensor] = []
@@ -92,7 +95,7 @@ def output_of(model: nn.Module, module: nn.Module, images: Tensor) -> Tensor:
     return outputs[-1]
 
 
-@pytest.mark.parametrize("name", CONVENTIONS)
+@pytest.mark.parametrize("name", quick(CONVENTIONS, FEW))
 def test_the_default_layer_is_the_conventional_one(name: str) -> None:
     make, side, conventional = CONVENTIONS[name]
     model = settled(make())

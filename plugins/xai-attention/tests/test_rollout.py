@@ -25,6 +25,7 @@ from support.attention_references import assert_equals, read_row, rollout_replic
 from support.explaining import assert_same, captured_by
 from support.models import fused_vit, settled
 from support.observing import Largest
+from support.parameters import quick
 from xai_attention.gating import GateExplainer
 from xai_core.errors import LayerError, NoAttentionError, OptionError, UnsuitableError
 from xai_core.model.attention import ROW_BLOCK, DotProductAttention
@@ -46,7 +47,7 @@ def case(name: str) -> tuple[nn.Module, Tensor, Matrices, int, Tensor]:
     return model, images, matrices, prefix, read_row(reads, matrices[0].shape[-1], prefix)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", quick(CASES, FEW))
 def test_rollout_equals_its_replica(name: str) -> None:
     model, images, matrices, prefix, row = case(name)
     ours = xai.Engine(model).explain(images, "rollout")["rollout"]
@@ -69,7 +70,7 @@ def test_rollout_with_options_equals_its_replica(name: str, fusion: str, discard
     assert_equals(ours["rollout"], rollout_replica(matrices, prefix, row, fuse, discard))
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", quick(CASES, FEW))
 @pytest.mark.parametrize("layer", [-1, 0])
 def test_head_attention_equals_its_replica(name: str, layer: int) -> None:
     model, images, matrices, prefix, row = case(name)
