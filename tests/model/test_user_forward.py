@@ -82,5 +82,9 @@ def test_indices_are_int64_on_the_device_of_the_images() -> None:
 
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     xai.Engine(model, forward=forward).explain(torch.randn(2, 3, 8, 8), "grad-cam")
-    assert [of.tolist() for of in received] == [[0], [0, 1]]  # the probe, and the shared pass
+    assert [of.tolist() for of in received] == [
+        [0],
+        [0],
+        [0, 1],
+    ]  # the probe with and without hooks, and the shared pass
     assert all(of.dtype == torch.int64 and of.device == IMAGES.device for of in received)

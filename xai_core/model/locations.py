@@ -120,6 +120,7 @@ def _matched(
 ) -> tuple[Int[ndarray, " n"], Float[ndarray, " n"]]:
     """Return the index of the template that matches each code best, and the response in units of the template's own."""
     norms = np.linalg.norm(templates, axis=1)
+    norms[norms == 0] = 1  # one cell over the whole axis
     matches = codes @ (templates / norms[:, None]).T
     position = matches.argmax(1)
     return position, np.take_along_axis(matches, position[:, None], 1)[:, 0] / norms[position]

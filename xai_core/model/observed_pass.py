@@ -42,8 +42,10 @@ class ObservedPass:
         The module calls, the attention layers and the gates.
     location
         The location of the class scores in the model's output.
+    class_scores
+        The class scores, or None.
     scores
-        The scores, or None.
+        What the target reads, or None.
     graph
         The graph between the image and the scores. Its path is empty without gradients.
     """
@@ -72,9 +74,8 @@ class ObservedPass:
             require_deterministic(model, forward, image, output)
             self.location = ScoreLocation.of(output, probabilities_in(output, graph_image))
             scores = read_by(target, output)
-        if scores is None:
-            scores = scores_of(output) if self.location.path is None else leaf_at(output, self.location.path)
-        self.scores = scores
+        self.class_scores = scores_of(output) if self.location.path is None else leaf_at(output, self.location.path)
+        self.scores = scores = self.class_scores if scores is None else scores
         self.graph = SiteGraph(calls.tensors, [] if scores is None else [scores], graph_image, calls.inputs)
         self.attentions, self.gates = trace.attentions, tuple(finder.gates)
 

@@ -240,7 +240,7 @@ def _probe(
             last=None if last is None else last[1],
             default=None if default is None else default[0],
             readout=readout,
-            head=calls.head(last, scores) if last else None,
+            head=calls.head(last, observed.class_scores) if last else None,
             channels_last=last is not None and last[1].layout == "NCHW" and not image.is_contiguous(),
             sizes=calls.sizes,
             runs=calls.runs,

@@ -48,15 +48,13 @@ class Target(ABC):
 
 def read_by(target: object, output: Any) -> Tensor | None:
     """Return what a target reads of a model's output for one image, or None if it reads the class scores."""
-    if isinstance(target, Target):
-        return target.reads(output)
-    if not callable(target) or isinstance(target, type):
+    if not isinstance(target, Target) and (not callable(target) or isinstance(target, type)):
         return None
     try:
-        scores = target(output)
-    except Exception:  # a function for a batch of another size
+        scores = target.reads(output) if isinstance(target, Target) else target(output)
+    except Exception:  # a function for a batch of another size, or an output that is rejected later
         return None
-    return scores if isinstance(scores, Tensor) else None
+    return scores if isinstance(scores, Tensor) and scores.requires_grad else None
 
 
 TargetLike = int | Sequence[int] | Sequence[Sequence[int]] | Tensor | Target | Callable[[Any], Tensor] | None
