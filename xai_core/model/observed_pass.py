@@ -45,7 +45,7 @@ class ObservedPass:
     class_scores
         The class scores, or None.
     scores
-        What the target reads, or None.
+        The scores that the target reads, or None.
     graph
         The graph between the image and the scores. Its path is empty without gradients.
     """

@@ -28,7 +28,8 @@ def respond(
     """Return the responses of sites with a layout to coded images.
 
     The contrast of an element for code k is <T(x_k) - T(x'_k), T(b) - T(a)> / |T(b) - T(a)|^2. T are its values. x_k
-    and x'_k are the images of a code and of its complement. a and b are the textures. The contrast is 1 if the element sees only pixels where the code is 1. It is -1 if it sees only others, and NaN if it does not depend on the image.
+    and x'_k are the images of a code and of its complement. a and b are the textures. The contrast is 1 if the element
+    sees only pixels where the code is 1. It is -1 if it sees only others, and NaN if it does not depend on the image.
 
     Parameters
     ----------

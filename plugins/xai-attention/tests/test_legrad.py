@@ -17,7 +17,7 @@ from support.attention_references import Cut, assert_is
 from support.explaining import captured_by
 from support.explicit_attention import case, eager
 from support.models import SmallCNN, fused_vit, settled
-from xai_core.errors import LayerError, NotCapturedError, UnsuitableError
+from xai_core.errors import LayerError, NotCapturedError, NotConnectedError, UnsuitableError
 from xai_core.plugin import AttentionLayer
 
 HEADS: dict[str, tuple[list[str], Callable[[Any, Tensor], Tensor]]] = {
@@ -275,5 +275,5 @@ def test_layer_scores_must_be_declared_and_of_blocks() -> None:
 
 def test_a_score_that_depends_on_nothing() -> None:
     model, images, _, _ = case("timm")
-    with pytest.raises(UnsuitableError, match="gradient of the target's score"):
+    with pytest.raises(NotConnectedError, match="the attention in 'blocks.0.attn'"):
         xai.Engine(model).explain(images, "legrad", target=lambda output: output.detach()[:, 0])
