@@ -110,8 +110,8 @@ class AttentionPathReader:
     def _mixing(self) -> tuple[frozenset[int], list[str]]:
         """Return the layers whose output tokens keep their position, and where other operations mix tokens.
 
-        Attention is cut from the graph. Each token of the values and of the last tokens may then depend on only one
-        token of the first tokens and of the outputs of attention.
+        Attention is cut from the graph. Then each token of the values, and each of the last tokens, may depend on one
+        token only. This is one of the first tokens, or of the outputs of attention.
         """
         same = [
             number

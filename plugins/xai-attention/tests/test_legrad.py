@@ -275,5 +275,5 @@ def test_layer_scores_must_be_declared_and_of_blocks() -> None:
 
 def test_a_score_that_depends_on_nothing() -> None:
     model, images, _, _ = case("timm")
-    with pytest.raises(NotConnectedError, match="the attention in 'blocks.0.attn'"):
+    with pytest.raises(NotConnectedError, match=r"the attention in 'blocks\.0\.attn'"):
         xai.Engine(model).explain(images, "legrad", target=lambda output: output.detach()[:, 0])
