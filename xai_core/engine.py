@@ -168,7 +168,7 @@ class Engine:
                 images,
                 union,
                 adapter.site,
-                adapter.probe.attention.calls,
+                adapter.probe.attention,
                 lambda output: targets_of(target, output, adapter.score_reader, len(images)),
             )
         check_pass(checks, record)

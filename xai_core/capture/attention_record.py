@@ -145,7 +145,7 @@ def record_attention(
         grid, elements = _grid(layer.keys, calls[number], adapter) if windows == 1 else (None, ())
         layers.append(LayerRecord(name, weights, tuple(indices), windows, grid, elements))
 
-    reader = AttentionReader(len(images), on_layer, layouts=[call.layout for call in calls])
+    reader = AttentionReader(len(images), on_layer, layouts=adapter.probe.attention.layouts(len(images)))
     with explaining(model, gradients=False), reader:
         output = forward(model, images, batch_indices(images))
     require_same_calls(calls, seen, is_complete=True)

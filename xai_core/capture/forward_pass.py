@@ -2,7 +2,7 @@
 
 import contextlib
 import itertools
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Set
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,8 @@ from xai_core.capture.needs import NeedsUnion
 from xai_core.capture.pass_record import LayerLeaf, Leaf, PassRecord, PassTargets
 from xai_core.capture.pass_recorder import PassRecorder
 from xai_core.errors import LayerError
-from xai_core.model.attention_path import AttentionCall, require_same_calls
+from xai_core.model.attention_path import require_same_calls
+from xai_core.model.attention_paths import AttentionPaths
 from xai_core.model.attention_reader import AttentionReader
 from xai_core.model.execution import Forward, explaining, substituting, temporary_hooks
 from xai_core.model.gates import Gate, Gated, GateReader
@@ -38,7 +39,7 @@ def capture(
     images: Float[Tensor, "B C H W"],
     needs: NeedsUnion,
     site: SiteOf,
-    attention: Sequence[AttentionCall],
+    attention: AttentionPaths,
     bind: Bind,
 ) -> PassRecord:
     """Run the model once, differentiate at most once for all targets, and record what the explainers need.
@@ -56,7 +57,7 @@ def capture(
     site
         Returns the site of a layer in `needs`.
     attention
-        The attention layers of a forward pass of the model.
+        The attention of a forward pass of the model.
     bind
         Binds the targets to the model's output.
 
@@ -123,13 +124,13 @@ def _forward(
         hooks[modules[layer]] = _recording(recorder, {name: site(name) for name in sites})
     track = recorder.on_attention_output if needs.attention_gradients or needs.block_scores else None
     gates = GateReader(needs.gates)
+    layouts = recorder.paths.layouts(len(images)) if needs.attention else ()
     with contextlib.ExitStack() as contexts:
         contexts.enter_context(explaining(model, recorder.grad_from_start))
         for name, block in blocks.items():
             contexts.enter_context(substituting(modules[name], block.is_input, partial(recorder.on_block, name)))
         contexts.enter_context(temporary_hooks(after=hooks))
         if needs.attention:
-            layouts = [call.layout for call in recorder.calls]
             contexts.enter_context(AttentionReader(len(images), recorder.on_attention, track, layouts))
         if needs.gates:
             contexts.enter_context(gates)

@@ -1,6 +1,5 @@
 """Receives layer outputs, attention and block tokens while the model runs, and starts the autograd graph."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,7 +10,8 @@ from xai_core.capture.needs import NeedsUnion
 from xai_core.capture.pass_record import IMAGES, AttentionLeaf, LayerLeaf, Leaf
 from xai_core.errors import LayerError
 from xai_core.model.attention import AttentionLayer
-from xai_core.model.attention_path import AttentionCall, require_same_calls
+from xai_core.model.attention_path import require_same_calls
+from xai_core.model.attention_paths import AttentionPaths
 from xai_core.model.sites import Site
 from xai_core.outputs import first_tensor, leaf_at, with_first_tensor, with_leaves
 
@@ -27,8 +27,8 @@ class PassRecorder:
     ----------
     needs
         The union of what the explainers need.
-    calls
-        The attention layers that the forward pass is expected to contain, in order of execution.
+    paths
+        The attention that the forward pass is expected to contain.
     grad_from_start
         Whether gradients are enabled during the whole forward pass.
 
@@ -46,8 +46,8 @@ class PassRecorder:
         The tokens of the recorded blocks, by module name.
     """
 
-    def __init__(self, needs: NeedsUnion, calls: Sequence[AttentionCall], grad_from_start: bool) -> None:
-        self.needs, self.calls = needs, calls
+    def __init__(self, needs: NeedsUnion, paths: AttentionPaths, grad_from_start: bool) -> None:
+        self.needs, self.paths, self.calls = needs, paths, paths.calls
         self.grad_from_start = grad_from_start or needs.image_gradient
         self.tensors: dict[Leaf, Tensor] = {}
         self.differentiated: set[Leaf] = {LayerLeaf(name) for name in needs.gradients}

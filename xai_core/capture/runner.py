@@ -55,7 +55,7 @@ class Runner:
             images,
             union,
             adapter.site,
-            adapter.probe.attention.calls,
+            adapter.probe.attention,
             lambda output: ([target], False),
         )
         captured = Captured(record, needs, adapter, self.further_passes(record, adapter))

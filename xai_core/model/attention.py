@@ -14,7 +14,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xai_core.errors import NotCapturedError, UnsuitableError
-from xai_core.model.head_layout import HeadLayout
 from xai_core.targets.measures import at_least_float32
 
 ROW_BLOCK = 128
@@ -58,16 +57,16 @@ class AttentionLayer(ABC):
         B, the number of images or of windows.
     heads, queries, keys
         The other dimensions.
-    as_matrix
-        Converts a gradient, as `with_gradient` receives it, to [..., queries, n] with the leading dimensions of the
-        model. None if the function that computes attention separates the heads itself.
+    leading
+        The dimensions before [queries, keys] in the model's own tensors. None if the function that computes attention
+        separates the heads itself.
     """
 
     batch: int
     heads: int
     queries: int
     keys: int
-    as_matrix: Callable[[Tensor], Tensor] | None = None
+    leading: tuple[int, ...] | None = None
     _gradient: Tensor | None = None
 
     @property
@@ -92,6 +91,10 @@ class AttentionLayer(ABC):
         NotCapturedError
             If the explainer did not declare `attention_gradients`.
         """
+
+    def as_matrix(self, tensor: Tensor) -> Float[Tensor, "*leading queries n"]:
+        """Return a gradient, as `with_gradient` receives it, with the model's leading dimensions first."""
+        return tensor
 
     def with_gradient(self, gradient: Tensor) -> "AttentionLayer":
         """Return this layer with the gradient of one target's score with respect to the attention's output."""
@@ -204,15 +207,22 @@ class ExplicitAttention(AttentionLayer):
     weights
         The weights that the model multiplies with the values.
     as_matrix
-        Converts a tensor with the dimensions of `weights` to [..., N, M].
-    layout
-        The order of windows and heads in the leading dimensions of the matrix.
+        Converts a tensor with the dimensions of `weights` to [*leading, N, M].
+    arrange
+        Converts the result to [B, heads, N, M].
     """
 
-    def __init__(self, weights: Tensor, as_matrix: Callable[[Tensor], Tensor], layout: HeadLayout) -> None:
-        self._weights, self._as_matrix, self._layout = Reference(weights), as_matrix, layout
-        self.as_matrix = as_matrix
-        self.batch, self.heads, self.queries, self.keys = layout.arrange(as_matrix(self._weights.tensor)).shape
+    def __init__(
+        self, weights: Tensor, as_matrix: Callable[[Tensor], Tensor], arrange: Callable[[Tensor], Tensor]
+    ) -> None:
+        self._weights, self._as_matrix, self._arrange = Reference(weights), as_matrix, arrange
+        matrix = as_matrix(self._weights.tensor)
+        self.leading = tuple(matrix.shape[:-2])
+        self.batch, self.heads, self.queries, self.keys = arrange(matrix).shape
+
+    def as_matrix(self, tensor: Tensor) -> Float[Tensor, "*leading queries n"]:
+        """See `AttentionLayer.as_matrix`."""
+        return self._as_matrix(tensor)
 
     def rows(self, start: int = 0, stop: int | None = None) -> Float[Tensor, "B heads rows keys"]:
         """See `AttentionLayer.rows`."""
@@ -223,7 +233,7 @@ class ExplicitAttention(AttentionLayer):
         return self._arranged(self._declared_gradient, start, stop)
 
     def _arranged(self, tensor: Tensor, start: int, stop: int | None) -> Tensor:
-        return at_least_float32(self._layout.arrange(self._as_matrix(tensor)[..., start:stop, :]))
+        return at_least_float32(self._arrange(self._as_matrix(tensor)[..., start:stop, :]))
 
 
 class ParallelAttention(AttentionLayer):

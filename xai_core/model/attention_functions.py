@@ -37,18 +37,18 @@ def from_scaled_dot_product(
     kept = {"q": _reference(query), "k": _reference(key)} | ({"v": _reference(value)} if with_values else {})
 
     def arrange(tensor: Tensor) -> Tensor:
-        return layout.arrange(tensor.expand(*leading, *tensor.shape[-2:]))
+        return layout.arrange(tensor.expand(*leading, *tensor.shape[-2:]), batch)
 
     def make(name: str) -> Tensor:
         tensor = kept[name].tensor
         return arrange(tensor if name == "q" or groups == 1 else tensor.repeat_interleave(groups, -3))
 
     mask = None if attn_mask is None else attn_mask.detach()
-    if mask is not None and mask.ndim > 2 and leading[1:] != (layout.heads,):
+    if mask is not None and mask.ndim > 2 and (leading[1:] != (layout.heads,) or layout.outside > 1):
         mask = arrange(mask)
     shape = (math.prod(leading) // layout.heads, layout.heads, query.shape[-2], key.shape[-2])
     layer = DotProductAttention(shape, make, arrange, scale, mask, is_causal)
-    layer.as_matrix = lambda tensor: tensor
+    layer.leading = tuple(leading)
     return layer, value
 
 

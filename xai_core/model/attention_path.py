@@ -3,6 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from jaxtyping import Float
+from torch import Tensor
+
 from xai_core.errors import LayerError, UnsuitableError
 from xai_core.model.attention import AttentionLayer
 from xai_core.model.autograd_graph import INSTEAD
@@ -29,6 +32,8 @@ class AttentionCall:
         Whether it depends on the images.
     on_path
         Whether it lies between the images and the scores.
+    is_plain
+        Whether its dimensions are [B, heads, N, M], or do not contain images.
     layout
         The order of its windows and heads. None for the usual order.
     key_locations
@@ -42,6 +47,7 @@ class AttentionCall:
     windows: int
     from_images: bool
     on_path: bool
+    is_plain: bool
     layout: HeadLayout | None
     key_locations: Locations | None = None
 
@@ -51,6 +57,22 @@ class AttentionCall:
 
     def __str__(self) -> str:
         return f"the attention in {self.module!r}" if self.module else "the attention of the model itself"
+
+    def layout_of_batches(self, one: Float[Tensor, "*leading n"], two: Float[Tensor, "*leading n"]) -> HeadLayout:
+        """Return the layout with the dimension of the images. See `HeadLayout.with_images`.
+
+        Raises
+        ------
+        UnsuitableError
+            If images cannot be told from windows or heads.
+        """
+        layout = (self.layout or HeadLayout.of(one.shape[:-1], 1)).with_images(one, two)
+        if layout is None:
+            raise UnsuitableError(
+                f"the images cannot be told from the windows and heads in {self}; pass one image at a time, or use "
+                f"{FEATURE_MAPS}"
+            )
+        return layout
 
     @property
     def of_one_query(self) -> bool:
@@ -202,8 +224,9 @@ def other_tokens(call: AttentionCall, last: Features) -> str:
 def not_before(call: AttentionCall, last: Features) -> str:
     """Return the problem of a layer that does not lie before the last tokens."""
     return (
-        f"attention over patch tokens only, but {call} lies after the last patch tokens, in {last.layer!r}, and mixes "
-        f"other tokens, such as queries; use {FEATURE_MAPS}"
+        f"attention before the last patch tokens that all paths to the scores contain, in {last.layer!r}, but {call} "
+        "lies after them; it is over other tokens, such as queries, or the head reads the tokens of several blocks; "
+        f"use {FEATURE_MAPS}"
     )
 
 

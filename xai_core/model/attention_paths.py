@@ -1,6 +1,7 @@
 """The attention of a model, as one forward pass of one image shows it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 import torch
 
@@ -8,9 +9,10 @@ from xai_core.errors import NoAttentionError, UnsuitableError
 from xai_core.model.attention_path import FEATURE_MAPS, AttentionCall, AttentionPath, no_graph
 from xai_core.model.attention_path_reader import AttentionPathReader, tokens_at
 from xai_core.model.attention_trace import head_layout, users_of
+from xai_core.model.head_layout import HeadLayout
 from xai_core.model.key_locations import key_locations
 from xai_core.model.layouts import Features
-from xai_core.model.observed_pass import ObservedPass
+from xai_core.model.observed_pass import ObservedPass, Observer
 from xai_core.model.readout import Readout, read_out
 from xai_core.model.site_layouts import SiteLayouts
 from xai_core.model.sites import Site
@@ -26,8 +28,8 @@ class AttentionPaths:
     ----------
     observed
         The forward pass of the probe.
-    observe
-        Runs such a pass again.
+    observer
+        Runs other images.
     layouts
         The layouts of the sites.
     last
@@ -44,16 +46,37 @@ class AttentionPaths:
     def __init__(
         self,
         observed: ObservedPass,
-        observe: Callable[[], ObservedPass],
+        observer: Observer,
         layouts: SiteLayouts,
         last: tuple[Site, Features] | None,
         readout: Readout | None,
     ) -> None:
         self.calls = tuple(_calls(observed, last))
-        self._observe, self._layouts = observe, layouts
+        self._observer, self._layouts = observer, layouts
         self._paths: dict[str, AttentionPath] = {}
         if last is not None and last[1].is_sequence and self._on_path(""):
             self._paths[""] = _path(observed, self._on_path(""), last, readout)
+
+    def layouts(self, batch: int) -> Sequence[HeadLayout | None]:
+        """Return the order of images, windows and heads in each attention, or None for the usual order.
+
+        Raises
+        ------
+        UnsuitableError
+            If images cannot be told from windows or heads.
+        """
+        if batch == 1 or all(call.is_plain for call in self.calls):
+            return [call.layout for call in self.calls]
+        return self._layouts_of_batches
+
+    @cached_property
+    def _layouts_of_batches(self) -> Sequence[HeadLayout | None]:
+        """The layouts with the dimension of the images, which two images show."""
+        rows = zip(self.calls, self._observer.first_rows(1), self._observer.first_rows(2), strict=True)
+        return [
+            call.layout if call.is_plain or one is None or two is None else call.layout_of_batches(one, two)
+            for call, one, two in rows
+        ]
 
     def of(self, module: str = "") -> AttentionPath:
         """Return the path through the model, or through one module.
@@ -79,7 +102,7 @@ class AttentionPaths:
             raise NoAttentionError(
                 f"no attention between the images and the scores was observed in this model{where}; use {FEATURE_MAPS}"
             )
-        observed = self._observe()
+        observed = self._observer.observe()
         last = self._last_of(module, observed, [*calls.values()][-1].keys)
         if last is None:
             raise UnsuitableError(
@@ -112,6 +135,7 @@ def _calls(observed: ObservedPass, last: tuple[Site, Features] | None) -> Iterat
     users = users_of([*graph.path])
     for traced in observed.attentions:
         layer, nodes, locations = traced.layer, traced.nodes, None
+        from_images = graph.depends_on_image(nodes)
         on_path, layout = not graph.path or graph.connects(nodes), head_layout(traced, users)
         if last is not None and last[1].is_sequence and on_path and layer.of_one_query:
             locations = key_locations(traced.values[0], tokens_at(graph, last), last[1], blocked)
@@ -122,7 +146,8 @@ def _calls(observed: ObservedPass, last: tuple[Site, Features] | None) -> Iterat
             queries=layer.queries,
             keys=layer.keys,
             windows=layer.batch if layout is None else matrices // layout.heads,
-            from_images=graph.depends_on_image(nodes),
+            is_plain=layer.leading is None or layer.leading == (1, layer.heads) or not from_images,
+            from_images=from_images,
             on_path=on_path,
             layout=layout,
             key_locations=locations,

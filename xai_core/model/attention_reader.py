@@ -6,6 +6,7 @@ keys and values, or to the weights if the model computes them explicitly.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch.nn.functional as F
@@ -78,7 +79,8 @@ class AttentionReader(TorchFunctionMode):
         if product.operand not in self._replaced:
             leading = product.as_matrix(product.weights.detach()).shape[:-2]
             layout = next(self._layouts, None) or HeadLayout.of(leading, self._batch)
-            layer = ExplicitAttention(product.weights, product.as_matrix, layout)
+            arrange = partial(layout.arrange, batch=self._batch)
+            layer = ExplicitAttention(product.weights, product.as_matrix, arrange)
             self._replaced[product.operand] = layer, self._recorded(layer, product.weights)
         layer, weights = self._replaced[product.operand]
         return layer, weights

@@ -109,7 +109,7 @@ def head_layout(traced: TracedAttention, users: Users) -> HeadLayout | None:
 
     The projection reads the heads of one token together. The gradient of its first input token shows where they are.
     """
-    if traced.layer.as_matrix is None or traced.differentiated is None or not traced.nodes:
+    if traced.layer.leading is None or traced.differentiated is None or not traced.nodes:
         return None
     token = _first_projected_token(traced.nodes[0], users)
     if token is None:

@@ -2,15 +2,16 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 
 @dataclass(frozen=True)
 class HeadLayout:
-    """The leading dimensions of an attention matrix: [windows, heads, inner], flattened or not.
+    """The leading dimensions of an attention matrix: images, windows, heads and windows, flattened or not.
 
     Attributes
     ----------
@@ -18,10 +19,16 @@ class HeadLayout:
         The number of heads.
     inner
         The number of windows inside of the heads, as in [B, heads, inner, N, M].
+    images
+        The dimension that contains the images.
+    outside
+        The number of other indices outside of the images in this dimension, as in [heads * B, N, M].
     """
 
     heads: int
     inner: int = 1
+    images: int = 0
+    outside: int = 1
 
     @classmethod
     def of(cls, leading: Sequence[int], batch: int) -> "HeadLayout":
@@ -45,7 +52,28 @@ class HeadLayout:
             return None
         return cls(count, inner)
 
-    def arrange(self, tensor: Float[Tensor, "*leading N M"]) -> Float[Tensor, "windows heads N M"]:
+    def with_images(self, one: Float[Tensor, "*leading n"], two: Float[Tensor, "*leading n"]) -> "HeadLayout | None":
+        """Return the layout with the dimension of the images, or None if it is not known.
+
+        Parameters
+        ----------
+        one, two
+            A tensor of one image, and the same for two images, of which it is the first.
+        """
+        longer = [dim for dim in range(one.ndim - 1) if two.shape[dim] == 2 * one.shape[dim]]
+        if len(longer) != 1 or one.ndim != two.ndim:
+            return None
+        [dim] = longer
+        for outside in range(1, one.shape[dim] + 1):
+            if one.shape[dim] % outside == 0:
+                first = two.unflatten(dim, (outside, 2, -1)).select(dim + 1, 0).flatten(dim, dim + 1)
+                if torch.allclose(first, one, rtol=1e-2, atol=1e-4):
+                    return replace(self, images=dim, outside=outside)
+        return None
+
+    def arrange(self, tensor: Float[Tensor, "*leading N M"], batch: int) -> Float[Tensor, "windows heads N M"]:
         """Return a tensor as [windows, heads, N, M]. The windows of an image are adjacent."""
+        if self.images or self.outside > 1:
+            tensor = tensor.unflatten(self.images, (self.outside, batch, -1)).movedim(self.images + 1, 0)
         folded = tensor.flatten(0, -3).unflatten(0, (-1, self.heads, self.inner))
         return folded.transpose(1, 2).flatten(0, 1)

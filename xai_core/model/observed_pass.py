@@ -1,10 +1,11 @@
 """One forward pass of one image in which module calls, attention and gates are recorded."""
 
-from collections.abc import Callable
-
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
+from xai_core.model.attention import AttentionLayer
+from xai_core.model.attention_reader import AttentionReader
 from xai_core.model.attention_trace import AttentionTrace
 from xai_core.model.determinism import require_deterministic
 from xai_core.model.execution import Forward, explaining, temporary_hooks
@@ -80,20 +81,45 @@ class ObservedPass:
         self.attentions, self.gates = trace.attentions, tuple(finder.gates)
 
 
-def observer(
-    model: nn.Module, forward: Forward, image: Tensor, target: object, gradients: bool, always_gradients: bool
-) -> Callable[[], ObservedPass]:
-    """Return a function that observes a random image with the mean and the standard deviation of an image.
+class Observer:
+    """Runs a model on random images with the mean and the standard deviation of an image, which is not kept."""
 
-    The function does not keep the image.
-    """
-    shape, like = image.shape, image.new_empty(0)
-    spread, mean = (float(value) for value in torch.std_mean(image.float()))
-    memory_format = torch.contiguous_format if image.is_contiguous() else torch.channels_last
+    def __init__(
+        self,
+        model: nn.Module,
+        forward: Forward,
+        image: Tensor,
+        target: object,
+        gradients: bool,
+        always_gradients: bool,
+    ) -> None:
+        self._model, self._forward, self._target = model, forward, target
+        self._gradients, self._always_gradients = gradients, always_gradients
+        self._shape, self._like = image.shape[1:], image.new_empty(0)
+        self._format = torch.contiguous_format if image.is_contiguous() else torch.channels_last
+        self._spread, self._mean = (float(value) for value in torch.std_mean(image.float()))
 
-    def observe() -> ObservedPass:
-        noise = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-        drawn = (mean + (spread or 1.0) * noise).to(like).contiguous(memory_format=memory_format)
-        return ObservedPass(model, forward, drawn, target, gradients, always_gradients)
+    def observe(self) -> ObservedPass:
+        """Observe one image."""
+        return ObservedPass(
+            self._model, self._forward, self._images(1), self._target, self._gradients, self._always_gradients
+        )
 
-    return observe
+    def first_rows(self, count: int) -> list[Float[Tensor, "*leading keys"] | None]:
+        """Return the first row of each attention for the first `count` of two images, with the leading dimensions.
+
+        It is None if the function that computes attention separates the heads itself.
+        """
+        rows: list[Tensor | None] = []
+
+        def keep(layer: AttentionLayer) -> None:
+            rows.append(None if layer.leading is None else layer.rows(0, 1).reshape(*layer.leading, -1))
+
+        images = self._images(count)
+        with explaining(self._model, gradients=False), AttentionReader(count, keep):
+            self._forward(self._model, images, batch_indices(images))
+        return rows
+
+    def _images(self, count: int) -> Tensor:
+        noise = torch.randn((2, *self._shape), generator=torch.Generator().manual_seed(0))[:count]
+        return (self._mean + (self._spread or 1.0) * noise).to(self._like).contiguous(memory_format=self._format)

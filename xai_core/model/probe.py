@@ -22,7 +22,7 @@ from xai_core.model.default_layer import default_layer
 from xai_core.model.execution import Forward
 from xai_core.model.gates import Gate
 from xai_core.model.layouts import Features, Size
-from xai_core.model.observed_pass import ObservedPass, observer
+from xai_core.model.observed_pass import ObservedPass, Observer
 from xai_core.model.readout import Readout, read_out
 from xai_core.model.responses import Responses, respond
 from xai_core.model.runtimes import single_image_errors
@@ -232,8 +232,8 @@ def _probe(
         found = None if scores is None else default_layer(graph, layouts, calls.pools)
         last, default = (None, None) if found is None else (found.last, found.default)
         readout = read_out(graph, last) if last and last[1].is_sequence else None
-        observe = observer(model, forward, image, target, gradients, always_gradients)
-        attention = AttentionPaths(observed, observe, layouts, last, readout)
+        observer = Observer(model, forward, image, target, gradients, always_gradients)
+        attention = AttentionPaths(observed, observer, layouts, last, readout)
         return Probe(
             size=size,
             layouts=layouts,
