@@ -8,8 +8,8 @@ from xai_core.plugin import Layer, Relevance, check_integer
 class HeadAttention(xai.Explainer):
     """Head attention: the attention of the class token in one layer, averaged over heads, with each head as a part.
 
-    The map is softmax(q_cls k' / sqrt(d)) at the patches. Only this row is computed. For models without a class token,
-    it is the mean over the rows of the tokens that the head averages.
+    The map is softmax(q_cls k' / sqrt(d)) at the patches. Only this row is computed. If the head reads other tokens,
+    it is the mean over the rows of the tokens that it reads.
 
     Source: Caron et al., "Emerging Properties in Self-Supervised Vision Transformers", ICCV 2021, figure 1.
 

@@ -11,8 +11,8 @@ class RawAttention(xai.Explainer):
     """Raw attention: the attention of the class token in one layer, with the heads fused, and each head as a part.
 
     It is the baseline to which attention methods are compared. The map is the row of A_l that belongs to the class
-    token, at the patches. Only this row is computed. For models without a class token, it is the mean over the rows of
-    the tokens that the head averages.
+    token, at the patches. Only this row is computed. If the head reads other tokens, it is the mean over the rows of
+    the tokens that it reads.
 
     Source: the "raw attention" of Abnar and Zuidema, "Quantifying Attention Flow in Transformers", ACL 2020, section 3,
     and of Chefer et al., CVPR 2021.

@@ -24,7 +24,7 @@ class Rollout(xai.Explainer):
 
     A_l is the attention of layer l with the heads fused. The map is the row of R that belongs to the class token. Only
     this row is computed, as a chain of vector-matrix products from the last layer to the first, in blocks of rows.
-    Models without a class token start from the mean over the tokens that the head averages.
+    If the head reads other tokens, the row is the mean over the tokens that it reads.
 
     The parts are the intermediate rows: part l is the row of A^_L ... A^_l, and part 0 is the map.
 
