@@ -49,6 +49,7 @@ TWO_HEADS: dict[str, tuple[Callable[[Tensor], Any], str | int | None]] = {
     "the only one of numbers": (lambda y: (y.argsort(1), y), None),
     "the only one, nested": (lambda y: [{"a": (None, y)}, "text"], None),
     "hidden states": (lambda y: {"of": y, "hidden_states": (-y, -y), "last_hidden_state": -y, "attentions": -y}, None),
+    "the only one, by a usual name of hidden states": (lambda y: {"last_hidden_state": y}, None),
     "a name": (lambda y: {"domain": -y, "classes": y}, "classes"),
     "a name beside logits": (lambda y: {"logits": -y, "classes": y}, "classes"),
     "a name of a named tuple": (lambda y: Both(y, -y), "aux_logits"),

@@ -48,17 +48,18 @@ def find(output: Any, rows: int, wanted: Wanted) -> Path:
     """Return the path of the tensor that a target reads from an output for `rows` images.
 
     The tensor is the output itself, the part with a preferred name, or else the only tensor with one row per image.
-    Hidden states and attention matrices of transformers are ignored.
+    Hidden states and attention matrices of transformers are ignored, unless no other tensor fits.
 
     Raises
     ------
     ModelOutputError
         If there is no such tensor, or more than one, or if the output is a list of detections.
     """
-    leaves = {path: tensor for path, tensor in leaves_of(output) if not _is_inner(path)}
+    leaves = dict(leaves_of(output))
     named = next(((name,) for name in wanted.preferred if (name,) in leaves), None)
     possible = leaves if named is None else {named: leaves[named]}
     fitting = {path: tensor for path, tensor in possible.items() if wanted.fits(tensor) and len(tensor) == rows}
+    fitting = {path: tensor for path, tensor in fitting.items() if not _is_inner(path)} or fitting
     if not fitting or is_list_of_dicts(output):
         raise wrong_output(output, rows, wanted)
     if len(fitting) > 1:
