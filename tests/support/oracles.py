@@ -148,6 +148,7 @@ class Oracle:
     ) -> None:
         self.model, self.forward, self.score, self.images, self.read = model.eval(), forward, score, images, read
         self.module = model.get_submodule(read.layer.partition("@")[0])
+        self._run(images, _Operations())  # some models fill caches, which changes the number of operations
         self._output, seen = self._run(images, _Operations())
         alike = [one for one in seen if self._is_read(one.values)]
         assert alike, f"no input or output of {read.layer!r} has the values of the captured activation"

@@ -1,0 +1,92 @@
+"""Writes the results of `coverage.py` as Markdown."""
+
+import platform
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
+from itertools import groupby
+
+from support.coverage.examine import OUTCOMES, Row
+
+INTRODUCTION = """\
+# Coverage
+
+This page lists how xai-core reads models of other libraries, without a named layer or any other configuration. The
+default layer, its places in the image, its gradient and the attention are compared with *oracles*: computations in
+plain PyTorch that use no code of xai-core.
+
+The models are all classification and segmentation models of torchvision, the variant with the fewest parameters of
+every family (module) of timm, all classes of transformers' automatic image classification and semantic segmentation
+models with tiny configurations, all architectures and encoder families of segmentation-models-pytorch, and all image
+classifiers of vit-pytorch.
+
+The weights are random. Norm weights are set to 1, and the statistics of batch norm come from random images. Kernels of
+convolutions are weighted by a binomial window, so that late features see one region of the image, as in trained models.
+Models with fewer than 100 million parameters run in float64.
+
+- *places*: parts of the image are changed, one at a time. The centers of the responses of the default layer follow the
+  changed places on both axes (R2 above 0.8), and the regression passes the center of the image within 0.6 cells.
+- *gradient*: the captured gradient equals that of plain autograd. If the features are replaced, the score changes as in
+  a forward pass that replaces the same tensor.
+- *attention*: `rollout` and `generic-attention` equal their formulas on whole attention matrices. The methods are *not
+  defined* for models without attention, and for models whose layers attend to different tokens.
+- *refused*: xai-core raises an error that states why it does not read the model.
+"""
+
+
+def page(rows: Iterable[Row], command: str) -> str:
+    """Return the results as Markdown."""
+    rows = sorted(rows, key=lambda row: (row.library, row.family, row.name))
+    by_library = {name: [*members] for name, members in groupby(rows, lambda row: row.library)}
+    versions = ", ".join(f"{name} {version(name).partition('+')[0]}" for name in ("torch", *by_library))
+    written = f"Written by `{command}` with {versions}, Python {platform.python_version()}."
+    parts = [INTRODUCTION, written, summary(by_library)]
+    for library, members in by_library.items():
+        parts += [f"## {library}", families(members), exceptions(members)]
+    return "\n\n".join(part.strip() for part in parts if part) + "\n"
+
+
+def summary(by_library: Mapping[str, Sequence[Row]]) -> str:
+    """Return a table of the outcomes of each library."""
+    columns = ("library", "models", *OUTCOMES, "correct of those built")
+    lines = [table_row(*columns), "| --- |" + " ---: |" * (len(columns) - 1)]
+    for library, rows in by_library.items():
+        counts = Counter(row.outcome for row in rows)
+        built = len(rows) - counts["not built"]
+        share = f"{counts['correct'] / built:.1%}" if built else ""
+        lines.append(table_row(library, len(rows), *(counts[outcome] for outcome in OUTCOMES), share))
+    return "\n".join(lines)
+
+
+def families(rows: Sequence[Row]) -> str:
+    """Return a table with a line for each family. Its layer and grid are those of the family's first model."""
+    columns = ("family", "models", "correct", "places", "gradient", "attention", "default layer", "grid")
+    lines = [table_row(*columns), "| --- |" + " ---: |" * 5 + " --- | ---: |"]
+    for family, members in groupby(rows, lambda row: row.family):
+        group = [row for row in members if row.outcome != "not built"]
+        if group:
+            correct = sum(row.outcome == "correct" for row in group)
+            layer, grid = f"`{group[0].layer}`" if group[0].layer else "", " x ".join(map(str, group[0].grid))
+            oracles = (share(group, name) for name in ("places", "gradient", "attention"))
+            lines.append(table_row(f"`{family}`", len(group), correct, *oracles, layer, grid))
+    return "\n".join(lines)
+
+
+def share(rows: Sequence[Row], oracle: str) -> str:
+    """Return how many of the models that an oracle could judge are correct."""
+    judged = [said for row in rows if (said := getattr(row, oracle)) not in ("", "not defined")]
+    return f"{judged.count('correct')} of {len(judged)}" if judged else "not defined" if oracle == "attention" else ""
+
+
+def exceptions(rows: Sequence[Row]) -> str:
+    """Return a table of the models that are not correct, and why."""
+    lines = [table_row("model", "outcome", "reason"), "| --- | --- | --- |"]
+    others = [row for row in rows if row.outcome != "correct"]
+    for row in others:
+        reason = row.reason.replace("|", "\\|").replace("<", "&lt;")
+        lines.append(table_row(f"`{row.name}` (`{row.family}`)", row.outcome, reason))
+    return "\n".join(lines) if others else ""
+
+
+def table_row(*cells: object) -> str:
+    return f"| {' | '.join(map(str, cells))} |"

@@ -1,0 +1,1 @@
+"""Models of other libraries to examine, one file per library."""
