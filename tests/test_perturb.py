@@ -8,6 +8,7 @@ from torch import Tensor
 
 from xai_core.errors import OutOfMemoryWarning
 from xai_core.model_scorer import ModelScorer
+from xai_core.targets.score_reader import ScoreReader
 from xai_core.targets.target import BoundTarget, targets_of
 
 
@@ -37,7 +38,7 @@ def test_a_block_that_was_halved_for_one_target_stays_so_for_the_others() -> Non
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
 def test_scores_are_float32_or_better(dtype: torch.dtype, kind: str) -> None:
     logits = torch.randn(4, 3, dtype=torch.float64).to(dtype)
-    [target], _ = targets_of([0, 2], logits[:2], lambda output: output, 2)
+    [target], _ = targets_of([0, 2], logits[:2], ScoreReader(lambda output: output), 2)
     scorer = ModelScorer(lambda images, of: logits, [target], 4)
     expected = torch.promote_types(dtype, torch.float32)
     assert scorer(torch.zeros(4, 1), kind=kind).dtype == expected

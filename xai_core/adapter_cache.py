@@ -1,8 +1,9 @@
 """The adapters of a model: one for each image size, from one probe forward pass."""
 
 import warnings
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
+import torch
 from torch import Tensor, nn
 
 from xai_core.checks import Checks, check_images
@@ -21,8 +22,14 @@ FUNCTIONS = 8
 class Adapters:
     """The adapters of a model that is called by `forward`. Each is created at its first use and kept."""
 
-    def __init__(self, model: nn.Module, forward: Forward, monitor: ModelStateMonitor) -> None:
-        self._model, self._forward, self._monitor = model, forward, monitor
+    def __init__(
+        self,
+        model: nn.Module,
+        forward: Forward,
+        monitor: ModelStateMonitor,
+        block_of: Callable[[int, torch.device], int],
+    ) -> None:
+        self._model, self._forward, self._monitor, self._block_of = model, forward, monitor, block_of
         self._adapters: dict[tuple[tuple[int, ...], Hashable], ModelAdapter] = {}
 
     def of(self, images: Tensor, target: object = None) -> ModelAdapter:
@@ -34,7 +41,10 @@ class Adapters:
             checks.read()  # the adapter is kept, so an invalid image must not determine it
             layouts = [adapter.probe.layouts for (of, _), adapter in self._adapters.items() if of == size]
             with self._monitor.learning():
-                probed = probe(self._model, self._forward, images, target, *layouts[:1])
+                known, device = next(iter(layouts), None), images.device
+                probed = probe(
+                    self._model, self._forward, images, target, known, lambda size: self._block_of(size, device)
+                )
             self._adapters[size, kind] = self._of_plugins(probed) or adapt(self._model, probed)
             functions = [key for key in self._adapters if callable(key[1])]
             for key in functions[:-FUNCTIONS]:

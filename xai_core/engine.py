@@ -106,7 +106,7 @@ class Engine:
         self.plugins = None if plugins is None else restricted(plugins)
         self._memory, self._block, self._time_limit = memory, block, time_limit
         self._monitor = ModelStateMonitor.of(self._bare)
-        self._adapters = Adapters(self._bare, self._forward, self._monitor)
+        self._adapters = Adapters(self._bare, self._forward, self._monitor, self._runner.block_of)
 
     def __repr__(self) -> str:
         device = next((tensor.device for tensor in self._bare.parameters()), "no parameters")

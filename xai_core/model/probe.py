@@ -4,7 +4,7 @@ Its result contains names and shapes, but no tensors.
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -32,6 +32,8 @@ from xai_core.targets.score_reader import ScoreLocation
 
 LARGEST_CONVOLUTION = 2**24
 """The number of weights of a convolution above which channels-last images are not faster."""
+BlockOf = Callable[[int], int]
+"""Returns how many images may run at once, for the number of bytes that one requires."""
 MEMORY = 2**28
 """The number of bytes of layer outputs that a block of coded images may use."""
 
@@ -171,6 +173,7 @@ def probe(
     images: Float[Tensor, "B C H W"],
     target: object = None,
     known: SiteLayouts | None = None,
+    block: BlockOf = lambda bytes_per_image: max(MEMORY // bytes_per_image, 1),
 ) -> Probe:
     """Probe the model with the first image.
 
@@ -186,6 +189,8 @@ def probe(
         The target that is explained. The default layer is one that it is computed from.
     known
         The layouts that an earlier probe with images of this size found.
+    block
+        Returns how many coded images may run at once, for the number of bytes that one requires.
 
     Raises
     ------
@@ -199,14 +204,14 @@ def probe(
     with single_image_errors(model, forward, images):
         if image.device.type == "cpu" and 0 < max(weights, default=0) <= LARGEST_CONVOLUTION:
             with contextlib.suppress(RuntimeError):  # a `view` in the model requires contiguous features
-                return _probe(model, forward, image.contiguous(memory_format=torch.channels_last), target, known)
+                return _probe(model, forward, image.contiguous(memory_format=torch.channels_last), target, known, block)
         try:
-            return _probe(model, forward, image.contiguous(), target, known)
+            return _probe(model, forward, image.contiguous(), target, known, block)
         except RuntimeError as error:
             if out_of_memory(error):
                 raise
             # a runtime without gradients
-            return _probe(model, forward, image.contiguous(), target, known, gradients=False)
+            return _probe(model, forward, image.contiguous(), target, known, block, gradients=False)
 
 
 def _probe(
@@ -215,6 +220,7 @@ def _probe(
     image: Tensor,
     target: object,
     known: SiteLayouts | None,
+    block: BlockOf,
     gradients: bool = True,
     always_gradients: bool = False,
 ) -> Probe:
@@ -224,9 +230,11 @@ def _probe(
     calls, graph, scores = observed.calls, observed.graph, observed.scores
     if not graph.from_image and gradients and not always_gradients:
         with contextlib.suppress(RuntimeError):  # a block that must not be differentiated
-            return _probe(model, forward, image, target, known, always_gradients=True)
+            return _probe(model, forward, image, target, known, block, always_gradients=True)
     with torch.inference_mode(False), torch.set_grad_enabled(gradients):
-        layouts = SiteLayouts([*calls.tensors], size, graph.bases, graph.earlier, _responder(model, forward, image))
+        layouts = SiteLayouts(
+            [*calls.tensors], size, graph.bases, graph.earlier, _responder(model, forward, image, block)
+        )
         if known is not None:
             layouts.share(known)
         found = None if scores is None else default_layer(graph, layouts, calls.pools)
@@ -254,7 +262,7 @@ def _probe(
         )
 
 
-def _responder(model: nn.Module, forward: Forward, image: Tensor) -> Respond:
+def _responder(model: nn.Module, forward: Forward, image: Tensor, block: BlockOf) -> Respond:
     """Return a function that runs the model on coded images with the mean and the standard deviation of an image."""
     device, dtype, (channels, height, width) = image.device, image.dtype, image.shape[1:]
     spread, mean = (float(value) for value in torch.std_mean(image.float()))
@@ -268,6 +276,6 @@ def _responder(model: nn.Module, forward: Forward, image: Tensor) -> Respond:
     ) -> tuple[CodedImages, Mapping[tuple[Site, str], Responses]]:
         images = CodedImages((channels, height, width), sides, mean, spread if spread > 0 else 1.0, seed)
         largest = max((site.nbytes for site, _ in sites), default=1)
-        return images, respond(model, run, images, sites, max(MEMORY // (4 * largest), 2))
+        return images, respond(model, run, images, sites, block(4 * largest))
 
     return respond_with

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor, nn
 
+from xai_core.memory_errors import out_of_memory
 from xai_core.model.coded_images import CodedImages
 from xai_core.model.execution import explaining, temporary_hooks
 from xai_core.model.layouts import to_elements
@@ -56,12 +57,17 @@ def respond(
         for found, part, wanted in zip(contrasts[key], parts, directions[key], strict=True):
             found.append((part * wanted).sum(2).T / wanted.square().sum(1, keepdim=True))
 
-    _observe(model, run, images.textures, sites, direction)
-    present = [key for key in sites if key in directions]
-    contrasts: dict[tuple[Site, str], tuple[list[Tensor], list[Tensor]]] = {key: ([], []) for key in present}
-    pairs = torch.stack([*images.each_pair()])
-    for some in pairs.split(max(block // 2, 1)):
-        _observe(model, run, some.flatten(0, 1), present, contrast)
+    try:
+        _observe(model, run, images.textures, sites, direction, block)
+        present = [key for key in sites if key in directions]
+        contrasts: dict[tuple[Site, str], tuple[list[Tensor], list[Tensor]]] = {key: ([], []) for key in present}
+        pairs = torch.stack([*images.each_pair()])
+        for some in pairs.split(max(block // 2, 1)):
+            _observe(model, run, some.flatten(0, 1), present, contrast, block)
+    except RuntimeError as error:
+        if block > 1 and out_of_memory(error):
+            return respond(model, run, images, sites, block // 2)
+        raise
     return {
         key: (torch.cat(values, 1).cpu().numpy(), torch.cat(centered, 1).cpu().numpy())
         for key, (values, centered) in contrasts.items()
@@ -75,8 +81,17 @@ def _observe(
     images: Tensor,
     sites: Sequence[tuple[Site, str]],
     observe: Callable[[tuple[Site, str], Tensor], None],
+    block: int,
 ) -> None:
-    """Run the model, and pass the elements [N,n,C] of each site to `observe`, float32."""
+    """Run the model on at most `block` images at once, and pass the elements [N,n,C] of each site, float32."""
+    if block < len(images):
+        single: dict[tuple[Site, str], list[Tensor]] = {key: [] for key in sites}
+        for image in images.split(block):
+            _observe(model, run, image, sites, lambda key, elements: single[key].append(elements), block)
+        for key, parts in single.items():
+            if sum(map(len, parts)) == len(images):
+                observe(key, torch.cat(parts))
+        return
     wanted: dict[tuple[str, int], list[tuple[Site, str]]] = {}
     for site, layout in sites:
         wanted.setdefault((site.layer, site.call), []).append((site, layout))
