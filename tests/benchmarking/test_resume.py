@@ -34,8 +34,8 @@ def test_what_is_finished_is_not_computed_again(tmp_path: Path) -> None:
     resumed = run(tmp_path / "run", model=model, progress=lambda going, part: calls.append(len(going.missing)))
     assert calls == [2, 1, 1, 0]
     assert same(resumed, undisturbed)
-    # Four images are left: two probes, the pass, the ends of the curves (image, zero; blurred), which methods share, and
-    # three points between for each method and metric.
+    # Four images are left: two probes, the pass, the ends of the curves (image, zero; blurred), which methods share,
+    # and three points between for each method and metric.
     assert sorted(model.forward_passes) == [1, 1, 4, *(3 * [4]), *(2 * 2 * [3 * 4])]
     model.forward_passes = []
     run(tmp_path / "run", model=model)
