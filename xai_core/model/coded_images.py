@@ -66,7 +66,7 @@ class CodedImages:
                 inside = code.view(shape) > 0
                 yield torch.stack([torch.where(inside, second, first), torch.where(inside, first, second)])
 
-    def templates(self, grid: Size) -> list[Float[ndarray, "side bits"]]:
+    def templates(self, grid: Size) -> list[Float[ndarray, "_ _"]]:
         """Return the mean code of each row, and of each column, of a grid over the image."""
         return [F.adaptive_avg_pool1d(codes, side).T.numpy() for codes, side in zip(self.codes, grid, strict=True)]
 

@@ -111,7 +111,7 @@ def _decode(
     return [(position, float(locality.clip(0, 1).mean())) for position, locality in decoded]
 
 
-def _by_axis(contrasts: Float[ndarray, "n bits"], images: CodedImages) -> list[Float[ndarray, "n bits"]]:
+def _by_axis(contrasts: Float[ndarray, "n bits"], images: CodedImages) -> list[Float[ndarray, "n _"]]:
     return np.split(contrasts, [len(images.codes[0])], axis=1)
 
 
