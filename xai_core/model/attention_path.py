@@ -58,7 +58,7 @@ class AttentionCall:
     def __str__(self) -> str:
         return f"the attention in {self.module!r}" if self.module else "the attention of the model itself"
 
-    def layout_of_batches(self, one: Float[Tensor, "*leading n"], two: Float[Tensor, "*leading n"]) -> HeadLayout:
+    def layout_of_batches(self, one: Float[Tensor, "*leading n"], two: Float[Tensor, "*leading2 n"]) -> HeadLayout:
         """Return the layout with the dimension of the images. See `HeadLayout.with_images`.
 
         Raises

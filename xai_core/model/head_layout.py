@@ -52,7 +52,7 @@ class HeadLayout:
             return None
         return cls(count, inner)
 
-    def with_images(self, one: Float[Tensor, "*leading n"], two: Float[Tensor, "*leading n"]) -> "HeadLayout | None":
+    def with_images(self, one: Float[Tensor, "*leading n"], two: Float[Tensor, "*leading2 n"]) -> "HeadLayout | None":
         """Return the layout with the dimension of the images, or None if it is not known.
 
         Parameters
