@@ -10,21 +10,9 @@ from support.oracles import Oracle, Reading, gradient_error, reading, substituti
 from support.strange import Strange
 from support.strange_models import READ, REFUSED
 
-UNREAD: dict[str, str] = {}
-"""Models that the engine does not yet read correctly, and why."""
-UNREFUSED: dict[str, str] = {}
-"""Models that the engine does not yet refuse, and why."""
 
-
-def strange(models: dict[str, Strange], unfinished: dict[str, str]) -> pytest.MarkDecorator:
-    assert unfinished.keys() <= models.keys()
-    return pytest.mark.parametrize(
-        "model",
-        [
-            pytest.param(model, id=name, marks=pytest.mark.xfail(name in unfinished, reason=unfinished.get(name, "")))
-            for name, model in models.items()
-        ],
-    )
+def strange(models: dict[str, Strange]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("model", [pytest.param(model, id=name) for name, model in models.items()])
 
 
 def oracle_of(model: Strange, read: Reading) -> Oracle:
@@ -42,7 +30,7 @@ def default_reading(model: Strange) -> Reading:
         return reading(engine, images, model.target, next(iter(model.layers)))
 
 
-@strange(READ, UNREAD)
+@strange(READ)
 def test_read(model: Strange) -> None:
     read = default_reading(model)
     layer = read.layer.partition("@")[0]
@@ -61,7 +49,7 @@ def test_read(model: Strange) -> None:
     assert oracle.places(textures=2).right
 
 
-@strange(REFUSED, UNREFUSED)
+@strange(REFUSED)
 def test_refused(model: Strange) -> None:
     with pytest.raises(xai.XAIError, match=model.refused):
         model.engine().explain(model.images(3), "grad-cam")

@@ -37,7 +37,7 @@ WHOLLY_CHECKED = {"grad-cam", "generic-attention", "integrated-gradients:n_steps
 
 
 def is_slow(check: object) -> bool:
-    """Whether a parameter of a test is a check that a quick run leaves out: together, they take minutes."""
+    """Return whether a quick run leaves out a check. The checks that it leaves out take minutes together."""
     return isinstance(check, Check) and check.name not in QUICK and check.component not in WHOLLY_CHECKED
 
 

@@ -24,7 +24,7 @@ AT_ONCE = 2**20
 
 @dataclass(frozen=True)
 class Reading:
-    """What the engine reads of a model: its layer, activation and gradient, and scores of perturbed activations."""
+    """The engine's reading of a model: the layer, its activation and gradient, and scores of perturbed activations."""
 
     adapter: xai.ModelAdapter
     layer: str
@@ -126,7 +126,7 @@ class _Seen:
 
 @dataclass(frozen=True)
 class Fit:
-    """How the places where features respond follow the places that change, by rows and by columns."""
+    """Fit of the positions where features respond to the positions that change, by rows and by columns."""
 
     r2: tuple[float, float]
     offset: tuple[float, float]

@@ -40,14 +40,15 @@ def adapted() -> nn.Module:
 
 
 class Ensemble(nn.Module):
-    """The mean of the scores of two models."""
+    """The mean of the scores of two models. They may share a dropout layer, as the branches of CrossViT do."""
 
-    def __init__(self) -> None:
+    def __init__(self, shared: bool = False) -> None:
         super().__init__()
         self.models = nn.ModuleList([vit(), vit()])
+        self.dropouts = nn.ModuleList([nn.Dropout()] * 2 if shared else [nn.Dropout(), nn.Dropout()])
 
     def forward(self, images: Tensor) -> Tensor:
-        return sum(model(images) for model in self.models) / 2
+        return sum(model(drop(images)) for model, drop in zip(self.models, self.dropouts, strict=True)) / 2
 
 
 class Twice(nn.Module):
@@ -146,6 +147,9 @@ ATTENTION: dict[str, Strange] = {
         Ensemble, refused="every path",
         rollout="attention",
         either=True,
+    ),
+    "ensemble with a shared layer": Strange(
+        lambda: Ensemble(shared=True), refused="every path", rollout="attention", either=True,
     ),
     "two passes": Strange(
         Twice, {f"vit.blocks.{layer}@1": Places(raster(4, 4, 1).flip(1)) for layer in ("0", "1.norm1")},

@@ -56,7 +56,8 @@ def default_layer(graph: SiteGraph, layouts: SiteLayouts, pools: Collection[str]
         return DefaultLayer(last, _mixed(graph, layouts, read) or read)
     last_pass = graph.last_pass()
     if last_pass is not None:
-        return default_layer(last_pass, layouts, pools)
+        found = default_layer(last_pass, layouts, pools)
+        return found if found is not None and found.default[0].layer in graph.repeated else None
     last = None if graph.from_image else next(_spatial(reversed(layouts.sites), layouts, pools), None)
     return None if last is None else DefaultLayer(last, last)
 
@@ -80,22 +81,20 @@ def _reads(graph: SiteGraph, candidate: tuple[Site | Tensor, Features], blocked:
     return gradient is not None and bool(cells(to_elements(gradient, features.layout), features).any().tolist())
 
 
-def _mixed(graph: SiteGraph, layouts: SiteLayouts, source: Candidate) -> Candidate | None:
-    """Return the last features after `source` through which its cells influence the scores, if they are as wide."""
-    for site, _ in graph.sites:
-        if site == source[0]:
-            return None
-        features = layouts.of(site) if source[1].channels in site.shape[1:] else None
-        if features is None or (features.grid, features.channels) != (source[1].grid, source[1].channels):
+def _mixed(graph: SiteGraph, layouts: SiteLayouts, read: Candidate) -> Candidate | None:
+    """Return the last features through which the last tokens on every path influence the scores, or None.
+
+    The tokens are those of `read`, or later ones that no module returns. The features are as wide as they are.
+    """
+    site, wanted = read
+    streams = (tokens for tokens in graph.streams(site) if _reads(graph, (tokens, wanted)))
+    source = next(streams, graph.tensor(site))
+    for later in graph.after(source):
+        features = layouts.of(later) if wanted.channels in later.shape[1:] else None
+        if features is None or (features.grid, features.channels) != (wanted.grid, wanted.channels):
             continue
-        sources: list[tuple[Site | Tensor, Features]] = [
-            source,
-            *((tokens, features) for tokens in graph.streams(site)),
-        ]
-        if _reads(graph, (site, features)) and any(
-            _reads(graph, before) and not _reads(graph, before, blocked=site) for before in sources
-        ):
-            return site, features
+        if _reads(graph, (later, features)) and not _reads(graph, (source, wanted), blocked=later):
+            return later, features
     return None
 
 

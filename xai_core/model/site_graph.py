@@ -1,6 +1,7 @@
 """The sites of one forward pass in its autograd graph: which of them lie between the image and the scores."""
 
 import copy
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
@@ -72,23 +73,31 @@ class SiteGraph:
         """The sites between the image and the scores, the last first, and whether each is on every path."""
         return ((self._sites[node], on_every) for node, on_every in self.path.items() if node in self._sites)
 
-    def last_pass(self) -> "SiteGraph | None":
-        """Return the graph of the last of several passes through the same modules, or None if there is one pass."""
+    @cached_property
+    def repeated(self) -> Mapping[str, int]:
+        """The layers that run several times between the image and the scores, each with the number of its last call."""
         calls: dict[str, set[int]] = {}
         for site, _ in self.sites:
             calls.setdefault(site.layer, set()).add(site.call)
-        repeated = {layer for layer, numbers in calls.items() if len(numbers) > 1}
-        outer = {layer for layer in repeated if not any(_contains(other, layer) for other in repeated)}
+        return {layer: max(numbers) for layer, numbers in calls.items() if len(numbers) > 1}
+
+    def after(self, tensor: Tensor) -> Iterator[Site]:
+        """Yield the sites between a tensor and the scores, the last first."""
+        nodes = itertools.takewhile(lambda node: node is not tensor.grad_fn, self.path)
+        return (self._sites[node] for node in nodes if node in self._sites)
+
+    def last_pass(self) -> "SiteGraph | None":
+        """Return the graph of the last of several passes through the same modules, or None if there is one pass."""
+        outer = {layer for layer in self.repeated if not any(_contains(other, layer) for other in self.repeated)}
         earlier = {
             node
             for node, site in self._sites.items()
-            if site.layer in outer and site.call < max(calls[site.layer]) and node in self.path
+            if site.layer in outer and site.call < self.repeated[site.layer] and node in self.path
         }
         if not earlier:
             return None
         last = copy.copy(self)
-        ends = [score.grad_fn for score in self.scores if score.grad_fn is not None]
-        last.path = dominators(ends, [*self.path][-1], earlier)
+        last.path = dominators(self.ends, [*self.path][-1], earlier)
         return last
 
     @cached_property
@@ -98,7 +107,7 @@ class SiteGraph:
 
     @cached_property
     def earlier(self) -> Mapping[Site, tuple[Site, ...]]:
-        """For each site between the image and the scores, the sites between the image and this site."""
+        """For each site on the path, the sites that it is computed from, in order of execution."""
         numbered = [*self._sites.values()]
         bits = {site: 1 << number for number, site in enumerate(numbered)}
         before: dict[Node, int] = {}

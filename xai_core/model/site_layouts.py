@@ -37,7 +37,7 @@ class SiteLayouts:
     bases
         For each site that depends on the image, the sites that tell its locations: see `kept_locations`.
     earlier
-        For each site on the path to the scores, the sites that it is computed from.
+        For each site on the path to the scores, the sites that it is computed from, in order of execution.
     respond
         Runs the model on coded images.
     """
@@ -106,7 +106,7 @@ class SiteLayouts:
     def _first_locations(self, site: Site, layout: str, grid: Size | None) -> Locations | None:
         """Read the locations of the first site that a site is computed from, and that has as many elements."""
         count, _ = count_and_channels(site.shape, layout)
-        for other in sorted(self._earlier.get(site, ()), key=self.sites.index):
+        for other in self._earlier.get(site, ()):
             for other_layout, other_grid in self._possible[other].items():
                 if other_grid != grid or count_and_channels(other.shape, other_layout)[0] != count:
                     continue

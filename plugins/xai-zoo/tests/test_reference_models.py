@@ -230,7 +230,7 @@ DINO = {
 
 @pytest.fixture(scope="module")
 def small_vit() -> nn.Module:
-    """What the authors of DINO publish, with other weights."""
+    """A file in the format of the DINO authors, with other weights."""
     torch.manual_seed(0)
     return settled(timm.create_model("vit_small_patch16_224", pretrained=False, num_classes=0))
 

@@ -89,7 +89,7 @@ def smallest(
 
 
 def differentiable(built: Built) -> bool:
-    """Whether the output depends on the images through operations that have a gradient."""
+    """Return whether the output depends on the images through operations that have a gradient."""
     try:
         output = built(torch.randn(1, 3, *built.size).requires_grad_())
     except NotImplementedError:  # FlexAttention on the CPU

@@ -104,7 +104,7 @@ def ask(built: Built, row: Row, lattice: int) -> None:
 
 
 def has_gradient(built: Built) -> bool:
-    """Whether PyTorch can differentiate the model. It has no gradient of FlexAttention on the CPU."""
+    """Return whether PyTorch can differentiate the model. It has no gradient of FlexAttention on the CPU."""
     images = torch.randn(1, 3, *built.size, dtype=next(built.model.parameters()).dtype)
     try:
         built(images.requires_grad_())
