@@ -13,6 +13,8 @@ from xai_core.model.layouts import Size
 
 ORDERED = 0.8
 """The R2 between positions and a regular order, on each axis, above which the order is accepted."""
+SIGNIFICANT = 5.0
+"""The number of standard errors by which another order must fit better to contradict that of a feature map."""
 FEWEST = 4
 """The fewest elements that are read."""
 
@@ -89,6 +91,31 @@ def agrees(contrasts: Float[ndarray, "n bits"], images: CodedImages, locations: 
     (rows, _), (columns, _) = _decode(np.nan_to_num(contrasts[list(locations.elements)]), images, locations.grid)
     correlation = min(_correlation(rows, np.arange(h).repeat(w)), _correlation(columns, np.tile(np.arange(w), h)))
     return correlation > min(0.6, 4 / math.sqrt(h * w))
+
+
+def contradicts(contrasts: Float[ndarray, "n bits"], images: CodedImages, grid: Size) -> bool:
+    """Whether the responses of a feature map fit another order of rows and columns significantly better than its own.
+
+    The other orders are cyclic shifts and flips of each axis, and the transpose of a square map.
+    """
+    h, w = grid
+    templates = images.templates(grid)
+    y, x = (axis.reshape(h, w, -1) for axis in _by_axis(np.nan_to_num(contrasts), images))
+    straight, turned = [y.sum(1), x.sum(0)], [y.sum(0), x.sum(1)]  # the responses of rows and columns
+    own = sum(float((codes * template).sum()) for codes, template in zip(straight, templates, strict=True))
+    other = max(
+        sum(_best_shift(codes, template) for codes, template in zip(axes, templates, strict=True))
+        for axes in ([straight, turned] if h == w else [straight])
+    )
+    of_codes = math.hypot(*(np.linalg.norm(t) * math.sqrt(n) for t, n in zip(templates, (w, h), strict=True)))
+    norm = np.linalg.norm(np.nan_to_num(contrasts)) * of_codes
+    return bool((other - own) * math.sqrt(contrasts.size) > SIGNIFICANT * norm)
+
+
+def _best_shift(codes: Float[ndarray, "side bits"], template: Float[ndarray, "side bits"]) -> float:
+    """Return the largest inner product of codes with the cyclic shifts of a template and of its reverse."""
+    both = (template, template[::-1])
+    return max(float((codes * np.roll(t, shift, 0)).sum()) for t in both for shift in range(len(t)))
 
 
 def _local_elements(contrasts: Float[ndarray, "n bits"], images: CodedImages) -> Int[ndarray, " local"]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from xai_core.model.coded_images import CodedImages
 from xai_core.model.kept_locations import Bases
 from xai_core.model.layouts import Features, Size, count_and_channels, fits, possible_layouts
-from xai_core.model.locations import Locations, agrees, fit, read_locations
+from xai_core.model.locations import Locations, agrees, contradicts, fit, read_locations
 from xai_core.model.responses import Responses
 from xai_core.model.sites import Site
 
@@ -100,7 +100,8 @@ class SiteLayouts:
         if first is None or first == own:
             return own
         if own is None:
-            return first if grid or self._agrees(site, layout, first) else None
+            consistent = not self._contradicts(site, layout, grid) if grid else self._agrees(site, layout, first)
+            return first if consistent else None
         return first if self._fit(site, layout, first) >= NOISE * self._fit(site, layout, own) else own
 
     def _first_locations(self, site: Site, layout: str, grid: Size | None) -> Locations | None:
@@ -143,6 +144,10 @@ class SiteLayouts:
     def _agrees(self, site: Site, layout: str, locations: Locations) -> bool:
         images, responses = self._all_responses(0)
         return any(agrees(contrasts, images, locations) for contrasts in responses.get((site, layout), ()))
+
+    def _contradicts(self, site: Site, layout: str, grid: Size) -> bool:
+        images, responses = self._all_responses(0)
+        return any(contradicts(contrasts, images, grid) for contrasts in responses.get((site, layout), ()))
 
     def _all_responses(self, seed: int) -> tuple[CodedImages, Mapping[tuple[Site, str], Responses]]:
         if seed not in self._responses:
