@@ -11,7 +11,7 @@ from transformers import CLIPConfig, CLIPModel
 
 import xai_core as xai
 from support.attention_models import TINY, TINY_TEXT
-from support.strange import Block
+from support.strange import Attention, Block
 from support.strange_attention import Ensemble, Parallel, ZeroShot, vit
 from support.strange_sequences import naming
 from support.strange_tokens import Tokens
@@ -201,6 +201,22 @@ def test_zero_shot_classification_of_clip() -> None:
     for method in ("rollout", "rollout:module=vision_model"):
         torch.testing.assert_close(engine.explain(IMAGES, method)[method].raw.flatten(1), rolled[:, 0, 1:])
     assert len(engine.attention(IMAGES).layers) == len(engine.attention(IMAGES, module="vision_model").layers) == 3
+
+
+class TalkingHeads(Attention):
+    """Mixes the heads after the softmax, by weights that may be negative."""
+
+    def mix(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        weights = (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1)
+        return torch.einsum("bhij,gh->bgij", weights, torch.tensor([[1.5, -0.5], [0.0, -1.0]])) @ v
+
+
+def test_negative_weights_are_no_shares() -> None:
+    engine = xai.Engine(settled(lambda: vit(lambda: Block(attention=TalkingHeads))))
+    for method in ("rollout", "attention-flow"):
+        with pytest.raises(UnsuitableError, match=r"not negative.*'blocks\.0\.attn'.*generic-attention"):
+            engine.explain(IMAGES, method)
+    assert not engine.explain(IMAGES, "generic-attention")["generic-attention"].constant.any()
 
 
 class DependsOnBatch(Block):

@@ -36,6 +36,8 @@ class AttentionCall:
         Whether its dimensions are [B, heads, N, M], or do not contain images.
     layout
         The order of its windows and heads. None for the usual order.
+    is_signed
+        Whether some weights are negative, because the model changes them after the softmax.
     key_locations
         If it has one query, the locations of its keys, or None if they are not known.
     """
@@ -49,6 +51,7 @@ class AttentionCall:
     on_path: bool
     is_plain: bool
     layout: HeadLayout | None
+    is_signed: bool = False
     key_locations: Locations | None = None
 
     def is_in(self, module: str) -> bool:
@@ -118,16 +121,24 @@ class AttentionPath:
         read = [token for token, weight in enumerate(self.readout) if weight]
         return slice(read[0], read[-1] + 1)
 
-    def chain(self, method: str) -> tuple[tuple[int, ...], ...]:
+    def chain(self, method: str, signed: bool = True) -> tuple[tuple[int, ...], ...]:
         """Return the stages, for a method that multiplies the attention of all layers.
+
+        Parameters
+        ----------
+        method
+            The method, for the message.
+        signed
+            Whether it is defined for negative attention weights.
 
         Raises
         ------
         UnsuitableError
-            If the layers cannot be chained. The message names `method`.
+            If the layers cannot be chained.
         """
-        if self.problem:
-            raise UnsuitableError(f"{method} requires {self.problem}")
+        problem = self.problem or next((negative(call) for call in self.calls.values() if call.is_signed), "")
+        if problem and (self.problem or not signed):
+            raise UnsuitableError(f"{method} requires {problem}")
         return self.stages
 
     def layer(self, index: int, method: str) -> int:
@@ -246,6 +257,14 @@ def no_chain(calls: Sequence[AttentionCall]) -> str:
         "attention layers that follow one another, each over the tokens that the one before returns; in this model, "
         f"the tokens also take other paths around several layers, among {names}; limit it to one part with `module`, "
         f"or use {FEATURE_MAPS}"
+    )
+
+
+def negative(call: AttentionCall) -> str:
+    """Return the problem of a layer with negative weights."""
+    return (
+        f"attention weights that are not negative, but the model changes those of {call} after the softmax; use "
+        f"generic-attention, or {FEATURE_MAPS}"
     )
 
 

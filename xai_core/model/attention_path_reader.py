@@ -1,6 +1,6 @@
 """Reads the path of attention layers to the last tokens, from the graph of a traced forward pass."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
 from torch.autograd.graph import Node
 
@@ -66,7 +66,9 @@ class AttentionPathReader:
 
     def path(self) -> AttentionPath:
         """Return the path."""
-        calls, after, beside = [*self._calls.values()], self._after(), self._beside()
+        calls = [*self._calls.values()]
+        after = [self._calls[number] for number in sorted(self._after())]
+        beside = [self._calls[number] for number in sorted(self._beside())]
         kept, mixed_after = self._mixing()
         problem = (
             next(filter(None, map(not_global, calls)), "")
@@ -88,19 +90,20 @@ class AttentionPathReader:
             problem=problem,
         )
 
-    def _after(self) -> list[AttentionCall]:
-        """Return the layers that depend on the last tokens."""
-        return [call for number, call in self._calls.items() if self._end in ancestors(self._traced[number].nodes)]
+    def _numbers_at(self, nodes: Set[Node | None]) -> set[int]:
+        return {number for number, traced in self._traced.items() if not nodes.isdisjoint(traced.nodes)}
 
-    def _beside(self) -> list[AttentionCall]:
-        """Return the layers whose outputs the scores also depend on in other ways than through the last tokens."""
-        other = ancestors(self._graph.ends, except_through=self._end)
-        after = self._after()
-        return [
-            call
-            for number, call in self._calls.items()
-            if call not in after and any(node in other for node in self._traced[number].nodes)
-        ]
+    def _after(self) -> set[int]:
+        """Return the layers that depend on the last tokens."""
+        found: set[Node | None] = {self._end}
+        for node in reversed([*self._graph.path]):
+            if any(before in found for before, _ in node.next_functions):
+                found.add(node)
+        return self._numbers_at(found)
+
+    def _beside(self) -> set[int]:
+        """Return the layers before the last tokens, or aside, that the scores also depend on without these tokens."""
+        return self._numbers_at(ancestors(self._graph.ends, except_through=self._end)) - self._after()
 
     def _is_chain(self) -> bool:
         """Whether the layers follow one another, or are parallel with the same tokens."""

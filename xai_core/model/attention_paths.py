@@ -4,8 +4,10 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import torch
+from torch import Tensor
 
 from xai_core.errors import NoAttentionError, UnsuitableError
+from xai_core.model.attention import ExplicitAttention
 from xai_core.model.attention_path import FEATURE_MAPS, AttentionCall, AttentionPath, no_graph
 from xai_core.model.attention_path_reader import AttentionPathReader, tokens_at
 from xai_core.model.attention_trace import head_layout, users_of
@@ -135,8 +137,8 @@ def _calls(observed: ObservedPass, last: tuple[Site, Features] | None) -> Iterat
     users = users_of([*graph.path])
     for traced in observed.attentions:
         layer, nodes, locations = traced.layer, traced.nodes, None
-        from_images = graph.depends_on_image(nodes)
         on_path, layout = not graph.path or graph.connects(nodes), head_layout(traced, users)
+        from_images = on_path or graph.depends_on_image(nodes)
         if last is not None and last[1].is_sequence and on_path and layer.of_one_query:
             locations = key_locations(traced.values[0], tokens_at(graph, last), last[1], blocked)
         matrices = layer.batch * layer.heads
@@ -150,5 +152,10 @@ def _calls(observed: ObservedPass, last: tuple[Site, Features] | None) -> Iterat
             from_images=from_images,
             on_path=on_path,
             layout=layout,
+            is_signed=isinstance(layer, ExplicitAttention) and _has_negative(traced.differentiated),
             key_locations=locations,
         )
+
+
+def _has_negative(weights: Tensor | None) -> bool:
+    return weights is not None and bool((weights < 0).any().tolist())

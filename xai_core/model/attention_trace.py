@@ -62,7 +62,7 @@ class AttentionTrace(AttentionReader):
     """
 
     def __init__(self, around: Callable[[], Sequence[tuple[str, nn.Module]]], on_attention: Callable[[], None]) -> None:
-        super().__init__(1, self._begin, self._copy)
+        super().__init__(1, self._begin, self._keep)
         self._around, self._on_attention = around, on_attention
         self.attentions: list[TracedAttention] = []
 
@@ -83,11 +83,9 @@ class AttentionTrace(AttentionReader):
         module = containers[-1] if containers else ""
         self.attentions.append(TracedAttention(layer, module, tuple(name for name, _ in around)))
 
-    def _copy(self, output: Any) -> Any:
-        tensor = first_tensor(output)
-        assert tensor is not None
-        self.attentions[-1].differentiated = tensor.clone()
-        return with_first_tensor(output, self.attentions[-1].differentiated)
+    def _keep(self, output: Any) -> Any:
+        self.attentions[-1].differentiated = first_tensor(output)
+        return output
 
 
 Users = Mapping[Node, Sequence[tuple[Node, int]]]

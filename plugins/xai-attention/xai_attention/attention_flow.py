@@ -56,7 +56,7 @@ class AttentionFlow(xai.Explainer):
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         """Request the attention of every layer, after checking that there are not too many tokens."""
         path = adapter.attention_path(self.module)
-        path.chain(self.name)
+        path.chain(self.name, signed=False)
         patches, flows = path.features.cells, self.forward_passes(adapter) - 1
         if flows * patches**2 > MAX_WORK:
             raise UnsuitableError(

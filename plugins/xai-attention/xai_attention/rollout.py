@@ -54,7 +54,7 @@ class Rollout(xai.Explainer):
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         """Request the attention of every layer, after checking that the layers can be chained."""
-        adapter.attention_path(self.module).chain(self.name)
+        adapter.attention_path(self.module).chain(self.name, signed=False)
         return xai.Needs(attention=True)
 
     def explain(self, captured: xai.Captured) -> Relevance:

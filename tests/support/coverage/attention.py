@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 import xai_core as xai
 from support.coverage.case import Built, Score
@@ -35,10 +36,11 @@ def attention(built: Built, engine: xai.Engine, images: Tensor, target: Any, sco
         return NOT_DEFINED
     matrices, gradients = on_path(built, images, score)
     tokens = matrices[-1].shape[-1]
-    if any(matrix.shape[-2:] != (tokens, tokens) or len(matrix) != len(images) for matrix in matrices):
+    shapes = {(len(matrix), *matrix.shape[-2:]) for matrix in (with_heads(each, images) for each in matrices)}
+    if shapes != {(len(images), tokens, tokens)}:
         return f"{', '.join(maps)}: defined, but the attention is not between the same tokens in all layers"
     cells = token_of_cell(built, images, next(iter(maps.values())).shape[1:])
-    expected = formulas(matrices, gradients, cells)
+    expected = formulas(matrices, gradients, cells, images)
     for name, found in maps.items():
         right = expected[name][:, cells]
         span, error = right.amax() - right.amin(), (found - right).abs().amax()
@@ -55,13 +57,24 @@ def explained(engine: xai.Engine, images: Tensor, method: str, target: Any) -> T
         return None
 
 
-def formulas(matrices: Sequence[Tensor], gradients: Sequence[Tensor], cells: Tensor) -> dict[str, Tensor]:
-    """Return the row [B,N] of both methods. `cells` [h,w] are the tokens with a place in the image."""
+def with_heads(matrix: Tensor, images: Tensor) -> Tensor:
+    """Return [B * heads, N, N] as [B, heads, N, N]."""
+    return matrix.unflatten(0, (len(images), -1)) if matrix.ndim == 3 and len(matrix) % len(images) == 0 else matrix
+
+
+def formulas(
+    matrices: Sequence[Tensor], gradients: Sequence[Tensor], cells: Tensor, images: Tensor
+) -> dict[str, Tensor]:
+    """Return the row [B,N] of both methods. `cells` [h,w] are the tokens with a place in the image.
+
+    Parallel layers count as one layer with the heads of all.
+    """
     stages = in_stages(matrices)
+    matrices, gradients = ([with_heads(each, images) for each in group] for group in (matrices, gradients))
     row = read_row(sum(gradients[call].abs().sum((1, 3)) for call in stages[-1]), cells)
     mixed = [torch.stack([matrices[call].detach().mean(1) for call in stage]).mean(0) for stage in stages]
     weighted = [(m.detach() * g).relu().mean(1) for m, g in zip(matrices, gradients, strict=True)]
-    relevance = [torch.stack([weighted[call] for call in stage]).sum(0) for stage in stages]
+    relevance = [torch.stack([weighted[call] for call in stage]).mean(0) for stage in stages]
     identity = torch.eye(row.shape[1]).to(row)
     rolled = reduce(lambda rolled, stage: (stage + identity) / 2 @ rolled, mixed, identity)
     related = reduce(lambda related, stage: related + stage @ related, relevance, identity) - identity
@@ -126,6 +139,17 @@ class Plain:
         return multiply(*operands, **kwargs)
 
 
+class SeenEinsum(TorchFunctionMode):
+    """Passes on products by `torch.einsum`, which models import as a name of their own."""
+
+    def __init__(self, plain: Plain) -> None:
+        super().__init__()
+        self.plain = plain
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return self.plain.times_values(func, *args) if func is torch.einsum else func(*args, **(kwargs or {}))
+
+
 @contextmanager
 def plain_attention() -> Iterator[Plain]:
     """Compute all attention by plain operations, and keep it."""
@@ -139,7 +163,7 @@ def plain_attention() -> Iterator[Plain]:
             patch.object(torch, "softmax", plain.over_keys),
             patch.object(Tensor, "softmax", lambda *args, **kwargs: plain.over_keys(*args, **kwargs)),
             patch.object(torch, "matmul", partial(plain.times_values, torch.matmul)),
-            patch.object(torch, "einsum", partial(plain.times_values, torch.einsum)),
+            SeenEinsum(plain),
             patch.object(Tensor, "__matmul__", lambda *operands: plain.times_values(multiply, *operands)),
         ):
             yield plain
@@ -217,5 +241,5 @@ def first_logits(built: Built, images: Tensor) -> Tensor:
     """Return the logits [B,heads,N,N] of the first attention, zero where it is masked."""
     with plain_attention() as plain:
         built(images)
-    logits = next(each for each in plain.logits if len(each) == len(images))
+    logits = next(heads for heads in (with_heads(each, images) for each in plain.logits) if len(heads) == len(images))
     return logits.masked_fill(logits < -1e30, 0)
