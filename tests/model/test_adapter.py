@@ -17,6 +17,7 @@ import xai_core as xai
 from support.explaining import captured_by
 from support.models import SmallCNN, fused_vit, settled, torchvision_vit, with_small_classifier
 from support.parameters import quick
+from support.strange_sequences import Columns, PixelColumns
 from xai_core.errors import LayerError, PluginWarning
 from xai_core.plugin import Probe
 
@@ -198,6 +199,15 @@ def test_a_model_without_places_says_so() -> None:
     flat = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 5))
     with pytest.raises(LayerError, match="no layer with spatial features"):
         xai.Engine(flat).explain(torch.randn(2, 3, 8, 8), "grad-cam")
+
+
+@pytest.mark.parametrize("options", [{}, {"layer": "recurrent"}, {"layer": "head"}, {"layer": "nope"}], ids=str)
+def test_advice_names_a_layer_only_if_the_model_has_one(options: dict[str, str]) -> None:
+    with pytest.raises(LayerError, match=r"no layer of this model .* without layers, such as rise") as caught:
+        xai.Engine(PixelColumns()).explain(torch.randn(2, 3, 32, 32), xai.create_explainer("grad-cam", **options))
+    assert "choose" not in str(caught.value)
+    with pytest.raises(LayerError, match=r"layer .head. has no spatial output.*, such as 'stem"):
+        xai.Engine(Columns(nn.GRU)).explain(torch.randn(2, 3, 32, 128), "grad-cam:layer=head")
 
 
 def test_a_plugins_adapter_comes_first(images: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:

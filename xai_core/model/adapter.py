@@ -20,6 +20,11 @@ from xai_core.spec import close_names
 from xai_core.targets.measures import at_least_float32
 from xai_core.targets.score_reader import ScoreReader
 
+NO_LAYER = (
+    "no layer of this model has elements that can be located in the image; use a method without layers, such as rise, "
+    "occlusion or saliency"
+)
+
 
 class ModelAdapter:
     """Description of a model for the engine, for images of one size.
@@ -58,8 +63,8 @@ class ModelAdapter:
         if self.probe.default_layer is None:
             require_layers(self.model)
             raise LayerError(
-                "no layer with spatial features lies on every path from the images to the scores; choose a layer with "
-                "`layer=`, or use larger images"
+                "no layer with spatial features lies on every path from the images to the scores; "
+                f"{self._advice('choose a layer with `layer=`')}, or use larger images"
             )
         return self.probe.default_layer
 
@@ -67,6 +72,17 @@ class ModelAdapter:
     def grid(self) -> tuple[int, int]:
         """The (h, w) of the default layer's cells."""
         return self.features(self.default_layer).grid
+
+    @property
+    def _example_layer(self) -> str | None:
+        """A layer whose elements can be located: the default layer, or the last other one, or None."""
+        layers, features = reversed(self.probe.spatial_layers), self.probe.features
+        located = (name for name in layers if name in features and features[name].cells > 1)
+        return self.probe.default_layer or next(located, None)
+
+    def _advice(self, choose: str) -> str:
+        """Return advice to choose a layer, with an example, or the advice for a model without such a layer."""
+        return NO_LAYER if self._example_layer is None else f"{choose}, such as {self._example_layer!r}"
 
     def layer_name(self, layer: Layer) -> str:
         """Return the name of a layer that is given by name or as a module.
@@ -89,11 +105,11 @@ class ModelAdapter:
             module = self._names[self.model.get_submodule(module)]
         except AttributeError:
             known = sorted(self.probe.spatial_layers)
-            close = close_names(name, known, cutoff=0.3) or known[-3:]
+            close = ", ".join(map(repr, close_names(name, known, cutoff=0.3) or known[-3:]))
             default = "" if self.probe.default is None else f"; the default layer is {self.default_layer!r}"
             raise LayerError(
-                f"the model has no layer {name!r}; layers with spatial output include {', '.join(map(repr, close))}"
-                f"{default}"
+                f"the model has no layer {name!r}; "
+                + (f"layers with spatial output include {close}{default}" if self._example_layer else NO_LAYER)
             ) from None
         runs = self.probe.runs.get(module, 0)
         if call is not None and call >= runs:
@@ -129,11 +145,8 @@ class ModelAdapter:
         """
         features = self.probe.layouts.of(self.site(layer))
         if features is None:
-            default = "" if self.probe.default is None else f", such as {self.default_layer!r}"
-            raise LayerError(
-                f"layer {layer!r} has no spatial output: expected a feature map, or tokens that can be located in the "
-                f"image{default}"
-            )
+            expected = self._advice("expected a feature map, or tokens that can be located in the image")
+            raise LayerError(f"layer {layer!r} has no spatial output: {expected}")
         return features
 
     def spatial(self, tensor: Tensor, layer: str) -> Float[Tensor, "B K h w"]:
@@ -192,7 +205,7 @@ class ModelAdapter:
         height, width = self.probe.size
         raise UnsuitableError(
             f"the {count} tokens of this model do not form a grid over an image of {height}x{width} pixels that can be "
-            "located; use a method for feature maps, such as grad-cam, and choose a layer"
+            f"located; {self._advice('use a method for feature maps, such as grad-cam, and choose a layer')}"
         )
 
     @property
