@@ -139,13 +139,16 @@ def prepare(built: Built) -> None:
 def window(convolution: nn.Conv2d, axis: int) -> Tensor:
     """Return weights for the taps of a kernel, with a maximum of 1 in the middle of what an output stands for.
 
-    Output `i` stands for the inputs from `i * stride` to `(i + 1) * stride - 1`. Kernels without stride and padding are
-    symmetric, because their inputs are padded before.
+    Output `i` stands for the inputs from `i * stride` to `(i + 1) * stride - 1`. If a kernel has no padding, its inputs
+    are padded before, so that there is an output for every `stride` inputs.
     """
     size, stride, dilation = (getattr(convolution, name)[axis] for name in ("kernel_size", "stride", "dilation"))
     middle = (size - 1) / 2
-    padding = 0 if convolution.padding == "valid" else convolution.padding
-    if isinstance(padding, tuple) and (stride > 1 or padding[axis]):
-        middle = min(middle, (padding[axis] + (stride - 1) / 2) / dilation)
+    padding = 0 if isinstance(convolution.padding, str) else convolution.padding[axis]
+    if stride > 1:
+        padding = padding or max(0, dilation * (size - 1) + 1 - stride) // 2
+        middle = min(middle, (padding + (stride - 1) / 2) / dilation)
+    elif padding:
+        middle = min(middle, padding / dilation)
     weights = torch.exp2(-((torch.arange(size) - middle) / max(1, size / 4)).square())
     return weights / weights.amax()
