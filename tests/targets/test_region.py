@@ -11,6 +11,7 @@ from torch import Tensor, nn
 import xai_core as xai
 from support.models import settled
 from xai_core.errors import TargetError
+from xai_core.outputs import scores_of
 
 BARE = {"weights": None, "weights_backbone": None, "num_classes": 4}
 
@@ -33,6 +34,7 @@ def test_segmentation_models_are_explained_at_features_on_every_path(name: str) 
     engine = xai.Engine(settled(make()))
     assert engine.adapter(images).default_layer == layer
     everywhere = xai.Region(1, torch.ones(size, size))
+    assert engine.adapter(images, lambda output: scores_of(output)[:, 1].mean((1, 2))).default_layer == layer
     many = name in ("fcn", "unet")  # 512 feature maps, each of which Score-CAM scores
     maps = engine.explain(images, ["grad-cam", "layer-cam", *([] if many else ["score-cam"])], everywhere)
     assert all(saliency.values.shape == (1, size, size) for saliency in maps.values())

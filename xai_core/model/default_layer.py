@@ -31,7 +31,9 @@ class DefaultLayer:
     default: Candidate
 
 
-def default_layer(graph: SiteGraph, layouts: SiteLayouts, pools: Collection[str]) -> DefaultLayer | None:
+def default_layer(
+    graph: SiteGraph, layouts: SiteLayouts, pools: Collection[str], class_scores: Tensor | None
+) -> DefaultLayer | None:
     """Return the default layer, or None if no spatial features lie on every path from the image to the scores.
 
     If every layer with spatial features runs several times on the way, such as in a network for two images, this is
@@ -45,9 +47,11 @@ def default_layer(graph: SiteGraph, layouts: SiteLayouts, pools: Collection[str]
         Their layouts.
     pools
         The names of layers whose outputs are pooled features.
+    class_scores
+        The class scores in the output, or None.
     """
-    if graph.scores[0].ndim == 4:
-        last = _coarsest(graph, layouts, pools)
+    if class_scores is not None and class_scores.ndim == 4 and graph.reads(class_scores):
+        last = _coarsest(graph, layouts, pools, class_scores)
         return None if last is None else DefaultLayer(last, last)
     last = next(_spatial(_dominating(graph), layouts, pools), None)
     if last is not None:
@@ -56,7 +60,7 @@ def default_layer(graph: SiteGraph, layouts: SiteLayouts, pools: Collection[str]
         return DefaultLayer(last, _mixed(graph, layouts, read) or read)
     last_pass = graph.last_pass()
     if last_pass is not None:
-        found = default_layer(last_pass, layouts, pools)
+        found = default_layer(last_pass, layouts, pools, class_scores)
         return found if found is not None and found.default[0].layer in graph.repeated else None
     last = None if graph.from_image else next(_spatial(reversed(layouts.sites), layouts, pools), None)
     return None if last is None else DefaultLayer(last, last)
@@ -98,24 +102,23 @@ def _mixed(graph: SiteGraph, layouts: SiteLayouts, read: Candidate) -> Candidate
     return None
 
 
-def _coarsest(graph: SiteGraph, layouts: SiteLayouts, pools: Collection[str]) -> Candidate | None:
+def _coarsest(graph: SiteGraph, layouts: SiteLayouts, pools: Collection[str], class_scores: Tensor) -> Candidate | None:
     """Return the last features on the coarsest grid that are not scores, for a model with scores of each pixel.
 
     Grids whose first layer is a pooling layer, as in a pyramid of pools, are ignored.
     """
     candidates = [*_spatial(_dominating(graph), layouts, pools)]
-    features = [candidate for candidate in candidates if not _are_scores(graph, candidate)] or candidates
+    features = [candidate for candidate in candidates if not _are_scores(graph, candidate, class_scores)] or candidates
     coarsest = min((layout.cells for _, layout in features), default=0)
     return next((candidate for candidate in features if candidate[1].cells == coarsest), None)
 
 
-def _are_scores(graph: SiteGraph, candidate: Candidate) -> bool:
+def _are_scores(graph: SiteGraph, candidate: Candidate, class_scores: Tensor) -> bool:
     """Whether each channel is a class: the scores of a class depend on that channel alone."""
     site, features = candidate
-    scores = graph.scores[0]
-    if features.channels != scores.shape[1] or not scores.requires_grad or lacks_gradients(scores):
+    if features.channels != class_scores.shape[1] or not class_scores.requires_grad or lacks_gradients(class_scores):
         return False
-    gradient = graph.gradient_of(scores[:, 0].sum(), site)
+    gradient = graph.gradient_of(class_scores[:, 0].sum(), site)
     if gradient is None:
         return True
     return int((to_elements(gradient, features.layout).abs().amax((0, 1)) > 0).sum()) <= 1

@@ -68,6 +68,12 @@ class SiteGraph:
         """Whether some operations lie between the image and the scores."""
         return any(node in self.path for node in nodes)
 
+    def reads(self, tensor: Tensor) -> bool:
+        """Whether the target's score is computed from a tensor alone."""
+        return any(tensor is score for score in self.scores) or (
+            tensor.grad_fn is not None and self.path.get(tensor.grad_fn, False)
+        )
+
     @property
     def sites(self) -> Iterator[tuple[Site, bool]]:
         """The sites between the image and the scores, the last first, and whether each is on every path."""
