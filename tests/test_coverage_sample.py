@@ -53,11 +53,11 @@ REFUSED = [
 
 @pytest.mark.parametrize("key", CORRECT)
 def test_reads_a_model(key: str) -> None:
-    row = examine(case_of(key), lattice=4)
+    row = examine(case_of(key))
     assert row.outcome == "correct", row.reason
 
 
 @pytest.mark.parametrize("key", REFUSED)
 def test_refuses_a_model_without_a_layer(key: str) -> None:
-    row = examine(case_of(key), lattice=4)
+    row = examine(case_of(key))
     assert row.outcome == "refused", row.reason

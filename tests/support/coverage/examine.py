@@ -18,7 +18,7 @@ from xai_core.errors import XAIError
 
 OUTCOMES = ("correct", "refused", "wrong", "error", "not built")
 SEED = 0
-MOST_PARAMETERS_IN_FLOAT64 = 100e6
+MOST_PARAMETERS_IN_FLOAT64 = 30e6
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Row:
         return f"{self.library}:{self.family}:{self.name}"
 
 
-def examine(case: Case, lattice: int = 6) -> Row:
+def examine(case: Case, lattice: int = 4) -> Row:
     """Build a model, and ask all oracles. The image is changed at `lattice` places per axis."""
     row = Row(case.library, case.family, case.name)
     warnings.simplefilter("ignore")
