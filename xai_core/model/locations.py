@@ -1,8 +1,9 @@
 """Reads locations: which cell of which grid each element of a tensor sees, from its responses to coded images."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -90,7 +91,7 @@ def agrees(contrasts: Float[ndarray, "n bits"], images: CodedImages, locations: 
     h, w = locations.grid
     (rows, _), (columns, _) = _decode(np.nan_to_num(contrasts[list(locations.elements)]), images, locations.grid)
     correlation = min(_correlation(rows, np.arange(h).repeat(w)), _correlation(columns, np.tile(np.arange(w), h)))
-    return correlation > min(0.6, 4 / math.sqrt(h * w))
+    return bool(correlation > min(0.6, 4 / math.sqrt(h * w)))
 
 
 def contradicts(contrasts: Float[ndarray, "n bits"], images: CodedImages, grid: Size) -> bool:
@@ -162,27 +163,25 @@ def _order(rows: Int[ndarray, " n"], columns: Int[ndarray, " n"], grid: Size) ->
     if len(np.unique(cells)) == len(cells):
         return cells.argsort()
     row, column = np.indices(grid).reshape(2, -1)
-    found = {}
-    for number, order in enumerate(_regular_orders(grid)):
-        correlation = min(_correlation(rows[order], row), _correlation(columns[order], column))
-        if correlation > 0 and correlation**2 > ORDERED:
-            found[correlation, number] = order
-    return found[max(found)] if found else None
+    orders = _regular_orders(grid)
+    correlation = np.minimum(_correlation(rows[orders], row), _correlation(columns[orders], column))
+    best = correlation.argmax()
+    return orders[best] if correlation[best] > math.sqrt(ORDERED) else None
 
 
-def _regular_orders(grid: Size) -> Iterator[Int[ndarray, " n"]]:
-    """Yield the index of the element of each cell, for elements in the order of rows or columns, from any corner."""
+@cache
+def _regular_orders(grid: Size) -> Int[ndarray, "8 n"]:
+    """Return the index of the element of each cell, for elements in the order of rows or columns, from any corner."""
     h, w = grid
-    for order in (np.arange(h * w).reshape(h, w), np.arange(h * w).reshape(w, h).T):
-        for axes in ((), (0,), (1,), (0, 1)):
-            yield np.flip(order, axes).ravel()
+    orders = (np.arange(h * w).reshape(h, w), np.arange(h * w).reshape(w, h).T)
+    return np.stack([np.flip(order, axes).ravel() for order in orders for axes in ((), (0,), (1,), (0, 1))])
 
 
-def _correlation(positions: Int[ndarray, " n"], expected: Int[ndarray, " n"]) -> float:
+def _correlation(positions: Int[ndarray, "*orders n"], expected: Int[ndarray, " n"]) -> Float[ndarray, "*orders"]:
     """Return the correlation of positions with the expected ones. It is 0 if the positions do not differ."""
-    a, b = positions - positions.mean(), expected - expected.mean()
-    norm = math.sqrt((a @ a) * (b @ b))
-    return float(a @ b / norm) if norm else 0.0
+    a, b = positions - positions.mean(-1, keepdims=True), expected - expected.mean()
+    norm = np.sqrt((a * a).sum(-1) * (b @ b))
+    return np.divide(a @ b, norm, out=np.zeros_like(norm), where=norm > 0)
 
 
 def _factors(count: int) -> Sequence[Size]:
