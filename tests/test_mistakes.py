@@ -145,7 +145,7 @@ def test_a_tensor_alone_is_scored_for_the_predicted_class(engine: xai.Engine) ->
 
 
 MAP_MISTAKES: dict[str, tuple[Any, type[errors.XAIError], str]] = {
-    "a list": ([IMAGES[:, 0]], errors.InputTypeError, "maps must be the dict that `explain` returned"),
+    "a list": ([IMAGES[:, 0]], errors.InputTypeError, "maps must be the result of `explain`"),
     "an array": (IMAGES[:, 0].numpy(), errors.InputTypeError, "got ndarray"),
     "the metric": ("deletion", errors.InputTypeError, "the order is `evaluate(images, maps, metrics)`"),
     "None": (None, errors.InputTypeError, "got NoneType"),

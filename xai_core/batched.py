@@ -83,7 +83,7 @@ class Batched:
         if name in self._unsaved and not isinstance(value, Batched):
             return None
         is_view = isinstance(value, Tensor) and value.untyped_storage().nbytes() > value.nbytes
-        return value.clone() if is_view else value  # a saved view would take the whole batch with it
+        return value.clone() if is_view else value  # saving a view would save the whole batch
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={_shown(value)}" for name, value in self._fields() if value is not None)

@@ -35,7 +35,7 @@ Failure = Callable[[list[int]], XAIError | Warning]
 
 
 class Checks:
-    """Collects conditions per image on the device, reads them all at once, and reports the first that fails."""
+    """Collects conditions per image on the device, reads all in one transfer, and reports the first that fails."""
 
     def __init__(self) -> None:
         self._conditions: list[tuple[Tensor, Failure]] = []

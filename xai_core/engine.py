@@ -70,7 +70,7 @@ class Engine:
         Bytes of device memory that a block of perturbed images may use. Default: 64 MiB on the CPU, where larger
         tensors are slow to allocate, and an eighth of the device's memory on a GPU.
     block
-        Number of perturbed images that are passed through the model at once. Default: as many as `memory` allows.
+        Number of perturbed images in one forward pass. Default: as many as `memory` allows.
     plugins
         The only plugins in which this engine looks up names and adapters. Each is the name of an installed package,
         or a module or object with plugin hooks, such as an object in a notebook. Default: all installed plugins.
@@ -117,7 +117,7 @@ class Engine:
     def explain(
         self, images: Float[Tensor, "B C H W"], methods: Methods, target: TargetLike = None, *, costs: bool = False
     ) -> dict[str, Saliency]:
-        """Explain a batch by several methods, with one forward pass and at most one backward pass for all of them.
+        """Explain a batch with several methods, in one forward pass and at most one backward pass for all of them.
 
         Methods that need further passes, such as perturbation-based methods, run them in addition.
 
@@ -130,8 +130,8 @@ class Engine:
             dict whose keys name the results.
         target
             Default: each image's predicted class. Otherwise a class id, a tensor or list of class ids ([B], or [B,T]
-            for T targets per image), or a `Contrast`, `Region` or `Similarity`. A function computes [B] numbers from
-            the model's output.
+            for T targets per image), or a `Contrast`, `Region` or `Similarity`. A function receives the model's output
+            and returns [B] numbers.
         costs
             Whether to measure the cost of each method, as `Saliency.cost`. On CUDA this resets the device's statistics
             of peak memory.
@@ -220,7 +220,7 @@ class Engine:
         LayerError
             If the model has no such module.
         UnsuitableError
-            If the model computes other attention for this batch than for one image.
+            If the model runs other attention layers for this batch than for one image.
         RowError
             If a layer has no row with one of these indices.
         OptionError
@@ -254,7 +254,7 @@ class Engine:
         metrics: Metrics,
         masks: Bool[Tensor, "B H W"] | None = None,
     ) -> dict[str, Results] | Results:
-        """Score maps by several metrics, which share intermediate results.
+        """Score maps with several metrics, which share intermediate results.
 
         Parameters
         ----------
@@ -342,7 +342,7 @@ class Engine:
         return Guard(self._monitor, None if self._time_limit is None else self._time_limit * len(images))
 
     def _again(self, call: PluginCall, wanted: TargetLike, autocast: Autocast) -> ExplainAgain:
-        """Return a function that explains other images by the same method.
+        """Return a function that explains other images with the same method.
 
         It runs no checks, because metrics call it many times.
         """

@@ -60,8 +60,8 @@ def accept_named(maps: object) -> Maps:
         return maps
     hint = "; the order is `evaluate(images, maps, metrics)`" if isinstance(maps, str | Metric) else ""
     raise InputTypeError(
-        "maps must be the dict that `explain` returned, one `Saliency` of it, a dict of tensors [B,h,w] such as "
-        f"{{'mine': tensor}}, or one tensor; got {type(maps).__name__}{hint}"
+        "maps must be the result of `explain`, one `Saliency`, one tensor [B,h,w], or a dict of tensors such as "
+        f"{{'mine': tensor}}; got {type(maps).__name__}{hint}"
     )
 
 

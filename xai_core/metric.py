@@ -60,7 +60,7 @@ class Evaluation:
     Attributes
     ----------
     images
-        [B,C,H,W] as the model takes them, on its device.
+        [B,C,H,W] as the model receives them, on its device.
     model_score
         Scores other images for the target. See `xai_core.model_scorer.ModelScorer`.
     model
@@ -116,4 +116,4 @@ class Metric(Configurable, ABC):
 
     @abstractmethod
     def evaluate(self, evaluation: Evaluation, saliency: Saliency) -> MetricResult:
-        """Score the maps of a batch. The number of an image must not depend on the rest of the batch."""
+        """Score the maps of a batch. The score of an image must not depend on the rest of the batch."""

@@ -22,13 +22,13 @@ class ModelScorer:
     Parameters
     ----------
     run
-        Runs the model without gradients. It is called with N images, and with an index [N]: the position in the batch
-        of the original of each image. It returns the model's output.
+        Runs the model without gradients. Its arguments are N images and `of` [N]: for each image, the index of its
+        original in the batch. It returns the model's output.
     targets
         The targets of the batch.
     block
-        Number of images that are passed through the model at once. If the device runs out of memory, the block is
-        halved, repeatedly if needed, with an `OutOfMemoryWarning`. It stays that small.
+        Number of images in one forward pass. If the device runs out of memory, the block is
+        halved, repeatedly if needed, with an `OutOfMemoryWarning`. It is not increased again.
     """
 
     def __init__(self, run: Callable[[Tensor, Tensor], Any], targets: Sequence[BoundTarget], block: int) -> None:
@@ -44,7 +44,7 @@ class ModelScorer:
 
     @property
     def block(self) -> int:
-        """The number of images that are passed through the model at once."""
+        """The number of images in one forward pass."""
         return self._limit[0]
 
     @property
@@ -72,9 +72,9 @@ class ModelScorer:
         Parameters
         ----------
         images
-            The images, as the model takes them.
+            The images, as the model receives them.
         of
-            The position in the batch of the original of each image. The image is scored for the target of its original.
+            For each image, the index of its original in the batch. The image is scored for the target of its original.
             Default: N is a multiple of B, and the N / B variants of an image are adjacent, in the order of the
             batch.
         kind
@@ -93,8 +93,8 @@ class ModelScorer:
         if of is None:
             if len(images) % self._batch:
                 raise InputShapeError(
-                    f"the number of images, {len(images)}, is not a multiple of the batch size {self._batch}; pass "
-                    "`of=`, the position in the batch of the original of each image"
+                    f"the number of images ({len(images)}) is not a multiple of the batch size ({self._batch}). Pass "
+                    "`of=`: for each image, the index of its original in the batch"
                 )
             of = torch.arange(len(images), device=images.device) // (len(images) // self._batch)
         scores, start = [], 0

@@ -127,5 +127,5 @@ def steps_of(size: tuple[int, int], steps: int | None) -> list[int]:
     if steps is None:
         return [*range(0, pixels, size[1]), pixels]
     if not 1 <= steps <= pixels:
-        raise OptionError(f"steps must be between 1 and the number of pixels or regions, {pixels}; got {steps}")
+        raise OptionError(f"steps must be between 1 and the number of pixels or regions ({pixels}); got {steps}")
     return [round(i * pixels / steps) for i in range(steps + 1)]

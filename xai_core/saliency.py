@@ -73,7 +73,7 @@ class Saliency(Batched):
     weights
         [B,K] numbers that the map was computed with, such as one per channel. None if the method has none.
     explain_again
-        The function behind `explain`. None if the engine did not compute these maps.
+        The function that `explain` calls. None if the engine did not compute these maps.
     cost
         The cost of explaining the whole batch. None unless it was requested with `costs=True`.
     """
@@ -156,8 +156,8 @@ class Saliency(Batched):
             )
         if self.explain_again is None:
             raise UnsuitableError(
-                "this metric recomputes maps for changed images, which needs the method and the model of these maps; "
-                "pass the maps that `Engine.explain` returned, not tensors, and not maps that were saved or copied"
+                "this metric recomputes maps for changed images, so it needs the method and the model of these maps. "
+                "Pass the maps that `Engine.explain` returned, not tensors, and not maps that were saved or copied"
             )
         return self.explain_again(images, self.target, model)
 

@@ -141,6 +141,6 @@ def test_weights_that_are_random_at_each_load_are_one_error(tmp_path: Path, monk
 
     monkeypatch.setattr(resolve_module, "load_model", load)
     with pytest.raises(
-        CheckpointError, match=r"the weights of zoo:net changed since the run was prepared.*random at each load"
+        CheckpointError, match=r"zoo:net has other weights than when the run was prepared.*random at each load"
     ):
         run(tmp_path / "run", models="zoo:net")

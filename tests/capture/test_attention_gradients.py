@@ -110,5 +110,5 @@ def test_attention_that_the_score_does_not_depend_on() -> None:
     images = torch.randn(2, 3, 32, 32)
     layers = captured_by(Aside(alone=False).eval(), images, BOTH, target=1).attention
     assert [bool(layer.gradient_rows().any()) for layer in layers] == [True, True, True]
-    with pytest.raises(NoAttentionError, match="between the images and the scores"):
+    with pytest.raises(NoAttentionError, match="on the path from the images to the scores"):
         _ = captured_by(Aside(alone=True).eval(), images, BOTH, target=1).attention

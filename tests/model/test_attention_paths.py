@@ -107,8 +107,10 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "flipped patches": (
         lambda: Between(lambda tokens: torch.cat([tokens[:, :1], tokens[:, 1:].flip(1)], 1)), "mix or move tokens",
     ),
-    "skip around a block": (Skip, r"other paths around several layers, among .*'blocks\.1\.attn'"),
-    "two blocks are read": (ReadsTwoBlocks, r"the attention in 'vit\.blocks\.2\.attn' lies after them.*several blocks"),
+    "skip around a block": (Skip, r"other paths around several of these layers: .*'blocks\.1\.attn'"),
+    "two blocks are read": (
+        ReadsTwoBlocks, r"the attention in 'vit\.blocks\.2\.attn' follows these tokens.*several transformer blocks",
+    ),
     "multiplied": (lambda: vit(Multiplied), "follow one another"),
 }  # fmt: skip
 
@@ -214,7 +216,7 @@ class TalkingHeads(Attention):
 def test_negative_weights_are_no_shares() -> None:
     engine = xai.Engine(settled(lambda: vit(lambda: Block(attention=TalkingHeads))))
     for method in ("rollout", "attention-flow"):
-        with pytest.raises(UnsuitableError, match=r"not negative.*'blocks\.0\.attn'.*generic-attention"):
+        with pytest.raises(UnsuitableError, match=r"nonnegative.*'blocks\.0\.attn'.*generic-attention"):
             engine.explain(IMAGES, method)
     assert not engine.explain(IMAGES, "generic-attention")["generic-attention"].constant.any()
 
@@ -229,7 +231,7 @@ class DependsOnBatch(Block):
 def test_attention_that_depends_on_the_batch_is_refused() -> None:
     engine = xai.Engine(settled(lambda: vit(DependsOnBatch)))
     engine.explain(IMAGES[:1], "rollout")
-    with pytest.raises(UnsuitableError, match="other attention for this batch than for one image"):
+    with pytest.raises(UnsuitableError, match="other attention layers for this batch than for one image"):
         engine.explain(IMAGES, "rollout")
-    with pytest.raises(UnsuitableError, match="other attention for this batch than for one image"):
+    with pytest.raises(UnsuitableError, match="other attention layers for this batch than for one image"):
         engine.attention(IMAGES)

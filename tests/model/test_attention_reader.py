@@ -198,5 +198,5 @@ def test_a_model_that_overwrites_its_attention_is_refused(written: str) -> None:
         tensors[written].zero_()
 
     [layer], _ = read(compute)
-    with pytest.raises(UnsuitableError, match="overwrites the inputs or the weights of its attention"):
+    with pytest.raises(UnsuitableError, match="overwrites the inputs or the weights of an attention layer"):
         layer.rows()

@@ -105,7 +105,7 @@ def checked_value(setting: Field[Any], value: Any) -> Any:
 
 
 def _integer(name: str, value: object, minimum: int) -> int:
-    """Convert an integer, also one of NumPy, to Python's."""
+    """Convert an integer, which may be a NumPy integer, to a Python int."""
     number = operator.index(value) if isinstance(value, SupportsIndex) and not isinstance(value, bool) else None
     if number is None or number < minimum:
         raise OptionError(f"{name}={short_repr(value)} is out of range; expected an integer of at least {minimum}")

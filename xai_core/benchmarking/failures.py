@@ -13,8 +13,8 @@ from xai_core.memory_errors import out_of_memory
 def describe_failure(error: Exception) -> tuple[str, bool]:
     """Return the error in one line, and whether it means that memory ran out.
 
-    Tracebacks are removed from the error and its causes, because their frames keep tensors alive that a retry needs
-    the memory of.
+    Tracebacks are removed from the error and its causes, because their frames keep tensors in memory that a retry
+    needs.
 
     Raises
     ------
@@ -33,7 +33,7 @@ def describe_failure(error: Exception) -> tuple[str, bool]:
 
 
 def _with_causes(error: BaseException) -> Iterator[BaseException]:
-    """Iterate over an error and the errors that it was raised from or while handling."""
+    """Iterate over an error and the chain of its causes and contexts."""
     pending, seen = [error], set[int]()
     while pending:
         current = pending.pop()

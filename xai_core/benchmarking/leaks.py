@@ -65,7 +65,7 @@ class Leak:
 def find_leaks(
     session: ModelSession, items: Sequence[Item], methods: Sequence[str], metrics: Mapping[str, Metric]
 ) -> list[Leak]:
-    """Explain and score three images by each method and metric alone, and return those that keep tensors.
+    """Explain and score three images with each method and metric alone, and return those that keep tensors.
 
     If there are fewer than three items, some are used several times.
     """

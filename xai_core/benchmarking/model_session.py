@@ -73,7 +73,7 @@ class ModelSession:
                 yield method, error
 
     def explain(self, items: Sequence[Item], methods: Sequence[str]) -> dict[str, Saliency]:
-        """Explain a batch by several methods, which share one pass."""
+        """Explain a batch with several methods, which share one pass."""
         explain_labels = self._manifest.target == "label"
         target = [item.label for item in items if item.label is not None] if explain_labels else None
         with self._precision(), self._notes_of_warnings():
@@ -84,7 +84,7 @@ class ModelSession:
     def evaluate(
         self, items: Sequence[Item], maps: Mapping[str, Saliency], metrics: Sequence[str]
     ) -> dict[str, dict[str, MetricResult]]:
-        """Score the maps of a batch by several metrics, and return the results by method, then by metric."""
+        """Score the maps of a batch with several metrics, and return the results by method, then by metric."""
         masks = None if items[0].mask is None else torch.stack([item.mask for item in items if item.mask is not None])
         with self._precision(), self._notes_of_warnings():
             objects = [self._benchmark.metrics[metric] for metric in metrics]

@@ -1,4 +1,4 @@
-"""The `ray` backend: computes shards on a Ray cluster, with Ray Data and actors that keep a model each."""
+"""The `ray` backend: computes shards on a Ray cluster, with Ray Data and actors that each keep a model."""
 
 import logging
 import os

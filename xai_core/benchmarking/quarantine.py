@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 
 class Quarantine:
-    """Methods, metrics, and metrics on the maps of one method, that are disabled, with the reasons."""
+    """Records which methods and metrics are disabled, and why. A metric can be disabled for one method's maps."""
 
     def __init__(self) -> None:
         self._of_run: dict[tuple[str, str], str] = {}

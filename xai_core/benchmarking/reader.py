@@ -27,7 +27,7 @@ class Item:
     index, id
         Index and id of the image in the dataset.
     image
-        [C,h,w], as the model takes it, or None after an error.
+        [C,h,w], as the model receives it, or None after an error.
     label
         Class of the image, if known.
     mask

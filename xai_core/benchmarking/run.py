@@ -1,4 +1,4 @@
-"""The function `benchmark`: settings in, a folder of rows out. An interrupted run resumes without repeated work."""
+"""The function `benchmark`, which writes rows of scores to a folder. An interrupted run resumes."""
 
 import contextlib
 import inspect

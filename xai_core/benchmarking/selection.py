@@ -168,8 +168,8 @@ def _add(plugins: dict[str, Plugin], plugin: Plugin, of_spec: bool = False) -> N
     spec = plugin.spec
     if " at 0x" in spec:
         raise OptionError(
-            f"{spec!r} has an option whose text contains a memory address, so a resumed run cannot recognize it; define"
-            " `__str__` for the option"
+            f"an option of {spec!r} has a memory address in its string form, so a run cannot resume with it. Define"
+            " `__str__` in the class of the option's value"
         )
     other = plugins.setdefault(spec, plugin)
     if other is not plugin and not (of_spec and type(other) is type(plugin)):

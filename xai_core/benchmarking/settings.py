@@ -106,7 +106,7 @@ class Settings(RecordedSettings):
     metrics: "tuple[str | Metric, ...]" = field(
         default=(),
         metadata=declare(
-            help="Metrics, or `all` for every metric that is compatible with the dataset.",
+            help="Metrics, or `all` for every compatible metric. Required if no protocol is set.",
             metavar="SPEC[,SPEC...]",
             option="metric",
             several=True,
@@ -210,7 +210,7 @@ class Execution:
         _check(self)
         if self.address is not None and self.backend != "ray":
             raise OptionError(
-                f"address={self.address!r} is the address of a Ray cluster; pass backend='ray' too, or leave it out"
+                f"address={self.address!r} is the address of a Ray cluster; pass backend='ray' too, or omit address="
             )
 
 

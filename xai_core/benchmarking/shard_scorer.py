@@ -79,7 +79,7 @@ class ShardScorer:
         self._batch_size = result.manifest.batch
 
     def score(self, items: Sequence[Item]) -> None:
-        """Explain and score images by every method and metric."""
+        """Explain and score images with every method and metric."""
         methods, metrics = [*self._session.methods], [*self._metrics]
         for batch in self._batches(items):
             enabled = self._quarantine.enabled(methods)

@@ -28,8 +28,8 @@ class WeightBackup:
     def __init__(self, model: nn.Module, spec: str, expected: str) -> None:
         if weights_hash(model) != expected:
             raise CheckpointError(
-                f"the weights of {spec} changed since the run was prepared, so they are random at each load; pass"
-                " weights=, a seed or a file in the spec, or a LoadedModel"
+                f"{spec} has other weights than when the run was prepared, because they are random at each load. Set"
+                " weights= or a seed in its spec, or pass a LoadedModel"
             )
         self._model, self._spec, self._expected = model, spec, expected
         self._copies = {name: tensor.to("cpu", copy=True) for name, tensor in self._tensors().items()}

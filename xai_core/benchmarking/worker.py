@@ -25,7 +25,7 @@ class Worker:
         self._quarantine, self._growth = Quarantine(), MemoryGrowth(benchmark.device)
 
     def run(self, shard: Shard, following: Shard | None = None) -> ShardFiles:
-        """Explain and score a shard's images by every method and metric.
+        """Explain and score a shard's images with every method and metric.
 
         Meanwhile, threads read the images of the following shard, if it has the same model.
         """

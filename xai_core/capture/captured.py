@@ -48,10 +48,10 @@ class FurtherPasses(Protocol):
         """Return the scorer of activations that replace the output of a layer."""
 
     def explain_images(self, index: int, images: Tensor, explainer: Explains) -> Tensor:
-        """Explain other images for target number `index`."""
+        """Return an explainer's relevance of other images, for the target with this index."""
 
     def shared_model(self, index: int) -> SharedModel:
-        """Return a copy of the model that shares its parameters, for target number `index`."""
+        """Return a copy of the model that shares its parameters, for the target with this index."""
 
 
 class Captured:
@@ -68,7 +68,7 @@ class Captured:
     index
         The index of the target among the targets of the pass, as in `model_score.each`.
     adapter
-        The model's adapter, with the token grid and the rows that the head reads.
+        The model's adapter, with the token grid and the weights of the tokens that the classification head reads.
     """
 
     def __init__(
@@ -90,12 +90,12 @@ class Captured:
         return at_least_float32(self.adapter.spatial(self._record.activations[name], name))
 
     def gradient(self, layer: Layer | None = None) -> Float[Tensor, "B K h w"]:
-        """Return the gradient of the target's score with respect to that output, in the same layout."""
+        """Return the gradient of the target's score with respect to a layer's output, in the layout of `activation`."""
         self._require(self._needs.gradients or self._needs.curvature, "gradients=True")
         return self._of_target(self._record.gradients, self._name(layer))
 
     def curvature(self, layer: Layer | None = None) -> Float[Tensor, "B K h w"]:
-        """Return the product of the Hessian of the target's score with that output, in the same layout."""
+        """Return the product of the score's Hessian with a layer's output, in the layout of `activation`."""
         self._require(self._needs.curvature, "curvature=True")
         return self._of_target(self._record.curvatures, self._name(layer))
 
@@ -107,7 +107,7 @@ class Captured:
 
     @property
     def attention(self) -> Sequence[AttentionLayer]:
-        """Attention layers between the images and the scores, in order of execution.
+        """Attention layers on the path from the images to the scores, in order of execution.
 
         They contain gradients of the target's score if these were declared.
         """
@@ -115,15 +115,15 @@ class Captured:
         if not numbers:
             self._require(self._needs.attention or self._needs.attention_gradients, "attention=True")
             raise NoAttentionError(
-                "no attention between the images and the scores was observed in this model; use a method for feature "
+                "this model has no attention layer on the path from the images to the scores; use a method for feature "
                 "maps, such as grad-cam"
             )
         return [self.attention_layer(number) for number in numbers]
 
     def attention_layer(self, *numbers: int) -> AttentionLayer:
-        """Return one attention layer, or several parallel layers as one layer with the heads of all.
+        """Return one attention layer, or several parallel layers as one layer with all their attention heads.
 
-        The numbers are those of `AttentionPath`, which counts all attention layers of a forward pass.
+        The `numbers` are the indices of the layers among all attention layers of a forward pass, as in `AttentionPath`.
         """
         with_gradients = self._needs.attention_gradients
         self._require(self._needs.attention or with_gradients, "attention=True")
@@ -141,7 +141,7 @@ class Captured:
 
     @property
     def block_attention(self) -> Sequence[AttentionLayer]:
-        """Attention of each block in `Needs.block_scores`, with the gradient of that block's own score."""
+        """Attention of each transformer block in `Needs.block_scores`, with the gradient of the block's own score."""
         self._require(bool(self._needs.block_scores), "block_scores=adapter.blocks")
         own = self._record.block_gradients[self._needs.block_scores]
         return [self._record.attention[leaf.number].with_gradient(gradient[self.index]) for leaf, gradient in own]
@@ -175,15 +175,18 @@ class Captured:
         return self._passes.partial_forward(self._name(layer)).of_target(self.index)
 
     def explain_images(self, images: Float[Tensor, "B C H W"], explainer: Explains) -> Float[Tensor, "B h w"]:
-        """Explain other images for the same target, each in place of the batch's image with the same index."""
+        """Return an explainer's relevance of other images, for the same target.
+
+        Each image replaces the image of the batch with the same index.
+        """
         return self._passes.explain_images(self.index, images, explainer)
 
     def shared_model(self) -> SharedModel:
-        """Return a module that scores images with a graph, to differentiate and to hook: see `SharedModel`."""
+        """Return a module that scores images, can be differentiated and accepts hooks: see `SharedModel`."""
         return self._passes.shared_model(self.index)
 
     def once(self, key: Hashable, compute: Callable[[], T]) -> T:
-        """Return the value stored under `key` in this pass, for any target. It is computed on first use."""
+        """Return the value stored under `key` in this pass. It is computed on first use, and all targets share it."""
         if key not in self._record.shared:
             self._record.shared[key] = compute()
         return self._record.shared[key]

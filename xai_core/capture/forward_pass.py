@@ -47,7 +47,7 @@ def capture(
     Parameters
     ----------
     model
-        The module whose submodules `needs` names.
+        The module that contains the layers in `needs`.
     forward
         Calls the model.
     images
@@ -66,7 +66,7 @@ def capture(
     LayerError
         If a layer did not run or returned no tensor.
     UnsuitableError
-        If the model computes other attention for this batch than for one image.
+        If the model runs other attention layers for this batch than for one image.
     NotConnectedError
         If the score does not depend on a tensor whose gradient is needed.
     NoGradientError

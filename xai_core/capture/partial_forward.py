@@ -39,7 +39,7 @@ class PartialForward:
     images
         The images of the batch. The whole model runs on them if the part cannot run alone.
     call
-        The number of the layer's call, from 0, in which its output is replaced.
+        The index of the layer's call, from 0, in which its output is replaced.
     path
         The path of the replaced tensor in this output.
     at_input
@@ -67,7 +67,7 @@ class PartialForward:
         self.alone = not replaces_tensors(model)
 
     def __call__(self, activation: Float[Tensor, "..."], of: Int[Tensor, " N"]) -> Any:
-        """Return the model's output for N activations. `of` is the index of each one's image in the batch."""
+        """Return the model's output for N activations. For each of them, `of` is the index of its image."""
         with explaining(self._model, gradients=False):
             if self.alone:
                 try:

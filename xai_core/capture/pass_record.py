@@ -39,9 +39,9 @@ class AttentionLeaf:
     Attributes
     ----------
     number
-        The number of the attention in the forward pass, from 0.
+        The index of the attention layer in the forward pass, from 0.
     name
-        Where it is, for messages.
+        Description of the attention layer in error messages.
     """
 
     number: int

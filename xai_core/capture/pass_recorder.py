@@ -74,8 +74,8 @@ class PassRecorder:
         leaf, tensor = LayerLeaf(name), leaf_at(output, site.path)
         if tensor is None:
             raise LayerError(
-                f"layer {name!r} returns {type(output).__name__} without the tensor that it returned for a single "
-                "image; choose another layer"
+                f"layer {name!r} has another output for this batch than for a single image: the "
+                f"{type(output).__name__} does not contain the same tensors. Choose another layer"
             )
         if leaf in self.differentiated:
             return with_leaves(output, {site.path: self._differentiate(leaf, tensor)})
@@ -88,7 +88,7 @@ class PassRecorder:
         Raises
         ------
         UnsuitableError
-            If the model computes other attention than in the forward pass of the probe.
+            If the model runs other attention layers than in the forward pass of the probe.
         """
         self.attention.append(layer)
         require_same_calls(self.calls, self.attention, is_complete=False)
@@ -108,7 +108,7 @@ class PassRecorder:
         """Record the tokens of a block and the output of its attention, and return the replacement of the tokens."""
         tokens, leaves = first_tensor(output), self.attention_leaves
         if tokens is None or not leaves:
-            raise LayerError(f"layer {name!r} is not a block with attention that returns tokens")
+            raise LayerError(f"layer {name!r} is not a transformer block that contains attention and returns tokens")
         leaf = max(leaves, key=lambda leaf: leaf.number)
         self.blocks[name] = BlockTokens(tokens, self.tensors[leaf], leaf)
         return with_first_tensor(output, tokens.clone())  # the model may write to it

@@ -26,9 +26,10 @@ class Runner:
     Parameters
     ----------
     model, bare
-        The model as it was given, which scores images, and out of its wrappers, for everything that needs hooks.
+        The model as the user passed it, which scores images, and the model without wrappers, which runs if hooks are
+        needed.
     forward
-        How it is called.
+        Calls the model.
     memory, block
         See `Engine`.
     """

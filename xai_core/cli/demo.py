@@ -24,7 +24,7 @@ def demo(
     device: DeviceOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Write into DIR even if it contains files.")] = False,
 ) -> None:
-    """Explain sample images with every compatible method.
+    """Explain sample images with the fast compatible methods.
 
     The maps are scored by deletion and insertion. DIR receives overlays, curves, a CSV table and an HTML report.
     Composite methods, and methods that need many forward passes, are skipped. Without --model and --data, the demo

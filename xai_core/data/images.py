@@ -69,7 +69,7 @@ def read_image(path: str | os.PathLike[str]) -> ImageRead:
 
 
 def decode_image(file: BinaryIO, name: str) -> ImageRead:
-    """Decode an image as `open_image` does. Error messages call it `name`."""
+    """Decode an image as `open_image` does. `name` identifies the file in error messages."""
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -106,8 +106,8 @@ def _decode(file: BinaryIO) -> ImageRead:
 def as_rgb(image: "Image") -> "Image":
     """Convert a PIL image of any mode to RGB, upright.
 
-    16-bit values are scaled to 8 bits. Modes I and F do not specify the range of their values. The range is
-    assumed to be the smallest of [0,1] (F only), [0,255] and [0,65535] that contains the maximum.
+    16-bit values are scaled to 8 bits. Modes I and F do not specify the range of their values. The smallest range that
+    contains the maximum is used: [0,1] (only for mode F), [0,255] or [0,65535].
 
     Transparent pixels become white.
     """

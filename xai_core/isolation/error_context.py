@@ -35,7 +35,7 @@ class PluginCall:
 
     @property
     def description(self) -> str:
-        """For messages, such as `deletion of xai-faithfulness 0.1.0 for maps of grad-cam`."""
+        """Description in error messages, such as `deletion of xai-faithfulness 0.1.0 for maps of grad-cam`."""
         return f"{self.key}{self._details}"
 
     @property

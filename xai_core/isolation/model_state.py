@@ -28,7 +28,7 @@ class SideEffects:
     Attributes
     ----------
     description
-        The changes, for messages.
+        Description of the changes in error messages.
     calls
         The calls that may have made them: several if they ran at the same time.
     weights_changed

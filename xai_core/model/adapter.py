@@ -95,8 +95,8 @@ class ModelAdapter:
         if isinstance(layer, nn.Module):
             if layer not in self._names:
                 raise LayerError(
-                    f"the module {type(layer).__name__} passed as layer is not part of this model; "
-                    "pass the layer's name (a string), which also works on copies of the model"
+                    f"the module {type(layer).__name__} passed as layer is not part of this model. "
+                    "Pass the layer's name (a string), which also works on copies of the model"
                 )
             return self._names[layer]
         require_layers(self.model)
@@ -204,23 +204,23 @@ class ModelAdapter:
                 return Locations(features.grid, features.elements)
         height, width = self.probe.size
         raise UnsuitableError(
-            f"the {count} tokens of this model do not form a grid over an image of {height}x{width} pixels that can be "
-            f"located; {self._advice('use a method for feature maps, such as grad-cam, and choose a layer')}"
+            f"the {count} tokens of this model do not form a known grid over an image of {height}x{width} pixels; "
+            f"{self._advice('use a method for feature maps, such as grad-cam, and choose a layer')}"
         )
 
     @property
     def head_weights(self) -> Float[Tensor, "classes K"]:
-        """Weights of the head, if it is one linear layer on the spatial mean of the last features.
+        """Weights of the classification head, if it is one linear layer on the spatial mean of the last features.
 
         Raises
         ------
         UnsuitableError
-            If the head is different.
+            If the classification head is different.
         """
         if self.probe.head is None:
             raise UnsuitableError(
-                "cam requires a model whose head is one linear layer on the spatial mean of the last features; "
-                "use grad-cam, which equals cam on such models"
+                "cam requires a model whose classification head is one linear layer on the spatial mean of the last "
+                "features. Use grad-cam, which equals cam on such models"
             )
         require_plain_modules(self.model, "cam", "grad-cam, which equals cam on such models", weights=True)
         weight = self.model.get_submodule(self.probe.head).weight
@@ -229,7 +229,7 @@ class ModelAdapter:
 
     @property
     def blocks(self) -> tuple[Features, ...]:
-        """Output tokens of each block with attention, in order of execution.
+        """Output tokens of each transformer block, in order of execution.
 
         Raises
         ------
@@ -238,24 +238,24 @@ class ModelAdapter:
         """
         if not self.probe.blocks:
             raise UnsuitableError(
-                "this method requires a transformer in which each block contains one attention with a residual "
-                "connection and passes all tokens to the next block; token pooling, windowed attention, class "
-                "attention and no_grad blocks are not supported; use generic-attention, or a method for feature "
+                "this method requires a transformer in which each block contains one attention layer with a residual "
+                "connection and passes all tokens to the next block. Token pooling, windowed attention, class "
+                "attention and no_grad blocks are not supported. Use generic-attention, or a method for feature "
                 "maps, such as grad-cam"
             )
         return self.probe.blocks
 
     def attention_path(self, module: Layer | None = None) -> AttentionPath:
-        """Return the attention between the images and the scores, in the whole model or in one module.
+        """Return the attention layers on the path from the images to the scores, in the whole model or in one module.
 
         Raises
         ------
         LayerError
             If the model has no such module.
         NoAttentionError
-            If no such attention was observed.
+            If there is no attention layer on this path.
         UnsuitableError
-            If the head does not read tokens.
+            If the classification head does not read tokens.
         """
         if module is not None:
             return self.probe.attention.of(self.layer_name(module))
@@ -269,7 +269,7 @@ class ModelAdapter:
         Raises
         ------
         UnsuitableError
-            If the head does not read tokens.
+            If the classification head does not read tokens.
         LayerError
             If no layer can be observed.
         """

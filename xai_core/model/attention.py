@@ -37,8 +37,8 @@ class Reference:
         """
         if _version(self._tensor) != self._version:
             raise UnsuitableError(
-                "the model overwrites the inputs or the weights of its attention after it has used them, so they are "
-                "not known; replace the in-place operation, or use a method for feature maps, such as grad-cam"
+                "the model overwrites the inputs or the weights of an attention layer in place, so their values are "
+                "lost. Replace the in-place operation, or use a method for feature maps, such as grad-cam"
             )
         return self._tensor
 
@@ -78,8 +78,8 @@ class AttentionLayer(ABC):
     def rows(self, start: int = 0, stop: int | None = None) -> Float[Tensor, "B heads rows keys"]:
         """Return the attention weights of query tokens `start` to `stop`, float32 or float64.
 
-        Each row sums to one, or to zero if all its keys are masked. Explicit weights are those that the model
-        multiplies with the values.
+        Each row sums to one, or to zero if all its keys are masked. If the model computes the weights explicitly, these
+        are the weights that it multiplies with the values.
         """
 
     @abstractmethod
@@ -133,13 +133,13 @@ class AttentionLayer(ABC):
         """
         if self.batch != batch or self.queries != self.keys:
             raise UnsuitableError(
-                f"{method} requires attention over all tokens of an image; this model has a layer with {self.queries} "
+                f"{method} requires attention over all tokens of an image. This model has a layer with {self.queries} "
                 f"queries and {self.keys} keys in {self.batch // batch or 1} windows per image; use {self.instead}"
             )
 
     @property
     def instead(self) -> str:
-        """The alternative to a method over all tokens, for messages."""
+        """Alternative that an error message suggests if the layer does not attend over all tokens."""
         return "class-attention" if self.of_one_query else "a method for feature maps, such as grad-cam"
 
 

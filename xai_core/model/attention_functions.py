@@ -76,8 +76,8 @@ def from_multi_head(
     def project(name: str) -> Tensor:
         if named.get("bias_k") is not None or named.get("add_zero_attn") or named.get("static_k") is not None:
             raise UnsuitableError(
-                "attention with `bias_k`, `add_zero_attn` or `static_k` is not supported: it has keys that do not "
-                "correspond to a token; use a method for feature maps, such as grad-cam"
+                "attention with `bias_k`, `add_zero_attn` or `static_k` is not supported, because some keys do not "
+                "correspond to a token. Use a method for feature maps, such as grad-cam"
             )
         part, bias = "qkv".index(name), named.get("in_proj_bias")
         separate = named.get("use_separate_proj_weight")

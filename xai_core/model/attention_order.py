@@ -54,9 +54,9 @@ class AttentionOrder:
 
     @classmethod
     def of(cls, path: Mapping[Node, bool], attentions: Mapping[int, Sequence[Node]]) -> "AttentionOrder":
-        """Return the order on a path (the last operation first, each with whether it lies on every path).
+        """Return the order on a path (from the last operation to the first, each with whether it lies on every path).
 
-        `attentions` contains the nodes of each layer, by its number.
+        `attentions` contains the nodes of each layer, by its index.
         """
         number = {node: layer for layer, nodes in attentions.items() for node in nodes}
         stages: list[Stage] = []

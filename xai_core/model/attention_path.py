@@ -1,4 +1,4 @@
-"""Attention on the path from the images to the last tokens: its order, and the rows that the head reads."""
+"""Attention on the path from the images to the last tokens: its order, and the rows that affect the scores."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -67,13 +67,13 @@ class AttentionCall:
         Raises
         ------
         UnsuitableError
-            If images cannot be told from windows or heads.
+            If the dimension of the images cannot be distinguished from windows and heads.
         """
         layout = (self.layout or HeadLayout.of(one.shape[:-1], 1)).with_images(one, two)
         if layout is None:
             raise UnsuitableError(
-                f"the images cannot be told from the windows and heads in {self}; pass one image at a time, or use "
-                f"{FEATURE_MAPS}"
+                f"the dimension of the images in {self} cannot be distinguished from windows and heads; pass one image "
+                f"at a time, or use {FEATURE_MAPS}"
             )
         return layout
 
@@ -84,28 +84,30 @@ class AttentionCall:
 
     @property
     def instead(self) -> str:
-        """The alternative to a method over all tokens, for messages."""
+        """Alternative that an error message suggests if the layer does not attend over all tokens."""
         return f"class-attention, or {FEATURE_MAPS}" if self.of_one_query else FEATURE_MAPS
 
 
 @dataclass(frozen=True)
 class AttentionPath:
-    """The attention between the images and the scores, in the whole model or in one module.
+    """Attention layers on the path from the images to the scores, in the whole model or in one module.
 
     Attributes
     ----------
     calls
-        The attention layers, by their number among all attention layers of a forward pass, in order of execution.
+        The attention layers by index, in order of execution. The index counts all attention layers of a forward pass.
     features
         The layout of the last tokens.
     readout
         The weight of each of these tokens in the scores. The weights sum to one.
     stages
-        The numbers of the layers, with parallel layers in one stage. Empty if there is a `problem`.
+        Stages in order of execution. A stage is a tuple of the indices of one layer, or of several parallel layers.
+        Empty if there is a `problem`.
     kept
         The layers whose output tokens keep their position until the last tokens.
     problem
-        The requirement that the layers do not meet to be chained, with advice, or "".
+        Why the attention matrices of the layers cannot be multiplied: the requirement that is not met, with advice. ""
+        if they can be multiplied.
     """
 
     calls: Mapping[int, AttentionCall]
@@ -117,24 +119,24 @@ class AttentionPath:
 
     @property
     def rows(self) -> slice:
-        """The range of the tokens that the head reads."""
+        """The range of the tokens that the classification head reads."""
         read = [token for token, weight in enumerate(self.readout) if weight]
         return slice(read[0], read[-1] + 1)
 
     def chain(self, method: str, signed: bool = True) -> tuple[tuple[int, ...], ...]:
-        """Return the stages, for a method that multiplies the attention of all layers.
+        """Return `stages`, after checking that the attention matrices of all layers can be multiplied.
 
         Parameters
         ----------
         method
-            The method, for the message.
+            Name of the method, for the error message.
         signed
-            Whether it is defined for negative attention weights.
+            Whether the method is defined for negative attention weights.
 
         Raises
         ------
         UnsuitableError
-            If the layers cannot be chained.
+            If the matrices cannot be multiplied.
         """
         problem = self.problem or next((negative(call) for call in self.calls.values() if call.is_signed), "")
         if problem and (self.problem or not signed):
@@ -142,14 +144,18 @@ class AttentionPath:
         return self.stages
 
     def layer(self, index: int, method: str) -> int:
-        """Return the number of one layer, for a method that shows the rows that the head reads.
+        """Return the index of a layer among all attention layers, after checking that the head reads its rows.
+
+        Some methods show the rows of the tokens that the classification head reads. The argument `index` counts only
+        the layers in `calls`. Negative values count from the end.
 
         Raises
         ------
         LayerError
             If the index is out of range.
         UnsuitableError
-            If these rows of the layer do not belong to the tokens that the head reads. The message names `method`.
+            If the rows of the layer do not belong to the tokens that the classification head reads. The message names
+            `method`.
         """
         numbers = [*self.calls]
         if not -len(numbers) <= index < len(numbers):
@@ -164,57 +170,57 @@ class AttentionPath:
 
 
 def require_same_calls(calls: Sequence[AttentionCall], layers: Sequence[AttentionLayer], is_complete: bool) -> None:
-    """Require that a forward pass computes the attention that the probe observed.
+    """Require that a forward pass runs the attention layers that the probe observed.
 
     Raises
     ------
     UnsuitableError
-        If it computes other attention.
+        If it runs other attention layers, or layers with other numbers of queries and keys.
     """
     same = all(
         (call.queries, call.keys) == (layer.queries, layer.keys) for call, layer in zip(calls, layers, strict=False)
     )
     if not same or len(layers) > len(calls) or (is_complete and len(layers) < len(calls)):
         raise UnsuitableError(
-            "the model computes other attention for this batch than for one image; expected attention that does not "
-            f"depend on the batch; use {FEATURE_MAPS}"
+            "the model runs other attention layers for this batch than for one image. Expected the same layers, with "
+            f"the same numbers of queries and keys; use {FEATURE_MAPS}"
         )
 
 
 def no_rows(last: Features | None) -> str:
-    """Return the problem of a model whose head reads no tokens."""
+    """Return the problem of a model whose classification head reads no tokens."""
     if last is None:
         return (
-            "the scores of this model do not depend on one sequence of tokens that can be located in the image, so no "
-            "attention row corresponds to them; limit the method to one part of the model with `module`, or use "
+            "the scores of this model do not depend on a single sequence of tokens with known image locations, so no "
+            "attention row corresponds to the scores. Limit the method to one part of the model with `module`, or use "
             f"{FEATURE_MAPS}, with a layer"
         )
     return (
-        "the head of this model reads a feature map instead of tokens, so no attention row corresponds to the output; "
-        f"use {FEATURE_MAPS}"
+        "the classification head of this model reads a feature map instead of tokens, so no attention row corresponds "
+        f"to the output; use {FEATURE_MAPS}"
     )
 
 
 def no_graph() -> str:
     """Return the problem of a score without gradients."""
     return (
-        "the gradient of the target's score, which shows the attention that it depends on, and it has none (no_grad, "
-        f"detach, int8 layers); use {INSTEAD}"
+        "a gradient of the target's score, which shows the attention layers that affect the score. This score has no "
+        f"gradient (no_grad, detach, int8 layers); use {INSTEAD}"
     )
 
 
 def not_global(call: AttentionCall) -> str:
-    """Return the problem if some token of an image does not attend to all its tokens."""
+    """Return the problem if some token of an image does not attend to all its tokens, or ""."""
     if call.windows == 1 and call.queries == call.keys:
         return ""
     return (
-        f"attention over all tokens of an image; this model has a layer with {call.queries} queries and {call.keys} "
+        f"attention over all tokens of an image. This model has a layer with {call.queries} queries and {call.keys} "
         f"keys in {call.windows} windows per image; use {call.instead}"
     )
 
 
 def unequal_tokens(calls: Sequence[AttentionCall]) -> str:
-    """Return the problem if the number of tokens changes between layers."""
+    """Return the problem if the number of tokens changes between layers, or ""."""
     tokens = calls[-1].keys
     other = next((call.keys for call in calls if call.keys != tokens), None)
     if other is None:
@@ -223,30 +229,31 @@ def unequal_tokens(calls: Sequence[AttentionCall]) -> str:
 
 
 def other_tokens(call: AttentionCall, last: Features) -> str:
-    """Return the problem if a layer has another number of tokens than the last tokens that the head reads."""
+    """Return the problem if a layer has another number of tokens than the classification head reads, or ""."""
     if call.keys == last.count:
         return ""
     return (
-        f"attention over the tokens that the head reads, but {call} is over {call.keys} tokens, and the head reads the "
-        f"{last.count} tokens of {last.layer!r}; use {FEATURE_MAPS}"
+        f"attention over the tokens that the classification head reads. In this model, the head reads the {last.count} "
+        f"tokens of {last.layer!r}, but {call} is over {call.keys} tokens; use {FEATURE_MAPS}"
     )
 
 
 def not_before(call: AttentionCall, last: Features) -> str:
     """Return the problem of a layer that does not lie before the last tokens."""
     return (
-        f"attention before the last patch tokens that all paths to the scores contain, in {last.layer!r}, but {call} "
-        "lies after them; it is over other tokens, such as queries, or the head reads the tokens of several blocks; "
-        f"use {FEATURE_MAPS}"
+        f"attention before the last patch tokens that all paths to the scores contain ({last.layer!r}). In this model, "
+        f"{call} follows these tokens. It is over other tokens, such as queries, or the classification head reads the "
+        f"tokens of several transformer blocks. Use {FEATURE_MAPS}"
     )
 
 
 def several_sequences(call: AttentionCall, last: Features) -> str:
     """Return the problem of a model whose scores do not depend on the last tokens only."""
     return (
-        f"that the scores depend on one sequence of tokens, but they depend on {call} also in other ways than through "
-        f"the tokens of {last.layer!r}, as in an ensemble, in several passes, or if the head reads several blocks; "
-        f"limit the method to one part with `module`, or use {FEATURE_MAPS}"
+        f"that the scores depend on a single sequence of tokens. In this model, {call} also affects the scores on "
+        f"paths that bypass the tokens of {last.layer!r}. Possible causes are an ensemble, several passes, or a "
+        "classification head that reads several transformer blocks. Limit the method to one part with `module`, or use "
+        f"{FEATURE_MAPS}"
     )
 
 
@@ -254,32 +261,32 @@ def no_chain(calls: Sequence[AttentionCall]) -> str:
     """Return the problem of layers that are neither parallel nor follow one another."""
     names = ", ".join(dict.fromkeys(repr(call.module) for call in calls[-8:]))
     return (
-        "attention layers that follow one another, each over the tokens that the one before returns; in this model, "
-        f"the tokens also take other paths around several layers, among {names}; limit it to one part with `module`, "
-        f"or use {FEATURE_MAPS}"
+        "attention layers that follow one another, each over the tokens that the previous layer returns. In this "
+        f"model, the tokens also take other paths around several of these layers: {names}. Limit the method to one "
+        f"part with `module`, or use {FEATURE_MAPS}"
     )
 
 
 def negative(call: AttentionCall) -> str:
     """Return the problem of a layer with negative weights."""
     return (
-        f"attention weights that are not negative, but the model changes those of {call} after the softmax; use "
-        f"generic-attention, or {FEATURE_MAPS}"
+        f"nonnegative attention weights, but {call} has negative weights, because the model changes them after the "
+        f"softmax; use generic-attention, or {FEATURE_MAPS}"
     )
 
 
 def not_kept(call: AttentionCall) -> str:
-    """Return the problem of a layer whose rows do not belong to the tokens that the head reads."""
+    """Return the problem of a layer whose rows do not belong to the tokens that the classification head reads."""
     return (
-        f"an attention layer whose tokens keep their position until the head reads them, but the tokens of {call} are "
-        f"mixed or moved afterwards, or are not the only ones that the head reads; choose another layer or `module`, "
-        f"or use {FEATURE_MAPS}"
+        "an attention layer whose tokens keep their position until the classification head reads them. The tokens of "
+        f"{call} are mixed or moved afterwards, or the head also reads other tokens. Choose another layer or "
+        f"`module`, or use {FEATURE_MAPS}"
     )
 
 
 def unseen_mixing(after: str) -> str:
     """Return the problem of tokens that are mixed other than by the attention that was observed."""
     return (
-        "attention to be the only operation that mixes tokens, and all attention to be observed; in this model, other "
-        f"operations after {after} mix or move tokens; use {FEATURE_MAPS}"
+        "that only observed attention layers mix tokens. In this model, other operations after "
+        f"{after} mix or move tokens; use {FEATURE_MAPS}"
     )

@@ -26,7 +26,7 @@ from xai_core.model.token_mixing import mixed_sources
 
 
 def tokens_at(graph: SiteGraph, last: tuple[Site, Features]) -> TokensAt:
-    """Return tokens in the graph."""
+    """Return the last tokens as a tensor of the graph, with its dimension of tokens."""
     site, features = last
     return TokensAt(graph.tensor(site), 1 - features.batch_dim)
 
@@ -39,11 +39,11 @@ class AttentionPathReader:
     observed
         The forward pass.
     calls
-        The attention layers, by their number.
+        The attention layers by index.
     last
         The last tokens.
     readout
-        The weight of each of them in the scores.
+        The weight of each of these tokens in the scores.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class AttentionPathReader:
         return self._numbers_at(found)
 
     def _beside(self) -> set[int]:
-        """Return the layers before the last tokens, or aside, that the scores also depend on without these tokens."""
+        """Return the layers from which a path to the scores bypasses the last tokens."""
         return self._numbers_at(ancestors(self._graph.ends, except_through=self._end)) - self._after()
 
     def _is_chain(self) -> bool:
@@ -111,10 +111,10 @@ class AttentionPathReader:
         return stages is not None and all(len(stage.layers) == 1 or stage.reads_and_returns(tokens) for stage in stages)
 
     def _mixing(self) -> tuple[frozenset[int], list[str]]:
-        """Return the layers whose output tokens keep their position, and where other operations mix tokens.
+        """Return the layers whose output tokens keep their position, and the sources whose tokens other operations mix.
 
-        Attention is cut from the graph. Then each token of the values, and each of the last tokens, may depend on one
-        token only. This is one of the first tokens, or of the outputs of attention.
+        Attention is cut from the graph. Then each token of the values, and each of the last tokens, must depend on a
+        single token. This is one of the first tokens, or of the outputs of attention.
         """
         same = [
             number
@@ -135,13 +135,13 @@ class AttentionPathReader:
         return frozenset(kept), [name for name, is_mixed in zip(names, mixed, strict=True) if is_mixed]
 
     def _tested(self) -> list[int]:
-        """Return two patch tokens, and other tokens that the head reads."""
+        """Return two patch tokens, and other tokens that the classification head reads."""
         elements = self._features.elements
         others = [token for token, weight in enumerate(self._readout) if weight and token not in elements]
         return sorted({elements[0], elements[len(elements) // 2], *others[:2]})
 
     def _first_tokens(self) -> list[TokensAt]:
-        """Return the first tokens with the shape of the last, before all layers, or no tokens."""
+        """Return the tokens before all layers, if they have the shape of the last tokens, or an empty list."""
         streams = [*self._graph.streams(self._site)][::-1]
         sites = [self._graph.tensor(site) for site, _ in [*self._graph.sites][::-1] if site.shape == self._site.shape]
         for tensor in [*streams, *sites]:

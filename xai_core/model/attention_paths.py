@@ -65,7 +65,7 @@ class AttentionPaths:
         Raises
         ------
         UnsuitableError
-            If images cannot be told from windows or heads.
+            If the dimension of the images cannot be distinguished from windows and heads.
         """
         if batch == 1 or all(call.is_plain for call in self.calls):
             return [call.layout for call in self.calls]
@@ -102,14 +102,15 @@ class AttentionPaths:
         calls, where = self._on_path(module), f" in module {module!r}" if module else ""
         if not calls:
             raise NoAttentionError(
-                f"no attention between the images and the scores was observed in this model{where}; use {FEATURE_MAPS}"
+                f"this model has no attention layer on the path from the images to the scores{where}; use "
+                f"{FEATURE_MAPS}"
             )
         observed = self._observer.observe()
         last = self._last_of(module, observed, [*calls.values()][-1].keys)
         if last is None:
             raise UnsuitableError(
-                f"the scores of this model do not depend on attention over tokens{where} that can be located in the "
-                f"image; use {FEATURE_MAPS}"
+                f"no attention layer{where} affects the scores of this model through tokens with known image "
+                f"locations; use {FEATURE_MAPS}"
             )
         return _path(observed, calls, last, read_out(observed.graph, last))
 

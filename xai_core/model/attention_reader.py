@@ -30,8 +30,8 @@ class AttentionReader(TorchFunctionMode):
     on_layer
         Receives each attention layer.
     on_output
-        Replaces the tensor with respect to which the gradient of each attention is taken. This is the output, or the
-        weights if the model computes them explicitly. If given, values are stored for attention gradients.
+        Replaces the tensor with respect to which the gradient of each attention is taken. This tensor is the output, or
+        the weights if the model computes them explicitly. If given, values are stored for attention gradients.
     layouts
         The order of windows and heads in each attention, if it is known.
     """

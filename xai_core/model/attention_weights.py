@@ -1,7 +1,7 @@
 """Follows attention weights from the softmax over keys to the product with the values.
 
-A model may change the weights in between: in place, by a mask, or by a combination of heads. The product is what mixes
-the tokens, so its operand counts.
+A model may change the weights in between: in place, by a mask, or by a combination of heads. Only the product mixes the
+tokens, so its operand contains the relevant weights.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,7 +33,7 @@ class WeightsProduct:
     operand
         The operand with the weights.
     weights
-        The same, expanded to all images and heads.
+        The same weights, expanded to all images and attention heads.
     as_matrix
         Converts a tensor with the dimensions of `weights` to [..., queries, keys].
     run
@@ -59,7 +59,7 @@ class WeightsFollower:
         self._keys: WeakTensorKeyDictionary = WeakTensorKeyDictionary()  # keys of each tensor computed from a softmax
 
     def product(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> WeightsProduct | None:
-        """Return the product that a function is about to compute, or None if it is no such product."""
+        """Return the product with attention weights that a function is about to compute, or None."""
         if not self._keys:
             return None
         if func in _MATMUL:
@@ -108,10 +108,10 @@ def _tensors(values: Sequence[Any]) -> Iterator[Tensor]:
 
 
 def _matmul(func: Any, operands: list[Any], i: int, keys: int) -> WeightsProduct | None:
-    """Read A v, or v' A' with transposed weights."""
+    """Return the product A v, or v' A' with transposed weights, or None if it is over other dimensions."""
     operand, values = operands[i], operands[1 - i]
     if not isinstance(values, Tensor) or values.ndim < 2 or operand.shape[-2 if i else -1] != keys:
-        return None  # such as a combination of heads
+        return None  # the product is over other dimensions, such as the heads
     leading = torch.broadcast_shapes(operand.shape[:-2], values.shape[:-2])
     weights = operand if leading == operand.shape[:-2] else operand.expand(*leading, *operand.shape[-2:])
 
@@ -126,7 +126,7 @@ def _matmul(func: Any, operands: list[Any], i: int, keys: int) -> WeightsProduct
 
 
 def _einsum(equation: str, operands: list[Any], i: int, keys: int) -> WeightsProduct | None:
-    """Read a product over the keys, which are the subscript of both operands that the output lacks."""
+    """Return a product over the keys, whose subscript is in both operands and not in the output, or None."""
     inputs, arrow, output = equation.replace(" ", "").replace("...", ".").partition("->")
     terms = inputs.split(",")
     if len(operands) != 2 or not arrow:
@@ -140,7 +140,7 @@ def _einsum(equation: str, operands: list[Any], i: int, keys: int) -> WeightsPro
     leading = "".join(letter for letter in own if letter not in ends)
     to_matrix = f"{own}->{leading}{ends}".replace(".", "...")
     if operands[i].shape[_dimension(own, contracted[0])] != keys:
-        return None  # such as a combination of heads
+        return None  # the product is over other dimensions, such as the heads
 
     def run(weights: Tensor) -> Tensor:
         return torch.einsum(equation, *[weights if j == i else operand for j, operand in enumerate(operands)])

@@ -13,7 +13,7 @@ INSTEAD = "a method without gradients, such as score-cam, eigen-cam or rise"
 def dominators(
     output: Node | Sequence[Node], source: Node, without: Collection[Node] = frozenset()
 ) -> Mapping[Node, bool]:
-    """Return the nodes on any path from `source` to the outputs, the last first, and whether each is on every path.
+    """Return the nodes on any path from `source` to the outputs, last to first, and whether each is on every path.
 
     Paths through the nodes in `without` are ignored.
     """
@@ -29,7 +29,10 @@ def dominators(
 
 
 def ancestors(outputs: Sequence[Node], except_through: Node | None = None) -> Set[Node | None]:
-    """Return the nodes that the outputs are computed from, including their own, except through one node."""
+    """Return all nodes on paths to the outputs, including the output nodes.
+
+    Paths through the node `except_through` are ignored.
+    """
     found: set[Node | None] = {node for node in outputs if node is not except_through}
     stack = [node for node in outputs if node is not except_through]
     while stack:
@@ -40,7 +43,7 @@ def ancestors(outputs: Sequence[Node], except_through: Node | None = None) -> Se
 
 
 def joins(nodes: Mapping[Node, bool]) -> tuple[str, ...]:
-    """Return the names of the operations, among `nodes`, that combine several tensors computed from the source."""
+    """Return the names of the operations in `nodes` that have several inputs in `nodes`."""
     return tuple(node.name() for node in nodes if sum(before in nodes for before, _ in node.next_functions) > 1)
 
 
@@ -61,12 +64,12 @@ def lacks_gradients(output: Tensor) -> bool:
 
 
 def require_gradients(output: Tensor) -> None:
-    """Require that every operation has a gradient. PyTorch only warns if one has none, and omits its part.
+    """Require that every operation has a gradient. Without one, PyTorch only warns, and omits its contribution.
 
     Raises
     ------
     NoGradientError
-        If an operation has none.
+        If an operation has no gradient.
     """
     if lacks_gradients(output):
         raise NoGradientError(f"the model contains operations without a gradient, such as int8 layers; use {INSTEAD}")

@@ -1,7 +1,7 @@
 """Images that code locations: two textures, alternating in stripes whose sequence identifies each row and column.
 
-The stripes of image k follow bit k of the Gray code of the position. From the responses of one cell to all images, its
-position can be read, whatever the model computes.
+The stripes of image k follow bit k of the Gray code of the position. The responses of a cell to all images determine
+its position, for any model.
 """
 
 import math
@@ -27,7 +27,7 @@ class CodedImages:
     shape
         (C, H, W)
     sides
-        The number of (rows, columns) of the finest grid that must be read.
+        The number of (rows, columns) of the finest grid whose cells must be located.
     mean, spread
         The mean and the standard deviation of the values that the model expects.
     seed

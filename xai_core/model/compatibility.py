@@ -1,4 +1,4 @@
-"""Changes how PyTorch runs a model for an explanation where the plain way would fail.
+"""Changes how PyTorch runs a model for an explanation if an unchanged run would fail.
 
 - An inference tensor cannot be saved for a backward pass. A normal tensor with the same storage replaces it.
 - A cuDNN kernel of a recurrent layer has no backward pass in evaluation mode. PyTorch's own kernel replaces it.

@@ -23,8 +23,9 @@ class DefaultLayer:
     last
         The last features that the scores depend on, before pooling, with their layout.
     default
-        The last features whose cells influence the scores. If the head reads a class token only, the gradient of the
-        last patch tokens is zero. Then these are the features that the last attention mixes.
+        The last features whose cells influence the scores. If the classification head reads a class token only, the
+        gradient of the last patch tokens is zero. Then the default is the input of the last attention layer that mixes
+        the patches into the class token.
     """
 
     last: Candidate
@@ -36,8 +37,8 @@ def default_layer(
 ) -> DefaultLayer | None:
     """Return the default layer, or None if no spatial features lie on every path from the image to the scores.
 
-    If every layer with spatial features runs several times on the way, such as in a network for two images, this is
-    the last run. If no graph connects the image with the scores, this is the last layer that runs.
+    If every layer with spatial features runs several times, as in a network for two images, the result is the last run.
+    If no graph connects the image with the scores, the result is the last layer that runs.
 
     Parameters
     ----------
@@ -88,7 +89,8 @@ def _reads(graph: SiteGraph, candidate: tuple[Site | Tensor, Features], blocked:
 def _mixed(graph: SiteGraph, layouts: SiteLayouts, read: Candidate) -> Candidate | None:
     """Return the last features through which the last tokens on every path influence the scores, or None.
 
-    The tokens are those of `read`, or later ones that no module returns. The features are as wide as they are.
+    The tokens are the tokens of `read`, or later tokens that no module returns. The features have the same number of
+    channels as these tokens.
     """
     site, wanted = read
     streams = (tokens for tokens in graph.streams(site) if _reads(graph, (tokens, wanted)))

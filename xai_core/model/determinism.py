@@ -29,12 +29,12 @@ def require_deterministic(model: nn.Module, forward: Forward, image: Tensor, obs
         return
     if _same(plain(), output):
         raise ModelOutputError(
-            "the model's output changes if the outputs of its modules are copied, so it cannot be observed; "
-            "expected modules that do not share memory with their outputs"
+            "the model's output changes if the outputs of its modules are copied. A module returns a tensor that the "
+            "model changes in place elsewhere: return a copy (`tensor.clone()`) from this module"
         )
     raise ModelOutputError(
-        "the model's output for the same image changes by chance, so maps and scores would change too; "
-        "expected a deterministic model: disable random masks and dropout, or set a seed in `forward=`"
+        "the model's output for the same image is random, so maps and scores would be random too. Expected a "
+        "deterministic model: disable random masks and dropout, or set a seed in `forward=`"
     )
 
 

@@ -30,7 +30,7 @@ class Gate:
     layer
         The name of the module whose forward method contains the product.
     number
-        The index of the product among all products of two maps, in order of execution.
+        Index of the multiplication among all multiplications of two feature maps, in order of execution.
     operand
         The operand, 0 or 1, that is the feature map.
     features
@@ -162,7 +162,7 @@ def _depends_on(values: Tensor, features: GradientEdge, shape: torch.Size) -> bo
 
 
 def _multiplied(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Tensor] | None:
-    """Return the two maps that a function multiplies, or None."""
+    """Return the two feature maps that a function multiplies, or None."""
     if func not in _MULTIPLICATIONS:
         return None
     maps = [one for one in (*args, *kwargs.values()) if isinstance(one, Tensor) and one.ndim == 4]

@@ -43,7 +43,7 @@ class HeadLayout:
 
     @classmethod
     def of_token(cls, heads: Bool[Tensor, " leading"]) -> "HeadLayout | None":
-        """Return the layout in which the heads of one token are at these flattened leading indices, or None."""
+        """Return the layout in which one token's attention heads have these flattened leading indices, or None."""
         indices = heads.nonzero().flatten().tolist()
         inner = indices[1] - indices[0] if len(indices) > 1 else 1
         count, span = len(indices), len(indices) * inner
@@ -58,7 +58,7 @@ class HeadLayout:
         Parameters
         ----------
         one, two
-            A tensor of one image, and the same for two images, of which it is the first.
+            A tensor of one image, and the same tensor of two images, the first of which is this image.
         """
         longer = [dim for dim in range(one.ndim - 1) if two.shape[dim] == 2 * one.shape[dim]]
         if len(longer) != 1 or one.ndim != two.ndim:

@@ -1,6 +1,6 @@
-"""Finds feature maps whose shape tells their locations, because the operations that made them keep their order.
+"""Finds feature maps whose shape determines their locations, because no operation reorders rows or columns.
 
-Convolutions, pooling, normalization and pointwise operations keep it. A reshape may not.
+Convolutions, pooling, normalization and pointwise operations keep the order. A reshape may change it.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from torch.autograd.graph import Node
 from xai_core.model.sites import Site
 
 Bases = tuple[Site, ...] | None
-"""The sites that must be in order for a feature map to be in order. None if this cannot be told from the graph."""
+"""The sites that must be in order for a feature map to be in order. None if the graph does not show this."""
 
 LARGEST_PADDING = 3
 """The padding in pixels up to which the cells of a map still cover the image. Beyond it, they cover the padding too."""
@@ -44,7 +44,10 @@ def kept_locations(sites: Mapping[Node, Site], source: Node) -> dict[Site, Bases
 
 
 def _trace(node: Node, states: dict[Node, int | None]) -> None:
-    """Add the states of a node, and of all nodes behind it, or None for each that does not use the image."""
+    """Add the states of a node and its ancestors to `states`.
+
+    The state is None for a node that does not use the image.
+    """
     stack = [(node, False)]
     while stack:
         current, expanded = stack.pop()

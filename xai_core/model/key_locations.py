@@ -17,8 +17,8 @@ def key_locations(
 ) -> Locations | None:
     """Return the locations of keys, or None if some patch token has no key of its own.
 
-    For each binary digit of a key's number, two gradients are computed. One is that of the values of all keys whose
-    digit is 1, the other that of the remaining keys. They show which tokens these keys were computed from.
+    For each binary digit of a key's index, two gradients are computed. One is for the values of all keys whose digit is
+    1, and one is for the values of all other keys. The gradients show which tokens these keys were computed from.
 
     Parameters
     ----------

@@ -106,7 +106,7 @@ def cells(elements: Float[Tensor, "B n K"], features: Features) -> Float[Tensor,
 def possible_layouts(shape: tuple[int, ...], size: Size) -> dict[str, Size | None]:
     """Return the layouts that the shape of an output for one image of `size` allows, the most likely first.
 
-    The grid is None if the shape does not tell it.
+    The grid is None if the shape does not determine it.
     """
     if len(shape) == 4 and shape[0] == 1:
         grids = {"NCHW": (shape[2], shape[3]), "NHWC": (shape[1], shape[2])}

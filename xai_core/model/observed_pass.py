@@ -31,7 +31,7 @@ class ObservedPass:
     image
         [1,C,H,W].
     target
-        The target, which tells what in the output counts as the scores.
+        The target, which determines which part of the output contains the scores.
     gradients
         Whether gradients are enabled.
     always_gradients

@@ -33,7 +33,7 @@ from xai_core.targets.score_reader import ScoreLocation
 LARGEST_CONVOLUTION = 2**24
 """The number of weights of a convolution above which channels-last images are not faster."""
 BlockOf = Callable[[int], int]
-"""Returns how many images may run at once, for the number of bytes that one requires."""
+"""Returns how many images fit into one forward pass, for the number of bytes that one image requires."""
 MEMORY = 2**28
 """The number of bytes of layer outputs that a block of coded images may use."""
 
@@ -49,13 +49,13 @@ class Probe:
     layouts
         The sites of the forward pass, and their layouts.
     on_path
-        The sites between the image and the scores, the last first, and whether each is on every path.
+        The sites between the image and the scores, from last to first, and whether each is on every path.
     last
         The last features that the scores depend on, before pooling, or None.
     default
         The site of the default layer, or None.
     readout
-        If the last features are tokens: how the output depends on them, or None if no gradient shows it.
+        How the output depends on the last tokens. None if the last features are not tokens, or if no gradient shows it.
     head
         The linear layer that computes the output from the spatial mean of the last features, or None.
     channels_last
@@ -66,14 +66,14 @@ class Probe:
     runs
         The number of times that each layer ran, by name.
     joins
-        The operations between the image and the scores that combine several tensors computed from the image, the last
-        first. An example is the addition of a residual connection.
+        The operations between the image and the scores that combine several tensors computed from the image, from last
+        to first. An example is the addition of a residual connection.
     class_attention
         Whether an attention layer has one query, such as a separate class token, and all tokens as keys.
     gates
         The gates of channels or locations, in order of execution.
     blocks
-        The output tokens of each attention's block, in order of execution. A block is the largest module on every path
+        The output tokens of each transformer block, in order of execution. A block is the largest module on every path
         from the image to the scores that contains this attention and no other. If no such module exists, the entry is
         the input of the last module before the next attention. Empty if an attention layer has neither a
         block nor such a module.
@@ -186,11 +186,11 @@ def probe(
     images
         The images.
     target
-        The target that is explained. The default layer is one that it is computed from.
+        The target that is explained. The default layer is a layer from which the target is computed.
     known
         The layouts that an earlier probe with images of this size found.
     block
-        Returns how many coded images may run at once, for the number of bytes that one requires.
+        Returns how many coded images fit into one forward pass, for the number of bytes that one image requires.
 
     Raises
     ------

@@ -43,7 +43,7 @@ def respond(
     sites
         Sites, each with a possible layout.
     block
-        The number of images that are passed through the model at once.
+        The number of images in one forward pass.
     """
     directions: dict[tuple[Site, str], tuple[Tensor, Tensor]] = {}
 
@@ -83,7 +83,7 @@ def _observe(
     observe: Callable[[tuple[Site, str], Tensor], None],
     block: int,
 ) -> None:
-    """Run the model on at most `block` images at once, and pass the elements [N,n,C] of each site, float32."""
+    """Run the model on at most `block` images per forward pass. Pass on the elements [N,n,C] of each site, float32."""
     if block < len(images):
         single: dict[tuple[Site, str], list[Tensor]] = {key: [] for key in sites}
         for image in images.split(block):

@@ -33,7 +33,7 @@ def require_initialized(model: nn.Module) -> None:
 
 @contextlib.contextmanager
 def single_image_errors(model: nn.Module, forward: Forward, images: Tensor) -> Iterator[None]:
-    """Replace an error in the block, which runs the first image, if the model runs on the whole batch only.
+    """Replace an error of the `with` block, which runs the first image, if the model runs only on the whole batch.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def single_image_errors(model: nn.Module, forward: Forward, images: Tensor) -> I
         if isinstance(error, XAIError) or _runs(model, forward, images[:1]) or not _runs(model, forward, images):
             raise
         raise InputShapeError(
-            f"the model runs on this batch of {len(images)} images, but not on one image ({error}); export it with "
+            f"the model runs on this batch of {len(images)} images, but not on one image ({error}). Export it with "
             "`dynamic_shapes` for any number of images, or pass a `forward=` that pads the batch"
         ) from error
 
@@ -93,9 +93,9 @@ def require_plain_modules(model: nn.Module, method: str, instead: str, weights: 
     model
         The model.
     method
-        The method or metric, for the message.
+        Name of the method or metric, for the error message.
     instead
-        The alternative, for the message.
+        Alternative that the error message suggests.
     weights
         Whether the method reads or changes weights, so that they must be ordinary tensors outside of a pass.
 

@@ -65,7 +65,10 @@ class SharedModel(nn.Module):
         self._taps: dict[str, nn.Module] = {}
 
     def forward(self, images: Float[Tensor, "N C H W"], of: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
-        """Return the scores of N images, float32 or float64. `of` is the index of each one's image in the batch."""
+        """Return the scores of N images, float32 or float64.
+
+        For each image, `of` contains the index of its original in the batch.
+        """
         if len(images) > 1 and self._one_by_one:
             return torch.cat([self(image, index) for image, index in zip(images.split(1), of.split(1), strict=True)])
         with explaining(self.model, torch.is_grad_enabled()):
@@ -75,7 +78,7 @@ class SharedModel(nn.Module):
         return scores
 
     def layer(self, name: str) -> nn.Module:
-        """Return an identity module through which the tensor passes that the name of a layer refers to.
+        """Return an identity module that receives and returns the tensor of a layer name.
 
         Hooks on this module always receive one tensor, and the model may write to the tensor that they return.
         """
@@ -89,8 +92,8 @@ class SharedModel(nn.Module):
             tensor = leaf_at(output, site.path)
             if tensor is None:
                 raise LayerError(
-                    f"layer {name!r} returns {type(output).__name__} without the tensor that it returned for a single "
-                    "image; choose another layer"
+                    f"layer {name!r} has another output for this batch than for a single image: the "
+                    f"{type(output).__name__} does not contain the same tensors. Choose another layer"
                 )
             return with_leaves(output, {site.path: tap(tensor).clone()})
 

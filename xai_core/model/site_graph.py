@@ -31,7 +31,7 @@ class SiteGraph:
     Attributes
     ----------
     path
-        The operations between the image and the scores, the last first, and whether each is on every path. If a
+        The operations between the image and the scores, from last to first, and whether each is on every path. If a
         `no_grad` block cuts the graph, the path starts at the first site after it.
     from_image
         Whether the path starts at the image.
@@ -76,7 +76,7 @@ class SiteGraph:
 
     @property
     def sites(self) -> Iterator[tuple[Site, bool]]:
-        """The sites between the image and the scores, the last first, and whether each is on every path."""
+        """The sites between the image and the scores, from last to first, and whether each is on every path."""
         return ((self._sites[node], on_every) for node, on_every in self.path.items() if node in self._sites)
 
     @cached_property
@@ -88,7 +88,7 @@ class SiteGraph:
         return {layer: max(numbers) for layer, numbers in calls.items() if len(numbers) > 1}
 
     def after(self, tensor: Tensor) -> Iterator[Site]:
-        """Yield the sites between a tensor and the scores, the last first."""
+        """Yield the sites between a tensor and the scores, from last to first."""
         nodes = itertools.takewhile(lambda node: node is not tensor.grad_fn, self.path)
         return (self._sites[node] for node in nodes if node in self._sites)
 
@@ -131,7 +131,7 @@ class SiteGraph:
         return earlier
 
     def streams(self, site: Site) -> Iterator[Tensor]:
-        """Yield tokens of the site's shape that modules receive on every path to the scores, the last first."""
+        """Yield tokens of the site's shape that modules receive on every path to the scores, from last to first."""
         for tensor in reversed(self._inputs):
             if tuple(tensor.shape) == site.shape and tensor.grad_fn is not None and self.path.get(tensor.grad_fn):
                 yield tensor
@@ -139,7 +139,8 @@ class SiteGraph:
     def gradient(self, at: Site | Tensor, blocked: Site | None = None) -> Tensor | None:
         """Return the gradient of the highest score at a tensor, or None if it is missing or zero everywhere.
 
-        It is zero everywhere if the head is initialized with zeros. Then the input of the head is differentiated.
+        The gradient of the score is zero everywhere if the classification head is initialized with zeros. Then the
+        gradient of the highest value of the head's input is returned.
 
         Parameters
         ----------

@@ -1,7 +1,8 @@
 """The layouts of a model's sites: which element of a tensor belongs to which cell of which grid.
 
 Feature maps that are reached through convolutions and pooling alone are read from their shape. For all other tensors,
-the model is asked once which part of the image each element sees: see `coded_images`, `responses` and `locations`.
+coded images determine once which part of the image affects each element: see `coded_images`, `responses` and
+`locations`.
 """
 
 import math

@@ -15,7 +15,7 @@ class Site:
     layer
         The module name.
     call
-        The number of the call of this module in one forward pass, from 0.
+        The index of the call among the calls of this module in one forward pass, from 0.
     path
         The path of the tensor in the module's output.
     shape

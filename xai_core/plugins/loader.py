@@ -189,7 +189,7 @@ class Loader:
         if not self._manager.get_hookcallers(module):
             raise PluginError(
                 f"{plugin.distribution!r} has no function marked with `xai_core.hookimpl`; expected a package's name, "
-                "or a module or object with such functions (pass explainers and metrics to `explain` and `evaluate`)"
+                "or a module or object with such functions. Pass explainers to `explain`, and metrics to `evaluate`"
             )
         try:
             classes = self._provided(module)

@@ -42,12 +42,12 @@ class Target(ABC):
         """
 
     def reads(self, output: Any) -> Tensor | None:
-        """Return the tensor that the target reads of a model's output for one image, or None for the class scores."""
+        """Return the tensor that the target reads from a model's output for one image, or None for the class scores."""
         return None
 
 
 def read_by(target: object, output: Any) -> Tensor | None:
-    """Return what a target reads of a model's output for one image, or None if it reads the class scores."""
+    """Return what a target reads from a model's output for one image, or None if it reads the class scores."""
     if not isinstance(target, Target) and (not callable(target) or isinstance(target, type)):
         return None
     try:
@@ -99,7 +99,7 @@ class BoundTarget(Batched):
         output
             The model's output for N images.
         of
-            The index in the batch of the image that each of the N images belongs to. Default: the images are the batch.
+            For each of the N images, the index of its original in the batch. Default: the images are the batch.
         kind
             `logit` or `probability`. For a class, the score is its logit or its softmax probability (the sigmoid if the
             model has one logit). If the model ends in a softmax or a sigmoid, both are the model's own score. A target
@@ -146,7 +146,7 @@ class BoundTarget(Batched):
         return [_class_target(rival, logits, rival != ids, reason) for rival in rivals]
 
     def with_logits(self, logits: ScoreReader) -> "BoundTarget":
-        """Return this target, able to score a model's outputs again after it was saved or copied."""
+        """Return this target with a reader of class scores, which a target loses if it is saved or copied."""
         if isinstance(self.measure, LogitMeasure) and self.measure.logits is None:
             return replace(self, measure=replace(self.measure, logits=logits))
         return self
@@ -200,7 +200,7 @@ def targets_of(target: TargetLike, output: Any, logits: ScoreReader, batch: int)
 def class_ids(ids: object, scores: Float[Tensor, "B K ..."], batch: int) -> Tensor:
     """Return class ids as an int64 tensor [B] or [B,T] on the device of the scores.
 
-    Python ids are checked at once. The values of a tensor are not read from the device.
+    Python ids are checked immediately. The values of a tensor are not read from the device.
 
     Raises
     ------
@@ -218,7 +218,7 @@ def class_ids(ids: object, scores: Float[Tensor, "B K ..."], batch: int) -> Tens
         except (TypeError, ValueError):
             raise TargetError(
                 "a target must be None, a class id, one id or T ids per image, a `Target`, or a function of the "
-                f"model's output; got {ids!r}"
+                f"output; got {ids!r}"
             ) from None
         outside = tensor[(tensor < 0) | (tensor >= classes)].tolist()
         if outside:

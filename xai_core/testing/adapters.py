@@ -41,7 +41,7 @@ def check_adapter(
     images
         [B,C,H,W], a batch of at least two images for the model. Default: random images [2,3,32,32].
     expected_failures
-        Maps names of checks that the adapter cannot pass to the reason, in addition to those in the class attribute
+        Dict from the name of a check that the adapter cannot pass to the reason. It extends the class attribute
         `expected_failures`.
     """
     case = AdapterCase(adapter, model, random_images() if images is None else images)

@@ -75,7 +75,7 @@ def build_checks(
         Functions that raise an exception if the check fails. The name of the function is the name of the check, and
         its docstring is the description.
     expected_failures
-        Maps names of checks to the reason why the component cannot pass them.
+        Dict from the name of a check that the component cannot pass to the reason.
 
     Raises
     ------

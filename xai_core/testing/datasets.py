@@ -34,7 +34,7 @@ def check_dataset(
     name
         First argument of `load` of the source, such as the path of a folder or the name of a dataset.
     expected_failures
-        Maps names of checks that the dataset cannot pass to the reason, in addition to those in the class attribute
+        Dict from the name of a check that the dataset cannot pass to the reason. It extends the class attribute
         `expected_failures`.
     options
         Options of `load`.
@@ -145,7 +145,7 @@ def targets_are_class_ids(case: DatasetCase) -> None:
 
 
 def masks_match_their_image(case: DatasetCase) -> None:
-    """A mask is bool [H,W] with the size of its image and at least one True pixel. Distractors are bool [D,H,W]."""
+    """A mask is bool [H,W] with the size of its image and at least one True pixel. `distractors` is bool [D,H,W]."""
     for label, sample, size in case.each():
         if sample.mask is not None:
             require(

@@ -49,7 +49,8 @@ def check_explainer(
         not support are skipped. Default: a small CNN with attention modules and a small vision transformer, both with
         random weights. An explainer that supports neither is tested on a transformer with class attention.
     expected_failures
-        Maps names of checks that the explainer cannot pass to the reason, in addition to those of its class.
+        Dict from the name of a check that the explainer cannot pass to the reason. It extends the class attribute
+        `expected_failures`.
     """
     tested = as_explainer(explainer)
     case = ExplainerCase(tested, dict(models) if models is not None else None)

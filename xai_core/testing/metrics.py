@@ -39,7 +39,8 @@ def check_metric(
         A name or spec, an object, or a class without required options. It must support images of 32x32 and 32x64
         pixels.
     expected_failures
-        Maps names of checks that the metric cannot pass to the reason, in addition to those of its class.
+        Dict from the name of a check that the metric cannot pass to the reason. It extends the class attribute
+        `expected_failures`.
     """
     tested = _as_metric(metric)
     case, functions = MetricCase(tested), [single_threaded(check) for check in CHECKS]

@@ -37,7 +37,7 @@ def check_model_source(
     name
         First argument of `load`: the model to test. Default: the first of `names()`, or None if there are none.
     expected_failures
-        Maps names of checks that the source cannot pass to the reason, in addition to those in the class attribute
+        Dict from the name of a check that the source cannot pass to the reason. It extends the class attribute
         `expected_failures`.
     options
         Options of `load`.

@@ -39,7 +39,7 @@ SHOWN = (
 def run_demo(
     out: Path | None, model: str | None, data: str | None, limit: int, device: str | None, overwrite: bool
 ) -> None:
-    """Explain the first images of each dataset by every method, score the maps, and write a report."""
+    """Explain the first images of each dataset with every method, score the maps, and write a report."""
     start = time.perf_counter()
     folder = _folder(out, overwrite)
     pairs = [(model or SHOWN[0][0], data or SHOWN[0][1])] if model or data else SHOWN

@@ -1,4 +1,4 @@
-"""Maps and scores of samples by every installed method that is compatible and fast enough, for `xai demo`."""
+"""Maps and scores of samples with every installed method that is compatible and fast enough, for `xai demo`."""
 
 import inspect
 import time
@@ -30,7 +30,7 @@ MOST_PIXELS = 500_000
 
 
 class Demonstration:
-    """Explains samples by every installed method that is compatible and fast enough, and scores the maps.
+    """Explains samples with every installed method that is compatible and fast enough, and scores the maps.
 
     Attributes
     ----------
