@@ -231,7 +231,7 @@ class Around(InPlace):
 
 
 def test_blocks_that_something_goes_around_are_refused() -> None:
-    with pytest.raises(UnsuitableError, match="one sequence of tokens"):
+    with pytest.raises(UnsuitableError, match="a single sequence of tokens"):
         xai.Engine(Around().eval()).explain(torch.randn(2, 3, 32, 32), "legrad")
 
 

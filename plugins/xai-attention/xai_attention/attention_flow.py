@@ -24,11 +24,12 @@ class AttentionFlow(xai.Explainer):
 
     The nodes of the graph are the tokens at the input and after each layer. The edge from token j before layer l to
     token i after it has the capacity (0.5 A_l + 0.5 I)_ij. A_l is the mean over heads. The map is the maximum flow from
-    each input patch to the class token after the last layer (section 3, "attention flow"). If the head
-    reads other tokens, it is the mean of the maximum flows to the tokens that it reads.
+    each input patch to the class token after the last layer (section 3, "attention flow"). If the classification head
+    reads other tokens, the map is the mean of the maximum flows to these tokens.
 
-    This is a reference for small models. The flows are computed on the host, one after another, with capacities rounded
-    to 2^-30. An image of 65 tokens takes about 0.1 s in 6 layers, and an image of 197 tokens takes 5 s in 12 layers.
+    Use this method only for small models. The flows are computed on the host, one after another, with capacities
+    rounded to 2^-30. An image of 65 tokens takes about 0.1 s in 6 layers, and an image of 197 tokens takes 5 s in 12
+    layers.
 
     Source: Abnar and Zuidema, "Quantifying Attention Flow in Transformers", ACL 2020.
 
@@ -66,7 +67,7 @@ class AttentionFlow(xai.Explainer):
         return xai.Needs(attention=True)
 
     def explain(self, captured: xai.Captured) -> Float[Tensor, "B h w"]:
-        """Compute the maximum flows from every token to the tokens that the head reads."""
+        """Return the maximum flows from every token to the tokens that the classification head reads."""
         path = captured.adapter.attention_path(self.module)
         layers = chained_layers(captured, path, self.name)
         attention = torch.stack([layer.rows().mean(1) for layer in layers], 1)  # [B,L,N,N]

@@ -16,7 +16,7 @@ HEAD_FUSIONS: dict[str, Callable[[Tensor, int], Tensor]] = {"mean": torch.mean, 
 
 
 def fuse_heads(weights: Float[Tensor, "B heads rows N"], heads: str) -> Float[Tensor, "B rows N"]:
-    """Reduce the heads by their `mean`, `max` or `min`."""
+    """Return the `mean`, `max` or `min` over the attention heads."""
     return HEAD_FUSIONS[heads](weights, 1)
 
 
@@ -37,7 +37,7 @@ def chained_layers(
 
 
 def readout_row(captured: xai.Captured, path: AttentionPath) -> Float[Tensor, "B N"]:
-    """Return the weights of the tokens in the head: 1 for a class token, or equal weights for averaged tokens."""
+    """Return the weight of each token in the classification head: 1 for a class token, or equal for averaged tokens."""
     dtype = torch.promote_types(captured.images.dtype, torch.float32)
     row = torch.tensor(path.readout, dtype=dtype, device=captured.images.device)
     return row.expand(len(captured.images), -1)
@@ -46,7 +46,7 @@ def readout_row(captured: xai.Captured, path: AttentionPath) -> Float[Tensor, "B
 def last_to_first(layers: Sequence[AttentionLayer], read: slice) -> Iterator[tuple[AttentionLayer, slice]]:
     """Iterate over the layers from the last to the first, each with the slice of rows that affect the output.
 
-    In the last layer, only the rows that the head reads affect the output.
+    In the last layer, only the rows of the tokens that the classification head reads affect the output.
     """
     for layer in reversed(layers):
         yield layer, read
@@ -56,7 +56,7 @@ def last_to_first(layers: Sequence[AttentionLayer], read: slice) -> Iterator[tup
 def read_rows(
     blocks: Iterable[tuple[slice, Float[Tensor, "B P rows N"]]], readout: Sequence[float]
 ) -> Float[Tensor, "B P N"]:
-    """Return the mean over rows with the weights of their tokens in the head."""
+    """Return the mean of the rows, weighted by the weight of each token in the classification head."""
     sums = []
     for indices, rows in blocks:
         weights = torch.tensor(readout[indices], dtype=rows.dtype, device=rows.device)
@@ -72,7 +72,7 @@ def gradient_times_attention(
 
 
 def row_times_matrix(row: Float[Tensor, "B N"], blocks: RowBlocks) -> Float[Tensor, "B N"]:
-    """Multiply a row by a matrix. Blocks may be missing where the row is zero."""
+    """Return the product of a row and a matrix. Blocks of the matrix may be missing if the row is zero there."""
     product = torch.zeros_like(row)
     for indices, rows in blocks:
         product += (row[:, None, indices] @ rows.to(row.dtype)).squeeze(1)
@@ -80,7 +80,7 @@ def row_times_matrix(row: Float[Tensor, "B N"], blocks: RowBlocks) -> Float[Tens
 
 
 def class_token_of(features: Features) -> int:
-    """Return the first token without a location in the image, such as a class token, or the first token."""
+    """Return the index of the first token without a location in the image, such as a class token, or 0."""
     return next((token for token in range(features.count) if token not in features.elements), 0)
 
 

@@ -8,8 +8,8 @@ from xai_core.plugin import LayerError, Relevance, UnsuitableError, check_choice
 class ClassAttention(xai.Explainer):
     """Class attention: the attention of the class token in a layer whose only query is the class token.
 
-    The map is softmax(q_cls k' / sqrt(d)) at the patches, with the heads fused. The parts are the maps of the heads.
-    Attention pooling with one learned query is read in the same way.
+    The map is softmax(q_cls k' / sqrt(d)) at the patches, with the attention heads fused. The parts are the maps of the
+    attention heads. The method also supports attention pooling with one learned query.
 
     Source: Touvron et al., "Going deeper with Image Transformers", ICCV 2021.
 

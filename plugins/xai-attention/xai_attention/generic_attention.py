@@ -23,7 +23,7 @@ class GenericAttention(xai.Explainer):
         R = I,    R <- R + A_l R from the first layer to the last  (eq. 6)
 
     The map is the row of R - I that belongs to the class token. Only this row is computed, from the last layer to the
-    first: r <- r + r A_l. If the head reads other tokens, the row is the mean over the tokens that it reads.
+    first: r <- r + r A_l. If the classification head reads other tokens, the row is the mean of their rows.
 
     Source: Chefer, Gur and Wolf, "Generic Attention-model Explainability for Interpreting Bi-Modal and Encoder-Decoder
     Transformers", ICCV 2021, the rule for self-attention.

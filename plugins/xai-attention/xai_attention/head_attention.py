@@ -8,8 +8,8 @@ from xai_core.plugin import Layer, Relevance, check_integer
 class HeadAttention(xai.Explainer):
     """Head attention: the attention of the class token in one layer, averaged over heads, with each head as a part.
 
-    The map is softmax(q_cls k' / sqrt(d)) at the patches. Only this row is computed. If the head reads other tokens,
-    it is the mean over the rows of the tokens that it reads.
+    The map is softmax(q_cls k' / sqrt(d)) at the patches. Only this row is computed. If the classification head reads
+    other tokens, the map is the mean of their rows.
 
     Source: Caron et al., "Emerging Properties in Self-Supervised Vision Transformers", ICCV 2021, figure 1.
 
@@ -29,7 +29,7 @@ class HeadAttention(xai.Explainer):
         self.layer, self.module = check_integer("layer", layer), module
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
-        """Request attention, after checking that the head reads the tokens of the layer."""
+        """Request attention, after checking that the classification head reads the tokens of the layer."""
         adapter.attention_path(self.module).layer(self.layer, self.name)
         return xai.Needs(attention=True)
 

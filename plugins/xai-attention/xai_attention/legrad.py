@@ -10,12 +10,12 @@ from xai_core.plugin import AttentionLayer, Relevance
 
 
 class LeGrad(xai.Explainer):
-    """LeGrad: the sensitivity of the target's score in every block to the attention of the block.
+    """LeGrad: the sensitivity of each transformer block's score to the attention in this block.
 
     The score s_l of block l is the target's score if the layers after the last block receive the tokens Z_l of block l.
     These layers are the norm, the pooling or class token, and the linear layer. The map of a block is (ds_l/dA_l)^+,
-    averaged over heads and queries, at the patches as keys. The map of the method is the mean over the blocks, whose
-    maps are its parts.
+    averaged over heads and queries, at the patches as keys. The map of the method is the mean of the maps of all
+    blocks. The parts are these maps.
 
     Source: Bousselham, Boggust, Chaybouti, Strobelt and Kuehne, "LeGrad: An Explainability Method for Vision
     Transformers via Feature Formation Sensitivity", ICCV 2025, section 3.
@@ -24,7 +24,7 @@ class LeGrad(xai.Explainer):
     name = "legrad"
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
-        """Request the gradient of every block's score at its attention, after checking that each block has one."""
+        """Request the gradient of each block's score, after checking that each block has one attention layer."""
         adapter.attention_path().chain(self.name)
         return xai.Needs(block_scores=adapter.blocks)
 

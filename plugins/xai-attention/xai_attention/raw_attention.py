@@ -11,8 +11,8 @@ class RawAttention(xai.Explainer):
     """Raw attention: the attention of the class token in one layer, with the heads fused, and each head as a part.
 
     It is the baseline to which attention methods are compared. The map is the row of A_l that belongs to the class
-    token, at the patches. Only this row is computed. If the head reads other tokens, it is the mean over the rows of
-    the tokens that it reads.
+    token, at the patches. Only this row is computed. If the classification head reads other tokens, the map is the mean
+    of their rows.
 
     Source: the "raw attention" of Abnar and Zuidema, "Quantifying Attention Flow in Transformers", ACL 2020, section 3,
     and of Chefer et al., CVPR 2021.
@@ -36,7 +36,7 @@ class RawAttention(xai.Explainer):
         self.heads = check_choice("heads", heads, HEAD_FUSIONS)
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
-        """Request attention, after checking that the head reads the tokens of the layer."""
+        """Request attention, after checking that the classification head reads the tokens of the layer."""
         adapter.attention_path(self.module).layer(self.layer, self.name)
         return xai.Needs(attention=True)
 

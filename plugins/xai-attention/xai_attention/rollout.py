@@ -24,7 +24,7 @@ class Rollout(xai.Explainer):
 
     A_l is the attention of layer l with the heads fused. The map is the row of R that belongs to the class token. Only
     this row is computed, as a chain of vector-matrix products from the last layer to the first, in blocks of rows.
-    If the head reads other tokens, the row is the mean over the tokens that it reads.
+    If the classification head reads other tokens, the row is the mean of their rows.
 
     The parts are the intermediate rows: part l is the row of A^_L ... A^_l, and part 0 is the map.
 
@@ -75,7 +75,7 @@ class Rollout(xai.Explainer):
             yield indices, halves / halves.sum(-1, keepdim=True)
 
     def _kept(self, layer: AttentionLayer, read: slice, class_token: int) -> RowBlocks:
-        """Yield blocks of rows of A, or all rows at once if the smallest weights are discarded."""
+        """Yield blocks of rows of A, or all rows as one block if the smallest weights are discarded."""
         if not self.discard_ratio:
             yield from self._fused(layer, read)
             return

@@ -90,7 +90,7 @@ class Squashed(SmallCNN):
 
 @pytest.mark.parametrize("make", [fused_vit, Squashed])
 def test_cam_is_refused_where_the_head_is_another(images: Tensor, make: Callable[[], nn.Module]) -> None:
-    with pytest.raises(UnsuitableError, match="use grad-cam"):
+    with pytest.raises(UnsuitableError, match="Use grad-cam"):
         explain(settled(make()), images, "cam")
 
 

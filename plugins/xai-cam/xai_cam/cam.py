@@ -27,12 +27,12 @@ class ClassActivationMap(CAM):
         super().__init__()
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
-        """Request the activation that the head averages."""
+        """Request the activation that the classification head averages."""
         adapter.head_weights  # noqa: B018  raises an error for models with another kind of head
         return xai.Needs(activations=(adapter.default_layer,))
 
     def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K h w"]:
-        """Weight each channel by its weight for the target class in the head."""
+        """Weight each channel by its weight for the target class in the classification head."""
         if captured.target.ids is None:
             raise TargetError("cam explains classes only; for other targets use grad-cam")
         weights = captured.adapter.head_weights[captured.target.ids]  # [B,K]

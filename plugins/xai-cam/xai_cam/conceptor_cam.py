@@ -138,6 +138,6 @@ def weighted_sum(weights: Sequence[Tensor], matrices: Sequence[Tensor], like: Te
 
 
 def solve(a: Float[Tensor, "B n n"], b: Float[Tensor, "B n p"]) -> Float[Tensor, "B n p"]:
-    """Return A^-1 B for a regular A. The host does not wait for the device to check whether A is singular."""
+    """Return A^-1 B for an invertible A. The host does not wait for the device to check whether A is singular."""
     result: Tensor = torch.linalg.solve_ex(a, b).result
     return result

@@ -65,7 +65,7 @@ def base_cam(base: str | xai.Explainer, layer: Layers = None) -> CAM:
     Raises
     ------
     OptionError
-        If the base is not a sum of weighted channels, or is an object although `layer` is given.
+        If the base does not sum weighted channels, or if it is an object and `layer` is set too.
     """
     explainer = base
     if isinstance(base, str):
@@ -76,5 +76,5 @@ def base_cam(base: str | xai.Explainer, layer: Layers = None) -> CAM:
         )
     if not isinstance(explainer, CAM) or type(explainer).map is not CAM.map:
         name = base if isinstance(base, str) else base.name
-        raise OptionError(f"the base must be a sum of weighted channels, such as grad-cam; {name!r} is not")
+        raise OptionError(f"base must be a method that sums weighted channels, such as grad-cam; got {name!r}")
     return explainer

@@ -11,7 +11,7 @@ from xai_core.plugin import OptionError, check_number
 
 
 class FinerCAM(ContrastiveCAM):
-    """Finer-CAM: the evidence of a base CAM for the target class that is no evidence for similar classes.
+    """Finer-CAM: the evidence for the target class that is not evidence for similar classes, in a base CAM.
 
         L = ReLU(sum_k (alpha_k^c - gamma / m sum_d alpha_k^d) A_k)
 

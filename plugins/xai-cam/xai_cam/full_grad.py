@@ -29,8 +29,8 @@ class FullGrad(xai.Explainer):
         layers = tuple(biases(adapter)) if adapter.kind != "token" else ()
         if not layers:
             raise UnsuitableError(
-                "full-grad is defined for convolutional networks, and this model has no convolution or batch norm "
-                "with a bias whose output is a feature map; use grad-cam"
+                "full-grad requires a convolution or batch norm that has a bias and returns a feature map. This model "
+                "has none; use grad-cam"
             )
         return xai.Needs(activations=layers, gradients=True, image_gradient=True)
 

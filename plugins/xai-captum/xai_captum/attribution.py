@@ -26,11 +26,14 @@ from xai_core.plugin import (
 
 @runtime_checkable
 class CaptumModel(Protocol):
-    """The model as captum calls it: images [N,C,H,W] and their indices in the batch [N] to the target's scores [N]."""
+    """The model in the form that captum calls.
+
+    It maps images [N,C,H,W], and the indices in the batch [N] of their originals, to the target's scores [N].
+    """
 
     @property
     def block(self) -> int:
-        """Number of images that should go through the model at once."""
+        """Number of images that captum should pass in one call."""
 
     def __call__(self, images: Float[Tensor, "N C H W"], of: Int[Tensor, " N"]) -> Float[Tensor, " N"]: ...
 
@@ -128,8 +131,8 @@ class GradientAttribution(Attribution[SharedModel]):
             if isinstance(error, xai.XAIError) or out_of_memory(error) or has_image_gradient(captured):
                 raise
             raise NotConnectedError(
-                "the target's score has no gradient with respect to the images: the model cuts the graph "
-                "(no_grad, detach, int8 layers); use feature-ablation, or another method that masks the image"
+                "the target's score has no gradient with respect to the images, because the model cuts the graph "
+                "(no_grad, detach, int8 layers). Use feature-ablation, or another method that masks the image"
             ) from error
 
 
@@ -154,7 +157,7 @@ class CaptumScorer:
 
     @property
     def block(self) -> int:
-        """Number of images that go through the model at once."""
+        """Number of images in one forward pass."""
         return self.model_score.block
 
     def __call__(self, images: Float[Tensor, "N C H W"], of: Int[Tensor, " N"]) -> Float[Tensor, " N"]:

@@ -40,7 +40,7 @@ class DeepLift(GradientAttribution):
         self.baselines = baselines
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
-        """Request nothing, after checking that captum has a rule for some activation, and that each runs once."""
+        """Request nothing, after checking that captum has a rule for some activation, and that activations run once."""
         from captum.attr._core.deep_lift import SUPPORTED_NON_LINEAR
 
         require_plain_modules(adapter.model, self.name, "integrated-gradients")
@@ -49,9 +49,9 @@ class DeepLift(GradientAttribution):
         }
         if not activations:
             raise UnsuitableError(
-                "deep-lift has rules for nn.ReLU, ELU, LeakyReLU, Sigmoid, Tanh, Softplus, Softmax and MaxPool; this "
-                "model has none of them, so the result would be the gradient times the difference; use "
-                "integrated-gradients"
+                "deep-lift has rules for nn.ReLU, ELU, LeakyReLU, Sigmoid, Tanh, Softplus, Softmax and MaxPool. This "
+                "model has none of these modules, so the result would be the gradient times the difference from the "
+                "baseline. Use integrated-gradients"
             )
         repeated = [module for name, module in activations.items() if adapter.probe.runs[name] > 1]
         if repeated:

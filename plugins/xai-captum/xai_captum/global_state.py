@@ -36,8 +36,8 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 def without_warnings(attribute: Any) -> Callable[..., Any]:
     """Return a copy of a method of captum that does not warn about the hooks that it registers.
 
-    The method warns at every call, although the hooks are on a copy of the model. Warning filters belong to the whole
-    process, so that a thread cannot change them. Instead, the copy gets a `warnings` module without effect.
+    The method warns at every call, although the hooks are on a copy of the model. Warning filters apply to the whole
+    process, so a thread must not change them. Instead, the copy gets a `warnings` module without effect.
     """
     method = attribute.__wrapped__
     silent = {**method.__globals__, "warnings": SimpleNamespace(warn=lambda *_, **__: None)}

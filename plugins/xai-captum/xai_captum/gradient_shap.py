@@ -57,7 +57,7 @@ class GradientShap(GradientAttribution):
         return 1 + self.n_samples
 
     def attribute(self, model: SharedModel, block: ImageBlock, adapter: xai.ModelAdapter) -> Float[Tensor, "N C H W"]:
-        """Average over the points, in blocks, because captum alone would evaluate all of them at once."""
+        """Average over the points in blocks, because captum would evaluate all points in one forward pass."""
         from captum import attr
 
         method, total = attr.GradientShap(model), torch.zeros_like(block.images)

@@ -43,7 +43,7 @@ class GuidedGradCAM(ModifiedReLU):
         if adapter.features(name).layout != "NCHW":
             raise UnsuitableError(
                 f"guided-grad-cam requires a layer whose output is a feature map with channels first, and "
-                f"the output of {name!r} is not; use grad-cam"
+                f"the output of {name!r} has another layout; use grad-cam"
             )
         return xai.Needs()
 

@@ -32,8 +32,8 @@ class LayerPathAttribution(PathAttribution):
         name = self.layer_name(adapter)
         if adapter.features(name).layout == "LNC":
             raise UnsuitableError(
-                f"{self.name} requires a layer whose first dimension is the batch, and the first dimension of {name!r} "
-                "is the tokens; use hires-cam at that layer"
+                f"{self.name} requires a layer whose output has the batch as its first dimension. The first dimension "
+                f"of {name!r} contains tokens; use hires-cam at that layer"
             )
         return xai.Needs()
 

@@ -67,7 +67,7 @@ class LRP(GradientAttribution):
             operations = ", ".join(sorted({*adapter.probe.joins}))
             raise UnsuitableError(
                 f"this model combines features outside of modules ({operations}), as residual connections do, and "
-                "captum's lrp would count them twice; use deep-lift or integrated-gradients, or replace each addition "
+                "captum's lrp would count them twice. Use deep-lift or integrated-gradients, or replace each addition "
                 "by captum's Addition_Module"
             )
         return xai.Needs()
@@ -94,7 +94,7 @@ class LRP(GradientAttribution):
         assert image.grad_fn is not None
         if len(joins(dominators(score.grad_fn, image.grad_fn))) > len(adapter.probe.joins):
             raise UnsuitableError(
-                "lrp explains one output of the model, and this target combines several outputs; explain each output "
+                "lrp explains one output of the model, and this target combines several outputs. Explain each output "
                 "separately, or use integrated-gradients"
             )
         for module in model.modules():
@@ -115,5 +115,5 @@ def supported_modules() -> tuple[tuple[type[nn.Module], ...], tuple[type[nn.Modu
 def _keep_weights(state: Any) -> None:
     """Replace `load_state_dict`: captum restores the weights, which would write to the tensors of the user's model.
 
-    The epsilon rule changes no weights, so that there is nothing to restore.
+    The epsilon rule changes no weights, so there is nothing to restore.
     """

@@ -48,7 +48,7 @@ class Occlusion(PerturbationAttribution):
         self.strides = None if stride is None else check_integer("strides", stride, 1)
         self.baselines = baselines
         if self.sliding_window_shapes and self.strides and self.strides > self.sliding_window_shapes:
-            raise OptionError(f"strides must be at most the side of the window, {side}, got {stride}")
+            raise OptionError(f"strides must be at most the side of the window ({side}); got {stride}")
 
     def window(self, size: tuple[int, int]) -> tuple[int, int]:
         """Return the side and the stride of the window, in pixels, for images of size (H, W)."""

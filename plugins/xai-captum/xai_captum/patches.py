@@ -56,8 +56,8 @@ class PatchAttribution(PerturbationAttribution):
     ) -> Float[Tensor, "1 1 H W"]:
         """Return the attribution of a method of captum that masks the patches of an image.
 
-        captum masks as many patches at once as a block allows. It returns the same number for each channel of a patch,
-        which refers to all channels together.
+        captum masks as many patches in one forward pass as fit into a block. For each channel of a patch, captum
+        returns the same number: the attribution of all channels together.
         """
         height, width = block.images.shape[-2:]
         attribution: Tensor = method(model).attribute(

@@ -362,7 +362,7 @@ def test_a_layer_of_the_copy_is_known_by_name_alone(cnn: nn.Module, images: Tens
     engine = xai.Engine(cnn)
     by_name = scored(engine, images, xai.create_explainer("grad-cam", layer="last.0"), "layers=2")
     assert by_name.values.isfinite().all()
-    with pytest.raises(LayerError, match="pass the layer's name"):
+    with pytest.raises(LayerError, match="Pass the layer's name"):
         scored(engine, images, xai.create_explainer("grad-cam", layer=cnn.get_submodule("last.0")), "layers=2")
 
 

@@ -144,12 +144,12 @@ def test_squares_of_the_same_values_are_equal_and_go_by_index() -> None:
 
 
 def test_more_steps_than_squares(images: Tensor) -> None:
-    with pytest.raises(OptionError, match="between 1 and the number of pixels or regions, 16; got 17"):
+    with pytest.raises(OptionError, match=r"between 1 and the number of pixels or regions \(16\); got 17"):
         xai.Engine(SmallCNN()).evaluate(images, {"m": images[:, 0]}, "pixel-flipping:region=8,steps=17")
 
 
 def test_squares_that_make_no_sense(images: Tensor) -> None:
     with pytest.raises(OptionError, match="at least 1, got 0"):
         xai.create_metric("aopc:region=0")
-    with pytest.raises(OptionError, match="at most the side of the image, 32x32, got 33"):
+    with pytest.raises(OptionError, match=r"at most the height and width of the image \(32x32\); got 33"):
         xai.Engine(SmallCNN()).evaluate(images, {"m": images[:, 0]}, "pixel-flipping:region=33")

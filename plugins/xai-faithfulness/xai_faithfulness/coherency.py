@@ -36,7 +36,7 @@ class Coherency(xai.Metric):
     Raises
     ------
     UnsuitableError
-        If the maps were not computed by an engine, because the metric must explain other images by the same method.
+        If the maps were not computed by an engine, because the metric must explain other images with the same method.
     """
 
     name = "coherency"

@@ -5,12 +5,12 @@ from xai_faithfulness.removal import SubsetCorrelation
 
 
 class FaithfulnessCorrelation(SubsetCorrelation):
-    """Faithfulness correlation: the correlation of the relevance of random pixels with the score lost without them.
+    """Faithfulness correlation: the correlation of relevance and score drop over random sets of removed pixels.
 
     It is Pearson's correlation over random subsets of n pixels or squares. For each subset, the sum of its relevance is
-    compared with the drop of the logit when the subset shows the image's mean color. By default, n is the number of
-    pixels in a row of the image. The value is in [-1, 1]. The exact contributions of a linear model score 1, and their
-    opposite scores -1. If the map or the model is constant, the value is 0. Higher is better.
+    compared with the drop of the logit when the subset shows the image's mean color. By default, n is the image width
+    in pixels. The value is in [-1, 1]. The exact contributions of a linear model score 1, and their opposite scores -1.
+    If the map or the model is constant, the value is 0. Higher is better.
 
     Source: Bhatt et al., "Evaluating and Aggregating Feature-based Model Explanations", IJCAI 2020.
     """
@@ -30,5 +30,5 @@ class FaithfulnessCorrelation(SubsetCorrelation):
         super().__init__(n, region, samples, baseline, score, seed)
 
     def sizes(self, grid: tuple[int, int]) -> list[int]:
-        """Return one size: the number of regions in a row."""
+        """Return one size: the number of columns of the grid."""
         return [grid[1]]

@@ -20,10 +20,10 @@ def impute(images: Float[Tensor, "N C H W"], missing: Bool[Tensor, "N H W"]) -> 
     The weights are 1/6 for direct and 1/12 for diagonal neighbors, divided by their sum at the border. An image without
     known pixels becomes zero.
 
-    The system is solved by the conjugate gradient method for all channels and images at once. Without a preconditioner,
-    the number of steps is about the width of the largest hole. With `MultilevelPreconditioner` it is a few dozen,
-    even for images that are hundreds of times as long as wide. Converged solutions do not change further, so an image
-    does not depend on the other images.
+    The system is solved by the conjugate gradient method for all channels and images together. Without a
+    preconditioner, the number of steps is about the width of the largest hole. With `MultilevelPreconditioner` it is a
+    few dozen, even for images that are hundreds of times as long as wide. Converged solutions do not change further, so
+    an image does not depend on the other images.
 
     Source: Rong et al., "A Consistent and Efficient Evaluation Strategy for Attribution Methods", ICML 2022, section
     4.2. The preconditioner: Bramble, Pasciak and Xu, "Parallel Multilevel Preconditioners", Mathematics of Computation

@@ -25,7 +25,7 @@ from xai_faithfulness.removal import score_drops
 
 
 class Infidelity(xai.Metric):
-    """Infidelity: the squared error of the relevance as a prediction of the score lost without a square of the image.
+    """Infidelity: the squared error of relevance as a prediction of the score drop if a square of the image is removed.
 
     It is the mean over random squares I of (I . R - (f(x) - f(x without I)))^2, with I . R the sum of the relevance in
     the square. R is the method's signed relevance, because the sum depends on the zero point. It is resized to the

@@ -37,16 +37,16 @@ class Superpixels(NamedTuple):
 class IROF(xai.Metric):
     """Iterative removal of features: the probability lost while the most salient superpixels show the mean color.
 
-    Superpixels are ranked by the mean of the map over them. The value is the area over the curve of F(x_l) / F(x_0), l
-    = 0 ... L, by the trapezoidal rule including the start, divided by the number L of the image's superpixels. It is
-    the average fraction of the probability that is lost along the curve. Higher is better. A constant model results in
-    0, and so does an image whose probability is 0.
+    Superpixels are ranked by the mean of the map over them. The value is the area over the curve of F(x_l) / F(x_0),
+    divided by the number L of the image's superpixels. The area is computed by the trapezoidal rule over l = 0 ... L.
+    It is the average fraction of the probability that is lost along the curve. Higher is better. A constant model
+    results in 0, and so does an image whose probability is 0.
 
     If the target is a callable or a `Target` object, F is its value and must be positive. An image whose F(x_0) is not
     positive scores 0 for any map.
 
-    Superpixels are computed by scikit-image's SLIC with its compactness of 10 and no smoothing, from the images as the
-    model takes them. This runs on the host, image by image, once for all maps of a batch.
+    Superpixels are computed by scikit-image's SLIC with its compactness of 10 and no smoothing, from the images that
+    the model receives. This runs on the host, image by image, once for all maps of a batch.
 
     Source: Rieger and Hansen, "IROF: a low resource evaluation metric for explanation methods", ICLR workshops 2020.
 

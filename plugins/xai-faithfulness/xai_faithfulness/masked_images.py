@@ -13,7 +13,7 @@ PROBABILITY = "probability"
 def masked_images(
     images: Float[Tensor, "B C H W"], values: Float[Tensor, "B H W"], mute: float = 0
 ) -> Float[Tensor, "B C H W"]:
-    """Multiply each image by its map, after setting a fraction `mute` of the map, the least salient pixels, to zero.
+    """Set the least salient fraction `mute` of each map to zero, and return each image times its map.
 
     If pixels are equally salient, those with the higher index are set to zero first.
     """
@@ -32,7 +32,7 @@ def masked_image_scores(evaluation: Evaluation, saliency: xai.Saliency, mute: fl
 
 
 def relative_drop(evaluation: Evaluation, saliency: xai.Saliency, mute: float = 0) -> Float[Tensor, " B"]:
-    """Return max(0, Y - O) / Y, with Y the probability of the image and O of the image times its map."""
+    """Return max(0, Y - O) / Y. Y and O are the probabilities of the image, and of the image times its map."""
     original, masked = image_scores(evaluation, PROBABILITY), masked_image_scores(evaluation, saliency, mute)
     positive = original > 0
     return ((original - masked).clamp(min=0) / original.where(positive, 1)).where(positive, 0)

@@ -26,14 +26,14 @@ class MaxSensitivity(xai.Metric):
     radius
         Bound of the noise, in units of the model's input.
     samples
-        Number of noisy images. Each explains all images once more.
+        Number of noisy images. For each, all images are explained once more.
     seed
         Random seed of the noise, which is the same for every image.
 
     Raises
     ------
     UnsuitableError
-        If the maps were not computed by an engine, because the metric must explain other images by the same method.
+        If the maps were not computed by an engine, because the metric must explain other images with the same method.
     """
 
     name = "max-sensitivity"

@@ -36,16 +36,16 @@ class ParameterRandomization(xai.Metric):
         `ssim` or `spearman`, of the normalized maps in [0,1] at the size of the images.
     layers
         Number of steps, evenly spaced over the modules from the last to the first, or all modules if there are fewer.
-        Each step explains all images once more.
+        For each step, all images are explained once more.
     seed
         Random seed of the parameters.
 
     Raises
     ------
     UnsuitableError
-        If the maps were not computed by an engine, because the metric must explain other models by the same method. If
-        the model has no parameters, parameters that are not floating-point, TorchScript modules, or weights that FSDP
-        shards or accelerate offloads.
+        If the maps were not computed by an engine, because the metric must explain other models with the same method.
+        If the model has no parameters, parameters that are not floating-point, TorchScript modules, or weights that
+        FSDP shards or accelerate offloads.
     LayerError
         If the layer of the explainer is a module object, which copies of the model do not contain. Pass its name.
     """

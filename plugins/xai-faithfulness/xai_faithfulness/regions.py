@@ -18,7 +18,7 @@ def check_region(side: int, size: tuple[int, int]) -> int:
         If a region is larger than the image.
     """
     if side > min(size):
-        raise OptionError(f"region must be at most the side of the image, {size[0]}x{size[1]}, got {side}")
+        raise OptionError(f"region must be at most the height and width of the image ({size[0]}x{size[1]}); got {side}")
     return side
 
 

@@ -60,7 +60,7 @@ class SubsetCorrelation(xai.Metric):
     """The correlation, over random subsets of n regions, of their relevance with the drop of the score without them.
 
     The relevance of a region is the sum of the method's signed relevance over the region, resized to the image. If all
-    regions have the same size, as pixels do, the correlation does not change with a * relevance + b for a > 0.
+    regions have the same size, the correlation is the same for the relevance r and for a r + b with a > 0.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ class SubsetCorrelation(xai.Metric):
         grid = (relevance.shape[-2], relevance.shape[-1])
         sizes = self.sizes(grid) if self.n is None else [self.n]
         if max(sizes) >= math.prod(grid):
-            raise OptionError(f"n must be less than the number of regions, {math.prod(grid)}, got {max(sizes)}")
+            raise OptionError(f"n must be less than the number of regions ({math.prod(grid)}); got {max(sizes)}")
         correlations = [self._correlation(evaluation, relevance, n) for n in sizes]
         return xai.MetricResult(torch.stack(correlations).mean(0))
 

@@ -8,7 +8,7 @@ LARGEST_FRACTION, SIZES = 0.8, 8
 
 
 class SensitivityN(SubsetCorrelation):
-    """Sensitivity-n: the correlation of the relevance of any n pixels with the score lost without them.
+    """Sensitivity-n: the correlation of relevance and score drop over random sets of n removed pixels.
 
     It is Pearson's correlation over random subsets of n pixels or squares. For each subset, the sum of its relevance is
     compared with the drop of the logit when the subset is set to zero. By default, it is the mean over 8 geometrically

@@ -26,7 +26,7 @@ class SRG(PerturbationCurve):
     protocol_baseline: ClassVar[Baseline] = "zero"
 
     def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
-        """Subtract deletion from insertion, and the curves at equal fractions of removed pixels."""
+        """Subtract deletion from insertion. The curves are subtracted at equal fractions of removed pixels."""
         baseline = self.protocol_baseline if self.baseline is None else self.baseline
         inserted, deleted = (
             metric(self.steps, baseline, self.score, self.ties, self.seed).evaluate(evaluation, saliency)

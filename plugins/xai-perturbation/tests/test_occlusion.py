@@ -116,8 +116,8 @@ def test_it_explains_a_callable_and_a_bfloat16_model(images: Tensor) -> None:
         ({"size": 0}, "size must be an integer of at least 1"),
         ({"stride": 0}, "stride must be an integer of at least 1"),
         ({"score": "softmax"}, "probability, logit"),
-        ({"size": 33}, "fit into the image"),
-        ({"size": 4, "stride": 5}, "at most the size"),
+        ({"size": 33}, "size must be at most the side of the image"),
+        ({"size": 4, "stride": 5}, "stride must be at most size"),
         ({"baseline": "black"}, "baseline must be zero"),
     ],
 )

@@ -93,8 +93,8 @@ class Occlusion(xai.Explainer):
         stride = self.stride or math.ceil(size / 2)
         if size > side or stride > size:
             raise OptionError(
-                f"the patch must fit into the image, and the stride must be at most the size; got size={size} and "
-                f"stride={stride} for a side of {side} pixels"
+                f"size must be at most the side of the image ({side} pixels), and stride must be at most size; got "
+                f"size={size} and stride={stride}"
             )
         return range(0, side - size + stride, stride)
 

@@ -47,8 +47,8 @@ def convolutions(dim: int, patch: int) -> nn.Sequential:
 class CifarViT(nn.Module):
     """A ViT (Dosovitskiy et al., 2021) with learned position embeddings: [B,3,S,S] -> [B,classes].
 
-    The head reads a class token. With `pool="mean"` or `pool="max"`, there is no class token, and the head reads the
-    mean or maximum of each feature over the patches.
+    The classification head reads a class token. With `pool="mean"` or `pool="max"`, there is no class token, and the
+    head reads the mean or maximum of each feature over the patches.
     """
 
     def __init__(

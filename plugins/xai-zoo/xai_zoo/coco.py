@@ -23,9 +23,9 @@ class Coco(DatasetSource):
     """COCO (Lin et al., 2014) from a local folder: `coco:IMAGES,annotations=instances_val2017.json`.
 
     A sample is an image with one of its categories, such as `000000000139#person`. The label is the index of the
-    category in the order of category ids, 0 to 79. The mask is the union of all instances of the category. Annotations
-    are read at once. Images are decoded and masks are drawn on access. Compressed masks require
-    `pip install 'xai-zoo[coco]'`.
+    category in the order of category ids, 0 to 79. The mask is the union of all instances of the category. All
+    annotations are read when the dataset is loaded. An image is decoded, and its mask is drawn, when the sample is
+    accessed. Compressed masks require `pip install 'xai-zoo[coco]'`.
 
     Options: `annotations` is the file of instances. `crowd=true` includes crowd annotations (default: false).
     """

@@ -21,9 +21,9 @@ _BACKBONE, _HEAD = "backbone.", "head."
 class Dino(ModelSource):
     """Self-supervised vision transformers (Caron et al., 2021): `dino:vits8,size=480,weights=FILE`.
 
-    The output is the class token [B,D] instead of class scores. Methods without a target work directly, others require
-    a target such as `xai.Similarity`. Position embeddings are interpolated to images of any size that is a multiple of
-    the patch size.
+    The output is the class token [B,D] instead of class scores. Methods that ignore the target work directly. Other
+    methods require a target such as `xai.Similarity`. Position embeddings are interpolated to images of any size that
+    is a multiple of the patch size.
 
     Options: `size` is the image size (default: 224). `weights` is a file of the authors or of timm, or `none` for
     random weights. A file of the authors contains the backbone alone, or teacher and student, of which the teacher is
@@ -46,7 +46,7 @@ class Dino(ModelSource):
         model = timm.create_model(_TIMM[name], pretrained=False, num_classes=0, dynamic_img_size=True)
         patch = int(name.lstrip("vitsb"))
         if size % patch:
-            raise OptionError(f"dino: expected size as a multiple of {patch}, the patch size of {name}, got {size}")
+            raise OptionError(f"dino: size must be a multiple of the patch size of {name} ({patch}); got {size}")
         if weights is not None:
             fit(model, _backbone(read_state_dict(weights)), weights)
         options: dict[str, Value] = {"size": size} if weights is None else {"size": size, "weights": str(weights)}

@@ -23,7 +23,7 @@ class FrozenResNet(nn.Module):
         self.head = nn.Linear(features, num_classes)
 
     def train(self, mode: bool = True) -> "FrozenResNet":
-        """Set the mode of the head. The batch norm statistics of the trunk are frozen too."""
+        """Set the mode of the classification head. The batch norm statistics of the trunk are frozen too."""
         super().train(mode)
         self.trunk.eval()
         return self

@@ -73,8 +73,9 @@ class ShapesViT(ShapesModel):
 
     The model is `cifar-vit` with 64 overlapping patches of 8x8 pixels.
 
-    Options: `pool` selects the input of the head: the `max` of each feature over the patches (default), or a `class`
-    token. `trained_on` is `shapes` (default) or `shapes-shortcut`. `weights` is a file, or `none` for random weights.
+    Options: `pool` selects the input of the classification head: the `max` of each feature over the patches (default),
+    or a `class` token. `trained_on` is `shapes` (default) or `shapes-shortcut`. `weights` is a file, or `none` for
+    random weights.
     """
 
     name = "shapes-vit"

@@ -19,7 +19,7 @@ _FROM_CENTER = 0.44
 class ShapesShortcutDataset(ShapesDataset):
     """Images of `ShapesDataset` with a small square near the border, whose position and color reveal the class.
 
-    The mask is that of the square. A moved mark has the position and color of a random other class. An image without a
+    The mask covers the square. A moved mark has the position and color of a random other class. An image without a
     mark has no mask.
     """
 

@@ -36,7 +36,7 @@ class UNet(ModelSource):
         check_integer("num_classes", num_classes, 1)
         check_integer("size", size, 1)
         if size % _STRIDE:
-            raise OptionError(f"size must be a multiple of {_STRIDE}, the stride of the encoder, got {size}")
+            raise OptionError(f"size must be a multiple of the encoder's stride ({_STRIDE}); got {size}")
         if attention not in (None, "scse"):
             raise OptionError(f"attention must be none or scse, got {attention!r}")
         try:

@@ -26,8 +26,8 @@ class Voc(DatasetSource):
 
     The folder contains `VOCdevkit/VOC2012`, as torchvision creates it. `VOCdevkit` and `VOC2012` are accepted too. A
     sample is an image with one of its classes, such as `2007_000032#aeroplane`. Its mask is the segmentation of the
-    class. If the image has no segmentation, the boxes are filled. Annotations are read at once, images and masks on
-    access.
+    class. If the image has no segmentation, the boxes are filled. All annotations are read when the dataset is loaded.
+    An image and its mask are read when the sample is accessed.
 
     Options: `year` is 2012 (default) or 2007. `split` is `val` (default), `train`, `trainval` or `test`.
     `difficult=false` excludes objects that are annotated as difficult. They remain in segmentations.

@@ -36,8 +36,8 @@ class IoU(xai.Metric):
     All values of the map are tried as thresholds. Higher is better.
 
     Source: the localization of Zhou et al., "Learning Deep Features for Discriminative Localization", CVPR 2016, with a
-    mask instead of the box. The best threshold replaces 20 % of the maximum, as proposed in Choe et al., "Evaluating
-    Weakly Supervised Object Localization Methods Right", CVPR 2020.
+    mask instead of the box. The best threshold replaces the threshold of 20 % of the maximum, as proposed in Choe et
+    al., "Evaluating Weakly Supervised Object Localization Methods Right", CVPR 2020.
     """
 
     name = "iou"
