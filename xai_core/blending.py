@@ -17,7 +17,7 @@ def blended_scores(
     count: int,
     kind: str,
 ) -> Float[Tensor, "B S"]:
-    """Score `count` variants of each image, in which some pixels of `start` are replaced by those of `finish`.
+    """Return the scores of `count` variants of each image, in which pixels of `finish` replace pixels of `start`.
 
     Parameters
     ----------
@@ -51,9 +51,9 @@ def masked_scores(
     count: int,
     kind: str,
 ) -> Iterator[tuple[Float[Tensor, "n H W"], Float[Tensor, "V B n"]]]:
-    """Score each image under `count` masks, the same for all images, for all V targets of the pass.
+    """Yield masks in blocks, with the scores of all images under the masks of the block, for all V targets.
 
-    Yields the masks of a block together with the scores of the images under these masks.
+    The `count` masks are the same for all images.
 
     Parameters
     ----------

@@ -317,7 +317,7 @@ class Engine:
         """Return the model adapter for images of this size. It is derived from one probe of the model and cached.
 
         A `target` that is a function, or a `Similarity`, may read another part of the output than the class scores.
-        Then the default layer is one that this part is computed from.
+        Then the default layer is a layer from which this part is computed.
         """
         return self._accept(images, target)[1]
 

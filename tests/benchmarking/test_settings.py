@@ -59,7 +59,7 @@ def choices(metric: Any, score: xai.MetricResult) -> tuple[str, ...]:
     """What the table of protocols says of a metric: its options, and what its curve shows of it."""
     masked = "image times map, normalized"
     if hasattr(metric, "mute"):
-        muted = f"{metric.mute:g} of the pixels masked" if metric.mute else "none masked"
+        muted = f"{100 * metric.mute:g} % of the pixels are masked" if metric.mute else "no pixels are masked"
         normalizer = "score of the image" if metric.name == "average-drop" else "none"
         return "probability", masked, "-", muted, "-", normalizer, "stable" if metric.mute else "-"
     if score.curve is None or score.fractions is None:

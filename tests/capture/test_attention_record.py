@@ -122,7 +122,7 @@ def test_one_row_of_a_long_sequence_makes_no_matrix() -> None:
 @pytest.mark.parametrize(
     ("rows", "error", "message"),
     [
-        (17, RowError, "rows=17.*'blocks.0.attn' has 17 query tokens, -17 to 16"),
+        (17, RowError, "rows=17.*'blocks.0.attn' has 17 query tokens; expected indices from -17 to 16"),
         ([0, -18], RowError, "out of range"),
         (slice(20, 30), RowError, "out of range"),
         ([], RowError, "out of range"),

@@ -62,7 +62,7 @@ class ModelSession:
             with self._precision():
                 adapter = self._engine.adapter(_images(items[:1]))
         except Exception:
-            return  # the model or the image fails, as it will for each method
+            return  # the model or the image causes this error, and each method will raise it
         guard = Guard(ModelStateMonitor.of(unwrapped(self.loaded.model)), self._manifest.time_limit)
         for method in methods:
             explainer = self.methods[method]

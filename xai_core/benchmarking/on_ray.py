@@ -142,7 +142,8 @@ def connect(address: str | None) -> Iterator[Cluster]:
         try:
             ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
         except Exception as error:
-            raise OptionError(f"no Ray cluster at {address or 'this machine'} ({in_one_line(error)[:200]})") from error
+            where = f"at {address}" if address else "on this machine"
+            raise OptionError(f"no Ray cluster {where} ({in_one_line(error)[:200]})") from error
     try:
         ray.data.DataContext.get_current().enable_progress_bars = False
         logging.getLogger("ray.data").setLevel(logging.ERROR)

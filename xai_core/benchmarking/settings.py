@@ -242,7 +242,7 @@ def require_known(names: Iterable[str], source: str) -> None:
     Raises
     ------
     UnknownOptionError
-        If there is no setting of a name.
+        If a name is not the name of a setting.
     """
     for name in names:
         if name not in SETTINGS:

@@ -100,7 +100,9 @@ class Run:
                 " `xai benchmark`"
             ) from error
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise FileError(f"{path / MANIFEST} is not a manifest of this xai-core version ({error})") from error
+            raise FileError(
+                f"{path / MANIFEST} is not a manifest of this xai-core version ({error}); use the version that wrote it"
+            ) from error
 
     def __repr__(self) -> str:
         path = str(self.path)

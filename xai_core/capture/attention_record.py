@@ -164,8 +164,8 @@ def _row_indices(rows: Rows, queries: int, layer: str) -> Sequence[int]:
             raise OptionError(f"expected rows as None, an int, a slice or a sequence of ints, got {rows!r}") from None
     if not indices or not all(-queries <= index < queries for index in indices):
         raise RowError(
-            f"rows={rows!r} is out of range: attention layer {layer!r} has {queries} query tokens, "
-            f"{-queries} to {queries - 1}"
+            f"rows={rows!r} is out of range: attention layer {layer!r} has {queries} query tokens; "
+            f"expected indices from {-queries} to {queries - 1}"
         )
     return indices if isinstance(indices, range) else [index % queries for index in indices]
 

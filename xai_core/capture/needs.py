@@ -53,7 +53,7 @@ class Needs:
 
     @property
     def all(self) -> "list[Needs]":
-        """The object itself and its parts, recursively."""
+        """These needs, and the needs of all nested explainers."""
         return [self, *(needs for part in self.parts for needs in part.all)]
 
 

@@ -25,7 +25,7 @@ def check(
     ] = None,
     all: Annotated[bool, typer.Option("--all", help="List passed checks too.")] = False,
 ) -> None:
-    """Run the conformance checks on a plugin.
+    """Run the conformance tests on a plugin.
 
     The exit code is 0 if at least one check ran, and every check passed or is a declared expected failure. Otherwise,
     the exit code is 1.

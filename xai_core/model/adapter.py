@@ -160,7 +160,7 @@ class ModelAdapter:
         return cells(to_elements(tensor, features.layout), features).transpose(1, 2).unflatten(2, features.grid)
 
     def substitute(self, tensor: Tensor, maps: Float[Tensor, "B K h w"], layer: str) -> Tensor:
-        """Return a layer's output with the values that `spatial` returns replaced by `maps`."""
+        """Return a layer's output in which `maps` replace the values that `spatial` returns."""
         features = self.features(layer)
         if tensor.is_quantized:
             return quantized_like(self.substitute(tensor.dequantize(), maps, layer), tensor)

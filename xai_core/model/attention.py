@@ -237,7 +237,7 @@ class ExplicitAttention(AttentionLayer):
 
 
 class ParallelAttention(AttentionLayer):
-    """Layers whose outputs for the same tokens are added or concatenated: one layer with the heads of all."""
+    """Layers whose outputs for the same tokens are added or concatenated: one layer with all their attention heads."""
 
     def __init__(self, layers: Sequence[AttentionLayer]) -> None:
         self._layers = layers

@@ -42,7 +42,7 @@ def _has_tokens(features: Features | None, traced: TracedAttention) -> bool:
 def _inputs(
     number: int, traced: TracedAttention, observed: ObservedPass, layouts: SiteLayouts
 ) -> Iterator[Features | None]:
-    """Yield layouts of module inputs before the next attention, if every path from this one to the scores has them."""
+    """Yield layouts of module inputs before the next attention, if they are on every path to the scores."""
     calls, graph = observed.calls, observed.graph
     for name, tensor in calls.inputs_after(number):
         if calls.runs[name] == 1 and _is_after(tensor, traced, graph):

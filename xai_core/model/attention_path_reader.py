@@ -79,7 +79,7 @@ class AttentionPathReader:
             or ("" if self._is_chain() else no_chain(calls))
             or (unseen_mixing(mixed_after[0]) if mixed_after else "")
         )
-        is_read = not beside and all(call.of_one_query for call in after)  # if any, attention that pools the tokens
+        is_read = not beside and all(call.of_one_query for call in after)  # later attention may only pool the tokens
         stages = () if problem or self._order.stages is None else self._order.stages
         return AttentionPath(
             calls=self._calls,

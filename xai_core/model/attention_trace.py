@@ -93,7 +93,7 @@ Users = Mapping[Node, Sequence[tuple[Node, int]]]
 
 
 def users_of(nodes: Sequence[Node]) -> Users:
-    """Return the users of each node, among `nodes`."""
+    """Return, for each node, the nodes in `nodes` that use its result."""
     users: dict[Node, list[tuple[Node, int]]] = {}
     for node in nodes:
         for index, (before, _) in enumerate(node.next_functions):

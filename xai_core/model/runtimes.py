@@ -86,7 +86,7 @@ def replaces_tensors(model: nn.Module) -> bool:
 
 
 def require_plain_modules(model: nn.Module, method: str, instead: str, weights: bool = False) -> None:
-    """Require modules that run in Python with parameters of their own, and optionally weights that stay in place.
+    """Require modules that run in Python and have ordinary parameters, and optionally weights that no pass replaces.
 
     Parameters
     ----------

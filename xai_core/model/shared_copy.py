@@ -78,7 +78,7 @@ class SharedModel(nn.Module):
         return scores
 
     def layer(self, name: str) -> nn.Module:
-        """Return an identity module that receives and returns the tensor of a layer name.
+        """Return an identity module through which the output of the layer `name` passes.
 
         Hooks on this module always receive one tensor, and the model may write to the tensor that they return.
         """

@@ -61,7 +61,7 @@ def by_key(requested: Any, base: type[D], create: Callable[[str], Any]) -> dict[
 
 
 def _unique(created: list[tuple[str, D]]) -> dict[str, D]:
-    """Give objects that share a key their spec as a key, with a number if that is not unique either."""
+    """Replace keys that several objects share by their specs, with a number if the specs are equal too."""
     keyed: dict[str, D] = {}
     for key, item in created:
         is_shared = sum(other == key for other, _ in created) > 1

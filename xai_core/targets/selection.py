@@ -19,7 +19,7 @@ class Wanted:
     Attributes
     ----------
     content
-        The name of its content, in messages.
+        The name of its content in error messages.
     dims
         The names of its dimensions after the batch.
     preferred

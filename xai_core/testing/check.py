@@ -31,7 +31,7 @@ class Check:
     run
         Runs the check, without arguments.
     expected_failure
-        Reason why the component cannot pass the check, or None. With a reason, the check must fail.
+        Reason why the component cannot pass the check, or None. If there is a reason, the check must fail.
     """
 
     component: str

@@ -22,7 +22,7 @@ class ChannelAttention(GateExplainer):
     Parameters
     ----------
     layer
-        Name of the module in whose forward pass the features are gated, or of a module around it, or the module itself.
+        Module that gates the features in its forward method, or a module that contains it, by name or as an object.
         The last channel gate in it is used. Default: the whole model.
     """
 

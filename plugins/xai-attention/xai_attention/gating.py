@@ -17,7 +17,7 @@ class GateExplainer(xai.Explainer):
     Parameters
     ----------
     layer
-        Name of the module in whose forward pass the features are gated, of a parent of it, or the module itself.
+        Module that gates the features in its forward method, or a module that contains it, by name or as an object.
         The last gate in it is used. Default: the whole model.
     """
 

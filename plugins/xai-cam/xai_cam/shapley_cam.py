@@ -15,7 +15,7 @@ class ShapleyCAM(CAM):
         alpha_k = 1/Z sum_ij (g - 1/2 H A)_k,ij,    L = ReLU(sum_k alpha_k A_k)
 
     Here g is the gradient of the logit at the activation, and H is its Hessian. If the rest of the model is linear
-    (pooling and a linear head), H is zero, and the map equals Grad-CAM. The method takes a second backward pass.
+    (pooling and a linear head), H is zero, and the map equals Grad-CAM. The method requires a second backward pass.
 
     Source: Cai, "CAMs as Shapley Value-based Explainers", 2025.
     """

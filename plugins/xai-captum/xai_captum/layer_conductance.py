@@ -24,7 +24,7 @@ class LayerConductance(LayerPathAttribution):
     variants = 2  # differences between consecutive steps
 
     def forward_passes(self, adapter: xai.ModelAdapter) -> int:
-        """Count one for each end of a step, and one for the shared pass."""
+        """Count one for each end of each step, and one for the shared pass."""
         return 2 + self.n_steps
 
     def attribute(self, model: SharedModel, block: ImageBlock, adapter: xai.ModelAdapter) -> Float[Tensor, "N K h w"]:

@@ -23,13 +23,13 @@ class Occlusion(PerturbationAttribution):
     Parameters
     ----------
     sliding_window_shapes
-        Side of the window, which covers all channels, in pixels. Default: an eighth of the image's shorter side.
+        Side of the window in pixels. The window covers all channels. Default: an eighth of the image's shorter side.
     strides
         Pixels between windows, at most the side. Default: half of the side.
     baselines
         Replacement of the window: `zero`, `mean`, `blur`, `noise`, or a tensor. See `xai_core.plugin.baseline_images`.
     channels
-        How the attribution of a pixel, which covers all channels, is reduced. `sum` keeps its sign, `positive` keeps
+        How the attribution of a pixel, one number for all channels, is reduced. `sum` keeps its sign, `positive` keeps
         its positive part, and `abs`, `max` and `norm` keep its magnitude.
     """
 

@@ -29,7 +29,7 @@ class PatchAttribution(PerturbationAttribution):
         Replacement of masked patches: `zero`, `mean`, `blur`, `noise`, or a tensor. See
         `xai_core.plugin.baseline_images`.
     channels
-        How the attribution of a patch, which covers all channels, is reduced. `sum` keeps its sign, `positive` keeps
+        How the attribution of a patch, one number for all channels, is reduced. `sum` keeps its sign, `positive` keeps
         its positive part, and `abs`, `max` and `norm` keep its magnitude.
     """
 

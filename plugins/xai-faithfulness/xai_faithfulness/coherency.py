@@ -10,7 +10,7 @@ from xai_faithfulness.masked_images import masked_images
 
 
 def coherency(evaluation: Evaluation, saliency: xai.Saliency) -> Float[Tensor, " B"]:
-    """Return (1 + r) / 2, with r the correlation of each map with the map of the image times the map.
+    """Return (1 + r) / 2. r is the correlation of each map with the map of the masked image, which is image times map.
 
     It is 0 if there is no correlation. The result is computed once per batch.
     """
@@ -24,7 +24,7 @@ def coherency(evaluation: Evaluation, saliency: xai.Saliency) -> Float[Tensor, "
 
 
 class Coherency(xai.Metric):
-    """Coherency: the similarity of a map and the map of the image times the map.
+    """Coherency: the similarity of a map and the map of the masked image, which is the image times the map.
 
     It is (1 + r) / 2, with r Pearson's correlation over pixels of both maps at the size of the image. Both maps are
     computed by the same method for the same target. The value is in [0, 1]. It is 0 if one of the maps is constant, so

@@ -107,8 +107,8 @@ def superpixels(images: Float[Tensor, "B C H W"], segments: int) -> Superpixels:
 def segment_means(values: Float[Tensor, "B H W"], labels: Int[Tensor, "B H W"], most: int) -> Float[Tensor, "B S"]:
     """Return the mean of each map over each segment, or -1 for segments that an image does not have.
 
-    It is computed in float64 if the device supports it. The order of summation then does not decide between equal
-    segments.
+    It is computed in float64 if the device supports it. Segments with equal values then have equal means, whatever the
+    order of summation.
     """
     flat, segment = wide(values).flatten(1), labels.flatten(1)
     sums, pixels = (

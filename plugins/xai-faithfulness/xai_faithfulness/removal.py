@@ -57,7 +57,7 @@ def random_subsets(count: int, n: int, samples: int, seed: int) -> Bool[Tensor, 
 
 
 class SubsetCorrelation(xai.Metric):
-    """The correlation, over random subsets of n regions, of their relevance with the drop of the score without them.
+    """The correlation of relevance and score drop over random subsets of n removed regions.
 
     The relevance of a region is the sum of the method's signed relevance over the region, resized to the image. If all
     regions have the same size, the correlation is the same for the relevance r and for a r + b with a > 0.
