@@ -38,16 +38,17 @@ def scores_of(output: Any) -> Tensor | None:
 
 def parts_of(output: Any) -> Iterator[tuple[Any, Any]]:
     """Yield the parts of a mapping, named tuple, tuple or list, each with its key, name or index."""
-    if isinstance(output, Mapping):
-        yield from output.items()
-    elif isinstance(output, tuple | list):
+    if isinstance(output, tuple | list):
         yield from zip(getattr(output, "_fields", range(len(output))), output, strict=True)
+    elif isinstance(output, Mapping):
+        yield from output.items()
 
 
 def leaves_of(output: Any, path: Path = ()) -> Iterator[tuple[Path, Tensor]]:
     """Yield all tensors in an output, each with its path."""
     if isinstance(output, Tensor):
         yield path, output
+        return
     for key, part in parts_of(output):
         yield from leaves_of(part, (*path, key))
 

@@ -48,6 +48,7 @@ class CodedImages:
         self.textures: Float[Tensor, "2 C H W"] = mean + spread * torch.stack(
             [_texture(shape, generator) for _ in range(2)]
         )
+        self._templates: dict[Size, list[Float[ndarray, "_ _"]]] = {}
         self.codes = tuple(_gray_code(pixels, _bits(side)) for pixels, side in zip(shape[1:], sides, strict=True))
 
     @property
@@ -68,7 +69,10 @@ class CodedImages:
 
     def templates(self, grid: Size) -> list[Float[ndarray, "_ _"]]:
         """Return the mean code of each row, and of each column, of a grid over the image."""
-        return [F.adaptive_avg_pool1d(codes, side).T.numpy() for codes, side in zip(self.codes, grid, strict=True)]
+        if grid not in self._templates:
+            sides = zip(self.codes, grid, strict=True)
+            self._templates[grid] = [F.adaptive_avg_pool1d(codes, side).T.numpy() for codes, side in sides]
+        return self._templates[grid]
 
 
 def _bits(side: int) -> int:

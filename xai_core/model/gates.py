@@ -6,6 +6,7 @@ function mode observes the product, whichever library provides the model. The pr
 During the shared pass, the operands of the requested gates are recorded.
 """
 
+import itertools
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -109,18 +110,26 @@ class GateFinder(TorchFunctionMode):
         kwargs = kwargs or {}
         operands = _multiplied(func, args, kwargs)
         origins = self._gated(operands) if operands else []
-        inputs = [*tensors_of(args[:1] if func in _LIKE_ANOTHER else (*args, *kwargs.values()))]
-        squashes = _squashes(func, args, kwargs) or (inputs and all(id(tensor) in self._squashed for tensor in inputs))
+        squashes = _squashes(func, args, kwargs) or self._are_squashed(
+            args[:1] if func in _LIKE_ANOTHER else (args, kwargs)
+        )
         result = func(*args, **kwargs)
-        for tensor in tensors_of(result):
-            self._squashed.pop(id(tensor), None)
-            if squashes:
-                self._squashed[id(tensor)] = tensor
-        if func is Tensor.clone and id(inputs[0]) in self._origins:
-            origins = [get_gradient_edge(inputs[0]), *self._origins[id(inputs[0])][1]]
+        if squashes or self._squashed:
+            for tensor in tensors_of(result):
+                self._squashed.pop(id(tensor), None)
+                if squashes:
+                    self._squashed[id(tensor)] = tensor
+        if func is Tensor.clone and id(args[0]) in self._origins:
+            origins = [get_gradient_edge(args[0]), *self._origins[id(args[0])][1]]
         if origins:
             self._origins[id(result)] = result, origins
         return result
+
+    def _are_squashed(self, inputs: object) -> bool:
+        """Whether there are tensors in the inputs, and all of them are bounded."""
+        tensors = tensors_of(inputs) if self._squashed else iter(())
+        first = next(tensors, None)
+        return first is not None and all(id(tensor) in self._squashed for tensor in itertools.chain([first], tensors))
 
     def _gated(self, operands: Sequence[Tensor]) -> list[GradientEdge]:
         """Record the product if it is a gate.

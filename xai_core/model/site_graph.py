@@ -127,7 +127,7 @@ class SiteGraph:
                         seen |= bits[self._sites[other]]
             before[node] = seen
             if node in self._sites:
-                earlier[self._sites[node]] = tuple(site for site in numbered if bits[site] & seen)
+                earlier[self._sites[node]] = tuple(site for number, site in enumerate(numbered) if seen >> number & 1)
         return earlier
 
     def streams(self, site: Site) -> Iterator[Tensor]:
