@@ -109,7 +109,7 @@ def accept_maps(
     InputTypeError
         If a map is neither a `Saliency` nor a floating-point tensor.
     InputShapeError
-        If a map does not cover the images.
+        If a map does not have the batch size and the height and width of the images.
     """
     batch, size = len(images), (images.shape[-2], images.shape[-1])
     targets: dict[BoundTarget | None, BoundTarget] = {}
@@ -133,7 +133,7 @@ def accept_maps(
             raise InputTypeError(f"{name} must be a Saliency or a tensor {[batch, *size]}; got {type(value).__name__}")
         shape = saliency.values.shape
         if shape[0] != batch or shape[-2:] != size:
-            raise InputShapeError(f"{name} must cover the images, {[batch, *size]}; got {list(shape)}")
+            raise InputShapeError(f"{name} must have the shape of the images, {[batch, *size]}; got {list(shape)}")
         _check_finite(checks, saliency, name)
         accepted[key] = saliency
     return accepted

@@ -141,7 +141,7 @@ def test_demo_writes_pictures_curves_rows_and_a_page(photos: Path) -> None:
 def test_demo_says_why_methods_are_not_for_the_model(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     demonstrate(monkeypatch, "grad-cam", "raw-attention", "rollout", "smoothed")
     run = demo(photos)
-    assert "raw-attention, rollout: the head of this model reads a feature map" in run.err
+    assert "raw-attention, rollout: the classification head of this model reads a feature map" in run.err
     assert (
         "skipped smoothed: the demo does not run composite methods; use `xai explain --method smoothed(grad-cam)`"
         in run.err

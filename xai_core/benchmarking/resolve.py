@@ -80,7 +80,9 @@ def local_device(name: str | None) -> torch.device:
         torch.zeros(1, device=device).item()  # fails on devices without data, such as meta
     except (RuntimeError, AssertionError, TypeError) as error:
         reason = str(error).partition("\n")[0]
-        raise OptionError(f"device={name!r} cannot be used ({reason}); expected cpu, cuda or similar") from None
+        raise OptionError(
+            f"device={name!r} cannot be used ({reason}); expected a PyTorch device, such as cpu or cuda"
+        ) from None
     return device
 
 

@@ -45,7 +45,7 @@ def merge_ties(table: Values, tolerance: float) -> Values:
 
 
 def rank_biserial(differences: Values) -> float:
-    """Return the rank sum of positive differences minus that of negative ones, over the total rank sum, in [-1,1].
+    """Return (P - N) / (P + N), with P and N the rank sums of the positive and the negative differences.
 
     Zeros are dropped first. The result is 0 if every difference is zero.
     """

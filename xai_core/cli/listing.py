@@ -32,4 +32,6 @@ def listing(
     elif kind in (None, Kind.models):
         print_models(source)
     else:
-        raise typer.BadParameter(f"only `xai list models` accepts it, got `xai list {kind}`", param_hint="--source")
+        raise typer.BadParameter(
+            f"only `xai list models` has this option, got `xai list {kind}`", param_hint="--source"
+        )

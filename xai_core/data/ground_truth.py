@@ -44,7 +44,7 @@ def model_mask(loaded: LoadedModel, sample: Sample) -> Bool[Tensor, "h w"]:
 
 
 def box_mask(boxes: Float[Tensor, "N 4"], height: int, width: int) -> Bool[Tensor, "H W"]:
-    """Return a mask that is true on each pixel that a box (left, top, right, bottom), in pixels, touches."""
+    """Return a mask that is true on each pixel that a box touches. A box is (left, top, right, bottom) in pixels."""
     mask = torch.zeros(height, width, dtype=torch.bool)
     for left, top, right, bottom in boxes.clamp(min=0).tolist():
         mask[floor(top) : ceil(bottom), floor(left) : ceil(right)] = True

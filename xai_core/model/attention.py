@@ -129,7 +129,7 @@ class AttentionLayer(ABC):
         Raises
         ------
         UnsuitableError
-            If this is not the case. The message names `method`.
+            If some token does not attend to all tokens. The message names `method`.
         """
         if self.batch != batch or self.queries != self.keys:
             raise UnsuitableError(

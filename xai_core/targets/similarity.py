@@ -17,8 +17,8 @@ from xai_core.targets.target import BoundTarget, Target
 class Similarity(Target):
     """Why an image is similar to an embedding: the cosine similarity of the model's output [B,D] and a vector.
 
-    For image encoders: CLIP-like ones, with the embedding of a text, and self-supervised ones, with the embedding of
-    another image.
+    The model is an image encoder. For a CLIP-like encoder, the vector can be the embedding of a text. For a
+    self-supervised encoder, it can be the embedding of another image.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ class FinerCAM(ContrastiveCAM):
 
         L = ReLU(sum_k (alpha_k^c - gamma / m sum_d alpha_k^d) A_k)
 
-    The sum over d is over the m highest-scoring other classes. With Grad-CAM as its base, this is the map of the logit
+    The classes d are the m highest-scoring other classes. With Grad-CAM as its base, this is the map of the logit
     difference y^c - gamma y^d, averaged over d. pytorch-grad-cam weights the classes by their probabilities and
     differentiates through these weights.
 

@@ -43,5 +43,5 @@ class ModifiedReLU(GradientAttribution):
         return attribute(method, block.images, additional_forward_args=(block.indices,))
 
     def forward_passes(self, adapter: xai.ModelAdapter) -> int:
-        """Count one, and one for the shared pass."""
+        """Count one for captum's pass, and one for the shared pass."""
         return 2

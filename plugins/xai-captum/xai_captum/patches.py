@@ -19,7 +19,7 @@ DEFAULT_PATCHES = 7
 class PatchAttribution(PerturbationAttribution):
     """An attribution to square patches, each of which shows the image or its baseline.
 
-    The patches start at the upper left corner. The last ones of a row or column may be smaller.
+    The patches start at the upper left corner. The last patch of a row or column may be smaller.
 
     Parameters
     ----------

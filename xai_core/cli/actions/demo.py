@@ -1,4 +1,4 @@
-"""Demonstration of every method on sample data, with a report: the work of `xai demo`."""
+"""Demonstration of the fast methods on sample data, with a report: the work of `xai demo`."""
 
 import functools
 import platform
