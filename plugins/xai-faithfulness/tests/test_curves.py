@@ -300,5 +300,5 @@ def test_bad_options_and_maps(scored: nn.Module, images: Tensor) -> None:
     for options in ({"steps": 0}, {"score": "prob"}, {"ties": "first"}, {"baseline": "black"}, {"steps": 2000}):
         with pytest.raises(OptionError):
             engine.evaluate(images, maps, xai.create_metric("deletion", **options))
-    with pytest.raises(InputShapeError, match="must cover the images"):
+    with pytest.raises(InputShapeError, match="must have the shape of the images"):
         engine.evaluate(images[:2], maps, "deletion")
