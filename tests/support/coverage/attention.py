@@ -105,7 +105,7 @@ class Plain:
     def __init__(self) -> None:
         self.logits: list[Tensor] = []
         self.matrices: list[Tensor] = []
-        self.softmax = torch.softmax
+        self.softmax, self._multiplied = torch.softmax, True
 
     def scaled_dot_product(
         self, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0,
@@ -127,15 +127,16 @@ class Plain:
         if logits.ndim > 2 and dim in (-1, logits.ndim - 1):
             self.logits.append(logits.detach())
             self.matrices.append(matrix)
+            self._multiplied = False
         return matrix
 
     def times_values(self, multiply: Callable[..., Tensor], *operands: Any, **kwargs: Any) -> Tensor:
-        """Multiply matrices, and keep the first operand if it has the shape of the last attention."""
+        """Multiply matrices, and keep the first operand of the first product after the softmax, if its shape fits."""
         tensors = [operand for operand in operands if isinstance(operand, Tensor)]
-        if self.matrices and len(tensors) == 2:
+        if not self._multiplied and len(tensors) == 2:
             weights, values = tensors
             if weights.shape == self.matrices[-1].shape and values.ndim == weights.ndim and weights.requires_grad:
-                self.matrices[-1] = weights
+                self.matrices[-1], self._multiplied = weights, True
         return multiply(*operands, **kwargs)
 
 
