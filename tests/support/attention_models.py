@@ -158,12 +158,15 @@ def with_attention(make: Callable[[], Any], implementation: str) -> Callable[[],
 CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[Any, Tensor], Matrices], int, int, str]] = {
     # model, how to read it slowly, side of the images, prefix tokens, what the head reads
     # 197 tokens, which take more than one block of rows
-    "timm vit_tiny": (lambda: timm.create_model("vit_tiny_patch16_224", depth=2), slow_timm, 224, 1, "class"),
+    "timm, many tokens": (lambda: fused_vit(img_size=112, depth=2), slow_timm, 112, 1, "class"),
     "timm deit_tiny_distilled": (
-        lambda: timm.create_model("deit_tiny_distilled_patch16_224", img_size=64, depth=3), slow_timm, 64, 2, "prefix",
+        lambda: timm.create_model("deit_tiny_distilled_patch16_224", img_size=64, embed_dim=48, depth=3, num_classes=5),
+        slow_timm, 64, 2, "prefix",
     ),
     "timm dinov2 with registers": (
-        lambda: timm.create_model("vit_small_patch14_reg4_dinov2", img_size=98, depth=3, num_classes=5),
+        lambda: timm.create_model(
+            "vit_small_patch14_reg4_dinov2", img_size=98, embed_dim=48, num_heads=3, depth=3, num_classes=5
+        ),
         slow_timm, 98, 5, "class",
     ),
     "timm mean over patches": (lambda: fused_vit(global_pool="avg"), slow_timm, 32, 1, "patches"),
