@@ -1,6 +1,7 @@
 """What is made of attention and its gradients, against float64 replicas that read whole matrices of plain attention."""
 
 import copy
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -34,12 +35,27 @@ def generic_replica(matrices: list[Tensor], gradients: list[Tensor], prefix: int
     return patches.unflatten(1, (4, 4))
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_explainers_equal_their_replicas(name: str) -> None:
+@functools.cache
+def in_double(name: str) -> tuple[xai.Engine, Tensor, int, Tensor, list[Tensor], list[Tensor]]:
+    """A case in float64: its engine, images, prefix, row, matrices, and their gradients for class 1."""
     model, images, prefix, row = case(name)
     matrices, (gradients,) = plain(model, images, [1])
+    return xai.Engine(model.double()), images.double(), prefix, row, matrices, gradients
+
+
+def with_options(method: str) -> dict[str, tuple[int, Callable[[Tensor, int], Tensor]]]:
+    """Specs of a method, each with its layer and with what fuses heads."""
+    fusions = {"mean": torch.Tensor.mean, "max": torch.Tensor.amax, "min": torch.Tensor.amin}
+    return {
+        f"{method}:layer={layer},heads={heads}": (layer, fuse) for layer in (-1, 0) for heads, fuse in fusions.items()
+    }
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_explainers_equal_their_replicas(name: str) -> None:
+    engine, images, prefix, row, matrices, gradients = in_double(name)
     methods = ["gradient-rollout", "generic-attention", "gradient-rollout:discard_ratio=0.6"]
-    maps = xai.Engine(model.double()).explain(images.double(), methods, target=1)
+    maps = engine.explain(images, methods, target=1)
     layers = weighted_replica(matrices, gradients)
     assert_is(maps[methods[0]], rollout_replica(layers, prefix, row, lambda heads: heads[0]))
     assert_is(maps[methods[1]], generic_replica(matrices, gradients, prefix, row))
@@ -47,18 +63,15 @@ def test_explainers_equal_their_replicas(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("fusion", ["mean", "max", "min"])
-def test_raw_attention_equals_its_replica(name: str, fusion: str) -> None:
-    model, images, prefix, row = case(name)
-    matrices, _ = plain(model, images, [1])
-    fuse = {"mean": torch.Tensor.mean, "max": torch.Tensor.amax, "min": torch.Tensor.amin}[fusion]
-    for layer in (-1, 0):
-        ours = xai.Engine(model).explain(images, xai.create_explainer("raw-attention", layer=layer, heads=fusion))
-        replica = (row @ fuse(matrices[layer], 1))[:, prefix:].unflatten(1, (4, 4))
-        assert_equals(ours["raw-attention"], replica)
-        assert ours["raw-attention"].parts is not None
+def test_raw_attention_equals_its_replica(name: str) -> None:
+    engine, images, prefix, row, matrices, _ = in_double(name)
+    options = with_options("raw-attention")
+    ours = engine.explain(images, [*options])
+    for spec, (layer, fuse) in options.items():
+        assert_equals(ours[spec], (row @ fuse(matrices[layer], 1))[:, prefix:].unflatten(1, (4, 4)))
+        assert ours[spec].parts is not None
         heads = (row @ matrices[layer])[..., prefix:].unflatten(-1, (4, 4))
-        torch.testing.assert_close(ours["raw-attention"].parts.double(), heads, atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(ours[spec].parts.double(), heads, atol=1e-6, rtol=1e-5)
 
 
 def test_layers_paired_with_gradients_in_reverse_give_another_map() -> None:
@@ -130,8 +143,7 @@ def test_blocks_under_no_grad(cut: int) -> None:
 
 
 @pytest.mark.parametrize("fused", [True, False])
-@pytest.mark.parametrize("fusion", ["mean", "max", "min"])
-def test_class_attention_equals_its_replica(fused: bool, fusion: str) -> None:
+def test_class_attention_equals_its_replica(fused: bool) -> None:
     model: Any = timm.create_model("cait_xxs24_224", img_size=32, patch_size=8, embed_dim=32, depth=2, num_heads=4)
     model, images = settled(model), torch.randn(2, 3, 32, 32)
     matrices, _ = plain(model, images, [1])
@@ -139,13 +151,13 @@ def test_class_attention_equals_its_replica(fused: bool, fusion: str) -> None:
         block.attn.fused_attn = fused
     alone = [matrix for matrix in matrices if matrix.shape[2] == 1]
     assert [matrix.shape[-1] for matrix in alone] == [17, 17]
-    reduce: Any = {"mean": torch.mean, "max": torch.amax, "min": torch.amin}[fusion]
-    for layer in (-1, 0):
-        ours = xai.Engine(model).explain(images, xai.create_explainer("class-attention", layer=layer, heads=fusion))
-        assert_is(ours["class-attention"], reduce(alone[layer], 1)[:, 0, 1:].unflatten(1, (4, 4)))
-        assert ours["class-attention"].parts is not None
+    options = with_options("class-attention")
+    ours = xai.Engine(model).explain(images, [*options])
+    for spec, (layer, fuse) in options.items():
+        assert_is(ours[spec], fuse(alone[layer], 1)[:, 0, 1:].unflatten(1, (4, 4)))
+        assert ours[spec].parts is not None
         heads = alone[layer][:, :, 0, 1:].unflatten(-1, (4, 4))
-        torch.testing.assert_close(ours["class-attention"].parts.double(), heads, atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(ours[spec].parts.double(), heads, atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("implementation", ["sdpa", "eager"])
