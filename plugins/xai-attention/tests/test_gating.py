@@ -1,6 +1,7 @@
 """Gates: what is found to be one, and the two explainers, against hooks on plain models and replicas of the papers."""
 
 import copy
+import functools
 import math
 from collections.abc import Callable
 from itertools import pairwise
@@ -11,6 +12,8 @@ import segmentation_models_pytorch as smp
 import timm
 import torch
 import torch.nn.functional as F
+from timm.layers import GatedMlp
+from timm.models.mlp_mixer import MlpMixer, SpatialGatingBlock
 from torch import Tensor, nn
 from torchvision import models
 
@@ -172,7 +175,7 @@ TIMM = {
 @pytest.mark.parametrize("attention", TIMM)
 def test_attention_of_timm(attention: str) -> None:
     block: dict[str, Any] = {"attn_layer": attention}
-    model = settled(timm.create_model("resnet10t", num_classes=5, block_args=block))
+    model = settled(timm.create_model("resnet10t", channels=(32, 32, 64, 64), num_classes=5, block_args=block))
     kinds, modules = TIMM[attention]
     gates = found(model)
     assert [kind for _, kind in gates] == kinds * 4
@@ -330,13 +333,19 @@ def test_other_multiplications_are_not_gates(name: str, images: Tensor) -> None:
 
 
 WITHOUT = {
-    "resnet18": models.resnet18,
+    "resnet": lambda: models.ResNet(models.resnet.BasicBlock, [1, 1, 1, 1]),
     "densenet": lambda: models.DenseNet(8, (2, 2), 8),
     "mobilenet_v2": models.mobilenet_v2,
     "vit": torchvision_vit,
-    "convnext with layer scale": lambda: timm.create_model("convnext_atto", ls_init_value=0.1),
-    "swin": lambda: timm.create_model("swin_tiny_patch4_window7_224", img_size=32, window_size=4, depths=(1, 1, 1, 1)),
-    "gmlp": lambda: timm.create_model("gmlp_ti16_224", img_size=32),
+    "convnext with layer scale": lambda: timm.create_model(
+        "convnext_atto", depths=(1, 1, 1, 1), dims=(8, 16, 24, 32), ls_init_value=0.1
+    ),
+    "swin": lambda: timm.create_model(
+        "swin_tiny_patch4_window7_224", img_size=32, window_size=4, embed_dim=24, depths=(1, 1, 1, 1)
+    ),
+    "gmlp": lambda: MlpMixer(
+        img_size=32, num_blocks=2, embed_dim=32, mlp_ratio=6, block_layer=SpatialGatingBlock, mlp_layer=GatedMlp
+    ),
     "starnet": lambda: timm.create_model("starnet_s050"),
 }
 
@@ -366,12 +375,16 @@ def test_a_layer_is_chosen_by_name_by_a_name_around_it_or_as_a_module(images: Te
         assert torch.equal(explain(model, "spatial-attention", images, layer=layer).raw, last)
 
 
+@functools.cache
+def of_two_stages() -> xai.Engine:
+    return xai.Engine(xai.load_model("resnet-cbam:num_classes=5,stages=1+2").model)
+
+
 @pytest.mark.parametrize("layer", ["layer3", "layer", "layer1.10", "nonsense", 7])
 @pytest.mark.parametrize("method", METHODS)
 def test_a_wrong_name_is_told_where_the_gates_are(method: str, layer: str | int, images: Tensor) -> None:
-    model = xai.load_model("resnet-cbam:num_classes=5,stages=1+2").model
     with pytest.raises(LayerError, match=r"layer1\.1, layer2\.1"):
-        explain(model, method, images, layer=layer)
+        of_two_stages().explain(images, xai.create_explainer(method, layer=layer))
 
 
 def test_a_module_of_another_model_is_refused(images: Tensor) -> None:
@@ -405,7 +418,7 @@ def test_gates_that_were_not_declared_are_not_kept(images: Tensor) -> None:
 
 def test_gates_beside_gradients_and_attention() -> None:
     """What else the pass keeps does not move them."""
-    model = settled(timm.create_model("gcvit_xxtiny", img_size=64, num_classes=5))
+    model = settled(timm.create_model("gcvit_xxtiny", img_size=64, embed_dim=16, num_classes=5))
     alone, engine = explain(model, "channel-attention"), xai.Engine(model)
     needs = xai.Needs(attention=True, attention_gradients=True, image_gradient=True)
     captured = captured_by(model, IMAGES, xai.Needs(gates=engine.adapter(IMAGES).probe.gates[-1:], parts=(needs,)))

@@ -10,7 +10,7 @@ import timm
 import torch
 from torch import Tensor, nn
 from torchcam.methods import LeGrad
-from torchvision.models import swin_t
+from torchvision.models import SwinTransformer
 
 import xai_core as xai
 from support.attention_references import Cut, assert_is
@@ -244,7 +244,7 @@ def small(name: str) -> nn.Module:
     [
         lambda: small("cait_xxs24_224"),  # the last attention is of the class token alone
         lambda: small("vit_base_patch16_siglip_224"),  # the tokens are pooled by attention
-        lambda: swin_t(num_classes=5),
+        lambda: SwinTransformer([4, 4], 24, [2, 2], [3, 6], [7, 7], num_classes=5),
         SmallCNN,
     ],
 )
