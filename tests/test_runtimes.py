@@ -1,5 +1,6 @@
 """Models in other runtimes have the maps and the scores of the plain eager model, or one clear error."""
 
+import functools
 import threading
 import warnings
 from collections.abc import Iterator
@@ -48,6 +49,7 @@ TARGET = 3
 def distributed() -> Iterator[None]:
     with process_group():
         yield
+        engine_of.cache_clear()
 
 
 @pytest.fixture(params=RUNTIMES)
@@ -55,9 +57,14 @@ def runtime(request: pytest.FixtureRequest) -> Runtime:
     return RUNTIMES[request.param]
 
 
+@functools.cache
+def engine_of(runtime: Runtime) -> xai.Engine:
+    """The engine of a runtime, which reads the model once for all tests."""
+    return xai.Engine(runtime.make(), block=runtime.block)
+
+
 def raw(runtime: Runtime, method: str) -> Tensor:
-    images = example(runtime.images)
-    return xai.Engine(runtime.make(), block=runtime.block).explain(images, method, TARGET)[method].raw
+    return engine_of(runtime).explain(example(runtime.images), method, TARGET)[method].raw
 
 
 def probability(model: nn.Module, images: Tensor) -> Tensor:
@@ -87,7 +94,7 @@ def test_methods_that_use_scores_only(runtime: Runtime) -> None:
 
 
 def test_metrics(runtime: Runtime) -> None:
-    images, engine = example(runtime.images), xai.Engine(runtime.make(), block=runtime.block)
+    images, engine = example(runtime.images), engine_of(runtime)
     maps = engine.explain(images, "center", TARGET)
     scores = engine.evaluate(images, maps, ["deletion:steps=1", "insertion:steps=1"])["center"]
     ends = probability(runtime.plain(), images), probability(runtime.plain(), torch.zeros_like(images))
@@ -154,7 +161,7 @@ def test_methods_that_use_the_gradient_of_the_images(runtime: Runtime, method: s
 @pytest.mark.parametrize("name", [name for name, runtime in RUNTIMES.items() if runtime.gradients])
 def test_several_targets_have_the_maps_of_each(name: str) -> None:
     runtime, method = RUNTIMES[name], "saliency"
-    images, engine = example(runtime.images), xai.Engine(runtime.make())
+    images, engine = example(runtime.images), engine_of(runtime)
     both = engine.explain(images, method, [[1, TARGET]] * runtime.images)[method].raw
     for index, target in enumerate([1, TARGET]):
         torch.testing.assert_close(both[:, index], engine.explain(images, method, target)[method].raw)
