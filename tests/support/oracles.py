@@ -259,15 +259,30 @@ def places_of(features: Callable[[Tensor], Tensor], size: tuple[int, int], latti
     changed = before.repeat(len(spots), 1, 1, 1, 1)  # [P,T,3,H,W]
     for images, (y, x) in zip(changed, spots, strict=True):
         images[..., y, x] = after[..., y, x]
-    base = features(before).double()
+    base, other = features(before).double(), features(after).double()
     at_once = max(1, AT_ONCE // before.numel())  # places
     responses = [
-        features(part.flatten(0, 1)).double().unflatten(0, (-1, textures)) - base for part in changed.split(at_once)
+        responses_of(features(part.flatten(0, 1)).double().unflatten(0, (-1, textures)) - base, other - base)
+        for part in changed.split(at_once)
     ]
-    response = torch.cat([part.pow(2).sum(2).mean(1) for part in responses])  # [P,h,w]
     true = torch.tensor([[(spot.start + spot.stop) / 2 for spot in place] for place in spots], dtype=torch.float64)
-    true = true / torch.tensor(size) * torch.tensor(response.shape[1:]) - 0.5  # in cells
-    return fit(response, true)
+    true = true / torch.tensor(size) * torch.tensor(base.shape[2:]) - 0.5  # in cells
+    fits = [fit(torch.cat(response), true) for response in zip(*responses, strict=True)]
+    return max(fits, key=lambda one: min(one.r2))
+
+
+def responses_of(difference: Tensor, direction: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return three measures [P,h,w] of how much features change in [P,T,K,h,w] where an image changes in a place.
+
+    The first is the size of the change. The others are its part in the direction [T,K,h,w] in which the features
+    change if the whole image does. The last one ignores a change of all positions alike, as in global attention.
+    """
+    centered = (each - each.mean((-2, -1), keepdim=True) for each in (difference, direction))
+    return (
+        difference.pow(2).sum(2).mean(1),
+        (difference * direction).sum(2).mean(1),
+        math.prod(centered).sum(2).mean(1),
+    )
 
 
 def fit(response: Tensor, true: Tensor) -> Fit:

@@ -40,12 +40,15 @@ class Case:
         an architecture of segmentation-models-pytorch.
     make
         Builds the model without weights from the network.
+    larger
+        Builds it for larger images, if it was built for the smallest.
     """
 
     library: str
     family: str
     name: str
     make: Callable[[], Built]
+    larger: Callable[[], Built] | None = None
 
     @property
     def key(self) -> str:

@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ def cases() -> Iterator[Case]:
 
 def case(family: str, name: str) -> Case:
     """Return the case of an architecture."""
-    return Case("timm", family, name, partial(build, name))
+    return Case("timm", family, name, partial(build, name, SIDES), partial(build, name))
 
 
 def parameters(name: str) -> int:
@@ -41,10 +41,12 @@ def parameters(name: str) -> int:
         return sum(parameter.numel() for parameter in timm.create_model(name).parameters())
 
 
-def build(name: str) -> Built:
+def build(name: str, smaller: Sequence[int] = ()) -> Built:
+    """Build an architecture for the smallest of some sides that it accepts, or else for its own."""
+
     def make(**sized: Any) -> nn.Module:
         return timm.create_model(name, pretrained=False, num_classes=CLASSES, **sized)
 
     own = max(timm.get_pretrained_cfg(name).input_size[1:])
-    sides = sorted({*(side for side in SIDES if side < own), own})
+    sides = sorted({*(side for side in smaller if side < own), own})
     return smallest(make, sides, lambda side: [{"img_size": side}, {}])

@@ -1,6 +1,6 @@
 """Every classification and segmentation model of torchvision, for the smallest images that it accepts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -25,11 +25,13 @@ def cases() -> Iterator[Case]:
 def case(family: str, name: str) -> Case:
     """Return the case of a model. The family is the module that defines it, such as `segmentation.fcn`."""
     options = SEGMENTATION if family.startswith("segmentation.") else CLASSIFICATION.get(name, {})
-    return Case("torchvision", family, name, partial(build, name, options))
+    return Case(
+        "torchvision", family, name, partial(build, name, options, SIDES), partial(build, name, options, SIDES[2:])
+    )
 
 
-def build(name: str, options: dict[str, Any]) -> Built:
+def build(name: str, options: dict[str, Any], sides: Sequence[int]) -> Built:
     def make(**sized: Any) -> nn.Module:
         return torchvision.models.get_model(name, weights=None, **options, **sized)
 
-    return smallest(make, SIDES, lambda side: [{"image_size": side}, {"input_size": (side, side)}, {}])
+    return smallest(make, sides, lambda side: [{"image_size": side}, {"input_size": (side, side)}, {}])
