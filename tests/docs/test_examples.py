@@ -120,7 +120,7 @@ RUN = [page for page in PAGES if to_run(page) and page not in ELSEWHERE]
 @functools.cache
 def load_random(spec: str, load: Callable[..., xai.LoadedModel] = xai.load_model) -> xai.LoadedModel:
     instead: dict[str, dict[str, Any]] = {
-        "timm": {"pretrained": False, "img_size": 32},
+        "timm": {"pretrained": False, "img_size": 32, "depth": 3, "embed_dim": 48, "num_heads": 4},
         "torchvision": {"weights": None},
     }
     return load(spec, **instead.get(spec.partition(":")[0], {}))
