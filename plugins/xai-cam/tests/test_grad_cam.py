@@ -11,15 +11,17 @@ from captum.attr import LayerAttribution, LayerGradCam
 from pytorch_grad_cam import GradCAM
 from torch import Tensor, nn
 from torchvision.models.convnext import CNBlockConfig
+from torchvision.models.resnet import Bottleneck
+from torchvision.models.vgg import make_layers
 
 import xai_core as xai
 from support.models import with_small_classifier
 
 CNNS: dict[str, Callable[[], nn.Module]] = {
     "resnet18": tv.resnet18,
-    "resnet50": tv.resnet50,
-    "vgg16": lambda: with_small_classifier(tv.vgg16, 512 * 7 * 7),
-    "densenet121": tv.densenet121,
+    "resnet of bottlenecks": lambda: tv.ResNet(Bottleneck, [1, 1, 1, 1]),
+    "vgg": lambda: with_small_classifier(lambda: tv.VGG(make_layers([16, "M", 32, "M", 32, "M", 64, "M"])), 64 * 7 * 7),
+    "densenet": lambda: tv.DenseNet(8, (2, 2, 2, 2), 16),
     "mobilenet_v3_large": tv.mobilenet_v3_large,
     "efficientnet_b0": tv.efficientnet_b0,
     "convnext": lambda: tv.ConvNeXt([CNBlockConfig(24, 48, 2), CNBlockConfig(48, None, 2)]),
@@ -98,7 +100,7 @@ def test_equals_pytorch_grad_cam_on_tokens(name: str, photos: Tensor) -> None:
 
 def test_an_in_place_activation_after_the_layer_does_not_change_the_map(photos: Tensor) -> None:
     """DenseNet applies ReLU in place to the features: pytorch-grad-cam multiplies by what it left of them."""
-    model = Scaled(tv.densenet121().eval(), photos)
+    model = Scaled(CNNS["densenet"]().eval(), photos)
     engine, layer = engine_and_layer(model, photos)
     ours = engine.explain(photos, "grad-cam")["grad-cam"].values
     theirs = by_pytorch_grad_cam(model, layer, photos, None)
