@@ -184,11 +184,13 @@ def test_windows_come_as_they_are() -> None:
     )
     assert (shifted.windows, shifted.weights.shape, shifted.grid) == (9, (18, 3, 49, 49), None)
 
-    partitioned = timm.create_model("maxvit_rmlp_pico_rw_256", img_size=64, num_classes=5).eval()
+    partitioned = timm.create_model(
+        "maxvit_rmlp_pico_rw_256", img_size=64, depths=(1, 1), embed_dim=(32, 32), num_classes=5
+    ).eval()
     first, *_ = xai.Engine(partitioned).attention(images).layers
     assert (first.windows, first.weights.shape, first.grid) == (64, (128, 1, 4, 4), None)
 
-    pooled = timm.create_model("pvt_v2_b0", num_classes=5).eval()
+    pooled = timm.create_model("pvt_v2_b0", depths=(1, 1, 1, 1), embed_dims=(16, 32, 40, 64), num_classes=5).eval()
     first, *_, last = xai.Engine(pooled).attention(images).layers
     assert (first.windows, first.weights.shape, first.grid, first.elements) == (1, (2, 1, 256, 4), (2, 2), (0, 1, 2, 3))
 

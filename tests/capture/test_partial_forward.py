@@ -21,8 +21,8 @@ INVERTED_RESIDUALS = [
 MODELS: dict[str, tuple[Callable[[], nn.Module], int]] = {
     **{name: (make, 32) for name, make in FAMILIES.items()},
     "fused vit": (lambda: fused_vit(depth=2), 32),
-    "swin": (lambda: SwinTransformer([4, 4], 16, [1, 2], [2, 4], [4, 4], num_classes=5), 64),
-    "mobilenet": (lambda: MobileNetV3(INVERTED_RESIDUALS, 32, num_classes=5), 64),
+    "swin": (lambda: SwinTransformer([4, 4], 16, [1, 2], [2, 4], [4, 4], num_classes=5), 32),
+    "mobilenet": (lambda: MobileNetV3(INVERTED_RESIDUALS, 32, num_classes=5), 32),
     "densenet": (lambda: DenseNet(4, (2, 2, 2), 8, num_classes=5), 64),
 }
 SLOW = dict.fromkeys(("mobilenet", "densenet", "torchvision vit"), pytest.mark.slow)
