@@ -54,16 +54,19 @@ CONVENTIONS: dict[str, tuple[Callable[[], nn.Module], int, Callable[[Any], nn.Mo
     "torchvision vit": (torchvision_vit, 32, lambda m: m.encoder.layers[-1].ln_1),
     "timm vit": (fused_vit, 32, lambda m: m.blocks[-1].norm1),
     "timm deit distilled": (
-        lambda: timm.create_model("deit_tiny_distilled_patch16_224", img_size=64, depth=3), 64,
+        lambda: timm.create_model("deit_tiny_distilled_patch16_224", img_size=64, embed_dim=48, depth=3), 64,
         lambda m: m.blocks[-1].norm1,
     ),
     "timm dinov2 with registers": (
-        lambda: timm.create_model("vit_small_patch14_reg4_dinov2", img_size=56, depth=3, num_classes=5), 56,
+        lambda: timm.create_model(
+            "vit_small_patch14_reg4_dinov2", img_size=56, embed_dim=48, num_heads=3, depth=3, num_classes=5
+        ),
+        56,
         lambda m: m.blocks[-1].norm1,
     ),
     "timm beit": (
         lambda: timm.create_model(
-            "beit_base_patch16_224", img_size=64, depth=2, embed_dim=192, num_heads=3, global_pool="token"
+            "beit_base_patch16_224", img_size=64, depth=2, embed_dim=48, num_heads=3, global_pool="token"
         ),
         64, lambda m: m.blocks[-1].norm1,
     ),
@@ -72,7 +75,7 @@ CONVENTIONS: dict[str, tuple[Callable[[], nn.Module], int, Callable[[Any], nn.Mo
     ),
     "timm mean over patches": (lambda: fused_vit(global_pool="avg"), 32, lambda m: m.norm),
     "timm cait": (
-        lambda: timm.create_model("cait_xxs24_224", img_size=64, depth=2), 64, lambda m: m.blocks,
+        lambda: timm.create_model("cait_xxs24_224", img_size=64, embed_dim=48, depth=2), 64, lambda m: m.blocks,
     ),
     "hugging face vit": (
         lambda: ViTForImageClassification(ViTConfig(**SMALL_VIT)), 32,
