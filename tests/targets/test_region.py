@@ -7,6 +7,10 @@ import segmentation_models_pytorch as smp
 import torch
 import torchvision.models.segmentation as tv
 from torch import Tensor, nn
+from torchvision.models import ResNet
+from torchvision.models._utils import IntermediateLayerGetter
+from torchvision.models.resnet import Bottleneck
+from torchvision.models.segmentation.fcn import FCNHead
 
 import xai_core as xai
 from support.models import settled
@@ -15,10 +19,17 @@ from xai_core.outputs import scores_of
 
 BARE = {"weights": None, "weights_backbone": None, "num_classes": 4}
 
+
+def fcn() -> nn.Module:
+    """torchvision's `fcn_resnet50` with one block in each stage."""
+    backbone = ResNet(Bottleneck, [1, 1, 1, 1], replace_stride_with_dilation=[False, True, True])
+    return tv.fcn.FCN(IntermediateLayerGetter(backbone, {"layer4": "out"}), FCNHead(2048, 4))
+
+
 # model, and the layer of its deepest features
 MODELS: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "deeplabv3": (lambda: tv.deeplabv3_mobilenet_v3_large(**BARE, aux_loss=True), "classifier.3"),
-    "fcn": (lambda: tv.fcn_resnet50(**BARE), "classifier.3"),
+    "fcn": (fcn, "classifier.3"),
     "lraspp": (lambda: tv.lraspp_mobilenet_v3_large(**BARE), "backbone.4"),
     "unet": (lambda: smp.Unet("resnet18", encoder_weights=None, classes=4), "decoder.blocks.3"),
     "pyramid of pools": (lambda: smp.PSPNet("resnet18", encoder_weights=None, classes=4), "decoder"),
