@@ -147,7 +147,7 @@ def test_deletion_and_insertion_under_one_baseline_mirror_each_other(scored: nn.
     torch.testing.assert_close(deleted, inserted.flip(1), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("block", [1, 2, 7, 64, 1000])
+@pytest.mark.parametrize("block", [1, 7, 1000])
 def test_scores_do_not_change_with_the_block_or_the_batch(scored: nn.Module, images: Tensor, block: int) -> None:
     values, metrics = xai.Engine(scored).explain(images, "grad-cam")["grad-cam"].values, ["deletion", "insertion"]
     expected = xai.Engine(scored, block=13).evaluate(images, {"m": values}, metrics)["m"]
