@@ -12,7 +12,7 @@ from xai_core.configurable import MADE_OF
 from xai_core.plugins.registry import registry
 from xai_core.spec import parse
 
-COUNT = 16
+COUNT = 12
 # Insertion from RISE's blur does not tell the truth from a good map here: a blurred shape is still seen.
 METRICS = ["insertion:steps=8,baseline=mean", "relevance-mass"]
 # Hiding parts and looking at the score is what insertion does, and an order of single pixels is more than a mask has:
