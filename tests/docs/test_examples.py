@@ -132,7 +132,7 @@ def reader(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[s
     monkeypatch.chdir(tmp_path)
     Image.new("RGB", (64, 48), "teal").save("photo.jpg")
     monkeypatch.setattr(xai, "load_model", load_random)
-    monkeypatch.setattr(torchvision.models, "resnet50", lambda weights: torchvision.models.resnet18().eval())
+    monkeypatch.setattr(torchvision.models, "resnet50", lambda weights: settled(Network()))
     size = SIZES.get(page, 32)
     return {"images": torch.randn(3, 3, size, size), **{name: make() for name, make in OWN.items()}}
 
