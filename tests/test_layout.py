@@ -47,6 +47,16 @@ def test_files_are_short() -> None:
     assert not {path: count for path, count in lines.items() if count > MOST_LINES}, "split them by idea"
 
 
+def test_slow_tests_exist() -> None:
+    listed = (line.split("::") for line in (ROOT / "tests" / "support" / "slow_tests.txt").read_text().split())
+    missing = [f"{path}::{name}" for path, name in listed if f"def {name}(" not in read(ROOT / path)]
+    assert not missing, "run tests/support/list_slow_tests.py"
+
+
+def read(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
+
+
 def test_no_file_imports_a_test() -> None:
     tests = {"conftest", *(path.stem for path in FILES if path.stem.startswith("test_"))}
     found = {

@@ -3,6 +3,7 @@
 import gc
 import os
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -21,6 +22,8 @@ sys.dont_write_bytecode = False
 torch.set_num_threads(1)
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
+SLOW = {*Path(__file__).with_name("slow_tests.txt").read_text().split()}
+"""Test functions that a quick run leaves out, which `list_slow_tests.py` wrote."""
 MOST_IN_A_TEST = 200_000
 """Objects that tests leave to the oldest generation; all that is loaded is many more."""
 
@@ -29,7 +32,8 @@ MOST_IN_A_TEST = 200_000
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The slow tests first, so that no worker waits for another's at the end. Most conformance checks are slow."""
     for item in items:
-        if hasattr(item, "callspec") and is_slow(item.callspec.params.get("check")):
+        check = item.callspec.params.get("check") if hasattr(item, "callspec") else None
+        if is_slow(check) or item.nodeid.partition("[")[0] in SLOW:
             item.add_marker("slow")
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
