@@ -288,7 +288,7 @@ def test_train_mode(model: nn.Module, images: Tensor, expected: Maps) -> None:
     "family", ["cnn", "fused vit", pytest.param("torchvision vit", marks=pytest.mark.slow)], indirect=True
 )
 def test_two_threads_on_one_model(model: nn.Module, images: Tensor) -> None:
-    """Each thread explains its own images, 40 times, and gets what it would get alone.
+    """Each thread explains its own images, 20 times, and gets what it would get alone.
 
     These methods need all that a pass captures: activations, gradients, gates, attention and its gradients.
     """
@@ -305,14 +305,14 @@ def test_two_threads_on_one_model(model: nn.Module, images: Tensor) -> None:
     def work(i: int) -> list[Maps]:
         engine = xai.Engine(model)
         start.wait()
-        return [engine.explain(batches[i], methods) for _ in range(40)]
+        return [engine.explain(batches[i], methods) for _ in range(20)]
 
     with ThreadPoolExecutor(2) as pool:
         answers = list(pool.map(work, range(2)))
     assert trace(model)["training"] == modes
     model.eval()
     for i, maps in enumerate(answers):
-        assert len(maps) == 40
+        assert len(maps) == 20
         for given in maps:
             assert_same(given, expected[i])
 
