@@ -18,7 +18,7 @@ from xai_core.errors import XAIError
 
 OUTCOMES = ("correct", "refused", "wrong", "error", "not built")
 SEED = 0
-MOST_PARAMETERS_IN_FLOAT64 = 30e6
+MOST_PARAMETERS_IN_FLOAT64 = 100e6
 
 
 @dataclass
