@@ -103,6 +103,29 @@ def test_a_layer_of_one_branch_is_not_the_default(images: Tensor) -> None:
     assert xai.Engine(settled(Branches())).adapter(images).default_layer == "stem"
 
 
+class WithoutFeatures(nn.Module):
+    """Returns features, and an empty tensor for a stage that it does not have, as encoders of decoders do."""
+
+    def __init__(self, *empty: int) -> None:
+        super().__init__()
+        self.empty, self.convolution = empty, nn.Conv2d(3, 8, 4, 4)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x.new_empty(len(x), *self.empty), self.convolution(x)
+
+
+@pytest.mark.parametrize("empty", [(0, 16, 16), (4, 0, 16), (4, 16, 0), (0, 16), (16, 0), (0,)], ids=str)
+def test_empty_tensors_are_not_features(empty: tuple[int, ...], images: Tensor) -> None:
+    class Model(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            nothing, features = self[0](x)
+            return self[1](features) + nothing.sum()
+
+    model = settled(Model(WithoutFeatures(*empty), nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())))
+    assert xai.Engine(model).adapter(images).default_layer == "0"
+    assert not xai.Engine(model).explain(images, "grad-cam")["grad-cam"].constant.any()
+
+
 def test_a_pyramid_of_token_stages_with_functional_pooling() -> None:
     """Stages in NHWC, tokens between them, images that are not square, pooling without a module."""
 

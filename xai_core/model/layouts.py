@@ -108,6 +108,8 @@ def possible_layouts(shape: tuple[int, ...], size: Size) -> dict[str, Size | Non
 
     The grid is None if the shape does not determine it.
     """
+    if 0 in shape:
+        return {}
     if len(shape) == 4 and shape[0] == 1:
         grids = {"NCHW": (shape[2], shape[3]), "NHWC": (shape[1], shape[2])}
         order = sorted(grids, key=lambda of: (not fits(grids[of], size), _aspect_error(grids[of], size)))
