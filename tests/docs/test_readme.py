@@ -72,6 +72,7 @@ def test_the_times_in_the_comparison_are_measured(task: str) -> None:
 def test_the_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On fewer images than in the README, one after the other in an empty folder with a photo."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("xai_core.cli.actions.demonstration.MOST_PIXELS", 40 * 64 * 64)  # 40 forward passes of a method
     Image.new("RGB", (64, 48), "teal").save("photo.jpg")
     assert [words[1] for words in COMMANDS] == ["demo", "explain", "list", "benchmark", "report"]
     fewer = {"demo": ["--limit", "1", "--model", "shapes-cbam", "--data", "shapes"], "benchmark": ["--limit", "2"]}
