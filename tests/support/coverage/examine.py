@@ -2,6 +2,7 @@
 
 import traceback
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from xai_core.errors import XAIError
 
 OUTCOMES = ("correct", "refused", "wrong", "error", "not built")
 SEED = 0
+TEXTURES = (4, 16, 64)
+"""The numbers of random images that are changed. In networks with random weights, a few may not show the order."""
 MOST_PARAMETERS_IN_FLOAT64 = 100e6
 
 
@@ -52,13 +55,15 @@ def examine(case: Case, lattice: int = 4) -> Row:
 
     On a grid of few cells, each of which sees all of a small image, places may not be found. Then larger images follow.
     """
-    row = examine_once(case, lattice)
-    if row.places not in ("", CORRECT) and case.larger is not None:
-        return examine_once(replace(case, make=case.larger), lattice)
-    return row
+    if case.larger is not None:
+        row = examine_once(case, lattice, TEXTURES[:1])
+        if row.places in ("", CORRECT):
+            return row
+        case = replace(case, make=case.larger)
+    return examine_once(case, lattice, TEXTURES)
 
 
-def examine_once(case: Case, lattice: int) -> Row:
+def examine_once(case: Case, lattice: int, textures: Sequence[int]) -> Row:
     """Build a model, and ask all oracles."""
     row = Row(case.library, case.family, case.name)
     warnings.simplefilter("ignore")
@@ -71,7 +76,7 @@ def examine_once(case: Case, lattice: int) -> Row:
         row.outcome, row.reason = "not built", summary(error)
         return row
     try:
-        ask(built, row, lattice)
+        ask(built, row, lattice, textures)
     except XAIError as error:
         row.outcome, row.reason = "refused", summary(error)
     except AssertionError as error:  # of an oracle
@@ -81,7 +86,7 @@ def examine_once(case: Case, lattice: int) -> Row:
     return row
 
 
-def ask(built: Built, row: Row, lattice: int) -> None:
+def ask(built: Built, row: Row, lattice: int, textures: Sequence[int]) -> None:
     """Read the model, and fill in what the oracles say."""
     if sum(parameter.numel() for parameter in built.model.parameters()) < MOST_PARAMETERS_IN_FLOAT64:
         built = in_float64(built)
@@ -106,7 +111,7 @@ def ask(built: Built, row: Row, lattice: int) -> None:
     differentiable = has_gradient(built)
     with torch.set_grad_enabled(differentiable):
         oracle = Oracle(built.model, lambda _, images: built(images), score, images, read)
-    row.places = places(oracle, lattice, fused=output.ndim == 4)
+    row.places = places(oracle, lattice, textures, fused=output.ndim == 4)
     row.gradient = gradient(oracle) if differentiable else NOT_DEFINED
     said = {name: getattr(row, name) for name in ("places", "gradient", "attention")}
     wrong = [f"{name}: {what}" for name, what in said.items() if what not in (CORRECT, NOT_DEFINED)]

@@ -6,24 +6,26 @@
 Each oracle returns `correct`, or what is wrong.
 """
 
+from collections.abc import Sequence
+
 import torch
 
 from support.oracles import Oracle, gradient_error, places_of, substitution_error
 
 CORRECT = "correct"
-TEXTURES = (4, 16, 64)
-"""The numbers of random images that are changed. In networks with random weights, a few may not show the order."""
 
 
-def places(oracle: Oracle, lattice: int, fused: bool) -> str:
+def places(oracle: Oracle, lattice: int, textures: Sequence[int], fused: bool) -> str:
     """Return whether the features respond to a change of the image in its place, for `lattice` places per axis.
+
+    If a number of random images in `textures` does not show the order, the next one follows.
 
     Features may be fused from coarser ones, as in a decoder for segmentation. Each stride shifts features by up to half
     a cell, so the offset of fused features is measured in cells of at least an eighth of the image.
     """
     said = CORRECT
-    for textures in TEXTURES:
-        said = places_with(oracle, lattice, fused, textures)
+    for count in textures:
+        said = places_with(oracle, lattice, fused, count)
         if said == CORRECT:
             break
     return said
