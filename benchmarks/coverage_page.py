@@ -22,7 +22,7 @@ classifiers of vit-pytorch.
 
 The weights are random. Norm weights are set to 1, and the statistics of batch norm come from random images. Kernels of
 convolutions are weighted by a binomial window, so that late features see one region of the image, as in trained models.
-Models with fewer than 100 million parameters run in float64.
+All models that can run in float64 do so.
 
 - *places*: parts of the image are changed, one at a time. The centers of the responses of the default layer follow the
   changed places on both axes (R2 above 0.8), and the regression passes the center of the image within 0.6 cells. If 4
