@@ -15,6 +15,7 @@ import xai_core as xai
 from support.explaining import assert_same, one_pass, suitable
 from support.models import FAMILIES, SmallCNN, made, three_images
 from support.observing import trace
+from support.parameters import quick
 
 Maps = dict[str, xai.Saliency]
 # Of maps of four by four places, some are constant by nature.
@@ -70,6 +71,11 @@ def test_every_family_has_methods(model: nn.Module, images: Tensor) -> None:
     assert expected <= set(suitable(xai.Engine(model), images))
 
 
+EACH = pytest.mark.parametrize("family", quick(FAMILIES, ["cnn"]), indirect=True)
+"""Every family, of which a quick run takes the CNN."""
+
+
+@EACH
 def test_values_are_normalized_finite_and_float32(expected: Maps) -> None:
     for saliency in expected.values():
         assert saliency.values.shape == (3, 32, 32)
@@ -80,10 +86,11 @@ def test_values_are_normalized_finite_and_float32(expected: Maps) -> None:
         assert torch.equal(saliency.values.amax((1, 2)), (~saliency.constant).float())
 
 
+SLOW_VIT = pytest.param("torchvision vit", marks=pytest.mark.slow)
 # The conformance kit holds the following for a CNN and for fused attention, method by method.
-ALONE = pytest.mark.parametrize("family", ["torchvision vit"], indirect=True)
+ALONE = pytest.mark.parametrize("family", [SLOW_VIT], indirect=True)
 # It has no test of these; what fused attention does is held by the other tests.
-WITH_CNN = pytest.mark.parametrize("family", ["cnn", "torchvision vit"], indirect=True)
+WITH_CNN = pytest.mark.parametrize("family", ["cnn", SLOW_VIT], indirect=True)
 
 
 @ALONE
@@ -135,6 +142,7 @@ def test_float32_images_are_taken_by_a_bfloat16_model(model: nn.Module, images: 
     assert_same(explain_all(copy.deepcopy(model).bfloat16(), images), in_half, atol=0)
 
 
+@EACH
 def test_double(expected: Maps, in_double: Maps) -> None:
     assert_same(expected, in_double, atol=1e-4)
 
@@ -180,7 +188,7 @@ LIKE_SCORE_CAM = {
     [
         ("cnn", compiled_before),
         pytest.param("cnn", compiled_after, marks=pytest.mark.slow),
-        ("cnn", compiled_inside),
+        pytest.param("cnn", compiled_inside, marks=pytest.mark.slow),
         pytest.param("fused vit", compiled_inside, marks=pytest.mark.slow),
         pytest.param("torchvision vit", compiled_before, marks=pytest.mark.slow),
     ],
@@ -198,6 +206,7 @@ def test_compiled(
         torch.testing.assert_close(engine.model(images), copy.deepcopy(model).double()(images))
 
 
+@EACH
 def test_a_compiled_model_still_runs_compiled_afterwards(model: nn.Module, images: Tensor) -> None:
     torch.compiler.reset()
     runs = []
@@ -284,9 +293,7 @@ def test_train_mode(model: nn.Module, images: Tensor, expected: Maps) -> None:
     assert after == before
 
 
-@pytest.mark.parametrize(
-    "family", ["cnn", "fused vit", pytest.param("torchvision vit", marks=pytest.mark.slow)], indirect=True
-)
+@pytest.mark.parametrize("family", ["cnn", pytest.param("fused vit", marks=pytest.mark.slow), SLOW_VIT], indirect=True)
 def test_two_threads_on_one_model(model: nn.Module, images: Tensor) -> None:
     """Each thread explains its own images, 20 times, and gets what it would get alone.
 
@@ -339,7 +346,12 @@ def test_the_same_call_gives_the_same_map_and_score(model: nn.Module, images: Te
 
 @pytest.mark.parametrize(
     ("family", "mode"),
-    [("torchvision vit", torch.no_grad), *((family, torch.inference_mode) for family in FAMILIES)],
+    [
+        ("cnn", torch.inference_mode),
+        pytest.param("fused vit", torch.inference_mode, marks=pytest.mark.slow),
+        pytest.param("torchvision vit", torch.inference_mode, marks=pytest.mark.slow),
+        pytest.param("torchvision vit", torch.no_grad, marks=pytest.mark.slow),
+    ],
     indirect=["family"],
 )
 def test_the_callers_grad_mode_does_not_matter(model: nn.Module, images: Tensor, mode: Any, expected: Maps) -> None:

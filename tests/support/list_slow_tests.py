@@ -28,7 +28,7 @@ def mean_times(report: Path) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("report", type=Path, help="A JUnit report of pytest.")
-    parser.add_argument("--limit", type=float, default=0.1, help="Mean time in seconds above which a test is slow.")
+    parser.add_argument("--limit", type=float, default=0.07, help="Mean time in seconds above which a test is slow.")
     options = parser.parse_args()
     times = mean_times(options.report)
     slow = sorted(
