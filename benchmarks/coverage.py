@@ -1,7 +1,7 @@
 """Read models of several libraries without naming a layer, and compare what is read with oracles.
 
-Every model has random weights. A failure or an endless model costs its own row only. The result of each model is
-appended to a file, so that an interrupted run can resume.
+Every model has random weights. A failure or an endless model costs its own row only. The results are kept in a
+file, so that a run examines only models without a result. `--again` repeats it.
 
     PYTHONPATH=tests uv run python benchmarks/coverage.py --write-docs
 """
@@ -12,7 +12,6 @@ import gc
 import json
 import multiprocessing
 import random
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -26,7 +25,7 @@ from support.coverage.case import Case
 from support.coverage.examine import Row, examine
 from support.coverage.libraries import MODULES, all_cases
 
-OUT = Path(tempfile.gettempdir()) / "xai-coverage"
+ROWS = Path(__file__).parent / "results" / "coverage.jsonl"
 PAGE = Path(__file__).parents[1] / "docs" / "coverage.md"
 COMMAND = "PYTHONPATH=tests uv run python benchmarks/coverage.py --write-docs"
 
@@ -71,13 +70,11 @@ def main() -> None:
     parser.add_argument("--sample", type=int, help="Examine a random sample of this size.")
     parser.add_argument("--again", action="store_true", help="Also examine models that have a result.")
     parser.add_argument("--time-limit", type=float, default=300, help="Seconds per model.")
-    parser.add_argument("--out", type=Path, default=OUT, help="Folder of the results.")
+    parser.add_argument("--rows", type=Path, default=ROWS, help="File of the results, a line of JSON for each model.")
     parser.add_argument("--write-docs", action="store_true", help="Write all results to docs/coverage.md.")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / "rows.jsonl"
-    rows = {row.key: row for row in map(read_row, path.open())} if path.exists() else {}
+    rows = {row.key: row for row in map(read_row, options.rows.open())} if options.rows.exists() else {}
     done = set() if options.again else rows.keys()
     cases = [case for library in options.library for case in all_cases(library) if case.key not in done]
     cases = [case for case in cases if fnmatch.fnmatch(case.key, options.only)]
@@ -85,12 +82,21 @@ def main() -> None:
         cases = random.Random(0).sample(cases, min(options.sample, len(cases)))
     for row in examine_all(cases[: options.limit], options.time_limit):
         rows[row.key] = row
-        with path.open("a") as file:
-            file.write(json.dumps(asdict(row)) + "\n")
+        with options.rows.open("a") as file:
+            file.write(line_of(row))
         grid = "x".join(map(str, row.grid))
         print(f"{row.outcome:9} {row.key} {row.layer!r} {grid} {row.seconds} s {row.reason}", flush=True)
+    options.rows.write_text("".join(line_of(rows[key]) for key in sorted(rows)))
     if options.write_docs:
-        PAGE.write_text(page(rows.values(), COMMAND))
+        every = [case for library in MODULES for case in all_cases(library)]
+        missing = [
+            Row(case.library, case.family, case.name, outcome="not examined") for case in every if case.key not in rows
+        ]
+        PAGE.write_text(page([*rows.values(), *missing], COMMAND))
+
+
+def line_of(row: Row) -> str:
+    return json.dumps(asdict(row)) + "\n"
 
 
 def read_row(line: str) -> Row:

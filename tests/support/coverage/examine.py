@@ -17,7 +17,7 @@ from support.coverage.layer import CORRECT, gradient, places
 from support.oracles import Oracle, reading
 from xai_core.errors import XAIError
 
-OUTCOMES = ("correct", "refused", "wrong", "error", "not built")
+OUTCOMES = ("correct", "refused", "wrong", "error", "not built", "not examined")
 SEED = 0
 TEXTURES = (4, 16, 64)
 """The numbers of random images that are changed. In networks with random weights, a few may not show the order."""
