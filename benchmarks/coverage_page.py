@@ -12,31 +12,38 @@ INTRODUCTION = """\
 # Coverage
 
 This page lists how xai-core reads models of other libraries, without a named layer or any other configuration. The
-default layer, its places in the image, its gradient and the attention are compared with *oracles*: computations in
-plain PyTorch that use no code of xai-core.
+default layer, its locations in the image, its gradient and the attention are compared with *oracles*. Oracles are
+computations in plain PyTorch that use no code of xai-core.
 
-The models are all classification and segmentation models of torchvision, the variant with the fewest parameters of
-every family (module) of timm, all classes of transformers' automatic image classification and semantic segmentation
-models with tiny configurations, all architectures and encoder families of segmentation-models-pytorch, and all image
-classifiers of vit-pytorch.
+The models are:
+
+- all classification and segmentation models of torchvision,
+- the variant with the fewest parameters of every family (module) of timm,
+- all classes of transformers' automatic models for image classification and semantic segmentation, with tiny
+  configurations,
+- all architectures and encoder families of segmentation-models-pytorch, and
+- all image classifiers of vit-pytorch.
 
 The weights are random. Norm weights are set to 1, and the statistics of batch norm come from random images. Kernels of
-convolutions are weighted by a binomial window, so that late features see one region of the image, as in trained models.
+convolutions are weighted by a window, so that late features see one region of the image, as in trained models.
 All models that can run in float64 do so.
 
-- *places*: parts of the image are changed, one at a time. The centers of the responses of the default layer follow the
-  changed places on both axes (R2 above 0.8), and the regression passes the center of the image within 0.6 cells. If 4
-  random images do not show this, 16 and 64 follow, and then larger images.
+- *locations*: parts of the image are changed, one at a time. The default layer must respond at the changed part.
+  The center of the response follows the position of the part on both axes (R2 above 0.8). The regression passes the
+  center of the image within 0.6 cells. If 4 random images do not show this, 16 and 64 follow, and then larger images.
 - *gradient*: the captured gradient equals that of plain autograd. If the features are replaced, the score changes as in
   a forward pass that replaces the same tensor.
 - *attention*: `rollout` and `generic-attention` equal their formulas on whole attention matrices. The methods are *not
   defined* for models without attention, and for models whose layers attend to different tokens.
-- *refused*: xai-core raises an error that states why it does not read the model.
+- *rejected*: xai-core raises an error that states why it does not read the model.
+- *not examined*: the model has no result yet, or its examination took too long.
 
 Feature maps are stretched over the image, as in other libraries. `cpubone` pads kernels of 2x2 at the top and the left
-only, which moves its features by 0.65 to 0.85 cells. In very deep networks with random weights, such as `convmixer`,
-the order of places may stay invisible to the oracle.
+only, which moves its features by 0.65 to 0.85 cells. Very deep networks with random weights, such as `convmixer`, may
+respond to all parts of the image alike. Then the oracle shows no order.
 """
+LABELS = {"refused": "rejected", "places": "locations"}
+"""Words of the page for names in the results."""
 
 
 def page(rows: Iterable[Row], command: str) -> str:
@@ -53,7 +60,8 @@ def page(rows: Iterable[Row], command: str) -> str:
 
 def summary(by_library: Mapping[str, Sequence[Row]]) -> str:
     """Return a table of the outcomes of each library."""
-    columns = ("library", "models", *OUTCOMES, "correct of those examined")
+    labels = (LABELS.get(outcome, outcome) for outcome in OUTCOMES)
+    columns = ("library", "models", *labels, "correct of those examined")
     lines = [table_row(*columns), "| --- |" + " ---: |" * (len(columns) - 1)]
     for library, rows in by_library.items():
         counts = Counter(row.outcome for row in rows)
@@ -65,7 +73,7 @@ def summary(by_library: Mapping[str, Sequence[Row]]) -> str:
 
 def families(rows: Sequence[Row]) -> str:
     """Return a table with a line for each family. Its layer and grid are those of the family's first model."""
-    columns = ("family", "models", "correct", "places", "gradient", "attention", "default layer", "grid")
+    columns = ("family", "models", "correct", "locations", "gradient", "attention", "default layer", "grid")
     lines = [table_row(*columns), "| --- |" + " ---: |" * 5 + " --- | ---: |"]
     for family, members in groupby(rows, lambda row: row.family):
         group = [row for row in members if row.outcome not in ("not built", "not examined")]
@@ -88,8 +96,9 @@ def exceptions(rows: Sequence[Row]) -> str:
     lines = [table_row("model", "outcome", "reason"), "| --- | --- | --- |"]
     others = [row for row in rows if row.outcome not in ("correct", "not examined")]
     for row in others:
-        reason = row.reason.replace("|", "\\|").replace("<", "&lt;")
-        lines.append(table_row(f"`{row.name}` (`{row.family}`)", row.outcome, reason))
+        reason = row.reason.replace("|", "\\|").replace("`", "'")
+        outcome = LABELS.get(row.outcome, row.outcome)
+        lines.append(table_row(f"`{row.name}` (`{row.family}`)", outcome, f"`{reason}`"))
     return "\n".join(lines) if others else ""
 
 
