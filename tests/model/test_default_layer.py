@@ -117,9 +117,9 @@ class WithoutFeatures(nn.Module):
 @pytest.mark.parametrize("empty", [(0, 16, 16), (4, 0, 16), (4, 16, 0), (0, 16), (16, 0), (0,)], ids=str)
 def test_empty_tensors_are_not_features(empty: tuple[int, ...], images: Tensor) -> None:
     class Model(nn.Sequential):
-        def forward(self, x: Tensor) -> Tensor:
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
             nothing, features = self[0](x)
-            return self[1](features) + nothing.sum()
+            return {"hidden": nothing, "logits": self[1](features) + nothing.sum()}
 
     model = settled(Model(WithoutFeatures(*empty), nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())))
     assert xai.Engine(model).adapter(images).default_layer == "0"

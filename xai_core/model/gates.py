@@ -126,7 +126,7 @@ class GateFinder(TorchFunctionMode):
         return result
 
     def _are_squashed(self, inputs: object) -> bool:
-        """Whether there are tensors in the inputs, and all of them are bounded."""
+        """Return whether there are tensors in the inputs, and all of them are bounded."""
         tensors = tensors_of(inputs) if self._squashed else iter(())
         first = next(tensors, None)
         return first is not None and all(id(tensor) in self._squashed for tensor in itertools.chain([first], tensors))

@@ -95,7 +95,7 @@ def agrees(contrasts: Float[ndarray, "n bits"], images: CodedImages, locations: 
 
 
 def contradicts(contrasts: Float[ndarray, "n bits"], images: CodedImages, grid: Size) -> bool:
-    """Whether the responses of a feature map fit another order of rows and columns significantly better than its own.
+    """Return whether the responses of a feature map fit another order significantly better than its own.
 
     The other orders are cyclic shifts and flips of each axis, and the transpose of a square map.
     """

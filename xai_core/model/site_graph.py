@@ -69,7 +69,7 @@ class SiteGraph:
         return any(node in self.path for node in nodes)
 
     def reads(self, tensor: Tensor) -> bool:
-        """Whether the target's score is computed from a tensor alone."""
+        """Return whether the target's score is computed from a tensor alone."""
         return any(tensor is score for score in self.scores) or (
             tensor.grad_fn is not None and self.path.get(tensor.grad_fn, False)
         )
