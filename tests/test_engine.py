@@ -1,4 +1,4 @@
-"""What an engine was given reaches the maps that it makes again, of a changed copy of the model too."""
+"""Maps that an engine computes again for a changed copy of the model: its settings and its layers are the same."""
 
 import copy
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 import xai_core as xai
-from support.models import SmallCNN, settled
+from support.models import SmallCNN, fused_vit, settled
 
 
 class Scaled(SmallCNN):
@@ -32,3 +32,25 @@ def test_maps_of_a_changed_copy_are_made_by_the_function_that_calls_the_model(im
     torch.testing.assert_close(saliency.explain(images, changed).raw, expected.raw)
     assert calls
     assert all(called is changed for called in calls)
+
+
+def test_a_changed_copy_is_explained_at_the_same_layer_without_another_probe(images: Tensor) -> None:
+    model = fused_vit()
+    engine = xai.Engine(model)
+    saliency = engine.explain(images, "grad-cam", 1)["grad-cam"]
+    changed = copy.deepcopy(model)
+    changed.head.weight.data.zero_()  # a probe of this copy would find other layers
+    changed.head.bias.data.normal_()
+    seen: list[int] = []
+    with changed.register_forward_pre_hook(lambda _, args: seen.append(len(args[0]))):
+        raw = saliency.explain(images, changed).raw
+    assert seen == [len(images)]
+    assert not raw.any()
+    assert raw.shape[1:] == engine.adapter(images).grid
+
+
+def test_a_model_with_other_modules_is_probed(images: Tensor) -> None:
+    saliency = xai.Engine(fused_vit()).explain(images, "grad-cam", 1)["grad-cam"]
+    other = settled(SmallCNN())
+    expected = xai.Engine(other).explain(images, "grad-cam", 1)["grad-cam"]
+    torch.testing.assert_close(saliency.explain(images, other).raw, expected.raw)

@@ -15,6 +15,8 @@ from xai_core.model.probe import Probe, probe
 from xai_core.plugins.registry import current
 from xai_core.targets.target import Target
 
+Key = tuple[tuple[int, ...], Hashable]
+"""The shape of an image, and the kind of the target."""
 FUNCTIONS = 8
 """The number of target functions whose adapters are kept."""
 
@@ -30,26 +32,38 @@ class Adapters:
         block_of: Callable[[int, torch.device], int],
     ) -> None:
         self._model, self._forward, self._monitor, self._block_of = model, forward, monitor, block_of
-        self._adapters: dict[tuple[tuple[int, ...], Hashable], ModelAdapter] = {}
+        self._probes: dict[Key, Probe] = {}
+        self._adapters: dict[Key, ModelAdapter] = {}
 
     def of(self, images: Tensor, target: object = None) -> ModelAdapter:
         """Return the adapter for images of this size, and for a target that may read another part of the output."""
-        size, kind = tuple(images.shape[1:]), _kind(target)
-        if (size, kind) not in self._adapters:
+        key = tuple(images.shape[1:]), _kind(target)
+        if key not in self._adapters:
+            probed = self._probe(images, target, key)
+            self._adapters[key] = self._of_plugins(probed) or adapt(self._model, probed)
+            functions = [key for key in self._adapters if callable(key[1])]
+            for other in functions[:-FUNCTIONS]:
+                del self._adapters[other]
+                self._probes.pop(other, None)
+        return self._adapters[key]
+
+    def share_probes(self, other: "Adapters") -> None:
+        """Share the probes of another model if its modules have the same names and types."""
+        if _modules(self._model) == _modules(other._model):
+            self._probes = other._probes
+
+    def _probe(self, images: Tensor, target: object, key: Key) -> Probe:
+        if key not in self._probes:
             checks = Checks()
             check_images(checks, images)
-            checks.read()  # the adapter is kept, so an invalid image must not determine it
-            layouts = [adapter.probe.layouts for (of, _), adapter in self._adapters.items() if of == size]
+            checks.read()  # the probe is kept, so an invalid image must not determine it
+            known = next((probed.layouts for (size, _), probed in self._probes.items() if size == key[0]), None)
+            device = images.device
             with self._monitor.learning():
-                known, device = next(iter(layouts), None), images.device
-                probed = probe(
+                self._probes[key] = probe(
                     self._model, self._forward, images, target, known, lambda size: self._block_of(size, device)
                 )
-            self._adapters[size, kind] = self._of_plugins(probed) or adapt(self._model, probed)
-            functions = [key for key in self._adapters if callable(key[1])]
-            for key in functions[:-FUNCTIONS]:
-                del self._adapters[key]
-        return self._adapters[size, kind]
+        return self._probes[key]
 
     def _of_plugins(self, probed: Probe) -> ModelAdapter | None:
         """Return the first adapter of a plugin that supports the model. One that fails is skipped with a warning."""
@@ -62,6 +76,10 @@ class Adapters:
                 message = f"adapter {entry.name} of {entry.plugin.release} failed and was skipped"
                 warnings.warn(PluginWarning(f"{message}: {type(error).__name__}: {error}"), stacklevel=2)
         return None
+
+
+def _modules(model: nn.Module) -> list[tuple[str, type[nn.Module]]]:
+    return [(name, type(module)) for name, module in model.named_modules()]
 
 
 def _kind(target: object) -> Hashable:

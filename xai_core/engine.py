@@ -328,8 +328,9 @@ class Engine:
         return laid_out(images, adapter), adapter
 
     def _of_copy(self, model: nn.Module) -> "Engine":
-        """Return an engine with the same settings for a copy of the model."""
+        """Return an engine with the same settings and layers for a copy of the model, perhaps with other weights."""
         engine = Engine(model, forward=self._forward, memory=self._memory, block=self._block)
+        engine._adapters.share_probes(self._adapters)
         engine.plugins = self.plugins
         return engine
 

@@ -41,6 +41,7 @@ class ExplainerCase:
 
     explainer: Explainer
     candidates: dict[str, nn.Module] | None = None
+    _engines: dict[str, Engine] = field(default_factory=dict)
     _reference: dict[str, Saliency] = field(default_factory=dict)
 
     @cached_property
@@ -64,12 +65,17 @@ class ExplainerCase:
         for label, model in self.models.items():
             yield label, copy.deepcopy(model)
 
+    def engine(self, label: str, model: nn.Module) -> Engine:
+        """Return an engine for a copy of a supported model. The model is probed once for all copies."""
+        return self._engines[label]._of_copy(model)
+
     def _supported(self, models: dict[str, nn.Module]) -> dict[str, nn.Module]:
         supported = {}
         for label, model in models.items():
+            engine = Engine(model)
             with contextlib.suppress(UnsuitableError):
-                self.explainer.needs(Engine(model).adapter(random_images()))
-                supported[label] = model
+                self.explainer.needs(engine.adapter(random_images()))
+                supported[label], self._engines[label] = model, engine
         return supported
 
     def explain(self, engine: Engine, images: Tensor, target: Any = 1) -> Saliency:
@@ -82,7 +88,7 @@ class ExplainerCase:
     def reference(self, label: str) -> Saliency:
         """Return the maps of class 1 for a float64 copy of a model. They are computed once."""
         if label not in self._reference:
-            engine = Engine(copy.deepcopy(self.models[label]).double())
+            engine = self.engine(label, copy.deepcopy(self.models[label]).double())
             self._reference[label] = self.explain(engine, random_images().double())
         return self._reference[label]
 

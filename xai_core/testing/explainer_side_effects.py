@@ -30,7 +30,7 @@ USE_A_COPY = "to place hooks or to change the model, use `captured.shared_model(
 def is_deterministic(case: ExplainerCase) -> None:
     """Repeated calls return the same map, and do not use the global random number generators."""
     for label, model in case.each():
-        engine = Engine(model)
+        engine = case.engine(label, model)
         seed_global_generators(1)
         first = case.explain(engine, random_images())
         seed_global_generators(2)
@@ -55,13 +55,13 @@ def leaves_model_unchanged(case: ExplainerCase) -> None:
         model.train()
         next(model.children()).eval()
         before = model_snapshot(model)
-        case.explain(Engine(model), random_images())
+        case.explain(case.engine(label, model), random_images())
         changed = changes(before, model_snapshot(model))
         require(not changed, f"for {label}, `explain` changed {changed}; {USE_A_COPY}")
         for call in (1, 2, 3):
             handle = list(model.modules())[-1].register_forward_hook(RaisingHook(call))
             with contextlib.suppress(DeliberateError):
-                case.explain(Engine(model), random_images())
+                case.explain(case.engine(label, model), random_images())
             handle.remove()
             changed = changes(before, model_snapshot(model))
             require(
@@ -107,7 +107,7 @@ def avoids_host_transfers(case: ExplainerCase) -> None:
     """No value is copied to the host: no `.item()`, `.cpu()`, `.tolist()`, `if tensor:` or data-dependent shape."""
     for label, model in case.each():
         recorder = HostTransferRecorder(case.explainer)
-        ExplainerCase(recorder).explain(Engine(model), random_images())
+        ExplainerCase(recorder).explain(case.engine(label, model), random_images())
         require(
             not recorder.transfers,
             f"for {label}, `explain` transfers values from the device to the host: {'; '.join(recorder.transfers[:3])}",
@@ -117,7 +117,7 @@ def avoids_host_transfers(case: ExplainerCase) -> None:
 def retains_no_tensors(case: ExplainerCase) -> None:
     """The explainer, its class and its module keep no tensors in memory after the map is discarded."""
     for label, model in case.each():
-        engine = Engine(model)
+        engine = case.engine(label, model)
         case.explain(engine, random_images())  # caches that are filled once are allowed
         leaked = leaked_bytes(partial(case.explain, engine, random_images()))
         require(
@@ -130,7 +130,7 @@ def is_thread_safe(case: ExplainerCase) -> None:
     """Two threads that share a model and an explainer get the same maps as one thread."""
     batches = [random_images(seed=seed).double() for seed in (1, 5)]
     for label, model in case.each():
-        explain = partial(case.explain, Engine(model.double()))
+        explain = partial(case.explain, case.engine(label, model.double()))
         expected = [explain(images) for images in batches]
         with warnings.catch_warnings(), ThreadPoolExecutor(2) as pool:
             warnings.simplefilter("ignore", ConstantMapWarning)  # the filters of `explain` are those of all threads

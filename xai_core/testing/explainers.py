@@ -73,7 +73,7 @@ def supports_a_model(case: ExplainerCase) -> None:
     """`needs` returns Needs for at least one tested model, and raises UnsuitableError for unsupported models."""
     case.require_models()
     for label, model in case.models.items():
-        needs = case.explainer.needs(Engine(model).adapter(random_images()))
+        needs = case.explainer.needs(case.engine(label, model).adapter(random_images()))
         require(isinstance(needs, Needs), f"`needs` must return xai_core.Needs(...); for {label} it returned {needs!r}")
 
 
@@ -82,7 +82,7 @@ def returns_one_map_per_image(case: ExplainerCase) -> None:
     any_varies = False
     for label, model in case.each():
         recorder = RelevanceRecorder(case.explainer)
-        saliency = ExplainerCase(recorder).explain(Engine(model), random_images())
+        saliency = ExplainerCase(recorder).explain(case.engine(label, model), random_images())
         [relevance] = recorder.recorded
         device = random_images().device
         require(relevance.device == device, f"for {label} the map is on {relevance.device}; expected {device}")
@@ -94,7 +94,7 @@ def returns_one_map_per_image(case: ExplainerCase) -> None:
 def supports_non_square_images(case: ExplainerCase) -> None:
     """The maps of images of 32x64 pixels (height x width) are wider than high."""
     for label, model in case.each():
-        saliency = case.explain(Engine(model), random_images(size=WIDE))
+        saliency = case.explain(case.engine(label, model), random_images(size=WIDE))
         height, width = saliency.raw.shape[-2:]
         require(
             width > height,
@@ -107,7 +107,7 @@ def batch_matches_single_images(case: ExplainerCase) -> None:
     """The map of an image does not depend on the other images in the batch."""
     images = random_images().double()
     for label, model in case.each():
-        batch, engine = case.reference(label), Engine(model.double())
+        batch, engine = case.reference(label), case.engine(label, model.double())
         for index in range(len(images)):
             single = case.explain(engine, images[index : index + 1])
             require_same(single.values[0], batch.values[index], f"for {label}, image {index} alone and in a batch")
@@ -117,7 +117,7 @@ def depends_on_target_as_declared(case: ExplainerCase) -> None:
     """The maps of two classes differ, or are equal if the class sets `targeted = False`."""
     difference = 0.0
     for label, model in case.each():
-        other = case.explain(Engine(model.double()), random_images().double(), target=3)
+        other = case.explain(case.engine(label, model.double()), random_images().double(), target=3)
         difference = max(difference, largest_difference(other.values, case.reference(label).values))
     if case.explainer.targeted:
         require(
@@ -135,14 +135,14 @@ def depends_on_target_as_declared(case: ExplainerCase) -> None:
 def supports_frozen_parameters(case: ExplainerCase) -> None:
     """A model whose parameters have `requires_grad=False` has the same maps."""
     for label, model in case.each():
-        frozen = case.explain(Engine(model.double().requires_grad_(False)), random_images().double())
+        frozen = case.explain(case.engine(label, model.double().requires_grad_(False)), random_images().double())
         require_same(frozen.values, case.reference(label).values, f"for {label}, with and without frozen parameters")
 
 
 def supports_bfloat16(case: ExplainerCase) -> None:
     """A bfloat16 model has finite maps, with a correlation of at least 0.9 with the maps of the float64 model."""
     for label, model in case.each():
-        half = case.explain(Engine(model.bfloat16()), random_images())
+        half = case.explain(case.engine(label, model.bfloat16()), random_images())
         require(bool(half.raw.isfinite().all()), f"for {label} in bfloat16 the map contains NaN or infinity")
         pairs = torch.stack([half.values.flatten(1), case.reference(label).values.flatten(1)], 1)
         correlation = min(pair.corrcoef()[0, 1].nan_to_num(nan=1).item() for pair in pairs)
@@ -171,7 +171,7 @@ def supports_in_place_activations(case: ExplainerCase) -> None:
 def declares_forward_passes(case: ExplainerCase) -> None:
     """An image takes at most twice as many forward passes as `forward_passes` returns."""
     for label, model in case.each():
-        engine, images = Engine(model), random_images(1)
+        engine, images = case.engine(label, model), random_images(1)
         declared = case.explainer.forward_passes(engine.adapter(images))
         counts: list[int] = []
         handle = model.register_forward_pre_hook(
