@@ -9,7 +9,7 @@ import xai_core as xai
 from support.benchmark_runs import Breaking, Brightness, Counted, Speckles, StopError, run, same
 from support.command_line import Did
 from xai_core import files
-from xai_core.benchmarking.store import ShardFiles
+from xai_core.benchmarking.shards import ShardFiles
 from xai_core.benchmarking.summary import summarize
 from xai_core.errors import FileError
 

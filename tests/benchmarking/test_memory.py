@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import xai_core as xai
 from support.benchmark_runs import TWO, Breaking, Brightness, Counted, Crowded, Speckles, by_key, loaded, run
 from xai_core.benchmarking import resolve as resolve_module
-from xai_core.benchmarking.store import ShardFiles
+from xai_core.benchmarking.shards import ShardFiles
 from xai_core.benchmarking.summary import summarize
 from xai_core.errors import OutOfMemoryWarning
 from xai_core.plugin import Evaluation

@@ -21,7 +21,7 @@ import support
 from support.benchmark_runs import run
 from xai_core.benchmarking import on_ray
 from xai_core.benchmarking.on_ray import Cluster
-from xai_core.benchmarking.store import Shard
+from xai_core.benchmarking.shards import Shard
 from xai_core.errors import MissingDependencyError, OptionError
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import xai_core as xai
 from support.benchmark_runs import Brightness, Speckles, run
-from xai_core.benchmarking.store import ShardFiles
+from xai_core.benchmarking.shards import ShardFiles
 from xai_core.benchmarking.summary import summarize
 
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import xai_core as xai
 from support import subprocesses as fresh
 from support.benchmark_runs import Breaking, Brightness, Counted, Speckles, StopError, run, same
-from xai_core.benchmarking.store import ShardFiles
+from xai_core.benchmarking.shards import ShardFiles
 from xai_core.benchmarking.summary import summarize
 from xai_core.cli import app
 from xai_core.errors import DeviceError, FileError

@@ -17,7 +17,8 @@ from xai_core.benchmarking import bootstrap
 from xai_core.benchmarking.conclusions import conclusions
 from xai_core.benchmarking.manifest import Manifest, ModelEntry
 from xai_core.benchmarking.rows import ScoreRow, encode_rows
-from xai_core.benchmarking.store import Run, ShardFiles
+from xai_core.benchmarking.shards import ShardFiles
+from xai_core.benchmarking.store import Run
 from xai_core.benchmarking.summary import summarize
 from xai_core.cli import app
 from xai_core.cli.actions.benchmark import ProgressDisplay

@@ -11,7 +11,7 @@ import torch
 import xai_core as xai
 from support.benchmark_runs import Speckles, run
 
-KINDS = ("curves", "maps", "rows")
+KINDS = ("curves", "maps", "rows", "checksums")
 SHARDS = 2
 STEPS = SHARDS * len(KINDS) * 2
 """Each file is written beside its place, and then put there."""

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from typing import Any
 
 from xai_core.benchmarking.settings import RecordedSettings
@@ -71,6 +72,17 @@ class Manifest(RecordedSettings):
     versions: Mapping[str, str]
     code: Mapping[str, str]
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        texts = [self.data, *self.metrics]
+        texts += [text for model in self.models for text in (model.spec, model.weights, *model.methods)]
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError("expected names that are text")
+        if not all(isinstance(higher, bool) for higher in self.metrics.values()):
+            raise TypeError("expected true or false for higher_is_better")
+        if not isinstance(self.images, int) or self.images < 0:
+            raise ValueError(f"expected a number of images, got {self.images!r}")
+
     def __repr__(self) -> str:
         contents = f"{len(self.models)} models, {self.images} images, {len(self.metrics)} metrics"
         return f"<Manifest {self.hash[:12]}: {contents}>"
@@ -89,7 +101,7 @@ class Manifest(RecordedSettings):
         metrics = {metric["metric"]: metric["higher_is_better"] for metric in content.pop("metrics")}
         return cls(models=tuple(models), metrics=metrics, **content)
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """SHA-256 of the content, as 64 hexadecimal digits."""
         return hashlib.sha256(self.json().encode()).hexdigest()

@@ -13,7 +13,7 @@ import torch
 
 from xai_core.benchmarking.reader import in_one_line
 from xai_core.benchmarking.resolve import ResolvedBenchmark
-from xai_core.benchmarking.store import Shard, ShardFiles
+from xai_core.benchmarking.shards import Shard, ShardFiles
 from xai_core.benchmarking.worker import Worker
 from xai_core.errors import MissingDependencyError, OptionError
 

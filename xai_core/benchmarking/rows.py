@@ -2,6 +2,7 @@
 
 import functools
 import io
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xai_core.benchmarking.manifest import Manifest
+from xai_core.benchmarking.shards import Shard
 from xai_core.errors import FileError
 
 if TYPE_CHECKING:
@@ -126,7 +129,7 @@ def encode_maps(maps: Mapping[str, np.ndarray[Any, Any]]) -> bytes:
 
 @contextmanager
 def readable(file: Path) -> Iterator[None]:
-    """Convert errors of reading a file of rows into one that names the file and the remedy.
+    """Convert errors of reading a file of a shard into one that names the file and the remedy.
 
     Raises
     ------
@@ -145,34 +148,38 @@ def readable(file: Path) -> Iterator[None]:
         ) from error
 
 
-def read_rows(files: Iterable[Path]) -> "pa.Table":
-    """Return the rows of several files, in the order of the files."""
+def decode_rows(content: bytes, shard: Shard, manifest: Manifest) -> "pa.Table":
+    """Return the rows of a shard from the content of its Parquet file, with the notes in the metadata.
+
+    Raises
+    ------
+    ValueError, LookupError, pa.ArrowException
+        If the file is damaged, or does not contain exactly the rows of the shard in their order.
+    """
     import pyarrow as pa
-
-    return pa.concat_tables([_score_schema().empty_table(), *map(_read_file, files)])
-
-
-def _read_file(file: Path) -> "pa.Table":
     import pyarrow.parquet as pq
 
-    with readable(file):
-        return pq.read_table(file).cast(_score_schema())
+    count = math.prod(shard.shape(manifest))
+    with pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True) as file:
+        if file.metadata.num_rows != count:
+            raise ValueError(f"it contains {file.metadata.num_rows} rows; expected {count}")
+        notes = (file.schema_arrow.metadata or {})[b"notes"]
+        rows = file.read(use_threads=False).cast(_score_schema().with_metadata({"notes": notes}))
+    for name, expected in shard.keys(manifest).items():
+        if not rows[name].equals(pa.chunked_array([expected])):
+            raise ValueError(f"its column {name!r} does not match the manifest")
+    return rows
 
 
-def count_rows(file: Path) -> int:
-    """Return the number of rows in a file, without reading the rows."""
-    import pyarrow.parquet as pq
-
-    with readable(file):
-        return int(pq.read_metadata(file).num_rows)
+def no_rows() -> "pa.Table":
+    """Return a table without rows."""
+    return _score_schema().empty_table()
 
 
-def read_notes(file: Path) -> list[str]:
-    """Return the notes in the metadata of a file of rows."""
-    import pyarrow.parquet as pq
-
-    with readable(file):
-        return pq.read_schema(file).metadata[b"notes"].decode().splitlines()
+def notes_of(rows: "pa.Table") -> list[str]:
+    """Return the notes of a shard's rows."""
+    notes: bytes = rows.schema.metadata[b"notes"]
+    return notes.decode().splitlines()
 
 
 def _parquet(records: Iterable[Any], schema: "pa.Schema") -> bytes:
@@ -180,5 +187,6 @@ def _parquet(records: Iterable[Any], schema: "pa.Schema") -> bytes:
     import pyarrow.parquet as pq
 
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist([asdict(record) for record in records], schema), buffer, compression="zstd")
+    table = pa.Table.from_pylist([asdict(record) for record in records], schema)
+    pq.write_table(table, buffer, compression="zstd", write_page_checksum=True)
     return buffer.getvalue()

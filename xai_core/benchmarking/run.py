@@ -15,7 +15,8 @@ from xai_core.benchmarking import on_ray
 from xai_core.benchmarking.declaration import short_repr
 from xai_core.benchmarking.resolve import ResolvedBenchmark, local_device, resolve
 from xai_core.benchmarking.settings import EXECUTION, SETTINGS, Execution, Settings, require_known
-from xai_core.benchmarking.store import Run, Shard, ShardFiles, open_run
+from xai_core.benchmarking.shards import Shard, ShardFiles
+from xai_core.benchmarking.store import Run, open_run
 from xai_core.benchmarking.worker import Worker
 from xai_core.data.sources import Dataset, LoadedModel
 from xai_core.errors import OptionError

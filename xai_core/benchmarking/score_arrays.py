@@ -1,27 +1,25 @@
-"""The rows of a run as arrays, read shard by shard and without columns that the summary does not need."""
+"""The rows of a run as arrays, read shard by shard."""
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from xai_core.benchmarking.bootstrap import Values
 from xai_core.benchmarking.comparison import ScoreMatrix
-from xai_core.benchmarking.rows import readable
-from xai_core.benchmarking.store import ROWS, Run
+from xai_core.benchmarking.manifest import Manifest
+from xai_core.benchmarking.shards import Shard
+from xai_core.benchmarking.store import Run
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_NAMES, _COSTS = ("method", "metric", "error"), ("forward_passes", "seconds", "memory")
-
 
 @dataclass(frozen=True)
 class ModelArrays:
-    """The rows of one model.
+    """The rows of one model, for the images of all finished shards. An image has the same position for all models.
 
     Attributes
     ----------
@@ -37,55 +35,67 @@ class ModelArrays:
     memory: Values
 
 
+@dataclass(frozen=True)
+class _Block:
+    """The rows of a shard.
+
+    Attributes
+    ----------
+    scores
+        [n,methods,metrics]. NaN marks a missing score.
+    costs
+        [3,n,methods], the forward passes, seconds and memory of the maps. NaN marks an unknown cost.
+    errors
+        Number of rows with each metric, method and error message.
+    """
+
+    scores: Values
+    costs: Values
+    errors: Counter[tuple[str, str, str]]
+
+
 def read_arrays(run: Run) -> list[ModelArrays]:
     """Return the arrays of each of the run's models, in the order of the manifest."""
-    arrays = [_empty(run, index) for index in range(len(run.manifest.models))]
-    for shard in run.finished:
-        file = run.path / ROWS / f"{shard.name}.parquet"
-        with readable(file):
-            _fill(arrays[shard.model_index], _read(file))
-    return arrays
+    manifest = run.manifest
+    blocks = {shard: _block(run.rows_of(shard), shard.shape(manifest)) for shard in run.finished}
+    spans = sorted({(shard.start, shard.stop) for shard in blocks})
 
+    def block(shard: Shard) -> _Block:
+        return blocks.get(shard) or _unknown(shard.shape(manifest))
 
-def _empty(run: Run, model_index: int) -> ModelArrays:
-    manifest, model = run.manifest, run.manifest.models[model_index]
-
-    def unknown() -> Values:
-        return np.full((manifest.images, len(model.methods)), np.nan)
-
-    scores = [
-        ScoreMatrix(model.spec, metric, higher, model.methods, unknown(), {name: Counter() for name in model.methods})
-        for metric, higher in manifest.metrics.items()
+    return [
+        _joined(manifest, index, [block(Shard(index, *span)) for span in spans])
+        for index in range(len(manifest.models))
     ]
-    return ModelArrays(scores, unknown(), unknown(), unknown())
 
 
-def _read(file: Path) -> "pa.Table":
-    import pyarrow.parquet as pq
+def _block(rows: "pa.Table", shape: tuple[int, int, int]) -> _Block:
+    """Return the rows of a shard, which are ordered by image, method and metric."""
 
-    with pq.ParquetFile(file, read_dictionary=_NAMES) as content:
-        return content.read([*_NAMES, "index", "score", *_COSTS], use_threads=False)
+    def values(name: str) -> Values:
+        return np.asarray(rows[name].to_numpy(), np.float64).reshape(shape)
 
-
-def _fill(arrays: ModelArrays, rows: "pa.Table") -> None:
-    """Copy the rows of a shard into the arrays of their model."""
-    methods, metrics = arrays.scores[0].methods, [matrix.metric for matrix in arrays.scores]
-    image, score = rows["index"].to_numpy(), rows["score"].to_numpy()
-    method, metric = _positions(rows["method"], methods), _positions(rows["metric"], metrics)
-    for number, matrix in enumerate(arrays.scores):
-        own = metric == number
-        matrix.values[image[own], method[own]] = score[own]
-    scored = ~np.isnan(score)
-    for name in _COSTS:
-        getattr(arrays, name)[image[scored], method[scored]] = rows[name].to_numpy()[scored]
+    costs = [np.fmax.reduce(values(name), axis=2, initial=np.nan) for name in ("forward_passes", "seconds", "memory")]
     failed = rows.filter(rows["error"].is_valid())
-    columns = (failed[name].to_pylist() for name in ("metric", "method", "error"))
-    for metric_name, method_name, error in zip(*columns, strict=True):
-        arrays.scores[metrics.index(metric_name)].errors[method_name][error] += 1
+    names = (failed[name].to_pylist() for name in ("metric", "method", "error"))
+    return _Block(values("score"), np.stack(costs), Counter(zip(*names, strict=True)))
 
 
-def _positions(column: "pa.ChunkedArray", names: Sequence[str]) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
-    """Return the position of each text of a column among the names."""
-    coded = column.combine_chunks()
-    positions = np.array([names.index(name) for name in coded.dictionary.to_pylist()], np.int64)
-    return positions[coded.indices.to_numpy()]
+def _unknown(shape: tuple[int, int, int]) -> _Block:
+    return _Block(np.full(shape, np.nan), np.full((3, *shape[:2]), np.nan), Counter())
+
+
+def _joined(manifest: Manifest, model_index: int, blocks: Sequence[_Block]) -> ModelArrays:
+    """Return the arrays of a model from the blocks of its shards, in the order of the images."""
+    model = manifest.models[model_index]
+    blocks = [_unknown((0, len(model.methods), len(manifest.metrics))), *blocks]
+    scores = np.moveaxis(np.concatenate([block.scores for block in blocks]), 2, 0).copy()
+    errors = {metric: {method: Counter[str]() for method in model.methods} for metric in manifest.metrics}
+    for block in blocks:
+        for (metric, method, error), count in block.errors.items():
+            errors[metric][method][error] += count
+    matrices = [
+        ScoreMatrix(model.spec, metric, higher, model.methods, values, errors[metric])
+        for values, (metric, higher) in zip(scores, manifest.metrics.items(), strict=True)
+    ]
+    return ModelArrays(matrices, *np.concatenate([block.costs for block in blocks], axis=1))

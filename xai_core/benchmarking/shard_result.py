@@ -9,7 +9,7 @@ import numpy as np
 from xai_core.benchmarking.manifest import Manifest
 from xai_core.benchmarking.reader import Item
 from xai_core.benchmarking.rows import CurveRow, ScoreRow, encode_curves, encode_maps, encode_rows
-from xai_core.benchmarking.store import Shard, ShardFiles
+from xai_core.benchmarking.shards import Shard, ShardFiles
 from xai_core.metric import MetricResult
 from xai_core.saliency import Saliency
 from xai_core.targets.target import BoundTarget

@@ -11,7 +11,7 @@ from xai_core.benchmarking.reader import Item, Reader
 from xai_core.benchmarking.resolve import ResolvedBenchmark
 from xai_core.benchmarking.shard_result import ShardResult
 from xai_core.benchmarking.shard_scorer import ShardScorer
-from xai_core.benchmarking.store import Shard, ShardFiles
+from xai_core.benchmarking.shards import Shard, ShardFiles
 
 
 class Worker:

@@ -8,7 +8,8 @@ from rich.progress import Progress
 
 from xai_core.benchmarking.run import benchmark
 from xai_core.benchmarking.settings import read_settings
-from xai_core.benchmarking.store import Run, ShardFiles
+from xai_core.benchmarking.shards import ShardFiles
+from xai_core.benchmarking.store import Run
 from xai_core.benchmarking.summary import summarize
 from xai_core.cli.console import complain, console, counted, print_line, progress_bar, rich_table, warn
 from xai_core.errors import OptionError
