@@ -58,10 +58,10 @@ class Adapters:
             check_images(checks, images)
             checks.read()  # the probe is kept, so an invalid image must not determine it
             known = next((probed.layouts for (size, _), probed in self._probes.items() if size == key[0]), None)
-            device = images.device
+            own, device = images.clone(), images.device  # the model may write to its images
             with self._monitor.learning():
                 self._probes[key] = probe(
-                    self._model, self._forward, images, target, known, lambda size: self._block_of(size, device)
+                    self._model, self._forward, own, target, known, lambda size: self._block_of(size, device)
                 )
         return self._probes[key]
 

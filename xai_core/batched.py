@@ -32,6 +32,10 @@ class Batched:
         """Return these results with all tensors on a device."""
         return self._map(lambda tensor: tensor.to(device), lambda nested: nested.to(device), ())
 
+    def clone(self) -> Self:
+        """Return these results with copies of all tensors."""
+        return self._map(torch.clone, lambda nested: nested.clone(), ())
+
     def __len__(self) -> int:
         """Return the number of images B."""
         values = (value for name, value in self._fields() if name not in self._unbatched)

@@ -1,7 +1,9 @@
 """The engine: explains images with one shared forward and backward pass, and scores the maps."""
 
+import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import overload
 
 import torch
@@ -36,12 +38,13 @@ from xai_core.metric import Evaluation, Metric, MetricResult
 from xai_core.model.adapter import ModelAdapter
 from xai_core.model.execution import Autocast, autocast_of, scoring, unwrapped, without_autocast
 from xai_core.model.layouts import Layer
-from xai_core.model.user_forward import UserForward, accept_forward, batch_indices, selecting
+from xai_core.model.user_forward import UserForward, accept_forward, batch_indices, preserving_images, selecting
 from xai_core.plugins.creation import create_explainer, create_metric
 from xai_core.plugins.registry import Plugins, in_own_plugins, looking_in, origin, restricted
 from xai_core.plugins.resolve import by_key
 from xai_core.saliency import ExplainAgain, Saliency
 from xai_core.targets.target import BoundTarget, TargetLike, targets_of
+from xai_core.tensor_writes import share_memory
 
 Methods = str | Explainer | Iterable[str | Explainer] | Mapping[str, str | Explainer]
 Metrics = str | Metric | Iterable[str | Metric] | Mapping[str, str | Metric]
@@ -102,6 +105,7 @@ class Engine:
         self._forward = accept_forward(forward)
         if output is not None:
             self._forward = selecting(self._forward, output)
+        self._forward = preserving_images(self._forward)
         self._runner = Runner(self.model, self._bare, self._forward, memory, block)
         self.plugins = None if plugins is None else restricted(plugins)
         self._memory, self._block, self._time_limit = memory, block, time_limit
@@ -178,7 +182,13 @@ class Engine:
         for key, explainer in explainers.items():
             again, named = self._again(calls[key], target, autocast), calls[key].description
             each: list[Saliency] = []
-            with torch.no_grad(), without_autocast(images.device), meter.span(key), guard.around(calls[key]):
+            with (
+                torch.inference_mode(False),
+                torch.no_grad(),
+                without_autocast(images.device),
+                meter.span(key),
+                guard.around(calls[key], record.tensors),
+            ):
                 for i, bound in enumerate(record.targets.requested):
                     if i and not explainer.targeted:
                         each.append(replace(each[0], target=bound))
@@ -283,15 +293,15 @@ class Engine:
         """
         named = accept_named(maps)
         by_name = by_key(metrics, Metric, create_metric)
-        images, adapter = self._accept(images)
-        checks = Checks()
-        check_images(checks, images)
-        masks = None if masks is None else accept_masks(checks, masks, images)
-        saliencies = accept_maps(checks, named, images, lambda: self._predicted(images, adapter), adapter)
-        evaluations: dict[BoundTarget, Evaluation] = {}
-        autocast, guard = autocast_of(images.device), self._guard(images)
         results: dict[str, Results] = {}
-        with torch.no_grad(), without_autocast(images.device):
+        with torch.inference_mode(False), torch.no_grad():  # inference tensors do not count writes
+            images, adapter = self._accept(images)
+            checks = Checks()
+            check_images(checks, images)
+            masks = None if masks is None else accept_masks(checks, masks, images)
+            saliencies = accept_maps(checks, named, images, lambda: self._predicted(images, adapter), adapter)
+            evaluations: dict[BoundTarget, Evaluation] = {}
+            autocast, guard = autocast_of(images.device), self._guard(images)
             for key, saliency in saliencies.items():
                 each: dict[str, list[MetricResult]] = {name: [] for name in by_name}
                 for single in saliency.each:
@@ -300,10 +310,12 @@ class Engine:
                     if target not in evaluations:
                         scorer = self._runner.scorer([target], adapter, images, autocast)
                         evaluations[target] = Evaluation(images, scorer, self._bare, masks)
+                    own = replace(single.clone(), target=target)  # metrics must not write to the user's maps
+                    shared = partial(evaluations[target]._tensors, own)
                     for name, metric in by_name.items():
                         call = PluginCall("metric", name, metric, origin(metric), key)
-                        with guard.around(call):
-                            result = metric.evaluate(evaluations[target], single)
+                        with without_autocast(images.device), guard.around(call, shared):
+                            result = metric.evaluate(copy.copy(evaluations[target]), own)
                             check_result(checks, result, call, len(images))
                             result = replace(result, higher_is_better=metric.higher_is_better)
                         each[name].append(result)
@@ -322,10 +334,15 @@ class Engine:
         return self._accept(images, target)[1]
 
     def _accept(self, images: Tensor, target: object = None) -> tuple[Tensor, ModelAdapter]:
-        """Return the images in the model's preferred memory format, and the adapter for their size and the target."""
-        images = accept_images(images, self._bare)
-        adapter = self._adapters.of(images, target)
-        return laid_out(images, adapter), adapter
+        """Return a copy of the images for the model, and the adapter for their size and the target.
+
+        The copy is in the model's preferred memory format, so that plugins cannot write to the user's images.
+        """
+        accepted = accept_images(images, self._bare)
+        adapter = self._adapters.of(accepted, target)
+        with torch.inference_mode(False), torch.no_grad():
+            own = laid_out(accepted, adapter)
+            return own.clone() if own.is_inference() or share_memory(own, images) else own, adapter
 
     def _of_copy(self, model: nn.Module) -> "Engine":
         """Return an engine with the same settings and layers for a copy of the model, perhaps with other weights."""

@@ -39,8 +39,7 @@ def accept_images(images: object, model: nn.Module) -> Float[Tensor, "B C H W"]:
     if 0 in images.shape:
         raise InputShapeError(f"expected images [B, C, H, W] of at least one pixel, got shape {list(images.shape)}")
     device, dtype = like_images(model, images)
-    images = images.detach().to(device, dtype, non_blocking=True)
-    return images.clone() if images.is_inference() else images
+    return images.detach().to(device, dtype, non_blocking=True)
 
 
 def _conversion(images: object) -> str:

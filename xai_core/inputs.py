@@ -83,7 +83,7 @@ def accept_masks(checks: Checks, masks: object, images: Tensor) -> Bool[Tensor, 
         raise InputTypeError(f"{expected}; got {masks.dtype} {list(masks.shape)}: use `masks > 0`")
     if list(masks.shape) != shape:
         raise InputShapeError(f"{expected}; got {masks.dtype} {list(masks.shape)}")
-    masks = masks.to(images.device, non_blocking=True)
+    masks = masks.to(images.device, non_blocking=True, copy=True)  # metrics must not write to the user's tensor
     checks.add(
         masks.any(2).any(1),
         lambda bad: NoGroundTruthError(
@@ -117,7 +117,7 @@ def accept_maps(
     def usable(target: BoundTarget | None) -> BoundTarget:
         if target not in targets:
             targets[target] = (
-                predicted() if target is None else target.to(images.device).with_logits(adapter.score_reader)
+                predicted() if target is None else target.to(images.device).with_logits(adapter.score_reader).clone()
             )
         return targets[target]
 

@@ -1,7 +1,7 @@
 """Base class of metrics, and what metrics receive: images, a scorer for the target, and ground-truth masks."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeVar
 
@@ -13,6 +13,7 @@ from xai_core.batched import Batched
 from xai_core.configurable import Configurable
 from xai_core.errors import NoGroundTruthError
 from xai_core.model_scorer import ModelScorer
+from xai_core.outputs import tensors_in
 from xai_core.saliency import Saliency
 
 Kept = TypeVar("Kept")
@@ -77,6 +78,16 @@ class Evaluation:
         self.images, self.model_score, self.model = images, scorer, model
         self._masks = masks
         self._kept: dict[Hashable, Any] = {}
+
+    def _tensors(self, saliency: Saliency) -> Iterator[tuple[str, Tensor]]:
+        """Yield every tensor that a metric of this evaluation and these maps can receive, with its description."""
+        parts = {
+            "the images": self.images,
+            "the masks": self._masks,
+            "the maps or their target": saliency,
+            "results in `once`": self._kept,
+        }
+        return ((name, tensor) for name, part in parts.items() for tensor in tensors_in(part))
 
     @property
     def masks(self) -> Bool[Tensor, "B H W"]:

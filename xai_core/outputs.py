@@ -3,6 +3,7 @@
 import copy
 import itertools
 from collections.abc import Iterator, Mapping
+from dataclasses import is_dataclass
 from typing import Any
 
 from torch import Tensor
@@ -79,6 +80,25 @@ def with_leaves(output: Any, tensors: Mapping[Path, Tensor]) -> Any:
 def tensors_of(output: Any) -> Iterator[Tensor]:
     """Yield all tensors in an output."""
     return (tensor for _, tensor in leaves_of(output))
+
+
+def tensors_in(*values: Any) -> Iterator[Tensor]:
+    """Yield the tensors in values of any type: tensors, and the contents of tuples, lists, dicts and dataclasses."""
+    pending, seen = [*values], set[int]()
+    while pending:
+        value = pending.pop()
+        kind = type(value)
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if issubclass(kind, Tensor):
+            yield value
+        elif issubclass(kind, tuple | list):
+            pending += value
+        elif issubclass(kind, dict):
+            pending += dict.values(value)
+        elif is_dataclass(kind):
+            pending += vars(value).values()
 
 
 def with_first_tensor(output: Any, tensor: Tensor) -> Any:

@@ -51,6 +51,14 @@ class Changing(TheirCAM):
     explain = staticmethod(change)
 
 
+class Erasing(TheirCAM):
+    name = "erasing"
+
+    def explain(self, captured: xai.Captured) -> Tensor:
+        captured.images.zero_()
+        return captured.activation().relu_().mean(1)
+
+
 class Raising(TheirCAM):
     name = "raising"
 
@@ -91,6 +99,7 @@ BAD: dict[str, tuple[xai.Explainer, str]] = {
     "hooking": (Hooking(), "SideEffectError: hooking changed the model: a forward hook on"),
     "freezing": (Freezing(), "SideEffectError: freezing changed the model: requires_grad of"),
     "changing": (Changing(), "SideEffectError: changing changed the model: other values of"),
+    "erasing": (Erasing(), "SideEffectError: erasing wrote in place to the images and the activations,"),
 }
 
 
@@ -137,6 +146,15 @@ class Short(TheirScore):
     name = "short"
 
 
+class Darkening(TheirScore):
+    name = "darkening"
+
+    def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+        saliency.values.zero_()
+        evaluation.images.zero_()
+        return super().evaluate(evaluation, saliency)
+
+
 def test_bad_metrics_cost_their_own_rows_and_nobody_elses(tmp_path: Path) -> None:
     data = Speckles(10)
     alone = by_key(run(tmp_path / "alone", data).rows())
@@ -145,6 +163,7 @@ def test_bad_metrics_cost_their_own_rows_and_nobody_elses(tmp_path: Path) -> Non
         "endless": (Endless(loop), "TimeLimitError: endless for maps of "),
         "meddling": (Meddling(), "SideEffectError: meddling for maps of "),
         "short": (Short(lambda values: xai.MetricResult(values[:0])), "PluginContractError: short for maps of "),
+        "darkening": (Darkening(), "SideEffectError: darkening for maps of "),
     }
     metrics = [TWO[0], *(metric for metric, _ in bad.values()), TWO[1]]
     rows = by_key(run(tmp_path / "run", data, metrics=metrics, time_limit=0.2).rows())

@@ -167,7 +167,7 @@ def test_explainers_and_adapters_are_tested_on_the_models_of_the_command_line(mo
     name = module(monkeypatch, explainers=[OwnCAM], adapters=[NetAdapter], models=[Nets])
     run = Run("plugin", "check", name, "--only", "own-cam:layer=last", "--model", "nets:other")
     assert run.code == 0, run.out
-    assert run.out.splitlines()[-1] == "17 checks: 17 passed"
+    assert run.out.splitlines()[-1] == "18 checks: 18 passed"
     run = Run("plugin", "check", name, "--only", "NetAdapter", "--model", "nets:one")
     assert run.code == 0, run.out
     assert run.out.splitlines()[-1] == "9 checks: 9 passed"

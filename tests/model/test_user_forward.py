@@ -15,6 +15,37 @@ IMAGES, OF = torch.zeros(2, 3, 4, 4), torch.tensor([1, 0])
 MODEL = nn.Identity()
 
 
+class WritesToImages(nn.Module):
+    """Subtracts a number from its input in place."""
+
+    def __init__(self, copies: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.copies = copies
+        self.features = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1), nn.ReLU())
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, images: Any) -> Any:
+        images = images.clone() if self.copies else images
+        return self.head(self.features(images.sub_(0.3)).mean((2, 3)))
+
+
+@pytest.mark.parametrize("methods", ["grad-cam", "score-cam", "saliency", "rise:masks=10"])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_a_model_that_writes_to_its_images_is_explained_as_one_that_copies_them(
+    methods: str, memory_format: torch.memory_format
+) -> None:
+    images = torch.randn(3, 3, 32, 32).contiguous(memory_format=memory_format)
+    before = images.clone()
+    metrics = ["deletion:steps=3", "insertion:steps=3"]
+    engine, expected = (xai.Engine(WritesToImages(copies).eval()) for copies in (False, True))
+    maps, other = (each.explain(images, methods, 1)[methods] for each in (engine, expected))
+    assert torch.equal(maps.raw, other.raw)
+    scores, others = (each.evaluate(images, maps, metrics) for each in (engine, expected))
+    assert all(torch.equal(scores[name].values, others[name].values) for name in metrics)
+    assert torch.equal(images, before)
+
+
 class Caller:
     def two(self, model: Any, images: Any) -> tuple[Any, ...]:
         return model, images

@@ -45,6 +45,16 @@ def writes_weights(captured: xai.Captured, relevance: Tensor) -> Tensor:
     return relevance
 
 
+def writes_activations(captured: xai.Captured, relevance: Tensor) -> Tensor:
+    captured.activation().relu_()
+    return relevance
+
+
+def writes_images(captured: xai.Captured, relevance: Tensor) -> Tensor:
+    captured.images.data.mul_(0)  # which no version counter shows
+    return relevance
+
+
 def calls_the_model(captured: xai.Captured, relevance: Tensor) -> Tensor:
     captured.adapter.model(captured.images)
     return relevance
@@ -150,6 +160,10 @@ BAD_EXPLAINERS: dict[str, list[tuple[xai.Explainer, str]]] = {
     "leaves_model_unchanged": [
         (explainer(hooked), "hook"),
         (explainer(writes_weights), "values|weights"),
+    ],
+    "leaves_inputs_unchanged": [
+        (explainer(writes_activations), "writes to the activations"),
+        (explainer(writes_images), "writes to the images"),
     ],
     "uses_only_declared_needs": [
         (explainer(asks_for_attention), "did not ask for attention"),

@@ -81,6 +81,11 @@ def writes_images(evaluation: Evaluation, saliency: xai.Saliency, scores: Tensor
     return scores
 
 
+def writes_masks(evaluation: Evaluation, saliency: xai.Saliency, scores: Tensor) -> Tensor:
+    evaluation.masks.data.logical_not_()  # which no version counter shows
+    return scores
+
+
 def divides(evaluation: Evaluation, saliency: xai.Saliency, scores: Tensor) -> Tensor:
     return scores / saliency.values.amax((1, 2))
 
@@ -143,8 +148,9 @@ BAD_METRICS: dict[str, list[tuple[xai.Metric, str]]] = {
     ],
     "leaves_model_unchanged": [(values(trains), "requires_grad")],
     "leaves_inputs_unchanged": [
-        (values(writes_maps), "writes to the values"),
+        (values(writes_maps), "writes to the maps"),
         (values(writes_images), "writes to the images"),
+        (values(writes_masks, needs_ground_truth=True), "writes to the masks"),
     ],
     "avoids_host_transfers": [
         (values(lambda evaluation, saliency, scores: scores * float(scores.amax())), "from the device to the host")

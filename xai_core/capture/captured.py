@@ -1,5 +1,6 @@
 """The view of a pass record that one explainer receives: what its `needs` declared, and nothing else."""
 
+import copy
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -15,6 +16,7 @@ from xai_core.model.gates import Gated
 from xai_core.model.layouts import Layer
 from xai_core.model.shared_copy import SharedModel
 from xai_core.model_scorer import ModelScorer
+from xai_core.outputs import detached
 from xai_core.saliency import Relevance
 from xai_core.targets.measures import at_least_float32
 
@@ -74,7 +76,7 @@ class Captured:
     def __init__(
         self, record: PassRecord, needs: Needs, adapter: ModelAdapter, passes: FurtherPasses, index: int = 0
     ) -> None:
-        self.images, self.output, self.target = record.images, record.output, record.targets.all[index]
+        self.images, self.output, self.target = record.images, detached(record.output), record.targets.all[index]
         self.adapter, self.index = adapter, index
         self._record, self._needs, self._passes = record, needs, passes
         self._layers = tuple(adapter.layer_name(layer) for layer in needs.activations)
@@ -127,7 +129,7 @@ class Captured:
         """
         with_gradients = self._needs.attention_gradients
         self._require(self._needs.attention or with_gradients, "attention=True")
-        layers = [self._record.attention[number] for number in numbers]
+        layers = [copy.copy(self._record.attention[number]) for number in numbers]
         if with_gradients:
             gradients = (self._record.gradients[AttentionLeaf(number)][self.index] for number in numbers)
             layers = [layer.with_gradient(gradient) for layer, gradient in zip(layers, gradients, strict=True)]

@@ -1,6 +1,6 @@
 """The result of one shared pass: outputs, targets, activations, gradients and attention."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from xai_core.capture.needs import Rivals
 from xai_core.model.attention import AttentionLayer
 from xai_core.model.gates import Gate, Gated
 from xai_core.model.layouts import Features
+from xai_core.outputs import tensors_in
 from xai_core.targets.target import BoundTarget
 
 
@@ -121,3 +122,18 @@ class PassRecord:
     gates: Mapping[Gate, Gated]
     block_gradients: Mapping[tuple[Features, ...], Sequence[tuple[AttentionLeaf, Tensor]]]
     shared: dict[Hashable, Any] = field(default_factory=dict)
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield every tensor that explainers can receive a view of, with its description."""
+        parts = {
+            "the images": self.images,
+            "the model's output": self.output,
+            "the target": [*self.targets.all],
+            "the activations": self.activations,
+            "the gradients": [self.gradients, self.block_gradients],
+            "the curvatures": self.curvatures,
+            "the gates": self.gates,
+            "the attention": [layer._exposed for layer in self.attention],
+            "results in `once`": self.shared,
+        }
+        return ((name, tensor) for name, part in parts.items() for tensor in tensors_in(part))

@@ -1,11 +1,12 @@
-"""Guards a plugin call: names the responsible plugin, limits the time, and reports side effects on the model."""
+"""Guards a plugin call: names the responsible plugin, limits the time, and reports side effects."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from xai_core.errors import SideEffectError, TimeLimitError
 from xai_core.isolation.error_context import PluginCall, mark_weights_changed
 from xai_core.isolation.model_state import ModelStateMonitor, SideEffects
+from xai_core.isolation.shared_tensors import NamedTensors, SharedTensors
 from xai_core.isolation.timeouts import limited
 
 
@@ -25,15 +26,22 @@ class Guard:
         monitor.remember()
 
     @contextlib.contextmanager
-    def around(self, call: PluginCall) -> Iterator[None]:
+    def around(self, call: PluginCall, tensors: NamedTensors = lambda: iter(())) -> Iterator[None]:
         """Guard one call. Other errors pass unchanged, with a note that names the call.
+
+        Parameters
+        ----------
+        call
+            The call.
+        tensors
+            Yields the tensors that the call shares with other calls.
 
         Raises
         ------
         TimeLimitError
             If the call exceeds the time limit.
         SideEffectError
-            If the call changes the model.
+            If the call changes the model, or writes to the shared tensors.
         """
 
         def timeout() -> TimeLimitError:
@@ -42,6 +50,7 @@ class Guard:
                 "raise the time limit, or exclude it"
             )
 
+        shared = SharedTensors(tensors)
         self._monitor.enter()
         try:
             with limited(self._seconds, timeout):
@@ -54,10 +63,14 @@ class Guard:
                 error.add_note(_message(effects))
                 if effects.weights_changed:
                     mark_weights_changed(error)
+            if written := shared.written():
+                error.add_note(_message_of_writes(call, written))
             raise
         effects = self._monitor.leave(call)
         if effects:
             raise _error(effects)
+        if written := shared.written():
+            raise call.attach_to(SideEffectError(_message_of_writes(call, written)))
 
 
 def _error(effects: SideEffects) -> SideEffectError:
@@ -67,6 +80,13 @@ def _error(effects: SideEffects) -> SideEffectError:
     if effects.weights_changed:
         mark_weights_changed(error)
     return error
+
+
+def _message_of_writes(call: PluginCall, written: Sequence[str]) -> str:
+    return (
+        f"{call.description} wrote in place to {' and '.join(written)}, which plugins share; its results are "
+        "discarded: write to a copy (`tensor.clone()`), or exclude the plugin"
+    )
 
 
 def _message(effects: SideEffects) -> str:

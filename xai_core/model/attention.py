@@ -15,6 +15,7 @@ from torch import Tensor
 
 from xai_core.errors import NotCapturedError, UnsuitableError
 from xai_core.targets.measures import at_least_float32
+from xai_core.tensor_writes import version
 
 ROW_BLOCK = 128
 """The number of attention rows that are computed at a time. It limits memory to [B, heads, 128, N]."""
@@ -24,7 +25,7 @@ class Reference:
     """A reference to a tensor of the model, which the model must not write to before the attention is computed."""
 
     def __init__(self, tensor: Tensor) -> None:
-        self._tensor, self._version = tensor.detach(), _version(tensor)
+        self._tensor, self._version = tensor.detach(), version(tensor)
 
     @property
     def tensor(self) -> Tensor:
@@ -35,17 +36,12 @@ class Reference:
         UnsuitableError
             If the model has written to it.
         """
-        if _version(self._tensor) != self._version:
+        if version(self._tensor) != self._version:
             raise UnsuitableError(
                 "the model overwrites the inputs or the weights of an attention layer in place, so their values are "
                 "lost. Replace the in-place operation, or use a method for feature maps, such as grad-cam"
             )
         return self._tensor
-
-
-def _version(tensor: Tensor) -> int:
-    """Return the number of writes to a tensor, which PyTorch does not count in inference mode."""
-    return 0 if tensor.is_inference() else tensor._version
 
 
 class AttentionLayer(ABC):
@@ -68,6 +64,8 @@ class AttentionLayer(ABC):
     keys: int
     leading: tuple[int, ...] | None = None
     _gradient: Tensor | None = None
+    _exposed: tuple[Tensor, ...] = ()
+    """Tensors of the model whose views `rows` returns."""
 
     @property
     def of_one_query(self) -> bool:
@@ -216,6 +214,7 @@ class ExplicitAttention(AttentionLayer):
         self, weights: Tensor, as_matrix: Callable[[Tensor], Tensor], arrange: Callable[[Tensor], Tensor]
     ) -> None:
         self._weights, self._as_matrix, self._arrange = Reference(weights), as_matrix, arrange
+        self._exposed = (self._weights.tensor,)
         matrix = as_matrix(self._weights.tensor)
         self.leading = tuple(matrix.shape[:-2])
         self.batch, self.heads, self.queries, self.keys = arrange(matrix).shape

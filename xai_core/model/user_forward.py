@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from xai_core.errors import InputTypeError
 from xai_core.model.execution import Forward
 from xai_core.outputs import part_of
+from xai_core.tensor_writes import version
 
 UserForward = Callable[[nn.Module, Tensor], Any] | Forward
 """A function `(model, images)` or `(model, images, of)` that returns the model's output."""
@@ -73,6 +74,22 @@ def selecting(forward: Forward, part: str | int) -> Forward:
     if isinstance(part, bool) or not isinstance(part, str | int):
         raise InputTypeError(f"expected `output` as the name or the index of a part of the output, got {part!r}")
     return lambda model, images, of: part_of(forward(model, images, of), part)
+
+
+def preserving_images(forward: Forward) -> Forward:
+    """Return a function that passes copies of the images to a model, once the model has written to its images."""
+    writes = False
+
+    def call(model: nn.Module, images: Tensor, of: Tensor) -> Any:
+        nonlocal writes
+        if writes:
+            return forward(model, images.clone(), of)
+        before = version(images)
+        output = forward(model, images, of)
+        writes = version(images) != before
+        return output
+
+    return call
 
 
 def batch_indices(images: Tensor) -> Int[Tensor, " B"]:

@@ -151,6 +151,11 @@ class BoundTarget(Batched):
             return replace(self, measure=replace(self.measure, logits=logits))
         return self
 
+    def clone(self) -> "BoundTarget":
+        """Return this target with copies of all tensors. A measure that is not a `Batched` object is shared."""
+        measure = self.measure.clone() if isinstance(self.measure, Batched) else self.measure
+        return replace(self, measure=measure, valid=None if self.valid is None else self.valid.clone())
+
     def __len__(self) -> int:
         """Return the number of images B."""
         return self.batch

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from xai_core.capture.captured import Captured
@@ -125,6 +126,20 @@ class RelevanceRecorder(ExplainerWrapper):
     def explain(self, captured: Captured) -> Tensor | Relevance:
         relevance = super().explain(captured)
         self.recorded.append(relevance.map if isinstance(relevance, Relevance) else relevance)
+        return relevance
+
+
+class WriteRecorder(ExplainerWrapper):
+    """Explainer wrapper that records which captured tensors change in `explain`."""
+
+    def __init__(self, explainer: Explainer) -> None:
+        super().__init__(explainer)
+        self.written: dict[str, None] = {}
+
+    def explain(self, captured: Captured) -> Tensor | Relevance:
+        before = [(name, tensor, tensor.clone()) for name, tensor in captured._record.tensors()]
+        relevance = super().explain(captured)
+        self.written |= {name: None for name, tensor, copied in before if not torch.equal(tensor, copied)}
         return relevance
 
 

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from xai_core.engine import Engine
-from xai_core.errors import ConstantMapWarning, NotCapturedError
+from xai_core.errors import ConstantMapWarning, NotCapturedError, SideEffectError
 from xai_core.testing.check import require
 from xai_core.testing.explainer_case import (
     DeliberateError,
     ExplainerCase,
     HostTransferRecorder,
     RaisingHook,
+    WriteRecorder,
     largest_difference,
     require_same,
 )
@@ -68,6 +69,19 @@ def leaves_model_unchanged(case: ExplainerCase) -> None:
                 not changed,
                 f"for {label}, after an exception inside the model, changes remain in {changed}; {USE_A_COPY}",
             )
+
+
+def leaves_inputs_unchanged(case: ExplainerCase) -> None:
+    """`explain` does not write to the images or to captured tensors, which other explainers share."""
+    for label, model in case.each():
+        recorder = WriteRecorder(case.explainer)
+        with contextlib.suppress(SideEffectError):  # the message of this check is shorter
+            ExplainerCase(recorder).explain(case.engine(label, model), random_images())
+        require(
+            not recorder.written,
+            f"for {label}, `explain` writes to {' and '.join(recorder.written)}, which other explainers share; write "
+            "to a clone",
+        )
 
 
 def uses_only_declared_needs(case: ExplainerCase) -> None:

@@ -92,17 +92,16 @@ class MetricRecorder(Metric):
         self.higher_is_better = metric.higher_is_better
         self.needs_ground_truth = metric.needs_ground_truth  # type: ignore[misc]
         self.transfers: list[str] = []
-        self.written: list[str] = []
+        self.written: dict[str, None] = {}
 
     @property
     def spec(self) -> str:
         return self.inner.spec
 
     def evaluate(self, evaluation: Evaluation, saliency: Saliency) -> MetricResult:
-        inputs = {"images": evaluation.images, "values": saliency.values, "raw relevance": saliency.raw}
-        before = {name: tensor.clone() for name, tensor in inputs.items()}
+        before = [(name, tensor, tensor.clone()) for name, tensor in evaluation._tensors(saliency)]
         with host_transfers() as transfers:
             result = self.inner.evaluate(evaluation, saliency)
         self.transfers += transfers
-        self.written += [name for name, tensor in inputs.items() if not torch.equal(tensor, before[name])]
+        self.written |= {name: None for name, tensor, copied in before if not torch.equal(tensor, copied)}
         return result

@@ -1,7 +1,10 @@
 """Conformance checks of metrics: side effects on the model, the inputs, global state and memory."""
 
+import contextlib
+
 import torch
 
+from xai_core.errors import SideEffectError
 from xai_core.testing.check import require
 from xai_core.testing.metric_case import MetricCase, MetricRecorder
 from xai_core.testing.networks import convolutional_network, random_images
@@ -39,13 +42,14 @@ def leaves_model_unchanged(case: MetricCase) -> None:
 
 
 def leaves_inputs_unchanged(case: MetricCase) -> None:
-    """`evaluate` does not write to the images or the maps, which other metrics share."""
+    """`evaluate` does not write to the images, the masks or the maps, which other metrics share."""
     model, images = convolutional_network(), random_images()
     recorder = MetricRecorder(case.metric)
-    case.score(model, images, case.maps(model, images), recorder)
+    with contextlib.suppress(SideEffectError):  # the message of this check is shorter
+        case.score(model, images, case.maps(model, images), recorder)
     require(
         not recorder.written,
-        f"`evaluate` writes to the {', '.join(recorder.written)}, which other metrics share; write to a clone",
+        f"`evaluate` writes to {' and '.join(recorder.written)}, which other metrics share; write to a clone",
     )
 
 
