@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from xai_core.checks import Checks, check_images
+from xai_core.error_text import described
 from xai_core.errors import PluginWarning
 from xai_core.isolation.model_state import ModelStateMonitor
 from xai_core.model.adapter import ModelAdapter, adapt
@@ -74,7 +75,7 @@ class Adapters:
                     return made_by(self._model, probed)
             except Exception as error:
                 message = f"adapter {entry.name} of {entry.plugin.release} failed and was skipped"
-                warnings.warn(PluginWarning(f"{message}: {type(error).__name__}: {error}"), stacklevel=2)
+                warnings.warn(PluginWarning(f"{message}: {described(error)}"), stacklevel=2)
         return None
 
 

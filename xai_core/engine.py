@@ -370,12 +370,9 @@ class Engine:
             assert isinstance(call.plugin_object, Explainer)
             with looking_in(self.plugins), autocast():
                 images, adapter = engine._accept(images, wanted)
-                try:
+                with call.responsible():
                     relevance = engine._runner.explained(images, call.plugin_object, target, adapter)
                     return Saliency.of(relevance, len(images), _size(images), target, call.description, again)
-                except Exception as error:
-                    call.attach_to(error)
-                    raise
 
         return again
 

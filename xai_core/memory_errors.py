@@ -2,6 +2,8 @@
 
 import torch
 
+from xai_core.error_text import message_of
+
 
 def out_of_memory(error: BaseException) -> bool:
     """Return whether an error means that memory ran out.
@@ -9,6 +11,7 @@ def out_of_memory(error: BaseException) -> bool:
     On the CPU, and outside PyTorch's allocator, such an error is a RuntimeError that only its message identifies.
     """
     messages = ("can't allocate memory", "CUDA error: out of memory")
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and any(message in str(error) for message in messages)
+    kind = type(error)  # `isinstance` would run code of the exception
+    return issubclass(kind, torch.OutOfMemoryError | MemoryError) or (
+        issubclass(kind, RuntimeError) and any(message in message_of(error) for message in messages)
     )

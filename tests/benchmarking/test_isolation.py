@@ -63,6 +63,32 @@ class Raising(TheirCAM):
     name = "raising"
 
 
+class Again(TheirCAM):
+    name = "again"
+
+
+class Unprintable(Exception):
+    """Raises when it is printed."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+
+def raise_unprintable(given: Any) -> Any:
+    raise Unprintable
+
+
+SHARED = RuntimeError("not today")
+
+
+def raise_shared(given: Any) -> Any:
+    raise SHARED
+
+
+class Silent(TheirCAM):
+    name = "silent"
+
+
 class Shapeless(TheirCAM):
     name = "shapeless"
 
@@ -87,7 +113,9 @@ class Stuck(TheirCAM):
 
 
 BAD: dict[str, tuple[xai.Explainer, str]] = {
-    "raising": (Raising(fail), "RuntimeError: not today (raised by explainer 'raising')"),
+    "raising": (Raising(raise_shared), "RuntimeError: not today (raised by explainer 'raising')"),
+    "again": (Again(raise_shared), "RuntimeError: not today (raised by explainer 'again')"),
+    "silent": (Silent(raise_unprintable), "PluginContractError: silent raised an exception that cannot be printed"),
     "shapeless": (Shapeless(lambda maps: maps[0]), "PluginContractError: shapeless must return floating-point"),
     "infinite": (
         Infinite(lambda maps: maps / 0),

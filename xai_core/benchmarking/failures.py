@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import torch
 
 from xai_core.benchmarking.reader import in_one_line
+from xai_core.error_text import causes_of, message_of, remove_traceback
 from xai_core.errors import DeviceError, SideEffectError, TimeLimitError
 from xai_core.isolation.error_context import weights_changed
 from xai_core.memory_errors import out_of_memory
@@ -23,8 +24,9 @@ def describe_failure(error: Exception) -> tuple[str, bool]:
     """
     message, memory_ran_out = in_one_line(error), out_of_memory(error)
     for each in _with_causes(error):
-        each.__traceback__ = None
-    device_failed = isinstance(error, getattr(torch, "AcceleratorError", ())) or str(error).startswith("CUDA error")
+        remove_traceback(each)
+    failed_in_torch = issubclass(type(error), getattr(torch, "AcceleratorError", ()))
+    device_failed = failed_in_torch or message_of(error).startswith("CUDA error")
     if device_failed and not memory_ran_out:
         raise DeviceError(
             f"the device failed, which ends the run ({message}); repeat the same command to resume"
@@ -40,7 +42,7 @@ def _with_causes(error: BaseException) -> Iterator[BaseException]:
         if id(current) not in seen:
             seen.add(id(current))
             yield current
-            pending += [cause for cause in (current.__cause__, current.__context__) if cause is not None]
+            pending += causes_of(current)
 
 
 def is_deterministic(error: Exception) -> bool:

@@ -13,6 +13,7 @@ from torch import Tensor
 from xai_core.data.ground_truth import model_mask
 from xai_core.data.pairs import Pairs
 from xai_core.data.sources import Dataset, LoadedModel
+from xai_core.error_text import class_name
 from xai_core.errors import NonFiniteInputError, PluginContractError
 from xai_core.files import encodable
 from xai_core.isolation.error_context import message_with_notes
@@ -109,7 +110,7 @@ class Reader:
 
 def in_one_line(error: BaseException) -> str:
     """Return the type, the message and the notes of an error in one line."""
-    return encodable(" ".join(f"{type(error).__name__}: {message_with_notes(error)}".split()))
+    return encodable(" ".join(f"{class_name(error)}: {message_with_notes(error)}".split()))
 
 
 def _id(data: Dataset, index: int) -> str:

@@ -12,6 +12,7 @@ from xai_core.benchmarking.settings import ALL, CONTROLS, Settings
 from xai_core.configurable import MADE_OF, Configurable
 from xai_core.data.sources import Dataset, LoadedModel, Sample
 from xai_core.engine import Engine
+from xai_core.error_text import message_of
 from xai_core.errors import DatasetError, NoGroundTruthError, OptionError, UnsuitableError, XAIError
 from xai_core.explainer import Explainer
 from xai_core.isolation.error_context import PluginCall, weights_changed
@@ -198,4 +199,4 @@ def _require_not_composite(explainer: Explainer) -> None:
 
 
 def _reason(error: Exception) -> str:
-    return str(error) if isinstance(error, XAIError) else in_one_line(error)
+    return message_of(error) if isinstance(error, XAIError) else in_one_line(error)

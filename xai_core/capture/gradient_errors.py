@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from xai_core.capture.needs import NeedsUnion
 from xai_core.capture.pass_record import LayerLeaf, Leaf
+from xai_core.error_text import message_of
 from xai_core.errors import NoGradientError, NotConnectedError, XAIError
 from xai_core.memory_errors import out_of_memory
 from xai_core.model.autograd_graph import INSTEAD
@@ -34,7 +35,7 @@ def gradient_errors(without_gradients: Callable[[], object]) -> Iterator[None]:
     except RuntimeError as error:
         if isinstance(error, XAIError) or out_of_memory(error) or not _succeeds(without_gradients):
             raise
-        reason = next(iter(str(error).splitlines()), "").rstrip(".")
+        reason = next(iter(message_of(error).splitlines()), "").rstrip(".")
         raise NoGradientError(f"PyTorch cannot compute the gradient of this model ({reason}); use {INSTEAD}") from error
 
 

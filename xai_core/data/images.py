@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 
+from xai_core.error_text import message_of
 from xai_core.errors import FileError, ImageFileError
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def decode_image(file: BinaryIO, name: str) -> ImageRead:
         raise ImageFileError(f"{name} is too large to be decoded safely ({error}); make it smaller") from error
     except Exception as error:  # decoders raise errors of any class
         unknown = isinstance(error, UnidentifiedImageError)
-        reason = "Pillow does not know its format" if unknown else " ".join(str(error).split())
+        reason = "Pillow does not know its format" if unknown else " ".join(message_of(error).split())
         raise ImageFileError(
             f"{name} cannot be read as an image ({reason}); it may be damaged, truncated or not an image"
         ) from error

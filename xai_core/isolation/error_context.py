@@ -1,12 +1,18 @@
 """Attaches the responsible plugin call to an exception."""
 
-from dataclasses import dataclass
+import contextlib
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from xai_core.configurable import Configurable
+from xai_core.error_text import add_note, attributes_of, described, is_regular, message_of, notes_of, remove_notes
+from xai_core.errors import PluginContractError
 
 E = TypeVar("E", bound=BaseException)
-_CALL, _WEIGHTS_CHANGED = "xai_call", "xai_weights_changed"
+_CONTEXT = "xai_context"
+_numbers = itertools.count()
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,29 +49,95 @@ class PluginCall:
         return (f" of {self.origin}" if self.origin else "") + (f" for maps of {self.maps}" if self.maps else "")
 
     def attach_to(self, error: E) -> E:
-        """Attach this call to an error, unless an inner call is attached already. Return the error."""
-        if responsible_call(error) is None:
-            vars(error)[_CALL] = self
-            if self.description not in str(error):
-                error.add_note(f"raised by {self.kind} {self.key!r}{self._details}")
+        """Attach this call to an error that no other call has raised before. Return the error."""
+        return self._attach(error, -1)
+
+    @contextlib.contextmanager
+    def responsible(self) -> Iterator[None]:
+        """Attach this call to an exception of the block, unless a call inside the block is attached already.
+
+        Raises
+        ------
+        PluginContractError
+            If the exception cannot be printed or annotated.
+        """
+        start = next(_numbers)
+        try:
+            yield
+        except Exception as error:
+            if is_regular(error):
+                self._attach(error, start)
+                raise
+            unusual = PluginContractError(
+                f"{self.description} raised an exception that cannot be printed or annotated, {described(error)}; "
+                "raise an exception of a standard class"
+            )
+            raise self.attach_to(unusual) from None
+
+    def _attach(self, error: E, start: int) -> E:
+        """Attach this call to an error, unless another call is attached since `start`.
+
+        Several plugins may raise the same exception object, so earlier attachments are removed.
+        """
+        earlier = _context_of(error)
+        if earlier is not None and earlier.number > start:
+            return error
+        remove_notes(error, [] if earlier is None else earlier.notes)
+        context = attributes_of(error)[_CONTEXT] = _Context(self, next(_numbers))
+        if self.description not in message_of(error):
+            context.notes.append(f"raised by {self.kind} {self.key!r}{self._details}")
+            add_note(error, context.notes[-1])
         return error
+
+
+@dataclass(eq=False)
+class _Context:
+    """Plugin call that raised an exception, and its side effects.
+
+    Attributes
+    ----------
+    call
+        The call that raised it.
+    number
+        Increases with each attachment.
+    notes
+        The notes that the engine added.
+    weights_changed
+        Whether the call changed the model's weights.
+    """
+
+    call: PluginCall | None
+    number: int
+    notes: list[str] = field(default_factory=list)
+    weights_changed: bool = False
+
+
+def _context_of(error: BaseException) -> _Context | None:
+    return attributes_of(error).get(_CONTEXT)
 
 
 def responsible_call(error: BaseException) -> PluginCall | None:
     """Return the plugin call in which an error was raised, or None if it is not known."""
-    return vars(error).get(_CALL)
+    context = _context_of(error)
+    return None if context is None else context.call
 
 
-def mark_weights_changed(error: BaseException) -> None:
-    """Note on an error that the plugin call changed the model's weights, which cannot be undone."""
-    vars(error)[_WEIGHTS_CHANGED] = True
+def add_effects(error: BaseException, description: str, weights_changed: bool) -> None:
+    """Note on an error which side effects the plugin call had that raised it."""
+    context = _context_of(error) or _Context(None, next(_numbers))
+    attributes_of(error)[_CONTEXT] = context
+    context.weights_changed |= weights_changed
+    if description not in message_of(error):
+        context.notes.append(description)
+        add_note(error, description)
 
 
 def weights_changed(error: BaseException) -> bool:
     """Whether the plugin call that raised this error changed the model's weights."""
-    return _WEIGHTS_CHANGED in vars(error)
+    context = _context_of(error)
+    return context is not None and context.weights_changed
 
 
 def message_with_notes(error: BaseException) -> str:
     """Return the message of an error, followed by its notes in parentheses."""
-    return " ".join([str(error), *(f"({note})" for note in getattr(error, "__notes__", ()))]).strip()
+    return " ".join([message_of(error), *(f"({note})" for note in notes_of(error))]).strip()

@@ -2,9 +2,10 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from xai_core.errors import SideEffectError, TimeLimitError
-from xai_core.isolation.error_context import PluginCall, mark_weights_changed
+from xai_core.isolation.error_context import PluginCall, add_effects
 from xai_core.isolation.model_state import ModelStateMonitor, SideEffects
 from xai_core.isolation.shared_tensors import NamedTensors, SharedTensors
 from xai_core.isolation.timeouts import limited
@@ -45,40 +46,46 @@ class Guard:
         """
 
         def timeout() -> TimeLimitError:
-            return TimeLimitError(
-                f"{call.description} took longer than {self._seconds:g} s and was interrupted; "
-                "raise the time limit, or exclude it"
-            )
+            message = f"{call.description} took longer than {self._seconds:g} s and was interrupted; "
+            return call.attach_to(TimeLimitError(f"{message}raise the time limit, or exclude it"))
 
         shared = SharedTensors(tensors)
         self._monitor.enter()
         try:
-            with limited(self._seconds, timeout):
+            with limited(self._seconds, timeout), call.responsible():
                 yield
         except BaseException as error:
-            if isinstance(error, Exception):
-                call.attach_to(error)
-            effects = self._monitor.leave(call)
-            if effects:
-                error.add_note(_message(effects))
-                if effects.weights_changed:
-                    mark_weights_changed(error)
-            if written := shared.written():
-                error.add_note(_message_of_writes(call, written))
+            for effect in self._leave(call, shared):
+                add_effects(error, effect.message, effect.weights_changed)
             raise
-        effects = self._monitor.leave(call)
-        if effects:
+        if effects := self._leave(call, shared):
             raise _error(effects)
-        if written := shared.written():
-            raise call.attach_to(SideEffectError(_message_of_writes(call, written)))
+
+    def _leave(self, call: PluginCall, shared: SharedTensors) -> "list[_Effect]":
+        """End a call, and return its side effects."""
+        effects = self._monitor.leave(call)
+        written = shared.written()
+        return [
+            *([_effect_on_model(effects)] if effects else []),
+            *([_Effect(call, _message_of_writes(call, written))] if written else []),
+        ]
 
 
-def _error(effects: SideEffects) -> SideEffectError:
-    error = SideEffectError(_message(effects))
-    if len(effects.calls) == 1:
-        effects.calls[0].attach_to(error)
-    if effects.weights_changed:
-        mark_weights_changed(error)
+@dataclass(frozen=True)
+class _Effect:
+    """A side effect, and the call that had it, if it is known."""
+
+    call: PluginCall | None
+    message: str
+    weights_changed: bool = False
+
+
+def _error(effects: Sequence[_Effect]) -> SideEffectError:
+    error = SideEffectError(effects[0].message)
+    if effects[0].call:
+        effects[0].call.attach_to(error)
+    for effect in effects:
+        add_effects(error, effect.message, effect.weights_changed)
     return error
 
 
@@ -89,13 +96,14 @@ def _message_of_writes(call: PluginCall, written: Sequence[str]) -> str:
     )
 
 
-def _message(effects: SideEffects) -> str:
+def _effect_on_model(effects: SideEffects) -> _Effect:
     who = " or ".join(call.description for call in effects.calls)
-    who = who if len(effects.calls) == 1 else f"one of the calls that ran at the same time in several threads, {who},"
+    known = effects.calls[0] if len(effects.calls) == 1 else None
+    who = who if known else f"one of the calls that ran at the same time in several threads, {who},"
     remedy = (
         "the weights cannot be restored: load the model again"
         if effects.weights_changed
-        else "the change was undone; report it to the plugin's authors, because explainers and metrics must not change "
-        "the model, or exclude the plugin"
+        else "the change was undone; report it to the plugin's authors, because plugins must not change the model, or "
+        "exclude the plugin"
     )
-    return f"{who} changed the model: {effects.description}; {remedy}"
+    return _Effect(known, f"{who} changed the model: {effects.description}; {remedy}", effects.weights_changed)

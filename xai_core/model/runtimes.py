@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.jit import ScriptModule
 from torch.nn.parameter import is_lazy
 
+from xai_core.error_text import message_of
 from xai_core.errors import InputShapeError, InputTypeError, LayerError, UnsuitableError, XAIError
 from xai_core.model.execution import Forward, scoring
 from xai_core.model.user_forward import batch_indices
@@ -45,8 +46,9 @@ def single_image_errors(model: nn.Module, forward: Forward, images: Tensor) -> I
     except Exception as error:
         if isinstance(error, XAIError) or _runs(model, forward, images[:1]) or not _runs(model, forward, images):
             raise
+        reason = message_of(error)
         raise InputShapeError(
-            f"the model runs on this batch of {len(images)} images, but not on one image ({error}). Export it with "
+            f"the model runs on this batch of {len(images)} images, but not on one image ({reason}). Export it with "
             "`dynamic_shapes` for any number of images, or pass a `forward=` that pads the batch"
         ) from error
 

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from xai_core.error_text import message_of
 from xai_core.errors import LayerError, UnsuitableError
 from xai_core.model.autograd_graph import require_gradients
 from xai_core.model.execution import Forward, after_forward, explaining
@@ -123,7 +124,7 @@ def copy_modules(model: nn.Module, convert: Callable[[Tensor], Tensor] = lambda 
     try:
         return copy.deepcopy(model, memo)
     except Exception as error:  # a module may refuse with any error
-        reason = textwrap.shorten(str(error), 100)
+        reason = textwrap.shorten(message_of(error), 100)
         raise UnsuitableError(
             f"this method requires a copy of the model's modules, and copying failed ({reason}); use a method without "
             "a copy, such as grad-cam"

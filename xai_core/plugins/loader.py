@@ -10,6 +10,7 @@ from typing import Any
 import pluggy
 
 from xai_core.data.sources import DatasetSource, ModelSource
+from xai_core.error_text import described, message_of
 from xai_core.errors import (
     PluginContractError,
     PluginError,
@@ -194,14 +195,14 @@ class Loader:
         try:
             classes = self._provided(module)
         except Exception as error:
-            raise PluginError(f"plugin {plugin} cannot be used: {_reason(error)}") from error
+            raise PluginError(f"plugin {plugin} cannot be used: {described(error)}") from error
         self._add(plugin, classes)
 
     def _register(self, module: object, plugin: Plugin) -> None:
         try:
             self._manager.register(module, f"{plugin.distribution}:{plugin.entry_point}:{id(module)}")
         except (pluggy.PluginValidationError, ValueError) as error:
-            raise PluginError(f"plugin {plugin} cannot be registered: {error}") from error
+            raise PluginError(f"plugin {plugin} cannot be registered: {message_of(error)}") from error
         for caller in self._manager.get_hookcallers(module) or []:
             if not caller.has_spec():
                 raise PluginError(
@@ -248,8 +249,4 @@ class Loader:
                 entries[name] = Entry(name, made_by, plugin)
 
     def _keep_broken(self, plugin: Plugin, error: BaseException) -> None:
-        self.registry.plugins.append(replace(plugin, broken=_reason(error)))
-
-
-def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
+        self.registry.plugins.append(replace(plugin, broken=described(error)))

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import torch
 
+from xai_core.error_text import described
 from xai_core.errors import OptionError
 from xai_core.spec import suggest
 
@@ -170,7 +171,7 @@ def run_checks(checks: Iterable[Check]) -> Iterator[CheckResult]:
 def _failure(check: Check, error: Exception) -> CheckResult:
     if check.expected_failure:
         return CheckResult(check, Outcome.expected_failure, check.expected_failure)
-    message = str(error) if isinstance(error, FailedCheckError) else f"{type(error).__name__}: {error}"
+    message = str(error) if isinstance(error, FailedCheckError) else described(error)
     return CheckResult(check, Outcome.failed, message)
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from xai_core.data.sources import Dataset, DatasetSource, Sample
+from xai_core.error_text import described
 from xai_core.testing.check import Check, build_checks, require
 from xai_core.testing.class_metadata import declared_failures, require_docstring, require_name
 
@@ -195,7 +196,7 @@ def can_be_pickled(case: DatasetCase) -> None:
     try:
         loaded = pickle.loads(pickle.dumps(case.data))
     except Exception as error:
-        require(False, f"the dataset cannot be pickled: {type(error).__name__}: {error}")
+        require(False, f"the dataset cannot be pickled: {described(error)}")
     else:
         require(
             len(loaded) == len(case.data),

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from xai_core.data.sources import LoadedModel, ModelSource
 from xai_core.engine import Engine
+from xai_core.error_text import described
 from xai_core.errors import ConstantMapWarning, ModelOutputError, UnknownModelError
 from xai_core.targets.selection import CLASS_SCORES, find, read
 from xai_core.testing.check import Check, build_checks, require
@@ -225,8 +226,7 @@ def rejects_unknown_models(case: ModelSourceCase) -> None:
     except Exception as error:
         require(
             False,
-            "for a name that does not exist, `load` must raise UnknownModelError; it raises "
-            f"{type(error).__name__}: {error}",
+            f"for a name that does not exist, `load` must raise UnknownModelError; it raises {described(error)}",
         )
     require(False, "for a name that does not exist, `load` must raise UnknownModelError; it returns a model")
 

@@ -13,6 +13,7 @@ from packaging.utils import canonicalize_name
 from torch import Tensor, nn
 
 from xai_core.data.sources import LoadedModel
+from xai_core.error_text import described
 from xai_core.errors import OptionError, PluginError, XAIError
 from xai_core.model.adapter import ModelAdapter
 from xai_core.model.probe import probe
@@ -126,9 +127,9 @@ def _module(name: str) -> object | None:
     except ModuleNotFoundError as error:
         if error.name is not None and f"{name}.".startswith(f"{error.name}."):
             return None
-        raise PluginError(f"module {name} cannot be imported: {type(error).__name__}: {error}") from error
+        raise PluginError(f"module {name} cannot be imported: {described(error)}") from error
     except (Exception, SystemExit) as error:
-        raise PluginError(f"module {name} cannot be imported: {type(error).__name__}: {error}") from error
+        raise PluginError(f"module {name} cannot be imported: {described(error)}") from error
 
 
 def plugin_components(known: Registry, plugins: Iterable[Plugin], options: CheckOptions) -> Iterator[Component]:
@@ -253,7 +254,7 @@ def _explainer_models(models: Mapping[str, LoadedModel]) -> dict[str, nn.Module]
             except Exception as error:
                 raise OptionError(
                     f"--model {spec}: explainers are tested on images of {SIZE[0]}x{SIZE[1]} and {WIDE[0]}x{WIDE[1]}, "
-                    f"but the model does not support {size[0]}x{size[1]} ({type(error).__name__}: {error}); pass "
+                    f"but the model does not support {size[0]}x{size[1]} ({described(error)}); pass "
                     "another model"
                 ) from error
     return {spec: loaded.model for spec, loaded in models.items()}
