@@ -162,6 +162,10 @@ class PluginWarning(UserWarning):
     """A plugin failed, and the work continues without it."""
 
 
+class DatasetWarning(UserWarning):
+    """Entries of a dataset are skipped."""
+
+
 class ConstantMapWarning(UserWarning):
     """A map is constant: the method found no evidence, and all values of the map are zero."""
 

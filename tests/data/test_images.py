@@ -2,6 +2,8 @@
 
 import builtins
 import io
+import os
+import socket
 import sys
 import warnings
 from pathlib import Path
@@ -13,7 +15,7 @@ from PIL import Image
 from support import subprocesses as fresh
 from xai_core.data import images
 from xai_core.data.images import as_rgb, decode_image, open_image, read_image
-from xai_core.errors import ImageFileError
+from xai_core.errors import ImageFileError, OptionError
 
 
 @pytest.fixture
@@ -65,6 +67,24 @@ def test_every_refusal_is_one_line_that_names_the_file(tmp_path: Path, monkeypat
             open_image(tmp_path / f"{name}.jpg")
         assert "\n" not in str(caught.value)
         assert str(caught.value).count(str(tmp_path)) == 1
+
+
+def special_files(folder: Path) -> list[Path]:
+    """A pipe, a socket and a link to a device, which all have names of images."""
+    paths = [folder / f"{name}.png" for name in ("pipe", "socket", "device")]
+    os.mkfifo(paths[0])
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(os.path.relpath(paths[1]))
+    paths[2].symlink_to("/dev/zero")
+    return paths
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such files")
+def test_a_pipe_socket_or_device_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # names of sockets are short
+    for path in special_files(tmp_path):
+        with pytest.raises(ImageFileError, match=rf"{path.name} is a pipe, socket or device; expected an image file"):
+            open_image(path)
 
 
 def test_bytes_are_opened_as_files_are(picture: Image.Image) -> None:
@@ -166,6 +186,22 @@ def test_the_limit_is_pillows_and_a_warning_below_it_is_no_error(
     filters = list(warnings.filters)
     assert open_image(tmp_path / "bomb.png").size == picture.size
     assert list(warnings.filters) == filters
+
+
+def test_the_limit_is_named_with_the_variable_that_changes_it(
+    tmp_path: Path, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture.save(tmp_path / "bomb.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+    monkeypatch.setenv("XAI_MAX_PIXELS", "3070")
+    with pytest.raises(ImageFileError, match=r"3072 pixels.*limit of 3070 .*or set XAI_MAX_PIXELS to a larger number"):
+        open_image(tmp_path / "bomb.png")
+    monkeypatch.setenv("XAI_MAX_PIXELS", "3072")
+    assert open_image(tmp_path / "bomb.png").size == picture.size
+    for value in ("0", "-1", "many", "9" * 30):
+        monkeypatch.setenv("XAI_MAX_PIXELS", value)
+        with pytest.raises(OptionError, match=f"XAI_MAX_PIXELS={value} is not a limit; expected a positive integer"):
+            open_image(tmp_path / "bomb.png")
 
 
 def test_as_rgb_takes_pictures_of_any_size_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:

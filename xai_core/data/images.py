@@ -1,6 +1,7 @@
 """Opens image files of any mode, upright and in RGB, with one clear error for a file that cannot be read."""
 
 import os
+import stat
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
@@ -9,12 +10,15 @@ import numpy as np
 
 from xai_core.error_text import message_of
 from xai_core.errors import FileError, ImageFileError
+from xai_core.file_limits import file_limit
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 LONGEST = 4096
 """Maximum length of an image's longer side in pixels. Larger images are scaled down."""
+MAX_PIXELS = "XAI_MAX_PIXELS"
+"""The environment variable that changes Pillow's limit on the number of pixels of an image."""
 _TILE = 1024
 _ORIENTATION = 0x0112
 
@@ -42,14 +46,16 @@ def open_image(path: str | os.PathLike[str]) -> "Image":
 
     The rotation follows the EXIF data. If the file has several frames, the first is returned. Larger images are scaled
     down by averaging. JPEG files are scaled down during decoding, and other files after decoding. An image with more
-    pixels than Pillow's limit, 178,956,970, is not decoded.
+    pixels than Pillow's limit, 178,956,970, is not decoded. The environment variable `XAI_MAX_PIXELS` changes this
+    limit.
 
     Raises
     ------
     FileError
         If the file does not exist.
     ImageFileError
-        If the file is damaged, truncated, empty, too large to be decoded safely, not an image, or not readable.
+        If the file is damaged, truncated, empty, too large to be decoded safely, not an image, not a regular file, or
+        not readable.
     """
     return read_image(path).image
 
@@ -57,6 +63,8 @@ def open_image(path: str | os.PathLike[str]) -> "Image":
 def read_image(path: str | os.PathLike[str]) -> ImageRead:
     """Open an image file as `open_image` does, and return the properties of the file too."""
     path = Path(path)
+    if not is_openable(path):
+        raise ImageFileError(f"{path} is a pipe, socket or device; expected an image file")
     try:
         file = path.open("rb")
     except FileNotFoundError:
@@ -69,10 +77,21 @@ def read_image(path: str | os.PathLike[str]) -> ImageRead:
         return decode_image(file, str(path))
 
 
+def is_openable(path: Path) -> bool:
+    """Return whether a path is a regular file, a folder, or missing. Opening anything else can block forever."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return True
+    return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
+
+
 def decode_image(file: BinaryIO, name: str) -> ImageRead:
     """Decode an image as `open_image` does. `name` identifies the file in error messages."""
     from PIL import Image, UnidentifiedImageError
 
+    if limit := file_limit(MAX_PIXELS, 0):
+        Image.MAX_IMAGE_PIXELS = limit // 2  # Pillow warns above it, and refuses above twice as many pixels
     try:
         try:
             return _decode(file)
@@ -81,7 +100,10 @@ def decode_image(file: BinaryIO, name: str) -> ImageRead:
                 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
                 return _decode(file)
     except Image.DecompressionBombError as error:
-        raise ImageFileError(f"{name} is too large to be decoded safely ({error}); make it smaller") from error
+        raise ImageFileError(
+            f"{name} is too large to be decoded safely ({error}); make it smaller, or set {MAX_PIXELS} to a larger"
+            " number if you trust the file"
+        ) from error
     except Exception as error:  # decoders raise errors of any class
         unknown = isinstance(error, UnidentifiedImageError)
         reason = "Pillow does not know its format" if unknown else " ".join(message_of(error).split())

@@ -1,5 +1,6 @@
 """PASCAL VOC and COCO, from small trees: boxes and masks of each class in each image."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -128,6 +129,10 @@ def test_a_segmentation_that_cannot_be_read_is_named(voc: Path) -> None:
         data[0]
     file.write_bytes(b"no")
     with pytest.raises(ImageFileError, match=r"b\.png cannot be read as a segmentation"):
+        data[0]
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(ImageFileError, match=r"b\.png is a pipe, socket or device; expected a segmentation"):
         data[0]
 
 
@@ -282,6 +287,9 @@ def test_coco_masks_of_another_size_are_refused(coco: Callable[..., str]) -> Non
             data[0]
     data = xai.load_dataset(coco(instance(139, 1, {**RUNS, "counts": [3, 4]}, [2, 3, 7, 4])))
     with pytest.raises(FileError, match="run lengths of a mask add up to 7 pixels; expected 1200"):
+        data[0]
+    data = xai.load_dataset(coco(instance(139, 1, {"counts": [10**12], "size": [10**6, 10**6]}, [2, 3, 7, 4])))
+    with pytest.raises(ImageFileError, match="its annotation is for 1000000x1000000 pixels"):
         data[0]
 
 

@@ -1,6 +1,7 @@
 """Weights from files: what is loaded, and what is refused with the names of the differences."""
 
 import os
+import zipfile
 from collections import OrderedDict
 from pathlib import Path
 
@@ -140,6 +141,36 @@ def test_what_is_not_a_state_dict_is_refused(
     with pytest.raises(CheckpointError, match=rf"weights{suffix}.*expected what `torch\.save"):
         xai.load_model(f"{source}:resnet18,weights={file}")
     assert not (tmp_path / "executed").exists()
+
+
+def test_a_checkpoint_that_contains_itself_is_refused(tmp_path: Path) -> None:
+    inner: dict[str, object] = {"epoch": 3}
+    inner["state_dict"] = {"model": inner}
+    for content in (inner, {"teacher": inner}):
+        torch.save(content, tmp_path / "cycle.pth")
+        with pytest.raises(CheckpointError, match=r"cycle\.pth contains itself under '(model|state_dict)'"):
+            xai.load_model(f"torchvision:resnet18,weights={tmp_path / 'cycle.pth'}")
+
+
+def test_a_small_file_that_unpacks_to_a_large_one_is_refused(
+    tmp_path: Path, resnet18: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored, packed = tmp_path / "stored.pth", tmp_path / "packed.pth"
+    state = {key: torch.zeros_like(value) for key, value in resnet18.state_dict().items()}
+    torch.save(state, stored)
+    with zipfile.ZipFile(stored) as archive, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as copy:
+        for name in archive.namelist():
+            copy.writestr(name, archive.read(name))
+    spec = "torchvision:resnet18,num_classes=5,weights="
+    xai.load_model(f"{spec}{packed}")
+    monkeypatch.setattr("xai_zoo.torch_file._DEFAULT", 10**6)
+    xai.load_model(f"{spec}{stored}")
+    with pytest.raises(
+        CheckpointError, match=r"packed\.pth has .* unpacks to .*; the limit is 1,000,000.*set XAI_MAX_"
+    ):
+        xai.load_model(f"{spec}{packed}")
+    monkeypatch.setenv("XAI_MAX_CHECKPOINT_BYTES", "100000000")
+    xai.load_model(f"{spec}{packed}")
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])

@@ -9,6 +9,7 @@ from PIL import Image
 import xai_core as xai
 from support.pictures import broken
 from xai_core.errors import (
+    DatasetWarning,
     FileError,
     ImageFileError,
     OptionError,
@@ -62,6 +63,29 @@ def test_folders_that_link_in_circles_hold_each_image_once(tmp_path: Path, pictu
     (tmp_path / "dog" / "linked").symlink_to(tmp_path / "cat" / "old", target_is_directory=True)
     expected = ["cat/2.png", "cat/old/1.png", "dog/3.png", "dog/linked/1.png"]
     assert [sample.id for sample in xai.load_dataset(f"folder:{tmp_path}")] == expected
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no pipes in folders")
+@pytest.mark.parametrize("names", [("a.png",), ("cat/a.png", "dog/b.png")])
+def test_pipes_and_devices_are_skipped_with_a_warning(
+    tmp_path: Path, picture: Image.Image, names: tuple[str, ...]
+) -> None:
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        picture.save(tmp_path / name)
+    for number in range(4):
+        os.mkfifo((tmp_path / names[-1]).with_name(f"pipe-{number}.jpg"))
+    (tmp_path / names[0]).with_name("device.png").symlink_to("/dev/zero")
+    with pytest.warns(DatasetWarning, match=r"pipes, sockets or devices and are skipped: .*device\.png, .* and 2 more"):
+        dataset = xai.load_dataset(f"folder:{tmp_path}")
+    assert [sample.id for sample in dataset] == [*names]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no pipes in folders")
+def test_a_folder_of_pipes_contains_no_images(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.warns(DatasetWarning), pytest.raises(FileError, match="contains no images"):
+        xai.load_dataset(f"folder:{tmp_path}")
 
 
 def test_a_folder_is_where_it_was_wherever_the_process_goes(

@@ -3,6 +3,7 @@
 import io
 import sys
 import tarfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,14 @@ from PIL import Image
 
 import xai_core as xai
 from support.annotated_datasets import CRANE, TABBY, TENCH, encoded
-from xai_core.errors import FileError, ImageFileError, MissingDependencyError, OptionError, UnknownDatasetError
+from xai_core.errors import (
+    CheckpointError,
+    FileError,
+    ImageFileError,
+    MissingDependencyError,
+    OptionError,
+    UnknownDatasetError,
+)
 
 WORDS = {TENCH: ("tench", "Tinca tinca"), TABBY: ("tabby", "tabby cat"), CRANE: ("crane",)}
 
@@ -78,6 +86,19 @@ def test_an_imagenet_that_is_not_there_is_refused(imagenet: Path) -> None:
             torch.save(content, imagenet / "meta.bin")
         with pytest.raises(FileError, match=r"meta\.bin is not a file of torchvision\.datasets\.ImageNet.*remove it"):
             xai.load_dataset(f"imagenet:{imagenet}")
+
+
+def test_class_names_of_imagenet_that_unpack_to_too_much_are_refused(
+    imagenet: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.save((WORDS, [torch.zeros(10_000)]), imagenet / "meta.bin")
+    stored = io.BytesIO((imagenet / "meta.bin").read_bytes())
+    with zipfile.ZipFile(stored) as archive, zipfile.ZipFile(imagenet / "meta.bin", "w", zipfile.ZIP_DEFLATED) as copy:
+        for name in archive.namelist():
+            copy.writestr(name, archive.read(name))
+    monkeypatch.setenv("XAI_MAX_CHECKPOINT_BYTES", "30000")
+    with pytest.raises(CheckpointError, match=r"meta\.bin has .* the limit is 30,000"):
+        xai.load_dataset(f"imagenet:{imagenet}")
 
 
 # Hugging Face's data sets

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 
 from xai_core.plugin import CheckpointError, FileError, OptionError, Value
+from xai_zoo.torch_file import load_torch_file
 
 StateDict = dict[str, Tensor]
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "teacher")
@@ -30,16 +31,14 @@ def read_state_dict(file: Value | Path) -> StateDict:
     FileError
         If the file does not exist.
     CheckpointError
-        If the file cannot be read, or contains no state dict.
+        If the file cannot be read, contains no state dict, or unpacks to too many bytes.
     """
     if not isinstance(file, str | Path):
         raise OptionError(f"expected weights= as a path, or `none` for random weights, got {file!r}")
     path = Path(file).expanduser()
     if not path.is_file():
         raise FileError(f"weights file {path} {'is a folder' if path.is_dir() else 'does not exist'}")
-    state = _read(path)
-    while key := next((key for key in _WRAPPERS if _wraps(state, key)), None):
-        state = state[key]
+    state = _unwrapped(_read(path), path)
     if not isinstance(state, Mapping):
         raise CheckpointError(f"{path} contains a {type(state).__name__}; {_EXPECTED}")
     others = [f"{key!r} ({type(value).__name__})" for key, value in state.items() if not _entry(key, value)]
@@ -88,11 +87,24 @@ def _read(path: Path) -> Any:
 
             return load_file(path)
         with torch.serialization.safe_globals([Namespace]):  # training arguments, which some files contain
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return load_torch_file(path)
+    except CheckpointError:
+        raise
     except pickle.UnpicklingError as error:
         raise CheckpointError(f"{path} is not a checkpoint, or contains more than tensors; {_EXPECTED}") from error
     except Exception as error:  # for damaged files, both readers raise errors of many classes
         raise CheckpointError(f"{path} cannot be read ({str(error).partition(chr(10))[0]}); {_EXPECTED}") from error
+
+
+def _unwrapped(state: Any, path: Path) -> Any:
+    """Return the innermost dict under the names that training scripts use."""
+    outer = [state]
+    while key := next((key for key in _WRAPPERS if _wraps(state, key)), None):
+        state = state[key]
+        if any(state is each for each in outer):
+            raise CheckpointError(f"{path} contains itself under {key!r}; {_EXPECTED}")
+        outer.append(state)
+    return state
 
 
 def _wraps(state: Any, key: str) -> bool:

@@ -116,10 +116,10 @@ def _union(segmentations: Sequence[Any], height: int, width: int) -> Mask:
     """Return the union of polygons [x1, y1, x2, ...] and run-length encoded masks."""
     mask = torch.zeros(height, width, dtype=torch.bool)
     for one in segmentations:
+        if isinstance(one, dict) and (size := tuple(one["size"])) != (height, width):
+            return torch.zeros((), dtype=torch.bool).expand(size)  # without memory; the caller raises an error
         drawn = [rle.decode(one)] if isinstance(one, dict) else [_polygon(corners, height, width) for corners in one]
         for part in drawn:
-            if part.shape != mask.shape:
-                return part  # its size differs from the image; the caller raises an error
             mask |= part
     return mask
 

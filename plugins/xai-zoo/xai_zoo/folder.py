@@ -1,10 +1,11 @@
 """A folder of images."""
 
 import os
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from xai_core.plugin import DatasetSource, FileError
+from xai_core.plugin import DatasetSource, DatasetWarning, FileError, is_openable
 from xai_zoo.image_files import ImageFile, ImageFiles
 from xai_zoo.paths import check_folder
 
@@ -20,8 +21,8 @@ class Folder(DatasetSource):
     """Images of a folder, `folder:PATH`, which may contain one folder per class.
 
     With one folder per class, the label is the index of the class folder in sorted order. Subfolders belong to their
-    class. Hidden files and folders are excluded. Quote a path that contains commas or equals signs, as in
-    `folder:"a,b"`, or call `load_dataset("folder", path=...)`.
+    class. Hidden files and folders are excluded. Pipes, sockets and devices are skipped with a warning. Quote a path
+    that contains commas or equals signs, as in `folder:"a,b"`, or call `load_dataset("folder", path=...)`.
     """
 
     name = "folder"
@@ -32,12 +33,17 @@ class Folder(DatasetSource):
             raise FileError(f"{folder} {'is a file' if folder.exists() else 'does not exist'}; {_EXPECTED}")
         _, folders, files = next(os.walk(folder, onerror=_raise))
         classes = sorted(filter(_is_visible, folders))
-        unlabeled = [ImageFile(folder / file, _id(file)) for file in sorted(files) if _is_image(file)]
-        by_class = [
+        targets: dict[Path, int | None] = {folder / file: None for file in sorted(files) if _is_image(file)}
+        targets |= {file: target for target, name in enumerate(classes) for file in sorted(_below(folder, name))}
+        images = [
             ImageFile(file, _id(file.relative_to(folder).as_posix()), target)
-            for target, name in enumerate(classes)
-            for file in sorted(_below(folder, name))
+            for file, target in targets.items()
+            if is_openable(file)
         ]
+        if skipped := targets.keys() - {image.path for image in images}:
+            _warn(folder, sorted(skipped))
+        unlabeled = [image for image in images if image.target is None]
+        by_class = [image for image in images if image.target is not None]
         if unlabeled and by_class:
             raise FileError(
                 f"{folder} contains images ({unlabeled[0].id}) and folders of images ({by_class[0].id}); {_EXPECTED}"
@@ -55,6 +61,14 @@ def _below(folder: Path, name: str) -> Iterator[Path]:
         folders[:] = sorted(one for path, one in within.items() if path not in visited)
         visited |= within.keys()
         yield from (Path(parent, file) for file in files if _is_image(file))
+
+
+def _warn(folder: Path, skipped: Sequence[Path]) -> None:
+    """Warn about pipes, sockets and devices."""
+    names = ", ".join(_id(file.relative_to(folder).as_posix()) for file in skipped[:3])
+    more = f" and {len(skipped) - 3} more" if len(skipped) > 3 else ""
+    message = f"{folder} contains files that are pipes, sockets or devices and are skipped: {names}{more}"
+    warnings.warn(DatasetWarning(message), stacklevel=3)
 
 
 def _id(file: str) -> str:

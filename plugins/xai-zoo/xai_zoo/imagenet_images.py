@@ -5,14 +5,14 @@ import pickle
 import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from zipfile import BadZipFile
 
-import torch
-
-from xai_core.plugin import DatasetSource, FileError, check_choice
+from xai_core.plugin import CheckpointError, DatasetSource, FileError, check_choice
 from xai_zoo.folder import Folder
 from xai_zoo.image_files import ImageFiles
 from xai_zoo.installed import installed_file
 from xai_zoo.paths import check_folder
+from xai_zoo.torch_file import load_torch_file
 
 SPLITS = ("val", "train")
 _DEVKIT = "ILSVRC2012_devkit_t12"
@@ -66,9 +66,11 @@ def _names(folder: Path) -> Mapping[str, str]:
     """Return the known class names by WordNet id."""
     if (meta := folder / "meta.bin").is_file():
         try:
-            words, _ = torch.load(meta, weights_only=True)
+            words, _ = load_torch_file(meta)
             return {wordnet: ", ".join(words[wordnet]) for wordnet in words}
-        except (RuntimeError, ValueError, TypeError, EOFError, pickle.UnpicklingError) as error:
+        except CheckpointError:
+            raise
+        except (RuntimeError, ValueError, TypeError, EOFError, pickle.UnpicklingError, BadZipFile) as error:
             raise FileError(
                 f"{meta} is not a file of torchvision.datasets.ImageNet; restore it, or remove it to name classes by"
                 " their WordNet ids"

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 import torch
 
-from xai_core.plugin import DatasetSource, FileError, ImageFileError, check_choice, check_flag
+from xai_core.plugin import DatasetSource, FileError, ImageFileError, check_choice, check_flag, is_openable
 from xai_zoo.annotated import AnnotatedImage, AnnotatedImages, Box, Mask
 from xai_zoo.paths import check_folder
 
@@ -112,8 +112,12 @@ def _segmented(file: Path, number: int, height: int, width: int) -> Mask | None:
 
     if not file.exists():
         return None
+    if not is_openable(file):
+        raise ImageFileError(f"{file} is a pipe, socket or device; expected a segmentation")
     try:
         with Image.open(file) as image:
+            if image.size != (width, height):
+                return torch.zeros((), dtype=torch.bool).expand(image.height, image.width)  # the caller raises an error
             mode, numbers = image.mode, np.asarray(image)
     except Exception as error:  # decoders raise errors of any class
         raise ImageFileError(f"{file} cannot be read as a segmentation ({error})") from error
