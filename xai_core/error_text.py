@@ -3,6 +3,8 @@
 from typing import Any
 
 UNREADABLE = "its message cannot be read"
+CONTAINED = (Exception, SystemExit, GeneratorExit)
+"""The exceptions that end a plugin's call, but not the process: all except Ctrl-C and the end of a time limit."""
 _instance_dict = BaseException.__dict__["__dict__"].__get__
 _class_name = type.__dict__["__name__"].__get__
 _cause, _context, _traceback = (BaseException.__dict__[f"__{name}__"] for name in ("cause", "context", "traceback"))
@@ -18,7 +20,7 @@ def message_of(error: BaseException) -> str:
     """Return the message of an exception, or `UNREADABLE` if the exception raises when it is printed."""
     try:
         return str.__str__(str(error))
-    except (Exception, SystemExit, GeneratorExit):
+    except CONTAINED:
         return UNREADABLE
 
 
@@ -69,6 +71,6 @@ def is_regular(error: BaseException) -> bool:
         str(error), repr(error), isinstance(error, type), vars(error)
         error.__traceback__ = error.__traceback__
         error.__cause__ = error.__cause__
-    except (Exception, SystemExit, GeneratorExit):
+    except CONTAINED:
         return False
     return True

@@ -40,3 +40,16 @@ def test_prereleases_are_compared_as_other_versions(
     monkeypatch.setattr(discovery, "version", lambda name: version)
     [found] = discovery.installed()
     assert (found.plugin.broken is None) == supported
+
+
+def test_packages_without_metadata_have_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Damaged(Requiring):
+        def read_text(self, filename: str) -> str | None:
+            return "\n" if filename == "METADATA" else None
+
+    points = [
+        EntryPoint(name, name, discovery.GROUP)._for(distribution)  # type: ignore[attr-defined]
+        for name, distribution in (("one", Damaged("")), ("two", Requiring("xai-core")))
+    ]
+    monkeypatch.setattr(discovery, "entry_points", lambda group: points)
+    assert [found.plugin.release for found in discovery.installed()] == ["their-cam 1.0", "unknown distribution ?"]

@@ -1,5 +1,6 @@
 """The registry, with real distributions installed into a temporary environment."""
 
+import sys
 import types
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,12 +14,13 @@ from support.plugin_environment import Environment, Plug, own
 from xai_core.errors import (
     OptionError,
     PluginError,
+    PluginWarning,
     SpecError,
     UnknownExplainerError,
     UnknownMetricError,
     UnknownModelError,
 )
-from xai_core.plugin import CONTRACT
+from xai_core.plugin import CONTRACT, ModelSource
 from xai_core.plugins.registry import current, looking_in, origin, registry
 
 EXPLAINER = """
@@ -38,6 +40,20 @@ EXPLAINER = """
     @xai.hookimpl
     def {hook}():
         return [Mine]
+"""
+
+
+HOOK = """
+    import sys
+    import xai_core as xai
+
+    class Odd(Exception):
+        def __str__(self):
+            raise RuntimeError
+
+    @xai.hookimpl
+    def xai_metrics():
+        {body}
 """
 
 
@@ -94,6 +110,20 @@ def test_a_hook_with_arguments_that_do_not_exist_is_an_error(environment: Enviro
         ("import xai_core as xai\n@xai.hookimpl\ndef xai_metrics(): raise RuntimeError('no')", "RuntimeError: no"),
         ("import xai_core as xai\n@xai.hookimpl\ndef xai_metrics(): return [int]", "must return subclasses of Metric"),
         (EXPLAINER.format(name="Their CAM", hook="xai_explainers"), "must be lower case with hyphens"),
+        (EXPLAINER.format(name="a" * 5000, hook="xai_explainers"), "at most 100 characters; got 'aaaaaaaa"),
+        (EXPLAINER.format(name="mine", hook="xai_explainers").replace('"mine"', "3"), "characters; got 3"),
+        (
+            EXPLAINER.format(name="mine", hook="xai_explainers").replace("[Mine]", "[Mine, Mine]"),
+            "xai_explainers returned 'mine' twice; return each class once",
+        ),
+        (HOOK.format(body="sys.exit('bye')"), "SystemExit: bye"),
+        (HOOK.format(body="raise GeneratorExit"), "GeneratorExit"),
+        (HOOK.format(body="return 5"), "TypeError: 'int' object is not iterable"),
+        (HOOK.format(body="raise Odd"), "Odd: its message cannot be read"),
+        (
+            "class Odd(ImportError):\n    def __str__(self): raise SystemExit\nraise Odd",
+            "Odd: its message cannot be read",
+        ),
     ],
 )
 def test_a_broken_plugin_is_listed_with_its_reason_and_nothing_else_breaks(
@@ -116,6 +146,34 @@ def test_a_broken_plugin_is_listed_with_its_reason_and_nothing_else_breaks(
     assert [item[:2] for item in broken] == [["a-broken-plugin", "0.9"]]
     assert reason in broken[0][2]
     assert "a-broken-plugin" in message
+
+
+def test_broken_plugins_are_listed_on_the_command_line(environment: Environment) -> None:
+    environment.install("a-broken-plugin", HOOK.format(body="sys.exit('bye')"), "0.9")
+    out = environment.run(
+        """
+        from typer.testing import CliRunner
+        from xai_core.cli import app
+        result = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["list", "plugins"])
+        print(json.dumps([result.exit_code, result.stdout]))
+        """
+    )
+    assert out[0] == 0
+    assert "Plugins that failed to load" in out[1]
+    assert "SystemExit: bye" in out[1]
+    assert "xai-cam 0.1.0" in out[1]
+
+
+def test_a_model_source_that_exits_is_skipped_with_a_warning() -> None:
+    exiting = type("Exiting", (ModelSource,), {"name": "exiting", "names": lambda self: sys.exit(), "load": None})
+    plug = types.ModuleType("plug")
+    plug.xai_models = xai.hookimpl(lambda: [exiting])
+    plug.xai_models.__name__ = "xai_models"
+    with (
+        looking_in(xai.Engine(SmallCNN(), plugins=["xai-zoo", plug]).plugins),
+        pytest.warns(PluginWarning, match="model source exiting of .* failed and was skipped: SystemExit"),
+    ):
+        assert "efficientnet-lite0" in xai.list_models()
 
 
 def test_first_party_names() -> None:

@@ -112,7 +112,9 @@ def _plugin(point: EntryPoint) -> Plugin:
 
 
 def _distribution(point: EntryPoint) -> tuple[str, str]:
-    return (point.dist.name, point.dist.version) if point.dist else ("unknown distribution", "?")
+    """Return the name and version of the package, also if its metadata is damaged."""
+    name, version = (point.dist.name, point.dist.version) if point.dist else (None, None)
+    return name or "unknown distribution", version or "?"
 
 
 def _incompatibility(point: EntryPoint) -> str | None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import inspect
+import itertools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -10,7 +11,7 @@ from typing import Any
 import pluggy
 
 from xai_core.data.sources import DatasetSource, ModelSource
-from xai_core.error_text import described, message_of
+from xai_core.error_text import CONTAINED, described, message_of
 from xai_core.errors import (
     PluginContractError,
     PluginError,
@@ -41,6 +42,7 @@ _UNKNOWN: dict[str, type[XAIError]] = {
     "models": UnknownModelError,
     "datasets": UnknownDatasetError,
 }
+LONGEST_NAME = 100
 NAME = re.compile(r"[a-z0-9][a-z0-9+.]*(-[a-z0-9+.]+)*")
 PASSED = "passed to the engine"
 """The module name of a plugin that is passed as an object. Its package name is the name of the object."""
@@ -132,7 +134,7 @@ class Registry:
         """Return the specs of the sources' models whose names resemble a name without a source."""
         by_model: dict[str, list[str]] = {}
         for entry in self.entries["models"].values():
-            with contextlib.suppress(Exception):  # a source whose library is not installed
+            with contextlib.suppress(*CONTAINED):  # a source whose library is not installed
                 for model in entry.made_by().names():
                     by_model.setdefault(model, []).append(f"{entry.name}:{model}")
         if close_names(name, self.entries["models"], cutoff=0.8):
@@ -144,7 +146,7 @@ class Loader:
     """Fills a registry with the classes that plugins provide.
 
     Two plugins that provide the same name, or a plugin that implements an unknown hook, raise a `PluginError`. A plugin
-    that cannot be imported is listed with the reason, and the other plugins work.
+    that cannot be imported, or whose hooks fail, is listed with the reason, and the other plugins work.
     """
 
     def __init__(self) -> None:
@@ -161,21 +163,20 @@ class Loader:
             If a name is provided twice, or a hook does not exist or takes other arguments.
         """
         for candidate in discovered:
-            if candidate.plugin.broken:
-                self.registry.plugins.append(candidate.plugin)
+            plugin = candidate.plugin
+            if plugin.broken:
+                self.registry.plugins.append(plugin)
                 continue
             try:
                 module = candidate.load()
-            except (Exception, SystemExit) as error:
-                self._keep_broken(candidate.plugin, error)
+                classes = self._provided(module, plugin)
+            except pluggy.PluginValidationError as error:
+                raise _invalid(plugin, error) from error
+            except CONTAINED as error:
+                self.registry.plugins.append(replace(plugin, broken=described(error)))
                 continue
-            self._register(module, candidate.plugin)
-            try:
-                classes = self._provided(module)
-            except Exception as error:
-                self._keep_broken(candidate.plugin, error)
-                continue
-            self._add(candidate.plugin, classes)
+            self._require_known_hooks(module, plugin)
+            self._add(plugin, classes)
 
     def take(self, module: object) -> None:
         """Register the classes of a module or object with hooks.
@@ -186,23 +187,45 @@ class Loader:
             If it has no hooks, a hook fails, or `load` would raise the error.
         """
         plugin = Plugin("", PASSED, getattr(module, "__name__", type(module).__name__), "")
-        self._register(module, plugin)
+        try:
+            classes = self._provided(module, plugin)
+        except pluggy.PluginValidationError as error:
+            raise _invalid(plugin, error) from error
+        except CONTAINED as error:
+            raise PluginError(f"plugin {plugin} cannot be used: {described(error)}") from error
         if not self._manager.get_hookcallers(module):
             raise PluginError(
                 f"{plugin.distribution!r} has no function marked with `xai_core.hookimpl`; expected a package's name, "
                 "or a module or object with such functions. Pass explainers to `explain`, and metrics to `evaluate`"
             )
-        try:
-            classes = self._provided(module)
-        except Exception as error:
-            raise PluginError(f"plugin {plugin} cannot be used: {described(error)}") from error
+        self._require_known_hooks(module, plugin)
         self._add(plugin, classes)
 
-    def _register(self, module: object, plugin: Plugin) -> None:
-        try:
-            self._manager.register(module, f"{plugin.distribution}:{plugin.entry_point}:{id(module)}")
-        except (pluggy.PluginValidationError, ValueError) as error:
-            raise PluginError(f"plugin {plugin} cannot be registered: {message_of(error)}") from error
+    def _provided(self, module: object, plugin: Plugin) -> dict[str, dict[str, type[Any]]]:
+        """Call the hooks of one plugin, and return the classes by kind and name.
+
+        Raises
+        ------
+        PluginContractError
+            If a hook returns something other than named subclasses of its base class, or a name twice.
+        """
+        self._manager.register(module, f"{plugin.distribution}:{plugin.entry_point}:{id(module)}")
+        others = [other for other in self._manager.get_plugins() if other is not module]
+        provided: dict[str, dict[str, type[Any]]] = {}
+        for kind, (hook, base) in KINDS.items():
+            provided[kind] = {}
+            for made_by in itertools.chain.from_iterable(self._manager.subset_hook_caller(hook, others)()):
+                if not (isinstance(made_by, type) and issubclass(made_by, base)):
+                    raise PluginContractError(
+                        f"{hook} must return subclasses of {base.__name__}; it returned {made_by!r}"
+                    )
+                name = f"{made_by.__module__}.{made_by.__qualname__}" if kind == "adapters" else _name(made_by)
+                if name in provided[kind]:
+                    raise PluginContractError(f"{hook} returned {name!r} twice; return each class once")
+                provided[kind][name] = made_by
+        return provided
+
+    def _require_known_hooks(self, module: object, plugin: Plugin) -> None:
         for caller in self._manager.get_hookcallers(module) or []:
             if not caller.has_spec():
                 raise PluginError(
@@ -210,37 +233,11 @@ class Loader:
                     f"{suggest(caller.name, [hook for hook, _ in KINDS.values()])}"
                 )
 
-    def _provided(self, module: object) -> dict[str, list[type[Any]]]:
-        """Return the classes of each kind that one plugin provides.
-
-        Raises
-        ------
-        PluginContractError
-            If a hook returns something other than named subclasses of its base class.
-        """
-        others = [plugin for plugin in self._manager.get_plugins() if plugin is not module]
-        classes: dict[str, list[type[Any]]] = {}
-        for kind, (hook, base) in KINDS.items():
-            results = self._manager.subset_hook_caller(hook, others)()
-            classes[kind] = [made_by for result in results for made_by in result]
-            for made_by in classes[kind]:
-                if not (isinstance(made_by, type) and issubclass(made_by, base)):
-                    raise PluginContractError(
-                        f"{hook} must return subclasses of {base.__name__}; it returned {made_by!r}"
-                    )
-                if kind != "adapters" and not NAME.fullmatch(getattr(made_by, "name", "")):
-                    raise PluginContractError(
-                        f"{made_by.__name__}.name must be lower case with hyphens, such as `grad-cam`; "
-                        f"got {getattr(made_by, 'name', None)!r}"
-                    )
-        return classes
-
-    def _add(self, plugin: Plugin, provided: dict[str, list[type[Any]]]) -> None:
+    def _add(self, plugin: Plugin, provided: dict[str, dict[str, type[Any]]]) -> None:
         self.registry.plugins.append(plugin)
         for kind, classes in provided.items():
             entries = self.registry.entries[kind]
-            for made_by in classes:
-                name = getattr(made_by, "name", "") or f"{made_by.__module__}.{made_by.__qualname__}"
+            for name, made_by in classes.items():
                 if name in entries:
                     raise PluginError(
                         f"two plugins provide {kind.removesuffix('s')} {name!r}: {entries[name].plugin} and {plugin}; "
@@ -248,5 +245,17 @@ class Loader:
                     )
                 entries[name] = Entry(name, made_by, plugin)
 
-    def _keep_broken(self, plugin: Plugin, error: BaseException) -> None:
-        self.registry.plugins.append(replace(plugin, broken=described(error)))
+
+def _name(made_by: type[Any]) -> str:
+    name = getattr(made_by, "name", None)
+    if not (isinstance(name, str) and len(name) <= LONGEST_NAME and NAME.fullmatch(name)):
+        shown = repr(name)
+        raise PluginContractError(
+            f"{made_by.__name__}.name must be lower case with hyphens, such as `grad-cam`, and have at most"
+            f" {LONGEST_NAME} characters; got {shown if len(shown) <= LONGEST_NAME else f'{shown[:LONGEST_NAME]}...'}"
+        )
+    return name
+
+
+def _invalid(plugin: Plugin, error: pluggy.PluginValidationError) -> PluginError:
+    return PluginError(f"plugin {plugin} cannot be registered: {message_of(error)}")

@@ -9,7 +9,7 @@ from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from xai_core.configurable import Configurable
 from xai_core.data.sources import ModelSource
-from xai_core.error_text import described
+from xai_core.error_text import CONTAINED, described
 from xai_core.errors import PluginError, PluginWarning
 from xai_core.plugins.discovery import VARIABLE, chosen_by_environment, installed, of_distributions, of_environment
 from xai_core.plugins.loader import Entry, Loader, Registry
@@ -140,7 +140,7 @@ def list_models() -> list[str]:
     for entry in current().entries["models"].values():
         try:
             specs += specs_of(entry)
-        except Exception as error:
+        except CONTAINED as error:
             message = f"model source {entry.name} of {entry.plugin.release} failed and was skipped"
             warnings.warn(PluginWarning(f"{message}: {described(error)}"), stacklevel=2)
     return sorted(specs)
