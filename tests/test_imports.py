@@ -23,7 +23,7 @@ LAYERS = [
     {"blending", "capture"},
     {"explainer", "metric"},
     {"isolation", "plugins"},
-    {"adapter_cache", "checks", "image_inputs", "inputs"},
+    {"adapter_cache", "checks", "image_inputs", "inputs", "plugin_adapters"},
     {"engine"},
     {"benchmarking", "testing"},
     {"report"},

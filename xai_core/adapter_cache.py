@@ -1,19 +1,16 @@
 """The adapters of a model: one for each image size, from one probe forward pass."""
 
-import warnings
 from collections.abc import Callable, Hashable
 
 import torch
 from torch import Tensor, nn
 
 from xai_core.checks import Checks, check_images
-from xai_core.error_text import described
-from xai_core.errors import PluginWarning
 from xai_core.isolation.model_state import ModelStateMonitor
 from xai_core.model.adapter import ModelAdapter, adapt
 from xai_core.model.execution import Forward
 from xai_core.model.probe import Probe, probe
-from xai_core.plugins.registry import current
+from xai_core.plugin_adapters import PluginAdapters
 from xai_core.targets.target import Target
 
 Key = tuple[tuple[int, ...], Hashable]
@@ -31,8 +28,10 @@ class Adapters:
         forward: Forward,
         monitor: ModelStateMonitor,
         block_of: Callable[[int, torch.device], int],
+        of_plugins: PluginAdapters,
     ) -> None:
         self._model, self._forward, self._monitor, self._block_of = model, forward, monitor, block_of
+        self._of_plugins = of_plugins
         self._probes: dict[Key, Probe] = {}
         self._adapters: dict[Key, ModelAdapter] = {}
 
@@ -41,7 +40,7 @@ class Adapters:
         key = tuple(images.shape[1:]), _kind(target)
         if key not in self._adapters:
             probed = self._probe(images, target, key)
-            self._adapters[key] = self._of_plugins(probed) or adapt(self._model, probed)
+            self._adapters[key] = self._of_plugins.first(probed) or adapt(self._model, probed)
             functions = [key for key in self._adapters if callable(key[1])]
             for other in functions[:-FUNCTIONS]:
                 del self._adapters[other]
@@ -49,7 +48,8 @@ class Adapters:
         return self._adapters[key]
 
     def share_probes(self, other: "Adapters") -> None:
-        """Share the probes of another model if its modules have the same names and types."""
+        """Share the probes of another model if its modules have the same names and types, and the disabled adapters."""
+        self._of_plugins.share_disabled(other._of_plugins)
         if _modules(self._model) == _modules(other._model):
             self._probes = other._probes
 
@@ -65,18 +65,6 @@ class Adapters:
                     self._model, self._forward, own, target, known, lambda size: self._block_of(size, device)
                 )
         return self._probes[key]
-
-    def _of_plugins(self, probed: Probe) -> ModelAdapter | None:
-        """Return the first adapter of a plugin that supports the model. One that fails is skipped with a warning."""
-        for entry in current().entries["adapters"].values():
-            made_by: type[ModelAdapter] = entry.made_by
-            try:
-                if made_by.suits(self._model, probed):
-                    return made_by(self._model, probed)
-            except Exception as error:
-                message = f"adapter {entry.name} of {entry.plugin.release} failed and was skipped"
-                warnings.warn(PluginWarning(f"{message}: {described(error)}"), stacklevel=2)
-        return None
 
 
 def _modules(model: nn.Module) -> list[tuple[str, type[nn.Module]]]:

@@ -39,6 +39,7 @@ from xai_core.model.adapter import ModelAdapter
 from xai_core.model.execution import Autocast, autocast_of, scoring, unwrapped, without_autocast
 from xai_core.model.layouts import Layer
 from xai_core.model.user_forward import UserForward, accept_forward, batch_indices, preserving_images, selecting
+from xai_core.plugin_adapters import PluginAdapters
 from xai_core.plugins.creation import create_explainer, create_metric
 from xai_core.plugins.registry import Plugins, in_own_plugins, looking_in, origin, restricted
 from xai_core.plugins.resolve import by_key
@@ -110,7 +111,8 @@ class Engine:
         self.plugins = None if plugins is None else restricted(plugins)
         self._memory, self._block, self._time_limit = memory, block, time_limit
         self._monitor = ModelStateMonitor.of(self._bare)
-        self._adapters = Adapters(self._bare, self._forward, self._monitor, self._runner.block_of)
+        of_plugins = PluginAdapters(self._bare, self._monitor, time_limit)
+        self._adapters = Adapters(self._bare, self._forward, self._monitor, self._runner.block_of, of_plugins)
 
     def __repr__(self) -> str:
         device = next((tensor.device for tensor in self._bare.parameters()), "no parameters")
@@ -200,10 +202,10 @@ class Engine:
             maps[key] = Saliency.of_targets(each) if record.targets.several else each[0]
         checks.read()
         if costs:
-            spent = {
-                key: meter.cost(explainer.forward_passes(adapter), PASS, key) for key, explainer in explainers.items()
-            }
-            maps = {key: replace(saliency, cost=spent[key]) for key, saliency in maps.items()}
+            for key, explainer in explainers.items():
+                with guard.around(calls[key]):
+                    spent = meter.cost(explainer.forward_passes(adapter), PASS, key)
+                maps[key] = replace(maps[key], cost=spent)
         return maps
 
     @in_own_plugins

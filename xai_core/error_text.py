@@ -1,5 +1,6 @@
 """Reads and annotates exceptions whose own methods may raise: nothing here fails because of them."""
 
+from types import TracebackType
 from typing import Any
 
 UNREADABLE = "its message cannot be read"
@@ -58,6 +59,12 @@ def remove_notes(error: BaseException, notes: list[str]) -> None:
 def causes_of(error: BaseException) -> list[BaseException]:
     """Return the cause and the context of an exception, if there are any."""
     return [other for other in (_cause.__get__(error), _context.__get__(error)) if other is not None]
+
+
+def traceback_of(error: BaseException) -> TracebackType | None:
+    """Return the traceback of an exception."""
+    traceback: TracebackType | None = _traceback.__get__(error)
+    return traceback
 
 
 def remove_traceback(error: BaseException) -> None:

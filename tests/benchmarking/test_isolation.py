@@ -1,20 +1,22 @@
 """Benchmarks with plugins that misbehave in every way: each costs its own rows, and nobody else's."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import xai_core as xai
 from support.benchmark_runs import TWO, Brightness, Speckles, by_key, prepared, run
-from support.misbehaving import TheirCAM, TheirScore, fail, loop, stubborn
+from support.misbehaving import THEIRS, TheirCAM, TheirScore, fail, loop, stubborn
 from xai_core.benchmarking import leaks, worker
 from xai_core.errors import OptionError
-from xai_core.plugin import Evaluation
+from xai_core.plugin import Evaluation, Probe
+from xai_core.plugins.loader import Entry
+from xai_core.plugins.registry import registry
 
 pytestmark = pytest.mark.usefixtures("their_plugin")
 FROM = "of their-cam 2.3"
@@ -57,6 +59,21 @@ class Erasing(TheirCAM):
     def explain(self, captured: xai.Captured) -> Tensor:
         captured.images.zero_()
         return captured.activation().relu_().mean(1)
+
+
+class Counting(TheirCAM):
+    name = "counting"
+
+    def forward_passes(self, adapter: xai.ModelAdapter) -> int:
+        adapter.model.register_forward_hook(lambda module, args, output: output * 0)
+        return 1
+
+
+class Dawdling(TheirCAM):
+    name = "dawdling"
+
+    def forward_passes(self, adapter: xai.ModelAdapter) -> int:
+        return loop()
 
 
 class Raising(TheirCAM):
@@ -127,8 +144,13 @@ BAD: dict[str, tuple[xai.Explainer, str]] = {
     "hooking": (Hooking(), "SideEffectError: hooking changed the model: a forward hook on"),
     "freezing": (Freezing(), "SideEffectError: freezing changed the model: requires_grad of"),
     "changing": (Changing(), "SideEffectError: changing changed the model: other values of"),
+    "counting": (Counting(), "SideEffectError: counting changed the model: a forward hook on"),
+    "dawdling": (Dawdling(), "TimeLimitError: dawdling took longer than 0.8 s"),
     "erasing": (Erasing(), "SideEffectError: erasing wrote in place to the images and the activations,"),
 }
+
+
+SLOW = ("dawdling", "looping", "sleeping", "stuck")
 
 
 def good(rows: Mapping[tuple[str, str, str], Mapping[str, Any]], *metrics: str) -> list[tuple[Any, ...]]:
@@ -150,8 +172,37 @@ def test_bad_methods_cost_their_own_rows_and_nobody_elses(tmp_path: Path) -> Non
         if method in BAD:
             error = row["error"].removeprefix("disabled: ")
             assert error.startswith(BAD[method][1].partition(" 0.8 s")[0])
-            assert ("disabled: " in row["error"]) == (row["index"] >= 4 and method in ("looping", "sleeping", "stuck"))
+            assert ("disabled: " in row["error"]) == (row["index"] >= 4 and method in SLOW)
     assert "their model" not in str(found.notes())
+
+
+DEEDS: dict[str, Callable[[nn.Module], Any]] = {
+    "hook": lambda model: model.register_forward_hook(lambda module, args, output: output * 0),
+    "freeze": lambda model: model.requires_grad_(False),
+    "weights": lambda model: model.cnn.head.bias.add_(1),
+    "loop": loop,
+    "raise": fail,
+}
+
+
+@pytest.mark.filterwarnings("ignore::xai_core.errors.PluginWarning")
+@pytest.mark.parametrize("deed", DEEDS.values(), ids=DEEDS)
+def test_a_bad_adapter_costs_no_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deed: Callable[[nn.Module], Any]
+) -> None:
+    alone = by_key(run(tmp_path / "alone").rows())
+
+    class Odd(xai.ModelAdapter):
+        @classmethod
+        def suits(cls, model: nn.Module, probe: Probe) -> bool:
+            with torch.no_grad():
+                deed(model)
+            return True
+
+    monkeypatch.setitem(registry().entries["adapters"], "odd", Entry("odd", Odd, THEIRS))
+    found = run(tmp_path / "run", time_limit=0.2)
+    assert good(by_key(found.rows()), *TWO) == good(alone, *TWO)
+    assert any("odd of their-cam 2.3 changed the model" in note for note in found.notes()) == (deed is DEEDS["weights"])
 
 
 class Blind(TheirScore):

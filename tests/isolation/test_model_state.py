@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import xai_core as xai
 from support.explaining import assert_same
 from support.models import SmallCNN, made, three_images
-from support.observing import trace
+from support.observing import everything
 from support.plugin_environment import Plug
 from xai_core.errors import SideEffectError
 from xai_core.isolation.error_context import weights_changed
@@ -111,11 +111,6 @@ LEFT: dict[str, tuple[Deed, str]] = {
         "another tensor as stem.1.running_mean;",
     ),
 }
-
-
-def everything(model: nn.Module) -> dict[str, Any]:
-    seen = trace(model)
-    return {**seen, "values": {name: value.tolist() for name, value in seen["values"].items()}}
 
 
 @pytest.mark.parametrize("by", ["needs", "explain", "metric"])

@@ -29,6 +29,12 @@ def trace(model: nn.Module) -> dict[str, Any]:
     }
 
 
+def everything(model: nn.Module) -> dict[str, Any]:
+    """The same, in a form that `==` compares."""
+    seen = trace(model)
+    return {**seen, "values": {name: value.tolist() for name, value in seen["values"].items()}}
+
+
 class Largest(TorchDispatchMode):
     """Keeps the number of elements of the largest tensor that is made."""
 

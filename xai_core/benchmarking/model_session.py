@@ -13,11 +13,12 @@ from xai_core.benchmarking.reader import Item
 from xai_core.benchmarking.resolve import ResolvedBenchmark
 from xai_core.benchmarking.weight_backup import WeightBackup
 from xai_core.engine import Engine
-from xai_core.errors import ConstantMapWarning, OutOfMemoryWarning
+from xai_core.errors import ConstantMapWarning, OutOfMemoryWarning, SideEffectError
 from xai_core.isolation.error_context import PluginCall, weights_changed
 from xai_core.isolation.guard import Guard
 from xai_core.isolation.model_state import ModelStateMonitor
 from xai_core.metric import MetricResult
+from xai_core.model.adapter import ModelAdapter
 from xai_core.model.execution import unwrapped
 from xai_core.plugins.registry import origin
 from xai_core.saliency import Saliency
@@ -59,8 +60,7 @@ class ModelSession:
         Compatible methods share one pass, in which an incompatible one would fail for all.
         """
         try:
-            with self._precision():
-                adapter = self._engine.adapter(_images(items[:1]))
+            adapter = self._adapter(items)
         except Exception:
             return  # the model or the image causes this error, and each method will raise it
         guard = Guard(ModelStateMonitor.of(unwrapped(self.loaded.model)), self._manifest.time_limit)
@@ -71,6 +71,18 @@ class ModelSession:
                     explainer.needs(adapter)
             except Exception as error:
                 yield method, error
+
+    def _adapter(self, items: Sequence[Item]) -> ModelAdapter:
+        """Return the adapter of the model, without adapters that change its weights, which are restored."""
+        while True:
+            try:
+                with self._precision():
+                    return self._engine.adapter(_images(items[:1]))
+            except SideEffectError as error:
+                if not weights_changed(error):
+                    raise
+                message, _ = self.handle_failure(error)
+                self.notes[message] = None
 
     def explain(self, items: Sequence[Item], methods: Sequence[str]) -> dict[str, Saliency]:
         """Explain a batch with several methods, which share one pass."""

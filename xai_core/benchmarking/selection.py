@@ -55,7 +55,7 @@ def select_methods(
     skipped: dict[str, str] = {}
     for requested in settings.methods:
         if requested == ALL:
-            adapter = _probe(model, loaded, data, images, device)
+            adapter = _probe(settings, model, loaded, data, images, device)
             for explainer in _compatible(settings, loaded, adapter, skipped):
                 explainers.setdefault(explainer.spec, explainer)
         elif isinstance(requested, str):
@@ -147,13 +147,17 @@ def _compatible(
             yield explainer
 
 
-def _probe(model: str, loaded: LoadedModel, data: Dataset, images: int, device: torch.device) -> ModelAdapter:
+def _probe(
+    settings: Settings, model: str, loaded: LoadedModel, data: Dataset, images: int, device: torch.device
+) -> ModelAdapter:
     """Return the adapter of the model for the first image that the model accepts."""
-    engine, reason, trials = Engine(loaded), "", min(images, TRIALS)
+    engine, reason, trials = Engine(loaded, time_limit=settings.time_limit), "", min(images, TRIALS)
     for index in range(trials):
         try:
             return engine.adapter(loaded.preprocess(data[index].image)[None].to(device))
         except Exception as error:
+            if weights_changed(error):
+                raise
             reason = reason or in_one_line(error)
     raise DatasetError(f"{model} accepts none of the first {trials} images: {reason}")
 

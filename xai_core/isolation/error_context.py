@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from xai_core.configurable import Configurable
 from xai_core.error_text import add_note, attributes_of, described, is_regular, message_of, notes_of, remove_notes
 from xai_core.errors import PluginContractError
 
@@ -17,16 +16,16 @@ _numbers = itertools.count()
 
 @dataclass(frozen=True, eq=False)
 class PluginCall:
-    """A call into a plugin: of an explainer, or of a metric on the maps of a method.
+    """A call into a plugin, such as a call of an explainer, or of a metric on the maps of a method.
 
     Attributes
     ----------
     kind
-        `explainer` or `metric`.
+        `explainer`, `metric`, `adapter`, `model` or `dataset`.
     key
-        The key of the explainer or metric in the results.
+        The key of the explainer or metric in the results, or the name in the registry.
     plugin_object
-        The explainer or metric.
+        The explainer or metric, or the class of the adapter or source.
     origin
         The package and its version. Empty for an object that no installed package provides.
     maps
@@ -35,7 +34,7 @@ class PluginCall:
 
     kind: str
     key: str
-    plugin_object: Configurable
+    plugin_object: object
     origin: str = ""
     maps: str = ""
 
@@ -51,6 +50,10 @@ class PluginCall:
     def attach_to(self, error: E) -> E:
         """Attach this call to an error that no other call has raised before. Return the error."""
         return self._attach(error, -1)
+
+    def claim(self, error: BaseException) -> None:
+        """Attach this call to an error, in place of the call that is attached."""
+        self._attach(error, next(_numbers))
 
     @contextlib.contextmanager
     def responsible(self) -> Iterator[None]:

@@ -11,6 +11,9 @@ from xai_core.configurable import Configurable
 from xai_core.data.sources import ModelSource
 from xai_core.error_text import CONTAINED, described
 from xai_core.errors import PluginError, PluginWarning
+from xai_core.isolation.error_context import PluginCall
+from xai_core.isolation.raised_in import raised_in
+from xai_core.model.adapter import ModelAdapter
 from xai_core.plugins.discovery import VARIABLE, chosen_by_environment, installed, of_distributions, of_environment
 from xai_core.plugins.loader import Entry, Loader, Registry
 
@@ -94,14 +97,25 @@ class HasPlugins(Protocol):
 
 
 def in_own_plugins(method: Callable[Concatenate[H, P], R]) -> Callable[Concatenate[H, P], R]:
-    """Decorate a method so that it looks names up in the registry of its object."""
+    """Decorate a method so that it looks names up in the registry of its object, and errors name failing adapters."""
 
     @functools.wraps(method)
     def call(self: H, /, *args: P.args, **options: P.kwargs) -> R:
         with looking_in(self.plugins):
-            return method(self, *args, **options)
+            try:
+                return method(self, *args, **options)
+            except Exception as error:
+                _name_adapter(error)
+                raise
 
     return call
+
+
+def _name_adapter(error: Exception) -> None:
+    """Attach the adapter in whose code an error was raised, in place of the explainer or metric that called it."""
+    for entry in current().entries["adapters"].values():
+        if raised_in(error, entry.made_by, ModelAdapter):
+            PluginCall("adapter", entry.name, entry.made_by, entry.plugin.release).claim(error)
 
 
 def origin(created: Configurable) -> str:
@@ -115,7 +129,7 @@ def origin(created: Configurable) -> str:
 
 def _with_parts(created: Configurable, seen: list[Configurable]) -> list[Configurable]:
     """Return an explainer or metric, and the ones that it is composed of."""
-    if created not in seen:
+    if not any(created is other for other in seen):
         seen.append(created)
         for value in vars(created).values():
             for item in value if isinstance(value, list | tuple) else [value]:
