@@ -52,6 +52,34 @@ def test_segmentation_models_are_explained_at_features_on_every_path(name: str) 
     assert not maps["layer-cam"].constant.any()
 
 
+def test_a_function_of_other_pixel_scores_is_explained_at_the_features_below_them() -> None:
+    engine = xai.Engine(settled(MODELS["deeplabv3"][0]()))
+    adapter = engine.adapter(torch.randn(1, 3, 64, 64), lambda output: output["aux"][:, 1].mean((1, 2)))
+    assert adapter.default_layer == "aux_classifier.3"
+
+
+class Taps(nn.Module):
+    """A plain transformer for segmentation, as far as its layers go: a decoder reads every block on a finer grid."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 6, 4, 4)
+        self.blocks = nn.ModuleList(nn.Conv2d(6, 6, 3, 1, 1) for _ in range(4))
+        self.decoder = nn.Conv2d(24, 5, 1)
+        self.classes = nn.Conv2d(5, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x, taps = self.patches(x), []
+        for block in self.blocks:
+            x = block(x).relu()
+            taps.append(nn.functional.interpolate(x, scale_factor=2.0))
+        return self.classes(self.decoder(torch.cat(taps, 1)))
+
+
+def test_features_before_the_decoder_reads_several_blocks_are_not_the_default() -> None:
+    assert xai.Engine(Taps()).adapter(corners()).default_layer == "decoder"
+
+
 def test_large_images_of_a_segmentation_model() -> None:
     images = torch.randn(1, 3, 416, 416)
     engine = xai.Engine(settled(MODELS["lraspp"][0]()))

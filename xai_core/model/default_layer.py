@@ -33,7 +33,7 @@ class DefaultLayer:
 
 
 def default_layer(
-    graph: SiteGraph, layouts: SiteLayouts, pools: Collection[str], class_scores: Tensor | None
+    graph: SiteGraph, layouts: SiteLayouts, pools: Collection[str], pixel_scores: Tensor | None
 ) -> DefaultLayer | None:
     """Return the default layer, or None if no spatial features lie on every path from the image to the scores.
 
@@ -48,11 +48,11 @@ def default_layer(
         Their layouts.
     pools
         The names of layers whose outputs are pooled features.
-    class_scores
-        The class scores in the output, or None.
+    pixel_scores
+        [1,K,H,W], if the target reads scores of each pixel, or None.
     """
-    if class_scores is not None and class_scores.ndim == 4 and graph.reads(class_scores):
-        last = _coarsest(graph, layouts, pools, class_scores)
+    if pixel_scores is not None:
+        last = _coarsest(graph, layouts, pools, pixel_scores)
         return None if last is None else DefaultLayer(last, last)
     last = next(_spatial(_dominating(graph), layouts, pools), None)
     if last is not None:
@@ -61,7 +61,7 @@ def default_layer(
         return DefaultLayer(last, _mixed(graph, layouts, read) or read)
     last_pass = graph.last_pass()
     if last_pass is not None:
-        found = default_layer(last_pass, layouts, pools, class_scores)
+        found = default_layer(last_pass, layouts, pools, pixel_scores)
         return found if found is not None and found.default[0].layer in graph.repeated else None
     last = None if graph.from_image else next(_spatial(reversed(layouts.sites), layouts, pools), None)
     return None if last is None else DefaultLayer(last, last)
@@ -104,23 +104,24 @@ def _mixed(graph: SiteGraph, layouts: SiteLayouts, read: Candidate) -> Candidate
     return None
 
 
-def _coarsest(graph: SiteGraph, layouts: SiteLayouts, pools: Collection[str], class_scores: Tensor) -> Candidate | None:
+def _coarsest(graph: SiteGraph, layouts: SiteLayouts, pools: Collection[str], pixel_scores: Tensor) -> Candidate | None:
     """Return the last features on the coarsest grid that are not scores, for a model with scores of each pixel.
 
-    Grids whose first layer is a pooling layer, as in a pyramid of pools, are ignored.
+    Early features are ignored: those that are computed from less than half as many tensors as the last features.
     """
     candidates = [*_spatial(_dominating(graph), layouts, pools)]
-    features = [candidate for candidate in candidates if not _are_scores(graph, candidate, class_scores)] or candidates
-    coarsest = min((layout.cells for _, layout in features), default=0)
-    return next((candidate for candidate in features if candidate[1].cells == coarsest), None)
+    features = [candidate for candidate in candidates if not _are_scores(graph, candidate, pixel_scores)] or candidates
+    depths = [len(graph.earlier[site]) for site, _ in features]
+    late = [candidate for candidate, depth in zip(features, depths, strict=True) if 2 * depth >= depths[0]]
+    return min(late, key=lambda candidate: candidate[1].cells, default=None)
 
 
-def _are_scores(graph: SiteGraph, candidate: Candidate, class_scores: Tensor) -> bool:
+def _are_scores(graph: SiteGraph, candidate: Candidate, pixel_scores: Tensor) -> bool:
     """Whether each channel is a class: the scores of a class depend on that channel alone."""
     site, features = candidate
-    if features.channels != class_scores.shape[1] or not class_scores.requires_grad or lacks_gradients(class_scores):
+    if features.channels != pixel_scores.shape[1] or not pixel_scores.requires_grad or lacks_gradients(pixel_scores):
         return False
-    gradient = graph.gradient_of(class_scores[:, 0].sum(), site)
+    gradient = graph.gradient_of(pixel_scores[:, 0].sum(), site)
     if gradient is None:
         return True
     return int((to_elements(gradient, features.layout).abs().amax((0, 1)) > 0).sum()) <= 1

@@ -14,7 +14,7 @@ from xai_core.model.module_calls import ModuleCalls
 from xai_core.model.probabilities import probabilities_in
 from xai_core.model.site_graph import SiteGraph
 from xai_core.model.user_forward import batch_indices
-from xai_core.outputs import leaf_at, scores_of
+from xai_core.outputs import leaf_at, scores_of, tensors_of
 from xai_core.targets.score_reader import ScoreLocation
 from xai_core.targets.target import read_by
 
@@ -45,6 +45,8 @@ class ObservedPass:
         The location of the class scores in the model's output.
     class_scores
         The class scores, or None.
+    pixel_scores
+        The part of the output with scores of the classes for each pixel that the target reads, or None.
     scores
         The scores that the target reads, or None.
     graph
@@ -78,7 +80,17 @@ class ObservedPass:
         self.class_scores = scores_of(output) if self.location.path is None else leaf_at(output, self.location.path)
         self.scores = scores = self.class_scores if scores is None else scores
         self.graph = SiteGraph(calls.tensors, [] if scores is None else [scores], graph_image, calls.inputs)
+        self.pixel_scores = next((leaf for leaf in tensors_of(output) if self._are_pixel_scores(leaf)), None)
         self.attentions, self.gates = trace.attentions, tuple(finder.gates)
+
+    def _are_pixel_scores(self, tensor: Tensor) -> bool:
+        classes = self.class_scores
+        return (
+            classes is not None
+            and classes.ndim == tensor.ndim == 4
+            and classes.shape[1] == tensor.shape[1]
+            and self.graph.reads(tensor)
+        )
 
 
 class Observer:

@@ -237,7 +237,7 @@ def _probe(
         )
         if known is not None:
             layouts.share(known)
-        found = None if scores is None else default_layer(graph, layouts, calls.pools, observed.class_scores)
+        found = None if scores is None else default_layer(graph, layouts, calls.pools, observed.pixel_scores)
         last, default = (None, None) if found is None else (found.last, found.default)
         readout = read_out(graph, last) if last and last[1].is_sequence else None
         observer = Observer(model, forward, image, target, gradients, always_gradients)
