@@ -5,6 +5,7 @@ Checks of tensor values run on the device, and their results are copied to the h
 
 import warnings
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from xai_core.capture.needs import Needs, NeedsUnion
 from xai_core.capture.pass_record import PassRecord
+from xai_core.error_text import shown
 from xai_core.errors import (
     ConstantMapWarning,
     NonFiniteInputError,
@@ -24,13 +26,15 @@ from xai_core.errors import (
     XAIError,
 )
 from xai_core.isolation.error_context import PluginCall
-from xai_core.metric import MetricResult
+from xai_core.metric import Metric, MetricResult
 from xai_core.model.adapter import ModelAdapter
 from xai_core.outputs import scores_of
-from xai_core.saliency import Saliency
+from xai_core.saliency import Relevance, Saliency
 from xai_core.targets.contrast import Contrast
 from xai_core.targets.target import BoundTarget, Target, TargetLike
 
+MOST_PASSES = 10**12
+"""The largest number of forward passes that an explainer may declare."""
 Failure = Callable[[list[int]], XAIError | Warning]
 
 
@@ -165,19 +169,99 @@ def check_map(checks: Checks, saliency: Saliency, call: PluginCall) -> None:
     )
 
 
-def check_result(checks: Checks, result: object, call: PluginCall, batch: int) -> None:
+def check_forward_passes(passes: Any, call: PluginCall) -> int:
+    """Return the result of an explainer's `forward_passes`.
+
+    Raises
+    ------
+    PluginContractError
+        If it is not an integer from 0 to `MOST_PASSES`.
+    """
+    is_integer = isinstance(passes, Integral) and not isinstance(passes, bool)
+    if not is_integer or not 0 <= int(passes) <= MOST_PASSES:
+        raise PluginContractError(
+            f"the `forward_passes` of {call.description} must return an integer from 0 to {MOST_PASSES:,}; "
+            f"it returned {shown(passes)}"
+        )
+    return int(passes)
+
+
+def check_direction(metric: Metric, call: PluginCall) -> bool:
+    """Return a metric's `higher_is_better`.
+
+    Raises
+    ------
+    PluginContractError
+        If it is not True or False.
+    """
+    direction = getattr(metric, "higher_is_better", None)
+    if not isinstance(direction, bool):
+        raise PluginContractError(
+            f"the `higher_is_better` of {call.description} must be True or False; it is {shown(direction)}"
+        )
+    return direction
+
+
+def check_relevance(returned: object, call: PluginCall, batch: int, device: torch.device) -> None:
+    """Require that the tensors that an explainer returned are dense, floating-point, and on the model's device.
+
+    `Saliency.of` requires a map, and its shape.
+
+    Raises
+    ------
+    PluginContractError
+        If a tensor does not meet these requirements, or parts and weights do not have their shapes.
+    """
+    raw, *others = returned if isinstance(returned, Relevance) else (returned, None, None)
+    if isinstance(raw, Tensor) and (problem := _problem(raw, device)):
+        raise PluginContractError(
+            f"{call.description} must return floating-point relevance [B,h,w] on the model's device {device}; "
+            f"it returned {problem}"
+        )
+    for tensor, name, dimensions in zip(others, ("parts [B,P,h,w]", "weights [B,K]"), (4, 2), strict=True):
+        if tensor is None:
+            continue
+        problem = _problem(tensor, device)
+        if not problem and (tensor.ndim != dimensions or len(tensor) != batch):
+            problem = f"{list(tensor.shape)}"
+        if problem:
+            raise PluginContractError(
+                f"{call.description} must return {name} with B={batch}, floating-point and on the model's device "
+                f"{device}; it returned {problem}"
+            )
+
+
+def _problem(tensor: object, device: torch.device) -> str:
+    """Describe a value that is not a dense floating-point tensor on a device. Empty if it is one."""
+    if not isinstance(tensor, Tensor):
+        return f"a value of type {type(tensor).__name__}"
+    if tensor.is_nested or tensor.layout is not torch.strided:
+        return f"a tensor that is {'nested' if tensor.is_nested else 'sparse'}"
+    if not tensor.is_floating_point():
+        return f"{tensor.dtype} {list(tensor.shape)}"
+    return "" if tensor.device == device else f"a tensor on {tensor.device}"
+
+
+def check_result(checks: Checks, result: object, call: PluginCall, batch: int, device: torch.device) -> None:
     """Require one finite number per image, and a curve with one number at each of its fractions.
 
     Raises
     ------
     PluginContractError
-        If the result is not a `MetricResult` of these shapes.
+        If the result is not a `MetricResult` of these shapes, in floating-point tensors on the model's device.
     """
     name = call.description
     if not isinstance(result, MetricResult) or not isinstance(result.values, Tensor):
         raise PluginContractError(
             f"{name} must return a MetricResult of one number per image; it returned {type(result).__name__}"
         )
+    tensors = {"values": result.values, "curve": result.curve, "fractions": result.fractions}
+    for part, tensor in tensors.items():
+        if tensor is not None and (problem := _problem(tensor, device)):
+            raise PluginContractError(
+                f"{name} must return {part} in floating-point tensors on the model's device {device}; "
+                f"it returned {problem}"
+            )
     if result.values.shape != (batch,):
         raise PluginContractError(
             f"{name} must return one number per image, [{batch}]; it returned {list(result.values.shape)}"

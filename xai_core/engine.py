@@ -18,11 +18,14 @@ from xai_core.capture.needs import Needs, NeedsUnion
 from xai_core.capture.runner import Runner, laid_out
 from xai_core.checks import (
     Checks,
+    check_direction,
+    check_forward_passes,
     check_images,
     check_map,
     check_needs,
     check_output,
     check_pass,
+    check_relevance,
     check_result,
     check_scores,
 )
@@ -196,6 +199,7 @@ class Engine:
                         each.append(replace(each[0], target=bound))
                         continue
                     relevance = explainer.explain(Captured(record, needs[key], adapter, passes, i))
+                    check_relevance(relevance, calls[key], len(images), images.device)
                     each.append(Saliency.of(relevance, len(images), _size(images), bound, named, again))
             for saliency in each:
                 check_map(checks, saliency, calls[key])
@@ -204,7 +208,8 @@ class Engine:
         if costs:
             for key, explainer in explainers.items():
                 with guard.around(calls[key]):
-                    spent = meter.cost(explainer.forward_passes(adapter), PASS, key)
+                    declared = check_forward_passes(explainer.forward_passes(adapter), calls[key])
+                    spent = meter.cost(declared, PASS, key)
                 maps[key] = replace(maps[key], cost=spent)
         return maps
 
@@ -318,8 +323,8 @@ class Engine:
                         call = PluginCall("metric", name, metric, origin(metric), key)
                         with without_autocast(images.device), guard.around(call, shared):
                             result = metric.evaluate(copy.copy(evaluations[target]), own)
-                            check_result(checks, result, call, len(images))
-                            result = replace(result, higher_is_better=metric.higher_is_better)
+                            check_result(checks, result, call, len(images), images.device)
+                            result = replace(result, higher_is_better=check_direction(metric, call))
                         each[name].append(result)
                 several = not isinstance(saliency.target, BoundTarget)
                 results[key] = {name: MetricResult.of_targets(of) if several else of[0] for name, of in each.items()}

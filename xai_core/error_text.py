@@ -1,5 +1,6 @@
 """Reads and annotates exceptions whose own methods may raise: nothing here fails because of them."""
 
+import reprlib
 from types import TracebackType
 from typing import Any
 
@@ -7,7 +8,7 @@ UNREADABLE = "its message cannot be read"
 CONTAINED = (Exception, SystemExit, GeneratorExit)
 """The exceptions that end a plugin's call, but not the process: all except Ctrl-C and the end of a time limit."""
 _instance_dict = BaseException.__dict__["__dict__"].__get__
-_class_name = type.__dict__["__name__"].__get__
+_name_of_type = type.__dict__["__name__"].__get__
 _cause, _context, _traceback = (BaseException.__dict__[f"__{name}__"] for name in ("cause", "context", "traceback"))
 
 
@@ -25,9 +26,17 @@ def message_of(error: BaseException) -> str:
         return UNREADABLE
 
 
+def shown(value: object) -> str:
+    """Return the shortened `repr` of a value, or its type if the `repr` raises."""
+    try:
+        return " ".join(reprlib.repr(value).split())
+    except CONTAINED:
+        return f"a value of type {_name_of_type(type(value))}"
+
+
 def class_name(error: BaseException) -> str:
     """Return the name of the class of an exception."""
-    name: str = _class_name(type(error))
+    name: str = _name_of_type(type(error))
     return name
 
 

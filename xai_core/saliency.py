@@ -107,7 +107,13 @@ class Saliency(Batched):
             If the relevance is not a floating-point tensor [B,h,w].
         """
         raw, *others = relevance if isinstance(relevance, Relevance) else (relevance, None, None)
-        if not isinstance(raw, Tensor) or raw.ndim != 3 or len(raw) != batch or not raw.is_floating_point():
+        if (
+            not isinstance(raw, Tensor)
+            or raw.ndim != 3
+            or len(raw) != batch
+            or not raw.is_floating_point()
+            or 0 in raw.shape
+        ):
             received = f"{raw.dtype} {list(raw.shape)}" if isinstance(raw, Tensor) else type(raw).__name__
             raise PluginContractError(
                 f"{method} must return floating-point relevance [B,h,w] with B={batch}; it returned {received}"

@@ -10,7 +10,7 @@ import torch
 import xai_core as xai
 from support.benchmark_runs import Breaking, Brightness, Counted, Inside, Picky, Speckles, by_key, prepared, run
 from xai_core.benchmarking.summary import summarize
-from xai_core.errors import DatasetError
+from xai_core.errors import DatasetError, OptionError
 from xai_core.plugin import Evaluation
 from xai_core.plugins.loader import Entry
 from xai_core.plugins.registry import registry
@@ -75,7 +75,7 @@ class Odd:
     """Samples that break what a sample promises, each in its own way, between two that do not."""
 
     def __len__(self) -> int:
-        return 6
+        return 7
 
     def __getitem__(self, index: int, /) -> xai.Sample:
         image, mask = Speckles()[index].image, torch.ones(32, 32, dtype=torch.bool)
@@ -84,6 +84,7 @@ class Odd:
             2: {"boxes": [[0, 0, 9, 9]]},
             3: {"target": "cat", "mask": mask},
             4: {"image": torch.zeros(0), "mask": mask},
+            6: {"target": 10**30, "mask": mask},
         }
         return xai.Sample(**{"image": image, "id": index, **odd.get(index, {"mask": mask})})
 
@@ -99,8 +100,31 @@ def test_samples_that_break_their_promise_cost_their_own_rows(tmp_path: Path) ->
     errors = {(image, metric): row["error"] for (image, _, metric), row in rows.items()}
     assert all(errors[image, metric] is None for image in "05" for metric in ("brightness", "inside"))
     assert all(errors[image, "brightness"] is None and "Error: " in errors[image, "inside"] for image in "12")
-    assert errors["3", "brightness"].startswith("TypeError: 'str' object cannot be interpreted as an integer")
+    message = "PluginContractError: the dataset returned the target {}; expected a class id or None"
+    assert errors["3", "brightness"] == message.format("'cat'")
+    assert errors["6", "brightness"] == message.format(10**30)
     assert errors["4", "inside"] == "PluginContractError: preprocess returned a NoneType; expected a tensor [C,h,w]"
+
+
+@pytest.mark.parametrize("length", [10**30, -1, "2", None])
+def test_a_dataset_without_a_length_is_one_error(length: object, tmp_path: Path) -> None:
+    class Endless(Speckles):
+        def __len__(self) -> int:
+            return length  # type: ignore[return-value]
+
+    with pytest.raises(DatasetError, match=r"the dataset has no valid length .*; expected `__len__` to return"):
+        run(tmp_path / "run", Endless())
+
+
+@pytest.mark.parametrize("spec", ["caf\udce9", 3])
+def test_the_spec_of_a_model_is_text_that_can_be_written(spec: Any, tmp_path: Path) -> None:
+    model = xai.LoadedModel(Counted(), lambda image: image, spec=spec)
+    chosen = {"models": model, "methods": "grad-cam", "metrics": Brightness()}
+    if isinstance(spec, str):
+        assert {row.model for row in run(tmp_path / "run", Speckles(2), **chosen)} == {r"caf\udce9"}
+    else:
+        with pytest.raises(OptionError, match="the spec of a LoadedModel must be a text, got 3"):
+            run(tmp_path / "run", Speckles(2), **chosen)
 
 
 class Crooked(Brightness):

@@ -13,10 +13,13 @@ from torch import Tensor
 from xai_core.data.ground_truth import model_mask
 from xai_core.data.pairs import Pairs
 from xai_core.data.sources import Dataset, LoadedModel
-from xai_core.error_text import class_name
+from xai_core.error_text import class_name, shown
 from xai_core.errors import NonFiniteInputError, PluginContractError
 from xai_core.files import encodable
 from xai_core.isolation.error_context import message_with_notes
+
+_LIMIT = 2**63
+"""Class ids are stored as integers of 64 bits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +97,7 @@ class Reader:
             with self._lock:
                 sample = self._data[index]
             name = encodable(str(sample.id))
-            label = None if sample.target is None else operator.index(sample.target)
+            label = _label(sample.target)
             image = self._loaded.preprocess(sample.image)
             if not isinstance(image, Tensor):
                 raise PluginContractError(f"preprocess returned a {type(image).__name__}; expected a tensor [C,h,w]")
@@ -106,6 +109,17 @@ class Reader:
             return Item(index, name, image, label, model_mask(self._loaded, sample))
         except Exception as error:
             return Item(index, name, image, label, no_mask=in_one_line(error))
+
+
+def _label(target: Any) -> int | None:
+    """Return the class id of a sample, as an integer of 64 bits."""
+    try:
+        label = None if target is None else operator.index(target)
+    except TypeError:
+        label = _LIMIT
+    if label is not None and not -_LIMIT <= label < _LIMIT:
+        raise PluginContractError(f"the dataset returned the target {shown(target)}; expected a class id or None")
+    return label
 
 
 def in_one_line(error: BaseException) -> str:

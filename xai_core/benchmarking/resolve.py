@@ -12,14 +12,19 @@ from xai_core.benchmarking.reader import in_one_line
 from xai_core.benchmarking.selection import require_known, select_methods, select_metrics
 from xai_core.benchmarking.settings import RECORDED, Settings
 from xai_core.benchmarking.versions import versions
+from xai_core.checks import check_direction
 from xai_core.configurable import Configurable
 from xai_core.data.pairs import as_dataset
 from xai_core.data.sources import Dataset, LoadedModel, Sample
+from xai_core.error_text import described, shown
 from xai_core.errors import DatasetError, OptionError
 from xai_core.explainer import Explainer
 from xai_core.files import encodable
+from xai_core.isolation.error_context import PluginCall
 from xai_core.metric import Metric
 from xai_core.plugins.creation import load_dataset, load_model
+from xai_core.plugins.names import checked_spec
+from xai_core.plugins.registry import origin
 
 
 @dataclass(frozen=True)
@@ -108,7 +113,8 @@ def resolve(
         If a name, an option or a file is wrong, or if no image can be read.
     """
     data = load_dataset(settings.data) if isinstance(settings.data, str) else as_dataset(settings.data)
-    images = min(len(data), settings.limit or len(data))
+    length = _length(data)
+    images = min(length, settings.limit or length)
     first = _first_readable(data, images)
     require_known(settings.without)
     metrics, skipped = select_metrics(settings, first)
@@ -126,7 +132,10 @@ def resolve(
         data=encodable(settings.data) if isinstance(settings.data, str) else type(settings.data).__name__,
         images=images,
         data_content=dataset_hash(data, images, first, settings.target == "label"),
-        metrics={spec: metric.higher_is_better for spec, metric in metrics.items()},
+        metrics={
+            spec: check_direction(metric, PluginCall("metric", spec, metric, origin(metric)))
+            for spec, metric in metrics.items()
+        },
         skipped=skipped,
         device=device.type,
         versions=versions(),
@@ -144,8 +153,17 @@ def _code_hashes(
         entry.spec: model for entry, model in zip(entries, models, strict=True) if isinstance(model, LoadedModel)
     }
     plugins = (*settings.methods, *settings.metrics)
-    objects |= {plugin.spec: plugin for plugin in plugins if isinstance(plugin, Configurable)}
+    objects |= {checked_spec(plugin): plugin for plugin in plugins if isinstance(plugin, Configurable)}
     return {spec: code_hash(each) for spec, each in objects.items()}
+
+
+def _length(data: Dataset) -> int:
+    try:
+        return len(data)
+    except Exception as error:
+        raise DatasetError(
+            f"the dataset has no valid length ({described(error)}); expected `__len__` to return the number of samples"
+        ) from error
 
 
 def _first_readable(data: Dataset, images: int) -> Sample:
@@ -165,7 +183,10 @@ def _model_entry(
 ) -> tuple[ModelEntry, dict[str, Explainer]]:
     """Return a model's entry in the manifest, and its explainers. A model that is loaded here is released again."""
     loaded = load(model, device)
-    spec = model if isinstance(model, str) else loaded.spec or type(loaded.model).__name__
+    spec: object = model if isinstance(model, str) else loaded.spec or type(loaded.model).__name__
+    if not isinstance(spec, str):
+        raise OptionError(f"the spec of a LoadedModel must be a text, got {shown(spec)}")
+    spec = encodable(spec)
     weights = weights_hash(loaded.model)
     explainers, skipped = select_methods(settings, spec, loaded, data, images, device)
     return ModelEntry(spec, weights, tuple(explainers), skipped), explainers

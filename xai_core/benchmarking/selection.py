@@ -9,6 +9,7 @@ import torch
 
 from xai_core.benchmarking.reader import in_one_line
 from xai_core.benchmarking.settings import ALL, CONTROLS, Settings
+from xai_core.checks import check_direction
 from xai_core.configurable import MADE_OF, Configurable
 from xai_core.data.sources import Dataset, LoadedModel, Sample
 from xai_core.engine import Engine
@@ -22,6 +23,7 @@ from xai_core.metric import Metric
 from xai_core.model.adapter import ModelAdapter
 from xai_core.model.execution import unwrapped
 from xai_core.plugins.creation import create_explainer, create_metric
+from xai_core.plugins.names import checked_name, checked_spec
 from xai_core.plugins.registry import list_explainers, list_metrics, origin, registry
 from xai_core.spec import parse, suggest
 
@@ -56,8 +58,8 @@ def select_methods(
     for requested in settings.methods:
         if requested == ALL:
             adapter = _probe(settings, model, loaded, data, images, device)
-            for explainer in _compatible(settings, loaded, adapter, skipped):
-                explainers.setdefault(explainer.spec, explainer)
+            for spec, explainer in _compatible(settings, loaded, adapter, skipped):
+                explainers.setdefault(spec, explainer)
         elif isinstance(requested, str):
             _add(explainers, _create(requested, create_explainer, settings.seed), of_spec=True)
         else:
@@ -97,12 +99,13 @@ def select_metrics(settings: Settings, sample: Sample) -> tuple[dict[str, Metric
                     continue
                 try:
                     metric = _create(name, create_metric, settings.seed)
+                    spec = _spec_of(metric)
                     if metric.needs_ground_truth and not has_ground_truth:
                         raise NoGroundTruthError("the dataset has no ground-truth masks or boxes")
                 except Exception as error:
                     skipped[name] = _reason(error)
                 else:
-                    metrics.setdefault(metric.spec, metric)
+                    metrics.setdefault(spec, metric)
         elif isinstance(requested, str):
             _add(metrics, _create(requested, create_metric, settings.seed), of_spec=True)
         else:
@@ -128,14 +131,15 @@ def require_known(names: Sequence[str]) -> None:
 
 def _compatible(
     settings: Settings, loaded: LoadedModel, adapter: ModelAdapter, skipped: dict[str, str]
-) -> Iterator[Explainer]:
-    """Create the installed methods that support the model, and add the reasons for the others to `skipped`."""
+) -> Iterator[tuple[str, Explainer]]:
+    """Create the installed methods that support the model, by spec, and add the reasons for the others to `skipped`."""
     guard = Guard(ModelStateMonitor.of(unwrapped(loaded.model)), settings.time_limit)
     for name in list_explainers():
         if name in settings.without or name in CONTROLS:
             continue
         try:
             explainer = _create(name, create_explainer, settings.seed)
+            spec = _spec_of(explainer)
             _require_not_composite(explainer)
             with guard.around(PluginCall("explainer", name, explainer, origin(explainer))):
                 explainer.needs(adapter)
@@ -144,7 +148,7 @@ def _compatible(
                 raise
             skipped[name] = _reason(error)
         else:
-            yield explainer
+            yield spec, explainer
 
 
 def _probe(
@@ -169,8 +173,10 @@ def _add(plugins: dict[str, Plugin], plugin: Plugin, of_spec: bool = False) -> N
     ------
     OptionError
         If another one has the same spec, or if the spec does not identify the options.
+    PluginContractError
+        If the name, the spec or the direction is not valid.
     """
-    spec = plugin.spec
+    spec = _spec_of(plugin)
     if " at 0x" in spec:
         raise OptionError(
             f"an option of {spec!r} has a memory address in its string form, so a run cannot resume with it. Define"
@@ -179,6 +185,17 @@ def _add(plugins: dict[str, Plugin], plugin: Plugin, of_spec: bool = False) -> N
     other = plugins.setdefault(spec, plugin)
     if other is not plugin and not (of_spec and type(other) is type(plugin)):
         raise OptionError(f"two methods or metrics have the spec {spec!r}; give each its own name")
+
+
+def _spec_of(plugin: Plugin) -> str:
+    """Return the spec of a method or metric, after a check of its name, spec and direction."""
+    release = origin(plugin)
+    kind, name = "metric" if isinstance(plugin, Metric) else "explainer", checked_name(plugin, release)
+    call = PluginCall(kind, name, plugin, release)
+    with call.responsible():
+        if isinstance(plugin, Metric):
+            check_direction(plugin, call)
+        return checked_spec(plugin, release)
 
 
 def _create(spec: str, create: Callable[..., Plugin], seed: int) -> Plugin:

@@ -6,9 +6,10 @@ from typing import Any, TypeVar
 
 from xai_core.configurable import MADE_OF
 from xai_core.data.sources import Dataset, DatasetSource, LoadedModel, ModelSource
-from xai_core.errors import OptionError, SpecError, UnknownOptionError
+from xai_core.errors import OptionError, PluginContractError, SpecError, UnknownOptionError
 from xai_core.explainer import Explainer
 from xai_core.metric import Metric
+from xai_core.plugins.loader import Entry
 from xai_core.plugins.registry import current
 from xai_core.spec import Spec, close_names, parse, suggest
 
@@ -81,10 +82,16 @@ def load_model(spec: str, **options: Any) -> LoadedModel:
         If an option does not exist, or has a wrong value.
     CheckpointError, FileError
         If a weights file cannot be read, does not match the model, or does not exist.
+    PluginContractError
+        If the source returns no `LoadedModel`.
     """
     parsed = parse(spec)
-    source: ModelSource = current().find("models", parsed.head).made_by()
-    return _call(source.load, parsed, parsed.name, **{**parsed.options, **options})
+    entry = current().find("models", parsed.head)
+    source: ModelSource = entry.made_by()
+    loaded = _call(source.load, parsed, parsed.name, **{**parsed.options, **options})
+    if not isinstance(loaded, LoadedModel):
+        raise _wrong_type(entry, "a LoadedModel", loaded)
+    return loaded
 
 
 def load_dataset(spec: str, **options: Any) -> Dataset:
@@ -105,10 +112,23 @@ def load_dataset(spec: str, **options: Any) -> Dataset:
         If an option does not exist, or has a wrong value.
     FileError
         If a file or folder does not exist.
+    PluginContractError
+        If the source returns no dataset.
     """
     parsed = parse(spec)
-    source: DatasetSource = current().find("datasets", parsed.head).made_by()
-    return _call(source.load, parsed, parsed.name, **{**parsed.options, **options})
+    entry = current().find("datasets", parsed.head)
+    source: DatasetSource = entry.made_by()
+    data = _call(source.load, parsed, parsed.name, **{**parsed.options, **options})
+    if not isinstance(data, Dataset):
+        raise _wrong_type(entry, "a dataset with `__len__` and `__getitem__`", data)
+    return data
+
+
+def _wrong_type(entry: Entry, expected: str, returned: object) -> PluginContractError:
+    return PluginContractError(
+        f"`load` of the source {entry.name} of {entry.plugin.release} must return {expected}; "
+        f"it returned {type(returned).__name__}"
+    )
 
 
 def _create(text: str, kind: str, base: type[T], options: dict[str, Any]) -> T:

@@ -3,7 +3,6 @@
 import contextlib
 import inspect
 import itertools
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -26,6 +25,7 @@ from xai_core.metric import Metric
 from xai_core.model.adapter import ModelAdapter
 from xai_core.plugins import hookspecs
 from xai_core.plugins.discovery import GROUP, VARIABLE, DiscoveredPlugin, Plugin, chosen_by_environment
+from xai_core.plugins.names import checked_name
 from xai_core.spec import close_names, suggest
 
 KINDS: dict[str, tuple[str, type]] = {
@@ -42,8 +42,6 @@ _UNKNOWN: dict[str, type[XAIError]] = {
     "models": UnknownModelError,
     "datasets": UnknownDatasetError,
 }
-LONGEST_NAME = 100
-NAME = re.compile(r"[a-z0-9][a-z0-9+.]*(-[a-z0-9+.]+)*")
 PASSED = "passed to the engine"
 """The module name of a plugin that is passed as an object. Its package name is the name of the object."""
 
@@ -98,11 +96,8 @@ class Registry:
 
     def entry_of(self, created: object) -> Entry | None:
         """Return the entry of an object's class, or None if no plugin provides the class."""
-        for entries in self.entries.values():
-            entry = entries.get(getattr(created, "name", ""))
-            if entry is not None and entry.made_by is type(created):
-                return entry
-        return None
+        all_entries = (entry for entries in self.entries.values() for entry in entries.values())
+        return next((entry for entry in all_entries if entry.made_by is type(created)), None)
 
     def _unknown(self, kind: str, name: str) -> str:
         listed = "methods" if kind == "explainers" else kind
@@ -219,7 +214,7 @@ class Loader:
                     raise PluginContractError(
                         f"{hook} must return subclasses of {base.__name__}; it returned {made_by!r}"
                     )
-                name = f"{made_by.__module__}.{made_by.__qualname__}" if kind == "adapters" else _name(made_by)
+                name = f"{made_by.__module__}.{made_by.__qualname__}" if kind == "adapters" else checked_name(made_by)
                 if name in provided[kind]:
                     raise PluginContractError(f"{hook} returned {name!r} twice; return each class once")
                 provided[kind][name] = made_by
@@ -244,17 +239,6 @@ class Loader:
                         f"uninstall one of them, or select plugins with {VARIABLE}"
                     )
                 entries[name] = Entry(name, made_by, plugin)
-
-
-def _name(made_by: type[Any]) -> str:
-    name = getattr(made_by, "name", None)
-    if not (isinstance(name, str) and len(name) <= LONGEST_NAME and NAME.fullmatch(name)):
-        shown = repr(name)
-        raise PluginContractError(
-            f"{made_by.__name__}.name must be lower case with hyphens, such as `grad-cam`, and have at most"
-            f" {LONGEST_NAME} characters; got {shown if len(shown) <= LONGEST_NAME else f'{shown[:LONGEST_NAME]}...'}"
-        )
-    return name
 
 
 def _invalid(plugin: Plugin, error: pluggy.PluginValidationError) -> PluginError:

@@ -2,15 +2,15 @@
 
 import functools
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from xai_core.configurable import Configurable
 from xai_core.data.sources import ModelSource
-from xai_core.error_text import CONTAINED, described
-from xai_core.errors import PluginError, PluginWarning
+from xai_core.error_text import CONTAINED, described, shown
+from xai_core.errors import PluginContractError, PluginError, PluginWarning
 from xai_core.isolation.error_context import PluginCall
 from xai_core.isolation.raised_in import raised_in
 from xai_core.model.adapter import ModelAdapter
@@ -161,9 +161,21 @@ def list_models() -> list[str]:
 
 
 def specs_of(entry: Entry) -> list[str]:
-    """Return the specs of all models of a source."""
+    """Return the specs of all models of a source.
+
+    Raises
+    ------
+    PluginContractError
+        If the source does not return names that are text.
+    """
     source: ModelSource = entry.made_by()
-    return [f"{entry.name}:{model}" for model in source.names()] or [entry.name]
+    names = source.names()
+    if not isinstance(names, Sequence) or isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise PluginContractError(
+            f"`names` of the source {entry.name} of {entry.plugin.release} must return a sequence of texts; "
+            f"it returned {shown(names)}"
+        )
+    return [f"{entry.name}:{model}" for model in names] or [entry.name]
 
 
 def list_datasets() -> list[str]:

@@ -9,6 +9,8 @@ from xai_core.configurable import Configurable
 from xai_core.errors import InputTypeError, OptionError
 from xai_core.explainer import Explainer
 from xai_core.metric import Metric
+from xai_core.plugins.names import checked_name, checked_spec
+from xai_core.plugins.registry import origin
 from xai_core.spec import split
 
 D = TypeVar("D", bound=Configurable)
@@ -39,6 +41,8 @@ def by_key(requested: Any, base: type[D], create: Callable[[str], Any]) -> dict[
         If something is neither a string nor an object of the class `base`.
     OptionError
         If there is nothing to create.
+    PluginContractError
+        If the name of an object is not valid.
     """
     if isinstance(requested, Mapping):
         return {key: create(item) if isinstance(item, str) else _object(item, base) for key, item in requested.items()}
@@ -54,7 +58,7 @@ def by_key(requested: Any, base: type[D], create: Callable[[str], Any]) -> dict[
                 if spec not in dict(created):
                     created.append((spec, create(spec)))
         else:
-            created.append((_object(item, base).name, item))
+            created.append((checked_name(_object(item, base), origin(item)), item))
     if not created:
         raise OptionError(f"{_argument(base)} is empty; expected at least one name, spec or {base.__name__} object")
     return _unique(created)
@@ -65,10 +69,10 @@ def _unique(created: list[tuple[str, D]]) -> dict[str, D]:
     keyed: dict[str, D] = {}
     for key, item in created:
         is_shared = sum(other == key for other, _ in created) > 1
-        unique = item.spec if is_shared else key
+        unique = checked_spec(item, origin(item)) if is_shared else key
         copies = 2
         while unique in keyed:
-            unique, copies = f"{item.spec} #{copies}", copies + 1
+            unique, copies = f"{checked_spec(item, origin(item))} #{copies}", copies + 1
         keyed[unique] = item
     return keyed
 

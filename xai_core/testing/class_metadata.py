@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from xai_core.configurable import Configurable
-from xai_core.errors import XAIError
-from xai_core.plugins.loader import NAME
+from xai_core.errors import PluginContractError, XAIError
+from xai_core.plugins.names import checked_name
 from xai_core.spec import parse
 from xai_core.testing.check import require
 
@@ -18,11 +18,10 @@ def declared_failures(component: object, more: Mapping[str, str] | None = None) 
 
 def require_name(component: Any) -> None:
     """Require a name that the plugin registry accepts: lower case with hyphens."""
-    name = getattr(component, "name", None)
-    require(
-        isinstance(name, str) and bool(NAME.fullmatch(name)),
-        f"`name` must be lower case with hyphens, such as `grad-cam`; got {name!r}",
-    )
+    try:
+        checked_name(component)
+    except PluginContractError as error:
+        require(False, str(error))
 
 
 def require_spec(component: Configurable) -> None:

@@ -10,15 +10,17 @@ from rich.progress import Progress
 from torch import Tensor
 
 from xai_core import files
+from xai_core.checks import check_forward_passes
 from xai_core.cli.loading import ModelOnDevice, constant_map_warnings_hidden
 from xai_core.configurable import MADE_OF
 from xai_core.data.image_names import stem
 from xai_core.data.sources import Sample
 from xai_core.errors import LayerError, OptionError, UnknownExplainerError, UnsuitableError
 from xai_core.explainer import Explainer
+from xai_core.isolation.error_context import PluginCall
 from xai_core.metric import MetricResult
 from xai_core.plugins.creation import create_explainer, create_metric
-from xai_core.plugins.registry import list_explainers
+from xai_core.plugins.registry import list_explainers, origin
 from xai_core.report import overlays
 from xai_core.report.results import Explanation, ImageResult, MapScore, PerturbationCurve
 from xai_core.saliency import Saliency
@@ -94,7 +96,8 @@ class Demonstration:
         explainer = create_explainer(method)
         adapter = self._model.engine.adapter(images)
         explainer.needs(adapter)
-        passes = explainer.forward_passes(adapter)
+        call = PluginCall("explainer", method, explainer, origin(explainer))
+        passes = check_forward_passes(explainer.forward_passes(adapter), call)
         if not MADE_OF.isdisjoint(inspect.signature(type(explainer)).parameters):
             raise UnsuitableError(
                 f"the demo does not run composite methods; use `xai explain --method {explainer.spec}`"
