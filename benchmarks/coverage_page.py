@@ -35,12 +35,12 @@ All models that can run in float64 do so.
   a forward pass that replaces the same tensor.
 - *attention*: `rollout` and `generic-attention` equal their formulas on whole attention matrices. The methods are *not
   defined* for models without attention, and for models whose layers attend to different tokens.
-- *rejected*: xai-core raises an error that states why it does not read the model.
+- *rejected*: xai-core raises an error that states why it does not support the model.
 - *not examined*: the model has no result yet, or its examination took too long.
 
 Feature maps are stretched over the image, as in other libraries. `cpubone` pads kernels of 2x2 at the top and the left
 only, which moves its features by 0.65 to 0.85 cells. Very deep networks with random weights, such as `convmixer`, may
-respond to all parts of the image alike. Then the oracle shows no order.
+respond to all parts of the image alike. Then the oracle cannot verify the locations.
 """
 LABELS = {"refused": "rejected", "places": "locations"}
 """Words of the page for names in the results."""

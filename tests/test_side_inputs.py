@@ -1,4 +1,4 @@
-"""Models that take more than images: each row gets the side input of its image, wherever the model runs."""
+"""Models with other inputs: each row gets the side input of its image, wherever the model runs."""
 
 from typing import Any
 

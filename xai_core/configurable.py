@@ -45,6 +45,6 @@ def _spec_of(explainer: "str | Configurable") -> str:
 
 
 def _same(option: object, default: object) -> bool:
-    """Whether an option equals its default: equal text or equal numbers of one type, or the same object."""
+    """Whether an option equals its default: the same object, or text or a number of equal type and value."""
     is_comparable = isinstance(option, str | int | float) and type(option) is type(default)
     return option is default or (is_comparable and option == default)

@@ -66,7 +66,7 @@ class Engine:
         Any `nn.Module` (compiled and `DataParallel` ones too), or a `LoadedModel`. It always runs in evaluation mode,
         regardless of its current mode.
     forward
-        A function `forward(model, images) -> output` that calls the model, for models that take more than images.
+        A function `forward(model, images) -> output` that calls the model, for models with other inputs.
         A third parameter `of` receives, for each row of `images`, the index of its image in the batch that is
         explained. It is an int64 tensor [N] on the device, and selects the side inputs of each row: `texts[of]`.
     output
@@ -182,7 +182,7 @@ class Engine:
             )
         check_pass(checks, record)
         if images.device.type == "cpu":
-            checks.read()  # costs nothing on the CPU, and avoids perturbing an invalid input
+            checks.read()  # needs no transfer, and raises errors before images are perturbed
         passes = self._runner.further_passes(record, adapter)
         for key, explainer in explainers.items():
             again, named = self._again(calls[key], target, autocast), calls[key].description
@@ -237,7 +237,7 @@ class Engine:
         LayerError
             If the model has no such module.
         UnsuitableError
-            If the model runs other attention layers for this batch than for one image.
+            If the model runs different attention layers for this batch than for one image.
         RowError
             If a layer has no row with one of these indices.
         OptionError

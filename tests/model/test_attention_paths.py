@@ -231,7 +231,7 @@ class DependsOnBatch(Block):
 def test_attention_that_depends_on_the_batch_is_refused() -> None:
     engine = xai.Engine(settled(lambda: vit(DependsOnBatch)))
     engine.explain(IMAGES[:1], "rollout")
-    with pytest.raises(UnsuitableError, match="other attention layers for this batch than for one image"):
+    with pytest.raises(UnsuitableError, match="different attention layers for this batch than for one image"):
         engine.explain(IMAGES, "rollout")
-    with pytest.raises(UnsuitableError, match="other attention layers for this batch than for one image"):
+    with pytest.raises(UnsuitableError, match="different attention layers for this batch than for one image"):
         engine.attention(IMAGES)

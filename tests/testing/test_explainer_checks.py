@@ -166,7 +166,7 @@ BAD_EXPLAINERS: dict[str, list[tuple[xai.Explainer, str]]] = {
         (explainer(writes_images), "writes to the images"),
     ],
     "uses_only_declared_needs": [
-        (explainer(asks_for_attention), "did not ask for attention"),
+        (explainer(asks_for_attention), "did not request attention"),
         (explainer(calls_the_model), "called directly"),
     ],
     "supports_frozen_parameters": [(explainer(depends_on_requires_grad), "with and without frozen")],

@@ -110,7 +110,7 @@ def record_attention(
     NoAttentionError
         If no such attention was observed.
     UnsuitableError
-        If the model runs other attention layers for this batch than for one image.
+        If the model runs different attention layers for this batch than for one image.
     RowError, OptionError
         If `rows` is out of range for a layer, or has the wrong type.
     """

@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 @runtime_checkable
 class Explains(Protocol):
-    """An explainer, as `Captured.explain_images` uses it."""
+    """Interface of an explainer for `Captured.explain_images`."""
 
     def needs(self, adapter: ModelAdapter) -> Needs:
         """Return what the explainer needs from a pass."""
@@ -214,4 +214,4 @@ class Captured:
     def _require(self, declared: bool, how: str) -> None:
         if not declared:
             what = how.partition("=")[0].replace("_", " ")
-            raise NotCapturedError(f"this explainer's `needs` did not ask for {what}; declare `{how}`")
+            raise NotCapturedError(f"this explainer's `needs` did not request {what}; declare `{how}`")

@@ -30,7 +30,7 @@ from xai_core.targets.target import BoundTarget
 SiteOf = Callable[[str], Site]
 """Function from a layer name to the tensor that it refers to."""
 Bind = Callable[[Any], tuple[list[BoundTarget], bool]]
-"""Function from an output to its T bound targets, and to whether the user requested T targets per image."""
+"""Function that binds the targets to a model output. It returns them, and whether the user passed T ids per image."""
 
 
 def capture(
@@ -66,7 +66,7 @@ def capture(
     LayerError
         If a layer did not run or returned no tensor.
     UnsuitableError
-        If the model runs other attention layers for this batch than for one image.
+        If the model runs different attention layers for this batch than for one image.
     NotConnectedError
         If the score does not depend on a tensor whose gradient is needed.
     NoGradientError

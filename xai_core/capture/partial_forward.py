@@ -142,8 +142,8 @@ def _empty_like(tensor: Tensor) -> Tensor:
 class _NoInventedValues(TorchDispatchMode):
     """Raises an error if an operation on tensors with and without values returns a tensor with values.
 
-    An example is a write of a meta tensor, which is lost. Another is an index on the meta device, such as an input of
-    an embedding, which selects arbitrary values.
+    For example, a meta tensor that is written into a tensor with values is lost without an error. An index on the meta
+    device, such as an input of an embedding, selects arbitrary values.
     """
 
     def __init__(self) -> None:

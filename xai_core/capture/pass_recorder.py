@@ -74,7 +74,7 @@ class PassRecorder:
         leaf, tensor = LayerLeaf(name), leaf_at(output, site.path)
         if tensor is None:
             raise LayerError(
-                f"layer {name!r} has another output for this batch than for a single image: the "
+                f"layer {name!r} has a different output for this batch than for a single image: the "
                 f"{type(output).__name__} does not contain the same tensors. Choose another layer"
             )
         if leaf in self.differentiated:
@@ -88,7 +88,7 @@ class PassRecorder:
         Raises
         ------
         UnsuitableError
-            If the model runs other attention layers than in the forward pass of the probe.
+            If the model runs different attention layers than in the forward pass of the probe.
         """
         self.attention.append(layer)
         require_same_calls(self.calls, self.attention, is_complete=False)

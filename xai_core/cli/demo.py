@@ -26,7 +26,7 @@ def demo(
 ) -> None:
     """Explain sample images with the fast compatible methods.
 
-    The maps are scored by deletion and insertion. DIR receives overlays, curves, a CSV table and an HTML report.
+    The maps are scored by deletion and insertion. The command writes overlays, curves, a CSV table and an HTML report.
     Composite methods, and methods that need many forward passes, are skipped. Without --model and --data, the demo
     explains three models: efficientnet-lite0 on photos, and shapes-vit and shapes-cbam on shapes.
     """

@@ -32,10 +32,10 @@ def explain(
 ) -> None:
     """Compute saliency maps of images and save overlays.
 
-    For each image and method, DIR receives an overlay (.png) and the map (.npy). The map is a NumPy array [H,W] of
-    float32 in [0,1], at the input size of the model. The colors of the overlay saturate at the 99th percentile of the
-    map. Some methods also compute partial maps, such as one map per attention head. A .parts.png file shows them side
-    by side.
+    For each image and method, the command writes an overlay (.png) and the map (.npy) to DIR. The map is a NumPy array
+    [H,W] of float32 in [0,1], at the input size of the model. The colors of the overlay saturate at the 99th percentile
+    of the map. Some methods also compute partial maps, such as one map per attention head. A .parts.png file shows them
+    side by side.
     """
     from xai_core.cli.actions.explain import explain_images
 

@@ -104,7 +104,7 @@ class AttentionLayer(ABC):
     def _declared_gradient(self) -> Tensor:
         if self._gradient is None:
             raise NotCapturedError(
-                "this explainer's `needs` did not ask for attention gradients; declare `attention_gradients=True`"
+                "this explainer's `needs` did not request attention gradients; declare `attention_gradients=True`"
             )
         return self._gradient
 

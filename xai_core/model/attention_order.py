@@ -43,8 +43,8 @@ class AttentionOrder:
     Attributes
     ----------
     stages
-        The stages, in order. None if the layers are no chain: some follow one another without an operation in between
-        that every path contains, or their results are multiplied.
+        The stages, in order. It is None if the layers do not form a chain. In this case, two successive layers have no
+        operation between them that every path contains, or their results are multiplied.
     before
         For each operation on the path, the layers before it, as a bit mask. It includes a layer that ends there.
     """

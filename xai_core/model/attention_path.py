@@ -175,15 +175,15 @@ def require_same_calls(calls: Sequence[AttentionCall], layers: Sequence[Attentio
     Raises
     ------
     UnsuitableError
-        If it runs other attention layers, or layers with other numbers of queries and keys.
+        If it runs different attention layers, or the same layers with different numbers of queries or keys.
     """
     same = all(
         (call.queries, call.keys) == (layer.queries, layer.keys) for call, layer in zip(calls, layers, strict=False)
     )
     if not same or len(layers) > len(calls) or (is_complete and len(layers) < len(calls)):
         raise UnsuitableError(
-            "the model runs other attention layers for this batch than for one image. Expected the same layers, with "
-            f"the same numbers of queries and keys; use {FEATURE_MAPS}"
+            "the model runs different attention layers for this batch than for one image, or the same layers with "
+            f"different numbers of queries or keys; use {FEATURE_MAPS}"
         )
 
 

@@ -18,7 +18,7 @@ _MATMUL = frozenset({torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.bmm, 
 
 
 class TokensAt(NamedTuple):
-    """A tensor, or an output that contains it, and its dimension of tokens."""
+    """A tensor, or an output that contains one, and the index of its token dimension."""
 
     value: Any
     dim: int

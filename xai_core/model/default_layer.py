@@ -89,8 +89,8 @@ def _reads(graph: SiteGraph, candidate: tuple[Site | Tensor, Features], blocked:
 def _mixed(graph: SiteGraph, layouts: SiteLayouts, read: Candidate) -> Candidate | None:
     """Return the last features through which the last tokens on every path influence the scores, or None.
 
-    The tokens are the tokens of `read`, or later tokens that no module returns. The features have the same number of
-    channels as these tokens.
+    The last tokens are the output of `read`, or tokens that are computed later and that no module returns. The features
+    have the same number of channels as these tokens.
     """
     site, wanted = read
     streams = (tokens for tokens in graph.streams(site) if _reads(graph, (tokens, wanted)))

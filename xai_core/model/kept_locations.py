@@ -98,7 +98,7 @@ def _in_place(node: Node) -> bool:
 
 
 def _dim(saved: int, dims: int) -> int:
-    """Return the index of a dimension that autograd saved without a sign."""
+    """Return the index of a dimension that autograd saved as an unsigned integer."""
     return saved if saved < 2**63 else saved - 2**64 + dims
 
 

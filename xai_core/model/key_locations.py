@@ -45,7 +45,7 @@ def key_locations(
 
 
 def _read_by(sums: Tensor, tokens: TokensAt, features: Features, blocked: Sequence[Tensor]) -> Bool[Tensor, " cells"]:
-    """Return which patch tokens some sums depend on."""
+    """Return the patch tokens that any of the sums depends on, as a mask."""
     with gradients_blocked(blocked):
         (gradient,) = torch.autograd.grad(sums.sum(), tokens.value, retain_graph=True, allow_unused=True)
     if gradient is None:

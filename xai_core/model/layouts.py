@@ -137,7 +137,7 @@ def count_and_channels(shape: tuple[int, ...], layout: str) -> tuple[int, int]:
 
 
 def fits(grid: Size, size: Size) -> bool:
-    """Whether one stride explains both sides of a grid, up to one cell of padding."""
+    """Whether the same stride on both axes can result in this grid, with up to one cell of padding."""
     (h, w), (height, width) = grid, size
     if not (0 < h <= height and 0 < w <= width):
         return False

@@ -146,9 +146,9 @@ def _by_axis(contrasts: Float[ndarray, "n bits"], images: CodedImages) -> list[F
 def _matched(
     codes: Float[ndarray, "n bits"], templates: Float[ndarray, "side bits"]
 ) -> tuple[Int[ndarray, " n"], Float[ndarray, " n"]]:
-    """Return the index of the template that matches each code best, and the response in units of the template's own."""
+    """Return the index of the best-matching template of each code, and the match relative to the template itself."""
     norms = np.linalg.norm(templates, axis=1)
-    norms[norms == 0] = 1  # one cell over the whole axis
+    norms[norms == 0] = 1  # a grid with a single cell on this axis
     matches = codes @ (templates / norms[:, None]).T
     position = matches.argmax(1)
     return position, np.take_along_axis(matches, position[:, None], 1)[:, 0] / norms[position]

@@ -49,10 +49,10 @@ class ModuleCalls:
         self.names = {module: name for name, module in model.named_modules()}
         self.tensors: dict[Site, Tensor] = {}
         self.runs: Counter[str] = Counter()
-        self._linear: dict[str, tuple[Tensor, Tensor]] = {}  # input and output of linear layers on [1,K]
+        self._linear: dict[str, tuple[Tensor, Tensor]] = {}  # input and output of each linear layer on [1,K]
         self._calls: list[_Call] = []  # in progress, outermost first
         self._attentions = 0
-        self._inputs: dict[int, list[tuple[str, Tensor]]] = {}  # module inputs by the number of attentions before
+        self._inputs: dict[int, list[tuple[str, Tensor]]] = {}  # module inputs, by number of attentions before
         self._channels_known = False
 
     @property

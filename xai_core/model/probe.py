@@ -132,7 +132,8 @@ class Probe:
         """Return the tensor that a layer name refers to, or None if the layer did not run.
 
         If a layer runs several times, the name refers to the last run between the image and the scores. A number
-        selects another run, as in `conv@0`. If it returns several tensors, one on every path is preferred.
+        selects another run, as in `conv@0`. If the layer returns several tensors, a tensor on every
+        path from the image to the scores is preferred.
         """
         name, call = split_call(layer)
         sites = [site for site in self.layouts.sites if site.layer == name and call in (None, site.call)]

@@ -83,7 +83,7 @@ def _observe(
     observe: Callable[[tuple[Site, str], Tensor], None],
     block: int,
 ) -> None:
-    """Run the model on at most `block` images per forward pass. Pass on the elements [N,n,C] of each site, float32."""
+    """Run the model on at most `block` images per forward pass. Pass the elements [N,n,C] of each site to `observe`."""
     if block < len(images):
         single: dict[tuple[Site, str], list[Tensor]] = {key: [] for key in sites}
         for image in images.split(block):

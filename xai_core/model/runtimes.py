@@ -27,7 +27,7 @@ def require_initialized(model: nn.Module) -> None:
     lazy = [name for name, tensor in chain(model.named_parameters(), model.named_buffers()) if is_lazy(tensor)]
     if lazy:
         raise InputTypeError(
-            f"the model has lazy modules without values, such as {lazy[0]!r}; run the model once on a batch of images "
+            f"the model has uninitialized lazy modules, such as {lazy[0]!r}; run the model once on a batch of images "
             "before you explain it"
         )
 

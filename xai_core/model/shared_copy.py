@@ -93,7 +93,7 @@ class SharedModel(nn.Module):
             tensor = leaf_at(output, site.path)
             if tensor is None:
                 raise LayerError(
-                    f"layer {name!r} has another output for this batch than for a single image: the "
+                    f"layer {name!r} has a different output for this batch than for a single image: the "
                     f"{type(output).__name__} does not contain the same tensors. Choose another layer"
                 )
             return with_leaves(output, {site.path: tap(tensor).clone()})
@@ -126,6 +126,6 @@ def copy_modules(model: nn.Module, convert: Callable[[Tensor], Tensor] = lambda 
     except Exception as error:  # a module may refuse with any error
         reason = textwrap.shorten(message_of(error), 100)
         raise UnsuitableError(
-            f"this method requires a copy of the model's modules, and copying failed ({reason}); use a method without "
-            "a copy, such as grad-cam"
+            f"this method requires a copy of the model's modules, and copying failed ({reason}); use a method "
+            "that does not need a copy, such as grad-cam"
         ) from error

@@ -84,7 +84,7 @@ class SiteLayouts:
         return None
 
     def _in_order(self, site: Site) -> bool:
-        """Whether the positions of a feature map are in the order of the image, as the graph and its bases tell."""
+        """Whether a feature map is in image order, because the graph keeps the order of its bases."""
         bases = self._bases.get(site)
         return bases is not None and all(self._is_ordered_map(base) for base in bases)
 
@@ -93,9 +93,9 @@ class SiteLayouts:
         return features is not None and features.layout == "NCHW" and features.start == 0
 
     def _locations(self, site: Site, layout: str, grid: Size | None) -> Locations | None:
-        """Read the locations of a site, and compare them with those of the first site with as many elements.
+        """Return the locations of a site, from its own responses or from an earlier site with as many elements.
 
-        The first locations are kept if the responses are as consistent with them, up to the noise of a reading.
+        The earlier site is preferred if its locations fit the responses as well as the site's own, up to noise.
         """
         own, first = self._locations_in(site, layout, grid), self._first_locations(site, layout, grid)
         if first is None or first == own:
@@ -124,7 +124,7 @@ class SiteLayouts:
         return max((fit(contrasts, images, locations) for contrasts in responses.get((site, layout), ())), default=0.0)
 
     def _locations_in(self, site: Site, layout: str, grid: Size | None) -> Locations | None:
-        """Read the locations of a site in its own responses."""
+        """Return the locations that the responses of a site show, or None."""
         key = site, layout
         if key not in self._read:
             locations = self._read_with(key, grid, 0)

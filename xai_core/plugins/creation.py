@@ -157,7 +157,7 @@ def _nested(made_by: type[Any], spec: Spec) -> dict[str, Any]:
 
 
 def _options_of(function: Callable[..., Any], skipped: int = 0) -> list[str]:
-    """Return the names of a function's parameters after the first ones, without `*args` and `**options`."""
+    """Return the names of a function's parameters, without the first `skipped`, `*args` and `**options`."""
     parameters = [*inspect.signature(function).parameters.values()][skipped:]
     return [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
 

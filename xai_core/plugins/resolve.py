@@ -65,7 +65,7 @@ def by_key(requested: Any, base: type[D], create: Callable[[str], Any]) -> dict[
 
 
 def _unique(created: list[tuple[str, D]]) -> dict[str, D]:
-    """Replace keys that several objects share by their specs, with a number if the specs are equal too."""
+    """Make keys unique: if objects share a key, use their specs, numbered if the specs are equal too."""
     keyed: dict[str, D] = {}
     for key, item in created:
         is_shared = sum(other == key for other, _ in created) > 1
@@ -88,7 +88,7 @@ def _argument(base: type[Configurable]) -> str:
 
 
 def _wrong_type(requested: object, base: type[Configurable]) -> InputTypeError:
-    """Return the error for a value that is no method or metric, with the most likely correction."""
+    """Return the error for a value that is neither a method nor a metric, with the most likely correction."""
     argument = _argument(base)
     hint = f"`list_{'metrics' if argument == 'metrics' else 'explainers'}()` returns the names"
     if isinstance(requested, type) and issubclass(requested, base):

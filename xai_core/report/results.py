@@ -107,7 +107,7 @@ class ModelResults:
     images
         Results, at least one.
     skipped
-        For names of skipped methods, the reason.
+        Reasons by name of the skipped method.
     """
 
     model: str

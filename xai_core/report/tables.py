@@ -40,7 +40,7 @@ _LATEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    **{character: f"{{{character}}}" for character in "[]*"},  # after the end of a row, these would be its arguments
+    **{character: f"{{{character}}}" for character in "[]*"},  # LaTeX would read these as arguments of `\\`
 }
 
 

@@ -186,7 +186,9 @@ def targets_of(target: TargetLike, output: Any, logits: ScoreReader, batch: int)
     if isinstance(target, Target):
         return [target.bind(output, logits, batch)], False
     if isinstance(target, type):
-        raise TargetError(f"target is the class {target.__name__}; pass an object, such as `{target.__name__}(...)`")
+        raise TargetError(
+            f"target is the Python class {target.__name__}; pass an object, such as `{target.__name__}(...)`"
+        )
     if callable(target):
         return [BoundTarget(FunctionMeasure(target), batch)], False
     scores = logits(output, batch).detach()

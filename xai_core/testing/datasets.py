@@ -17,7 +17,7 @@ from xai_core.testing.check import Check, build_checks, require
 from xai_core.testing.class_metadata import declared_failures, require_docstring, require_name
 
 SAMPLES = 50
-"""Number of samples that are tested, from the first."""
+"""Number of samples to test, from the start of the dataset."""
 
 
 def check_dataset(

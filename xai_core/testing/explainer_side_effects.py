@@ -147,7 +147,7 @@ def is_thread_safe(case: ExplainerCase) -> None:
         explain = partial(case.explain, case.engine(label, model.double()))
         expected = [explain(images) for images in batches]
         with warnings.catch_warnings(), ThreadPoolExecutor(2) as pool:
-            warnings.simplefilter("ignore", ConstantMapWarning)  # the filters of `explain` are those of all threads
+            warnings.simplefilter("ignore", ConstantMapWarning)  # warning filters apply to all threads
             concurrent = list(pool.map(explain, batches * 3))
         for index, saliency in enumerate(concurrent):
             require_same(saliency.values, expected[index % 2].values, f"for {label}, with one thread and with two")

@@ -106,7 +106,7 @@ def find_plugin(package: str) -> tuple[Registry, list[Plugin]]:
 
 def _why_not_found(package: str) -> str:
     try:
-        return f"{package} {version(package)} is no plugin: it has no entry point in the group `{GROUP}`"
+        return f"{package} {version(package)} is not a plugin: it has no entry point in the group `{GROUP}`"
     except (PackageNotFoundError, ValueError):
         reason = f"{package!r} is neither an installed package nor an importable module"
         if Path(package).exists():

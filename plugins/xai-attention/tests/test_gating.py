@@ -361,7 +361,7 @@ def test_models_without_gates_are_refused(name: str, images: Tensor) -> None:
 
 def test_a_model_with_channel_gates_only_has_no_spatial_attention(images: Tensor) -> None:
     model = settled(Gating(lambda m, x: x * m.pooled(x).sigmoid()))
-    with pytest.raises(UnsuitableError, match=r"gate the locations.*use channel-attention"):
+    with pytest.raises(UnsuitableError, match=r"weights the locations.*use channel-attention"):
         explain(model, "spatial-attention", images)
 
 

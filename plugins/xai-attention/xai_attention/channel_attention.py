@@ -28,7 +28,7 @@ class ChannelAttention(GateExplainer):
 
     name = "channel-attention"
     gated_dimension = "channels"
-    alternative = "spatial-attention if it gates locations, or a method for feature maps such as grad-cam"
+    alternative = "spatial-attention if it weights locations, or a method for feature maps such as grad-cam"
 
     def explain(self, captured: xai.Captured) -> Relevance:
         """Weight the channels by the gate and sum them."""

@@ -33,8 +33,8 @@ class GateExplainer(xai.Explainer):
         gates = [gate for gate in adapter.probe.gates if getattr(gate, f"over_{self.gated_dimension}")]
         if not gates:
             raise UnsuitableError(
-                f"{self.name} is defined for models that gate the {self.gated_dimension} of their features, and no "
-                f"such gate was found in this model; use {self.alternative}"
+                f"{self.name} requires a module that weights the {self.gated_dimension} of a feature map, such as "
+                f"CBAM, and this model has none; use {self.alternative}"
             )
         if self.layer is None:
             return xai.Needs(gates=(gates[-1],))
@@ -43,7 +43,7 @@ class GateExplainer(xai.Explainer):
         if not within:
             layers = ", ".join(dict.fromkeys(gate.layer for gate in gates))
             raise LayerError(
-                f"layer {name!r} contains no gate of {self.gated_dimension}; expected one of these layers, or a parent "
-                f"of one of them: {layers}"
+                f"layer {name!r} does not weight the {self.gated_dimension} of a feature map; expected one of these "
+                f"layers, or a parent of one of them: {layers}"
             )
         return xai.Needs(gates=(within[-1],))

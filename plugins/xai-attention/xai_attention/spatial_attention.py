@@ -24,7 +24,7 @@ class SpatialAttention(GateExplainer):
 
     name = "spatial-attention"
     gated_dimension = "locations"
-    alternative = "channel-attention if it gates channels, or a method for feature maps such as grad-cam"
+    alternative = "channel-attention if it weights channels, or a method for feature maps such as grad-cam"
 
     def explain(self, captured: xai.Captured) -> Float[Tensor, "B h w"]:
         """Average the gate over channels."""

@@ -318,10 +318,10 @@ def test_finer_cam_weighs_classes_alike_where_pytorch_grad_cam_weighs_by_probabi
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"negatives": 0}, "at least one"),
-        ({"negatives": []}, "at least one"),
-        ({"negatives": "a+b"}, "ids like 3"),
-        ({"negatives": -1}, "ids like 3"),
+        ({"negatives": 0}, "at least 1"),
+        ({"negatives": []}, "at least 1"),
+        ({"negatives": "a+b"}, "ids such as 3"),
+        ({"negatives": -1}, "ids such as 3"),
         ({"base": "full-grad"}, "weighted channels"),
         ({"base": "eigen-cam"}, "weighted channels"),
         ({"base": xai.create_explainer("grad-cam"), "layer": "last"}, "pass the layer to the base"),

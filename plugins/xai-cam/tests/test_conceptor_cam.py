@@ -340,7 +340,7 @@ def test_several_targets_are_those_of_each(images: Tensor) -> None:
         ({"negative_aperture": -1}, r"in \[0, inf\)"),
         ({"base": "full-grad"}, "weighted channels"),
         ({"base": "eigen-cam"}, "weighted channels"),
-        ({"negatives": "cat"}, "ids like 3"),
+        ({"negatives": "cat"}, "ids such as 3"),
     ],
 )
 def test_bad_options(options: dict[str, object], message: str) -> None:

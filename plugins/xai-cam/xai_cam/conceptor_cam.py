@@ -41,9 +41,9 @@ class ConceptorCAM(ContrastiveCAM):
     base
         Name, spec or object of a CAM: `grad-cam`, `grad-cam++`, `score-cam`.
     aperture
-        a > 0. The map approaches the base's map as a grows.
+        The factor a, > 0. For large values, the map approaches the map of the base.
     negative_aperture
-        b >= 0. With 0, other classes have no influence.
+        The factor b, >= 0. With 0, other classes have no influence.
     negatives
         Number of highest-scoring other classes (fewer if the model has fewer), or their ids (`3+7`, or `3+` for a
         single id).

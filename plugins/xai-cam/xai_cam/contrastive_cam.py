@@ -48,7 +48,7 @@ def parse_negatives(negatives: Negatives) -> int | tuple[int, ...]:
     except (TypeError, ValueError):
         parsed = -1
     if isinstance(parsed, int) and parsed < 0:
-        raise OptionError(f"negatives must be a number of classes or class ids like 3+7, got {negatives!r}")
+        raise OptionError(f"negatives must be the number of other classes, or class ids such as 3+7, got {negatives!r}")
     return parsed or 0
 
 

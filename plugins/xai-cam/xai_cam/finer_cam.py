@@ -45,7 +45,7 @@ class FinerCAM(ContrastiveCAM):
     ) -> None:
         super().__init__(layer, base, negatives)
         if not self._rivals:
-            raise OptionError(f"negatives must be at least one class to compare with, got {negatives!r}")
+            raise OptionError(f"negatives must be at least 1, or class ids such as 3+7, got {negatives!r}")
         self.gamma = check_number("gamma", gamma)
 
     def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K h w"]:

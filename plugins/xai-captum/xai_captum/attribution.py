@@ -90,7 +90,7 @@ class Attribution(xai.Explainer, Generic[M]):
     def explain(self, captured: xai.Captured) -> Float[Tensor, "B h w"]:
         """Attribute block by block and reduce the channels."""
         with torch.inference_mode(False):
-            images = at_least_float32(captured.images).clone()  # a copy that is no inference tensor
+            images = at_least_float32(captured.images).clone()  # a copy that is not an inference tensor
             indices = torch.arange(len(images), device=images.device)
             model = self.model(captured)
             one_by_one = self.one_by_one or self.seed is not None

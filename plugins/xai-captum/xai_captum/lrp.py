@@ -12,7 +12,7 @@ from xai_captum.executed_modules import class_names, executed_modules
 from xai_core.plugin import SharedModel, UnsuitableError, check_number, dominators, joins, require_plain_modules
 
 RESHAPES = (nn.Flatten, nn.Identity, nn.Unflatten)
-"""Modules without a rule in captum, which the epsilon rule passes relevance through unchanged."""
+"""Modules without a rule in captum. The epsilon rule passes relevance through them unchanged."""
 
 
 class LRP(GradientAttribution):

@@ -68,7 +68,7 @@ def score_curve(
 def auc(curve: Float[Tensor, "B S"]) -> Float[Tensor, " B"]:
     """Return the area under each curve by the trapezoidal rule, divided by the number of steps.
 
-    RISE's reference code computes the same.
+    RISE's reference code computes the same area.
     """
     return (curve.sum(1) - (curve[:, 0] + curve[:, -1]) / 2) / (curve.shape[1] - 1)
 

@@ -30,5 +30,5 @@ class FaithfulnessCorrelation(SubsetCorrelation):
         super().__init__(n, region, samples, baseline, score, seed)
 
     def sizes(self, grid: tuple[int, int]) -> list[int]:
-        """Return one size: the number of columns of the grid."""
+        """Return a single subset size: the width of the grid."""
         return [grid[1]]

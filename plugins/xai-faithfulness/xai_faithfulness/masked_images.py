@@ -32,14 +32,14 @@ def masked_image_scores(evaluation: Evaluation, saliency: xai.Saliency, mute: fl
 
 
 def relative_drop(evaluation: Evaluation, saliency: xai.Saliency, mute: float = 0) -> Float[Tensor, " B"]:
-    """Return max(0, Y - O) / Y. Y and O are the probabilities of the image, and of the image times its map."""
+    """Return max(0, Y - O) / Y. Y and O are the target's probabilities for the image and for the masked image."""
     original, masked = image_scores(evaluation, PROBABILITY), masked_image_scores(evaluation, saliency, mute)
     positive = original > 0
     return ((original - masked).clamp(min=0) / original.where(positive, 1)).where(positive, 0)
 
 
 class MaskedImageMetric(xai.Metric):
-    """A comparison of the probability of the image and the probability of the image times its map.
+    """Compares the target's probability for an image with its probability for the image times the map.
 
     Parameters
     ----------

@@ -266,7 +266,7 @@ def test_a_coco_that_is_not_there_is_refused(coco: Callable[..., str], tmp_path:
         ({"image_id": 1}, "contains an invalid entry"),
         (instance(139, 1, [[1, 2, 3, 4]], [2, 3, 7, 4]), "fewer than three corners"),
         (instance(139, 1, [SQUARE], [2, 3, 7]), "contains an invalid entry"),
-        (instance(139, 1, [SQUARE], [2, 3, 7, 4], crowd=1), "contains no object"),
+        (instance(139, 1, [SQUARE], [2, 3, 7, 4], crowd=1), "contains no annotated object"),
         (instance(139, 2, [SQUARE], [2, 3, 7, 4]), "category 2, which is not in the list of categories"),
     ],
 )

@@ -151,7 +151,7 @@ def test_hugging_face_data_that_is_not_there_is_refused(tmp_path: Path, monkeypa
     with pytest.raises(OptionError, match="hf:NAME"):
         xai.load_dataset("hf")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UnknownDatasetError, match=r"cannot open .*empty .*expected a dataset of the hub") as caught:
+    with pytest.raises(UnknownDatasetError, match=r"cannot open .*empty .*expected a dataset on the hub") as caught:
         xai.load_dataset(f"hf:{tmp_path / 'empty'}")
     assert "\n" not in str(caught.value)
     monkeypatch.setitem(sys.modules, "datasets", None)

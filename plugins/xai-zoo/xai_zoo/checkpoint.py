@@ -21,7 +21,7 @@ _EXPECTED = "expected what `torch.save(model.state_dict(), file)` writes, or a s
 
 
 def read_state_dict(file: Value | Path) -> StateDict:
-    """Read a state dict from a safetensors file or a file of torch.save. Pickled code never runs.
+    """Read a state dict from a safetensors file, or from a file that `torch.save` wrote. Pickled code never runs.
 
     If the state dict is inside a dict under `state_dict`, `model_state_dict`, `model` or `teacher`, it is unwrapped.
     The prefixes of DataParallel and torch.compile are removed.
@@ -102,7 +102,7 @@ def _unwrapped(state: Any, path: Path) -> Any:
     while key := next((key for key in _WRAPPERS if _wraps(state, key)), None):
         state = state[key]
         if any(state is each for each in outer):
-            raise CheckpointError(f"{path} contains itself under {key!r}; {_EXPECTED}")
+            raise CheckpointError(f"{path} contains a dict that contains itself under {key!r}; {_EXPECTED}")
         outer.append(state)
     return state
 

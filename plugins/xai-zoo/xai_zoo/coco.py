@@ -57,7 +57,7 @@ class Coco(DatasetSource):
         except (KeyError, TypeError, ValueError) as error:
             raise FileError(f"{file} contains an invalid entry ({error!r}); {_EXPECTED}") from error
         if not items:
-            raise FileError(f"{file} contains no object; {_EXPECTED}")
+            raise FileError(f"{file} contains no annotated object; {_EXPECTED}")
         return AnnotatedImages(items, names)
 
 

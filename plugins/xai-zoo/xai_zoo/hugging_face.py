@@ -121,7 +121,7 @@ def _open(where: str, split: str | None, config: str | None) -> Any:
     except Exception as error:  # errors of the network, the hub or the files
         reason = " ".join(str(error).split())
         raise UnknownDatasetError(
-            f"`datasets` cannot open {where} ({reason}); expected a dataset of the hub, or a local folder or file"
+            f"`datasets` cannot open {where} ({reason}); expected a dataset on the hub, or a local folder or file"
         ) from error
 
 

@@ -64,7 +64,9 @@ def _check_name(name: str | None) -> None:
     if not timm.is_model(architecture):
         raise UnknownModelError(f"timm has no model {name!r}; {suggest(architecture, timm.list_models())}")
     if tag and name not in (tagged := timm.list_pretrained(f"{architecture}.*")):
-        raise UnknownModelError(f"timm has no weights {tag!r} of {architecture}; {suggest(name or '', tagged)}")
+        raise UnknownModelError(
+            f"timm has no weights with the tag {tag!r} for {architecture}; {suggest(name or '', tagged)}"
+        )
 
 
 def _build(name: str, pretrained: bool, options: dict[str, Any]) -> "nn.Module":

@@ -1,4 +1,4 @@
-"""Reads files of `torch.save` that are not trusted: no code of the file runs, and no small file fills the memory."""
+"""Reads untrusted files that `torch.save` wrote: no code of the file runs, and no small file fills the memory."""
 
 import zipfile
 from pathlib import Path
@@ -15,7 +15,7 @@ _ZIP = b"PK\x03\x04"
 
 
 def load_torch_file(path: Path) -> Any:
-    """Return the tensors and containers in a file of `torch.save`, on the CPU.
+    """Return the tensors and containers in a file that `torch.save` wrote, on the CPU.
 
     `torch.save` does not compress. A compressed file is read if it unpacks to at most 1 GiB, or to the limit that the
     environment variable `XAI_MAX_CHECKPOINT_BYTES` sets.

@@ -45,7 +45,7 @@ class TorchvisionModels(ModelSource):
         published = _published(name)
         pretrained = published.get(weights.upper()) if isinstance(weights, str) else None
         if weights == _BEST and pretrained is None:
-            raise CheckpointError(f"torchvision publishes no weights of {name}; pass weights=FILE or weights=none")
+            raise CheckpointError(f"torchvision publishes no weights for {name}; pass weights=FILE or weights=none")
         build_options = options if num_classes is None else {"num_classes": num_classes, **options}
         state = read_state_dict(weights) if weights is not None and pretrained is None else None
         model = _build(name, pretrained, build_options)

@@ -33,7 +33,7 @@ def option_error(spec: str, options: Mapping[str, Any], error: Exception) -> Opt
 
 
 def _callee(error: Exception, name: str) -> Callable[..., Any] | None:
-    """Return the class or function of a name whose call raised an error, from the variables at the call."""
+    """Return the class or function whose call raised an error, by its name in the variables of the traceback."""
     for frame, _ in reversed([*traceback.walk_tb(error.__traceback__)]):
         for value in (*frame.f_locals.values(), *frame.f_globals.values()):
             if callable(value) and getattr(value, "__name__", "") == name:

@@ -50,7 +50,7 @@ class Voc(DatasetSource):
         root = _root(folder, year)
         items = list(_items(root, _listed(root / "ImageSets" / "Main", split), difficult))
         if not items:
-            raise FileError(f"the {split} split of {root} contains no object; expected at least one")
+            raise FileError(f"the {split} split of {root} contains no annotated object; expected at least one")
         return AnnotatedImages(items, CLASSES)
 
 

@@ -93,7 +93,7 @@ def _samples(data: str, limit: int) -> tuple[list[Sample], list[str]]:
 
 
 def _by_reason(skipped: Mapping[str, str]) -> Mapping[str, str]:
-    """Join the methods that share a reason: `method, method` to the reason."""
+    """Group the skipped methods by reason. The keys are comma-separated names, and the values are the reasons."""
     methods_of: dict[str, list[str]] = {}
     for method, reason in skipped.items():
         methods_of.setdefault(reason, []).append(method)

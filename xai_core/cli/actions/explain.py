@@ -80,7 +80,7 @@ def explain_images(
 def find_images(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:
     """Return the image files among paths, in order and each once, and a message for each folder without images.
 
-    A folder stands for the image files in it, at any depth. A path that is no folder is returned unchecked.
+    A folder stands for the image files in it, at any depth. A path that is not a folder is returned unchecked.
     """
     images: dict[Path, Path] = {}
     failures = []
