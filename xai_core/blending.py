@@ -60,8 +60,8 @@ def masked_scores(
     model_score
         Scores images for the targets.
     start, finish
-        The image of which each pixel shows `start` where the mask is 0, `finish` where it is 1, and a linear
-        interpolation in between.
+        The images to blend. A pixel has the value of `start` where the mask is 0, and of `finish` where the mask is 1.
+        For masks between 0 and 1, the values are interpolated linearly.
     masks
         Called with consecutive slices of `range(count)`. Returns the masks of these indices, [n,H,W] in [0,1].
     count

@@ -1,4 +1,4 @@
-"""Precision of computations: float64 where the device supports it, and integers that stand for real numbers."""
+"""Precision of computations: float64 where the device supports it, and quantized integers."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""Errors of runtimes without gradients: one clear error instead of those that PyTorch raises."""
+"""Errors of runtimes without gradients: one clear error instead of PyTorch's errors."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence

@@ -106,8 +106,8 @@ class PassRecord:
     gates
         Features and values of the captured gates.
     block_gradients
-        For each declared tuple of blocks, one pair per block: the leaf of the block's attention, and a gradient. The
-        gradient [V,...] is that of the block's own score with respect to the output of this attention.
+        For each declared tuple of blocks, one pair per block: the leaf of the block's attention, and a gradient. This
+        is the gradient [V,...] of the block's own score with respect to the output of the attention.
     shared
         Values that explainers compute once and share.
     """

@@ -142,6 +142,6 @@ class RunnerPasses:
 
 
 def laid_out(maps: Tensor, adapter: ModelAdapter) -> Tensor:
-    """Images or feature maps with channels last in memory where the model is faster on them."""
+    """Return images or feature maps, in channels-last memory format if the model is faster with it."""
     fitting = adapter.probe.channels_last and maps.ndim == 4
     return maps.contiguous(memory_format=torch.channels_last) if fitting else maps

@@ -15,10 +15,10 @@ from xai_core.model.site_layouts import SiteLayouts
 
 
 def attention_blocks(observed: ObservedPass, layouts: SiteLayouts) -> tuple[Features, ...]:
-    """Return the layout of each attention's block, or () if some attention has no block or the layouts differ.
+    """Return the layout of each attention's block, or () if one has no block or the layouts differ.
 
-    If residuals are added outside of modules, no module returns the block's tokens. Then the layout is that of the
-    last module input before the next attention.
+    If residuals are added outside of modules, no module returns the block's tokens. Then the last module input before
+    the next attention determines the layout.
     """
     calls, graph = observed.calls, observed.graph
     on_path = [(number, traced) for number, traced in enumerate(observed.attentions, 1) if graph.connects(traced.nodes)]

@@ -48,7 +48,7 @@ def joins(nodes: Mapping[Node, bool]) -> tuple[str, ...]:
 
 
 def same_value(tensor: Tensor, other: Tensor) -> bool:
-    """Whether both tensors are the same, or copies of the same in the graph."""
+    """Whether two tensors are the same tensor, or copies of one tensor in the graph."""
     return tensor is other or (tensor.grad_fn is not None and _origin(tensor.grad_fn) is _origin(other.grad_fn))
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from xai_core.model.layouts import Size
 
 MOST_BITS = 6
-"""The number of bits of each axis at most, which distinguish 64 positions."""
+"""The maximum number of bits per axis. They distinguish 64 positions."""
 
 
 class CodedImages:

@@ -2,7 +2,7 @@
 
 - An inference tensor cannot be saved for a backward pass. A normal tensor with the same storage replaces it.
 - A cuDNN kernel of a recurrent layer has no backward pass in evaluation mode. PyTorch's own kernel replaces it.
-- `Tensor.register_hook` and `Tensor.retain_grad` in a forward method fail without a graph. They are skipped there.
+- `Tensor.register_hook` and `Tensor.retain_grad` fail in a forward pass without a graph. Such a pass skips them.
 - The fast path of `nn.TransformerEncoder` passes nested tensors to its layers. It is disabled.
 """
 

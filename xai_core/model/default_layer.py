@@ -1,4 +1,4 @@
-"""Chooses the default layer: the last spatial features that every path from the image to the target runs through."""
+"""Chooses the default layer: the last spatial features that lie on every path from the image to the target."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass

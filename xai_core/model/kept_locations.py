@@ -10,7 +10,7 @@ from torch.autograd.graph import Node
 from xai_core.model.sites import Site
 
 Bases = tuple[Site, ...] | None
-"""The sites that must be in order for a feature map to be in order. None if the graph does not show this."""
+"""The sites whose order determines the order of a feature map, or None if the graph does not show them."""
 
 LARGEST_PADDING = 3
 """The padding in pixels up to which the cells of a map still cover the image. Beyond it, they cover the padding too."""

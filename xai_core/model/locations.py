@@ -1,4 +1,4 @@
-"""Reads locations: which cell of which grid each element of a tensor sees, from its responses to coded images."""
+"""Reads locations: the grid cell that affects each element of a tensor, from its responses to coded images."""
 
 import math
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from xai_core.model.layouts import Size
 ORDERED = 0.8
 """The R2 between positions and a regular order, on each axis, above which the order is accepted."""
 SIGNIFICANT = 5.0
-"""The number of standard errors by which another order must fit better to contradict that of a feature map."""
+"""The number of standard errors by which another order must fit better to contradict the order of a feature map."""
 FEWEST = 4
 """The fewest elements that are read."""
 

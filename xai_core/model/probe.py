@@ -198,7 +198,7 @@ def probe(
     InputShapeError
         If the first convolution requires another number of channels, or the model runs on the batch only.
     ModelOutputError
-        If the model's output for the same image changes by chance.
+        If the model's output for the same image is random.
     """
     image = images[:1].detach()
     weights = [module.weight.numel() for module in model.modules() if isinstance(module, nn.Conv2d)]

@@ -14,7 +14,7 @@ from xai_core.locks import UninterruptedLock
 
 
 class ProcessSetting:
-    """A process-wide setting. The first thread that enters makes the setting, the last that exits restores it."""
+    """A process-wide setting. The first thread that enters applies it, and the last that exits restores it."""
 
     def __init__(self, enter: Callable[[], contextlib.AbstractContextManager[Any]]) -> None:
         self._enter, self._holders, self._entered = enter, 0, contextlib.ExitStack()

@@ -30,7 +30,8 @@ def respond(
 
     The contrast of an element for code k is <T(x_k) - T(x'_k), T(b) - T(a)> / |T(b) - T(a)|^2. T are its values. x_k
     and x'_k are the images of a code and of its complement. a and b are the textures. The contrast is 1 if the element
-    sees only pixels where the code is 1. It is -1 if it sees only others, and NaN if it does not depend on the image.
+    depends only on pixels whose code is 1, and -1 if it depends only on other pixels. It is NaN if the element does not
+    depend on the image.
 
     Parameters
     ----------

@@ -108,7 +108,7 @@ class SiteGraph:
 
     @cached_property
     def bases(self) -> Mapping[Site, Bases]:
-        """For each site that depends on the image, the sites that tell its locations: see `kept_locations`."""
+        """For each site that depends on the image, the sites that determine its locations: see `kept_locations`."""
         return {} if self._image.grad_fn is None else kept_locations(self._sites, self._image.grad_fn)
 
     @cached_property

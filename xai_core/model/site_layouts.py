@@ -1,8 +1,8 @@
 """The layouts of a model's sites: which element of a tensor belongs to which cell of which grid.
 
-Feature maps that are reached through convolutions and pooling alone are read from their shape. For all other tensors,
-coded images determine once which part of the image affects each element: see `coded_images`, `responses` and
-`locations`.
+If only operations such as convolutions and pooling compute a feature map, its shape determines the locations. For all
+other tensors, coded images determine once which part of the image affects each element: see `coded_images`, `responses`
+and `locations`.
 """
 
 import math
@@ -16,11 +16,11 @@ from xai_core.model.responses import Responses
 from xai_core.model.sites import Site
 
 FEWEST_CELLS = 7
-"""The number of cells below which a second pair of textures must confirm a reading."""
+"""The number of cells below which a second pair of textures must confirm the locations."""
 NOISE = 0.85
-"""The part of the consistency with its own reading that a site may lose to noise."""
+"""Locations of an earlier site are preferred if their fit is at least this fraction of the fit of a site's own."""
 LARGEST_COUNT = 4096
-"""The number of elements above which a tensor is not read by coded images."""
+"""The number of elements above which the locations of a tensor are not measured."""
 
 Respond = Callable[[Sequence[tuple[Site, str]], Size, int], tuple[CodedImages, Mapping[tuple[Site, str], Responses]]]
 """Returns coded images that resolve (rows, columns) with textures of a seed, and the responses of sites to them."""
@@ -36,7 +36,7 @@ class SiteLayouts:
     size
         (H, W) of the image.
     bases
-        For each site that depends on the image, the sites that tell its locations: see `kept_locations`.
+        For each site that depends on the image, the sites that determine its locations: see `kept_locations`.
     earlier
         For each site on the path to the scores, the sites that it is computed from, in order of execution.
     respond

@@ -1,4 +1,4 @@
-"""Sites: the tensors that modules return in one forward pass, each at the location where it is made."""
+"""Sites: the tensors that modules return in one forward pass, each with its module, call and path."""
 
 import math
 from dataclasses import dataclass

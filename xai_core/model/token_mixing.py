@@ -25,8 +25,8 @@ def mixed_sources(
 ) -> list[bool]:
     """Return, for each source, whether one token of the targets depends on another token of the source.
 
-    Dependence through the `blocked` tensors does not count. If the model overwrote tensors that the gradient needs, it
-    is not known, and assumed.
+    Dependence through the `blocked` tensors does not count. If the model overwrote tensors that the gradient needs,
+    dependence is assumed.
     """
     outputs = [target.value.select(target.dim, token) for target in targets if target.value.requires_grad]
     inputs = [source.value for source in sources]

@@ -1,6 +1,6 @@
 """The extension points (hooks) that plugins implement.
 
-A plugin is a distribution with an entry point in the group `xai_core`:
+A plugin is a package with an entry point in the group `xai_core`:
 
     [project.entry-points.xai_core]
     mine = "my_package"
@@ -48,7 +48,7 @@ def xai_adapters() -> list[type[ModelAdapter]]:
     """Return adapters for models that the built-in adapters misinterpret: subclasses of `ModelAdapter`.
 
     An engine uses the first adapter whose `suits(model, probe)` returns true. It asks the adapters of plugins first, in
-    the order of the distributions' names, and then the built-in ones.
+    the order of the package names, and then the built-in ones.
     """
     raise NotImplementedError
 
