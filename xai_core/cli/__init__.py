@@ -11,8 +11,8 @@ from xai_core.cli.report import report
 PURPOSE = """Compute and evaluate saliency maps of PyTorch vision models.
 
 A SPEC (specification string) names a model, method, metric or dataset, and sets its options. The form is
-NAME:OPTION=VALUE,... or, with a source of models or datasets, SOURCE:NAME,OPTION=VALUE,... Examples: grad-cam,
-grad-cam:layer=layer3, timm:resnet18,num_classes=10. `xai list` shows the installed names.
+NAME:OPTION=VALUE,... or, with a source of models or datasets, SOURCE:NAME,OPTION=VALUE,... Examples: rise,
+deletion:steps=28, timm:resnet18,num_classes=10. `xai list` shows the installed names.
 """
 
 app = command_line("xai-core", PURPOSE)
