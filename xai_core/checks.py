@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from xai_core.capture.needs import Needs, NeedsUnion
+from xai_core.capture.needs import Needs, NeedsUnion, wrong_field
 from xai_core.capture.pass_record import PassRecord
 from xai_core.error_text import shown
 from xai_core.errors import (
@@ -108,7 +108,7 @@ def check_scores(adapter: ModelAdapter, target: TargetLike) -> None:
 
 
 def check_needs(needs: object, call: PluginCall, adapter: ModelAdapter) -> Needs:
-    """Require that an explainer's `needs` returns `Needs`, and names existing layers.
+    """Require that an explainer's `needs` returns `Needs` with valid fields, and names existing layers.
 
     Raises
     ------
@@ -120,6 +120,11 @@ def check_needs(needs: object, call: PluginCall, adapter: ModelAdapter) -> Needs
     if not isinstance(needs, Needs):
         raise PluginContractError(
             f"the `needs` of {call.description} must return xai_core.Needs; it returned {type(needs).__name__}"
+        )
+    if wrong := wrong_field(needs):
+        raise PluginContractError(
+            f"the `needs` of {call.description} must return xai_core.Needs with fields of the declared types; "
+            f"got {wrong}"
         )
     NeedsUnion.of([needs], adapter.layer_name)
     return needs

@@ -47,6 +47,14 @@ def errors(out: Path, **options: Any) -> dict[tuple[str, str], str | None]:
     return found
 
 
+def needs(**wrong: Any) -> xai.Needs:
+    """Needs with fields of wrong types, which the type checker of the tests does not see."""
+    made = xai.Needs()
+    for name, value in wrong.items():
+        object.__setattr__(made, name, value)
+    return made
+
+
 @pytest.mark.parametrize("passes", ["3", 10**30, -1, math.nan, math.inf, None, 2.0, True, torch.tensor(3)])
 def test_forward_passes_are_an_integer(passes: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TheirCAM, "forward_passes", lambda self, adapter: passes)
@@ -68,6 +76,30 @@ def test_forward_passes_of_numpy_are_integers(monkeypatch: pytest.MonkeyPatch) -
     cost = explain(TheirCAM(), costs=True)["their-cam"].cost
     assert cost is not None
     assert type(cost.forward_passes) is int
+
+
+NEEDS: list[dict[str, Any]] = [
+    {"activations": 3},
+    {"activations": "last"},
+    {"activations": (3,)},
+    {"gradients": "yes"},
+    {"attention": torch.zeros(2)},
+    {"gates": ("gate",)},
+    {"block_scores": (3,)},
+    {"rivals": "two"},
+    {"rivals": (0, "two")},
+    {"parts": (3,)},
+    {"parts": (xai.Needs(), needs(gates=3))},
+]
+
+
+@pytest.mark.parametrize("fields", NEEDS, ids=str)
+def test_needs_have_the_declared_types(fields: dict[str, Any], tmp_path: Path) -> None:
+    message = "the `needs` of their-cam of their-cam 2.3 must return xai_core.Needs with fields of the declared types"
+    with pytest.raises(PluginContractError, match=f"^{message}; got "):
+        explain(TheirCAM(ask=needs(**fields)))
+    found = errors(tmp_path / "run", methods=[TheirCAM(ask=needs(**fields))])
+    assert (found["their-cam", "brightness"] or "").startswith(f"PluginContractError: {message}")
 
 
 MAPS: dict[str, tuple[Callable[[Tensor], object], str]] = {

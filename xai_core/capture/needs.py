@@ -2,7 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import UnionType
 
+from torch import nn
+
+from xai_core.error_text import shown
 from xai_core.model.gates import Gate
 from xai_core.model.layouts import Features, Layer
 
@@ -91,3 +95,24 @@ class NeedsUnion:
             frozenset(needs.block_scores for needs in each if needs.block_scores),
             frozenset(needs.rivals for needs in each if needs.rivals),
         )
+
+
+def wrong_field(needs: Needs) -> str:
+    """Return the name and value of a field that has another type than declared, or an empty string."""
+    flags = ("gradients", "curvature", "image_gradient", "attention", "attention_gradients")
+    is_valid = {
+        "activations": _contains(needs.activations, str | nn.Module),
+        **{flag: isinstance(getattr(needs, flag), bool) for flag in flags},
+        "gates": _contains(needs.gates, Gate),
+        "block_scores": _contains(needs.block_scores, Features),
+        "rivals": _contains(needs.rivals if isinstance(needs.rivals, tuple) else (needs.rivals,), int),
+        "parts": _contains(needs.parts, Needs),
+    }
+    for name, valid in is_valid.items():
+        if not valid:
+            return f"{name}={shown(getattr(needs, name))}"
+    return next(filter(None, map(wrong_field, needs.parts)), "")
+
+
+def _contains(values: object, kind: type | UnionType) -> bool:
+    return isinstance(values, tuple | list) and all(isinstance(value, kind) for value in values)
