@@ -1,7 +1,8 @@
-"""Atomic writing of files, folders that are not overwritten, and unique file names."""
+"""Atomic writing of files, files that can be opened, folders that are not overwritten, and unique file names."""
 
 import os
 import re
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -37,6 +38,15 @@ def _flush(path: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def is_openable(path: Path) -> bool:
+    """Return whether a path is a regular file, a folder, or missing. Opening anything else can block forever."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return True
+    return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
 
 
 def make_folder(path: Path) -> None:

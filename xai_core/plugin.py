@@ -18,7 +18,6 @@ if TYPE_CHECKING:  # what type checkers and editors see; a test compares these i
     from xai_core.data.ground_truth import box_mask as box_mask
     from xai_core.data.images import as_rgb as as_rgb
     from xai_core.data.images import decode_image as decode_image
-    from xai_core.data.images import is_openable as is_openable
     from xai_core.data.images import open_image as open_image
     from xai_core.data.images import read_image as read_image
     from xai_core.data.sources import Dataset as Dataset
@@ -41,6 +40,7 @@ if TYPE_CHECKING:  # what type checkers and editors see; a test compares these i
     from xai_core.errors import UnknownOptionError as UnknownOptionError
     from xai_core.errors import UnsuitableError as UnsuitableError
     from xai_core.file_limits import file_limit as file_limit
+    from xai_core.files import is_openable as is_openable
     from xai_core.files import make_folder as make_folder
     from xai_core.files import write_file as write_file
     from xai_core.memory_errors import out_of_memory as out_of_memory
@@ -141,7 +141,7 @@ _SOURCES = {
     "decode_image": "data.images",
     "dominators": "model.autograd_graph",
     "file_limit": "file_limits",
-    "is_openable": "data.images",
+    "is_openable": "files",
     "joins": "model.autograd_graph",
     "make_folder": "files",
     "masked_scores": "blending",

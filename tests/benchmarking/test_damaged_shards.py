@@ -189,6 +189,9 @@ def test_a_manifest_that_claims_many_images_is_read_at_once(undisturbed: xai.Run
         {"images": "4"},
         {"images": 1e9},
         {"data": 3},
+        {"device": None},
+        {"skipped": ["rollout"]},
+        {"versions": {"torch": 2.9}},
         {"shard": 0},
         {"metrics": [{"metric": "drop", "higher_is_better": "yes"}]},
         {"models": [{"spec": None, "weights": "0", "methods": ["a"], "skipped": {}}]},
@@ -207,6 +210,13 @@ def test_a_manifest_that_is_too_deep_or_no_file_is_one_line(out: Path) -> None:
     (out / "manifest.json").unlink()
     os.mkfifo(out / "manifest.json")
     refused(Command("report", out), "contains no run (not a regular file: manifest.json)")
+
+
+@pytest.mark.parametrize("folder", ["rows", "curves", "maps"])
+def test_a_pipe_in_place_of_a_file_is_recomputed(out: Path, undisturbed: xai.Run, folder: str) -> None:
+    path(out, folder).unlink()
+    os.mkfifo(path(out, folder))
+    assert equal(work(out), undisturbed)
 
 
 def test_other_files_in_the_folders_are_no_shards(out: Path) -> None:

@@ -5,6 +5,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from xai_core.files import is_openable
+
 _LINE = re.compile(r"([0-9a-f]{64})  (\S+)\n")
 
 
@@ -14,7 +16,15 @@ def checksum(content: bytes) -> str:
 
 
 def file_checksum(path: Path) -> str:
-    """Return the SHA-256 of a file, which is read in blocks."""
+    """Return the SHA-256 of a file, which is read in blocks.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read, or is a pipe, socket or device.
+    """
+    if not is_openable(path):
+        raise OSError("it is a pipe, socket or device")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -74,8 +74,10 @@ class Manifest(RecordedSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        texts = [self.data, *self.metrics]
+        mappings = [self.skipped, self.versions, self.code, *(model.skipped for model in self.models)]
+        texts = [self.data, self.data_content, self.device, *self.metrics]
         texts += [text for model in self.models for text in (model.spec, model.weights, *model.methods)]
+        texts += [text for mapping in mappings for item in mapping.items() for text in item]
         if not all(isinstance(text, str) for text in texts):
             raise TypeError("expected names that are text")
         if not all(isinstance(higher, bool) for higher in self.metrics.values()):

@@ -61,7 +61,7 @@ class Run:
         """
         path = Path(path).absolute()
         try:
-            if (path / MANIFEST).exists() and not (path / MANIFEST).is_file():
+            if not files.is_openable(path / MANIFEST):
                 raise OSError(errno.EINVAL, "not a regular file")
             return cls(path, Manifest.of_json((path / MANIFEST).read_text(encoding="utf-8")))
         except OSError as error:

@@ -1,7 +1,6 @@
 """Opens image files of any mode, upright and in RGB, with one clear error for a file that cannot be read."""
 
 import os
-import stat
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
@@ -11,6 +10,7 @@ import numpy as np
 from xai_core.error_text import message_of
 from xai_core.errors import FileError, ImageFileError
 from xai_core.file_limits import file_limit
+from xai_core.files import is_openable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -75,15 +75,6 @@ def read_image(path: str | os.PathLike[str]) -> ImageRead:
         raise ImageFileError(f"{path} cannot be read ({error.strerror}); expected a readable file") from error
     with file:
         return decode_image(file, str(path))
-
-
-def is_openable(path: Path) -> bool:
-    """Return whether a path is a regular file, a folder, or missing. Opening anything else can block forever."""
-    try:
-        mode = path.stat().st_mode
-    except (OSError, ValueError):
-        return True
-    return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
 
 
 def decode_image(file: BinaryIO, name: str) -> ImageRead:

@@ -118,6 +118,16 @@ def test_a_voc_annotation_that_cannot_be_read_is_named(content: str | None, reas
         xai.load_dataset(f"voc:{voc}")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no pipes in folders")
+@pytest.mark.parametrize("name", ["Annotations/a.xml", "ImageSets/Main/val.txt"])
+def test_a_pipe_in_place_of_an_annotation_is_refused(name: str, voc: Path) -> None:
+    file = voc / "VOCdevkit" / "VOC2012" / name
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(FileError, match=rf"{file.name} cannot be read .*pipe, socket or device"):
+        xai.load_dataset(f"voc:{voc}")
+
+
 def test_a_segmentation_that_cannot_be_read_is_named(voc: Path) -> None:
     file = voc / "VOCdevkit" / "VOC2012" / "SegmentationClass" / "b.png"
     data = xai.load_dataset(f"voc:{voc},split=train")

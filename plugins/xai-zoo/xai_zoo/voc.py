@@ -1,5 +1,6 @@
 """PASCAL VOC."""
 
+import errno
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -69,7 +70,7 @@ def _root(folder: Path, year: int) -> Path:
 def _listed(folder: Path, split: str) -> Sequence[str]:
     """Return the names of the images of a split."""
     try:
-        return (folder / f"{split}.txt").read_text(encoding="utf-8").split()
+        return _content(folder / f"{split}.txt").decode().split()
     except OSError as error:
         existing = [name for name in SPLITS if (folder / f"{name}.txt").exists()]
         raise FileError(
@@ -90,7 +91,7 @@ def _objects(file: Path, difficult: bool) -> Mapping[str, Sequence[Box]]:
     """Return the boxes of each class, 0-based and half-open. VOC boxes are 1-based and include the last pixel."""
     boxes: dict[str, list[Box]] = defaultdict(list)
     try:
-        for element in ElementTree.parse(file).getroot().findall("object"):
+        for element in ElementTree.fromstring(_content(file)).findall("object"):
             if difficult or element.findtext("difficult", "0").strip() != "1":
                 left, top, right, bottom = (
                     float(element.findtext(f"bndbox/{side}", "")) for side in ("xmin", "ymin", "xmax", "ymax")
@@ -104,6 +105,12 @@ def _objects(file: Path, difficult: bool) -> Mapping[str, Sequence[Box]]:
             f" {', '.join(CLASSES)}"
         )
     return boxes
+
+
+def _content(file: Path) -> bytes:
+    if not is_openable(file):
+        raise OSError(errno.EINVAL, "it is a pipe, socket or device")
+    return file.read_bytes()
 
 
 def _segmented(file: Path, number: int, height: int, width: int) -> Mask | None:
