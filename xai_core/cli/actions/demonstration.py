@@ -15,7 +15,7 @@ from xai_core.cli.loading import ModelOnDevice, constant_map_warnings_hidden
 from xai_core.configurable import MADE_OF
 from xai_core.data.image_names import stem
 from xai_core.data.sources import Sample
-from xai_core.errors import LayerError, OptionError, UnknownExplainerError, UnsuitableError
+from xai_core.errors import LayerError, OptionError, PluginError, UnknownExplainerError, UnsuitableError
 from xai_core.explainer import Explainer
 from xai_core.isolation.error_context import PluginCall
 from xai_core.metric import MetricResult
@@ -84,7 +84,7 @@ class Demonstration:
                     start = time.perf_counter()
                     maps |= self._model.engine.explain(images, {method: explainer}, predicted.id)
                     seconds[method] = time.perf_counter() - start
-                except (UnsuitableError, LayerError, OptionError) as error:
+                except (UnsuitableError, LayerError, OptionError, PluginError) as error:
                     self.skipped[method] = str(error)
             self._bar.advance(self._task)
         scores = self._model.engine.evaluate(images, maps, self.metrics)
