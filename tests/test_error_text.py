@@ -10,6 +10,7 @@ from xai_core.benchmarking.failures import describe_failure
 from xai_core.benchmarking.reader import Reader
 from xai_core.data.sources import LoadedModel
 from xai_core.error_text import UNREADABLE, add_note, described, is_regular, notes_of, remove_notes
+from xai_core.isolation.error_context import PluginCall
 from xai_core.memory_errors import out_of_memory
 
 
@@ -72,8 +73,9 @@ class Refused(Speckles):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_dataset_that_raises_such_an_exception_loses_one_image(workers: int) -> None:
-    reader = Reader(Refused(2), LoadedModel(torch.nn.Identity(), lambda image: image), workers)
+    calls = PluginCall("dataset", "refused", Refused), PluginCall("model", "identity", torch.nn.Identity)
+    reader = Reader(Refused(2), LoadedModel(torch.nn.Identity(), lambda image: image), workers, calls)
     first, second = reader.take([0, 1])
     reader.close()
-    assert first.error == f"Refusing: {UNREADABLE}"
+    assert first.error.startswith("PluginContractError: refused raised an exception that cannot be printed")
     assert second.error is None

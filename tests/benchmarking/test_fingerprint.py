@@ -251,4 +251,6 @@ def test_an_image_that_cannot_be_read_is_called_by_its_id(tmp_path: Path) -> Non
 
     rows = by_key(run(tmp_path / "run", Named([0, 1, 2]), methods="grad-cam", metrics=Brightness()).rows())
     assert [image for image, *_ in rows] == ["first", "second", "third"]
-    assert rows["second", "grad-cam", "brightness"]["error"] == r"OSError: gone: caf\udce9.png"
+    assert (
+        rows["second", "grad-cam", "brightness"]["error"] == r"OSError: gone: caf\udce9.png (raised by dataset 'Named')"
+    )

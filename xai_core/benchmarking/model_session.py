@@ -89,9 +89,8 @@ class ModelSession:
         explain_labels = self._manifest.target == "label"
         target = [item.label for item in items if item.label is not None] if explain_labels else None
         with self._precision(), self._notes_of_warnings():
-            explainers = [self.methods[method] for method in methods]
-            maps = self._engine.explain(_images(items), explainers, target, costs=True)
-        return dict(zip(methods, maps.values(), strict=True))
+            explainers = {method: self.methods[method] for method in methods}
+            return self._engine.explain(_images(items), explainers, target, costs=True)
 
     def evaluate(
         self, items: Sequence[Item], maps: Mapping[str, Saliency], metrics: Sequence[str]
@@ -99,9 +98,8 @@ class ModelSession:
         """Score the maps of a batch with several metrics, and return the results by method, then by metric."""
         masks = None if items[0].mask is None else torch.stack([item.mask for item in items if item.mask is not None])
         with self._precision(), self._notes_of_warnings():
-            objects = [self._benchmark.metrics[metric] for metric in metrics]
-            results = self._engine.evaluate(_images(items), maps, objects, masks)
-        return {method: dict(zip(metrics, results[method].values(), strict=True)) for method in maps}
+            by_spec = {metric: self._benchmark.metrics[metric] for metric in metrics}
+            return self._engine.evaluate(_images(items), maps, by_spec, masks)
 
     def handle_failure(self, error: Exception) -> tuple[str, bool]:
         """Restore changed weights, and return the error in one line and whether memory ran out."""

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from xai_core.data.ground_truth import model_mask
 from xai_core.data.pairs import Pairs
-from xai_core.data.sources import Dataset, LoadedModel
-from xai_core.error_text import class_name, shown
-from xai_core.errors import NonFiniteInputError, PluginContractError
+from xai_core.data.sources import Dataset, LoadedModel, Sample
+from xai_core.error_text import CONTAINED, class_name, shown
+from xai_core.errors import NonFiniteInputError, PluginContractError, XAIError
 from xai_core.files import encodable
-from xai_core.isolation.error_context import message_with_notes
+from xai_core.isolation.error_context import PluginCall, message_with_notes
+from xai_core.isolation.guard import limited_call
 
 _LIMIT = 2**63
 """Class ids are stored as integers of 64 bits."""
@@ -64,10 +65,22 @@ class Reader:
         The model, whose `preprocess` is applied.
     workers
         Number of threads.
+    calls
+        The calls of the dataset and of the model's preprocessing, which errors name.
+    seconds
+        Time limit in seconds for reading and for preprocessing an image, or None.
     """
 
-    def __init__(self, data: Dataset, loaded: LoadedModel, workers: int) -> None:
-        self._data, self._loaded = data, loaded
+    def __init__(
+        self,
+        data: Dataset,
+        loaded: LoadedModel,
+        workers: int,
+        calls: tuple[PluginCall, PluginCall],
+        seconds: float | None = None,
+    ) -> None:
+        self._data, self._loaded, self._seconds = data, loaded, seconds
+        self._of_data, self._of_model = calls
         self._threads = ThreadPoolExecutor(max(1, workers), "reader")
         self._lock: AbstractContextManager[Any] = Lock() if isinstance(data, Pairs) else nullcontext()
         self._started: dict[int, Future[Item]] = {}
@@ -92,22 +105,25 @@ class Reader:
         self._threads.shutdown(cancel_futures=True)
 
     def _read(self, index: int) -> Item:
-        name, label = _id(self._data, index), None
+        name, label = str(index), None
         try:
-            with self._lock:
+            with self._lock, limited_call(self._of_data, self._seconds, quiet=XAIError):
+                name = _id(self._data, index)
                 sample = self._data[index]
-            name = encodable(str(sample.id))
-            label = _label(sample.target)
-            image = self._loaded.preprocess(sample.image)
+                name = encodable(str(sample.id))
+                label = _label(sample.target)
+            with limited_call(self._of_model, self._seconds, quiet=XAIError):
+                image = preprocessed(self._loaded, sample)
             if not isinstance(image, Tensor):
                 raise PluginContractError(f"preprocess returned a {type(image).__name__}; expected a tensor [C,h,w]")
             if not image.isfinite().all():
                 raise NonFiniteInputError("the image contains NaN or infinity; check the file and the preprocessing")
-        except Exception as error:
+        except CONTAINED as error:
             return Item(index, name, label=label, error=in_one_line(error))
         try:
-            return Item(index, name, image, label, model_mask(self._loaded, sample))
-        except Exception as error:
+            with limited_call(self._of_model, self._seconds, quiet=XAIError):
+                return Item(index, name, image, label, model_mask(self._loaded, sample))
+        except CONTAINED as error:
             return Item(index, name, image, label, no_mask=in_one_line(error))
 
 
@@ -120,6 +136,11 @@ def _label(target: Any) -> int | None:
     if label is not None and not -_LIMIT <= label < _LIMIT:
         raise PluginContractError(f"the dataset returned the target {shown(target)}; expected a class id or None")
     return label
+
+
+def preprocessed(loaded: LoadedModel, sample: Sample) -> Tensor:
+    """Return a sample's image as the model receives it. A tensor is copied, because `preprocess` may write to it."""
+    return loaded.preprocess(sample.image.clone() if isinstance(sample.image, Tensor) else sample.image)
 
 
 def in_one_line(error: BaseException) -> str:

@@ -8,7 +8,7 @@ import torch
 from xai_core.benchmarking.fingerprint import code_hash
 from xai_core.benchmarking.hashes import dataset_hash, weights_hash
 from xai_core.benchmarking.manifest import Manifest, ModelEntry
-from xai_core.benchmarking.reader import in_one_line
+from xai_core.benchmarking.reader import Reader, in_one_line
 from xai_core.benchmarking.selection import require_known, select_methods, select_metrics
 from xai_core.benchmarking.settings import RECORDED, Settings
 from xai_core.benchmarking.versions import versions
@@ -16,13 +16,14 @@ from xai_core.checks import check_direction
 from xai_core.configurable import Configurable
 from xai_core.data.pairs import as_dataset
 from xai_core.data.sources import Dataset, LoadedModel, Sample
-from xai_core.error_text import described, shown
-from xai_core.errors import DatasetError, OptionError
+from xai_core.error_text import CONTAINED, described, shown
+from xai_core.errors import DatasetError, OptionError, XAIError
 from xai_core.explainer import Explainer
 from xai_core.files import encodable
 from xai_core.isolation.error_context import PluginCall
+from xai_core.isolation.guard import limited_call
 from xai_core.metric import Metric
-from xai_core.plugins.creation import load_dataset, load_model
+from xai_core.plugins.creation import load_dataset, load_model, source_call
 from xai_core.plugins.names import checked_spec
 from xai_core.plugins.registry import origin
 
@@ -43,6 +44,10 @@ class ResolvedBenchmark:
         For each model, the explainers by spec.
     metrics
         The metrics by spec.
+    with_masks
+        Specs of the metrics that need ground-truth masks.
+    data_call
+        The calls of the dataset, which errors name.
     device
         Device of the models.
     threads
@@ -56,6 +61,8 @@ class ResolvedBenchmark:
     data: Dataset
     methods: Sequence[Mapping[str, Explainer]]
     metrics: Mapping[str, Metric]
+    with_masks: frozenset[str]
+    data_call: PluginCall
     device: torch.device
     threads: int
     workers: int
@@ -63,6 +70,11 @@ class ResolvedBenchmark:
     def load(self, model_index: int) -> LoadedModel:
         """Return the model at an index, on the device."""
         return load(self.models[model_index], self.device)
+
+    def reader(self, model_index: int, loaded: LoadedModel) -> Reader:
+        """Return the reader of images for the model at an index."""
+        calls = self.data_call, source_call("model", self.models[model_index])
+        return Reader(self.data, loaded, self.workers, calls, self.manifest.time_limit)
 
 
 def load(model: str | LoadedModel, device: torch.device) -> LoadedModel:
@@ -112,12 +124,15 @@ def resolve(
     XAIError
         If a name, an option or a file is wrong, or if no image can be read.
     """
+    data_call = source_call("dataset", settings.data)
     data = load_dataset(settings.data) if isinstance(settings.data, str) else as_dataset(settings.data)
-    length = _length(data)
+    with limited_call(data_call, settings.time_limit, quiet=XAIError):
+        length = _length(data)
     images = min(length, settings.limit or length)
-    first = _first_readable(data, images)
+    first = _first_readable(data, images, data_call, settings.time_limit)
     require_known(settings.without)
     metrics, skipped = select_metrics(settings, first)
+    with_masks = frozenset(spec for spec, metric in metrics.items() if metric.needs_ground_truth)
     entries: list[ModelEntry] = []
     methods = []
     models = [*dict.fromkeys(settings.models)]
@@ -142,7 +157,9 @@ def resolve(
         code=_code_hashes(settings, entries, models),
         **{name: getattr(settings, name) for name in RECORDED},
     )
-    return ResolvedBenchmark(manifest, models, data, methods, metrics, device, torch.get_num_threads(), workers)
+    return ResolvedBenchmark(
+        manifest, models, data, methods, metrics, with_masks, data_call, device, torch.get_num_threads(), workers
+    )
 
 
 def _code_hashes(
@@ -166,12 +183,13 @@ def _length(data: Dataset) -> int:
         ) from error
 
 
-def _first_readable(data: Dataset, images: int) -> Sample:
+def _first_readable(data: Dataset, images: int, call: PluginCall, seconds: float) -> Sample:
     reason = ""
     for index in range(images):
         try:
-            return data[index]
-        except Exception as error:
+            with limited_call(call, seconds, quiet=XAIError):
+                return data[index]
+        except CONTAINED as error:
             reason = reason or in_one_line(error)
     if not images:
         raise DatasetError("the dataset contains no images")

@@ -7,22 +7,23 @@ from typing import TypeVar
 
 import torch
 
-from xai_core.benchmarking.reader import in_one_line
+from xai_core.benchmarking.reader import in_one_line, preprocessed
 from xai_core.benchmarking.settings import ALL, CONTROLS, Settings
 from xai_core.checks import check_direction
 from xai_core.configurable import MADE_OF, Configurable
 from xai_core.data.sources import Dataset, LoadedModel, Sample
 from xai_core.engine import Engine
-from xai_core.error_text import message_of
-from xai_core.errors import DatasetError, NoGroundTruthError, OptionError, UnsuitableError, XAIError
+from xai_core.error_text import CONTAINED, message_of
+from xai_core.errors import DatasetError, NoGroundTruthError, OptionError, TimeLimitError, UnsuitableError, XAIError
 from xai_core.explainer import Explainer
 from xai_core.isolation.error_context import PluginCall, weights_changed
-from xai_core.isolation.guard import Guard
+from xai_core.isolation.guard import Guard, limited_call
 from xai_core.isolation.model_state import ModelStateMonitor
+from xai_core.isolation.timeouts import limited
 from xai_core.metric import Metric
 from xai_core.model.adapter import ModelAdapter
 from xai_core.model.execution import unwrapped
-from xai_core.plugins.creation import create_explainer, create_metric
+from xai_core.plugins.creation import create_explainer, create_metric, source_call
 from xai_core.plugins.names import checked_name, checked_spec
 from xai_core.plugins.registry import list_explainers, list_metrics, origin, registry
 from xai_core.spec import parse, suggest
@@ -61,7 +62,7 @@ def select_methods(
             for spec, explainer in _compatible(settings, loaded, adapter, skipped):
                 explainers.setdefault(spec, explainer)
         elif isinstance(requested, str):
-            _add(explainers, _create(requested, create_explainer, settings.seed), of_spec=True)
+            _add(explainers, _create(requested, create_explainer, settings), of_spec=True)
         else:
             _add(explainers, requested)
     if not explainers:
@@ -69,7 +70,7 @@ def select_methods(
     if settings.controls:
         for name in CONTROLS:
             if name in registry().entries["explainers"] and name not in settings.without:
-                control = _create(name, create_explainer, settings.seed)
+                control = _create(name, create_explainer, settings)
                 explainers.setdefault(control.spec, control)
     return explainers, skipped
 
@@ -98,16 +99,16 @@ def select_metrics(settings: Settings, sample: Sample) -> tuple[dict[str, Metric
                 if name in settings.without:
                     continue
                 try:
-                    metric = _create(name, create_metric, settings.seed)
+                    metric = _create(name, create_metric, settings)
                     spec = _spec_of(metric)
                     if metric.needs_ground_truth and not has_ground_truth:
                         raise NoGroundTruthError("the dataset has no ground-truth masks or boxes")
-                except Exception as error:
+                except CONTAINED as error:
                     skipped[name] = _reason(error)
                 else:
                     metrics.setdefault(spec, metric)
         elif isinstance(requested, str):
-            _add(metrics, _create(requested, create_metric, settings.seed), of_spec=True)
+            _add(metrics, _create(requested, create_metric, settings), of_spec=True)
         else:
             _add(metrics, requested)
     if not metrics:
@@ -138,12 +139,12 @@ def _compatible(
         if name in settings.without or name in CONTROLS:
             continue
         try:
-            explainer = _create(name, create_explainer, settings.seed)
+            explainer = _create(name, create_explainer, settings)
             spec = _spec_of(explainer)
             _require_not_composite(explainer)
             with guard.around(PluginCall("explainer", name, explainer, origin(explainer))):
                 explainer.needs(adapter)
-        except Exception as error:
+        except CONTAINED as error:
             if weights_changed(error):
                 raise
             skipped[name] = _reason(error)
@@ -158,8 +159,12 @@ def _probe(
     engine, reason, trials = Engine(loaded, time_limit=settings.time_limit), "", min(images, TRIALS)
     for index in range(trials):
         try:
-            return engine.adapter(loaded.preprocess(data[index].image)[None].to(device))
-        except Exception as error:
+            with limited_call(source_call("dataset", settings.data), settings.time_limit):
+                sample = data[index]
+            with limited_call(PluginCall("model", model, loaded), settings.time_limit):
+                image = preprocessed(loaded, sample)
+            return engine.adapter(image[None].to(device))
+        except CONTAINED as error:
             if weights_changed(error):
                 raise
             reason = reason or in_one_line(error)
@@ -198,14 +203,29 @@ def _spec_of(plugin: Plugin) -> str:
         return checked_spec(plugin, release)
 
 
-def _create(spec: str, create: Callable[..., Plugin], seed: int) -> Plugin:
+def _create(spec: str, create: Callable[..., Plugin], settings: Settings) -> Plugin:
+    """Create a method or metric from a spec.
+
+    Raises
+    ------
+    TimeLimitError
+        If this takes longer than the time limit.
+    """
+    message = f"creating {spec} took longer than {settings.time_limit:g} s and was interrupted; exclude it"
+    with limited(settings.time_limit, lambda: TimeLimitError(message)):
+        created = _seeded(spec, create, settings.seed)
+        created.spec  # noqa: B018 # code of the plugin
+    return created
+
+
+def _seeded(spec: str, create: Callable[..., Plugin], seed: int) -> Plugin:
     """Create a method or metric from a spec, with the benchmark's seed unless the spec sets one.
 
     The seed is passed to the methods of a composite method too.
     """
     parsed = parse(spec)
     if parsed.of:
-        parts = (_create(part, create_explainer, seed).spec for part in parsed.of)
+        parts = (_seeded(part, create_explainer, seed).spec for part in parsed.of)
         spec = str(replace(parsed, of=tuple(parts)))
     plugin = create(spec)
     parameters = inspect.signature(type(plugin)).parameters
@@ -219,5 +239,5 @@ def _require_not_composite(explainer: Explainer) -> None:
         raise UnsuitableError(f"composite method; pass it by name, such as {explainer.spec!r}")
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     return message_of(error) if isinstance(error, XAIError) else in_one_line(error)

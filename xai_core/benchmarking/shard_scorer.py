@@ -11,11 +11,12 @@ from xai_core.benchmarking.failures import is_deterministic
 from xai_core.benchmarking.model_session import ModelSession
 from xai_core.benchmarking.quarantine import Quarantine
 from xai_core.benchmarking.reader import Item, in_one_line
+from xai_core.benchmarking.resolve import ResolvedBenchmark
 from xai_core.benchmarking.shard_result import ShardResult
 from xai_core.configurable import Configurable
 from xai_core.errors import TimeLimitError
 from xai_core.isolation.error_context import PluginCall, responsible_call
-from xai_core.metric import Metric, MetricResult
+from xai_core.metric import MetricResult
 from xai_core.saliency import Saliency
 
 
@@ -64,8 +65,8 @@ class ShardScorer:
     ----------
     session
         The model.
-    metrics
-        The metrics by spec.
+    benchmark
+        The metrics, and whether they need masks.
     quarantine
         The disabled methods and metrics. Methods and metrics that time out are added.
     result
@@ -73,9 +74,10 @@ class ShardScorer:
     """
 
     def __init__(
-        self, session: ModelSession, metrics: Mapping[str, Metric], quarantine: Quarantine, result: ShardResult
+        self, session: ModelSession, benchmark: ResolvedBenchmark, quarantine: Quarantine, result: ShardResult
     ) -> None:
-        self._session, self._metrics, self._quarantine, self._result = session, metrics, quarantine, result
+        self._session, self._quarantine, self._result = session, quarantine, result
+        self._metrics, self._with_masks = benchmark.metrics, benchmark.with_masks
         self._batch_size = result.manifest.batch
 
     def score(self, items: Sequence[Item]) -> None:
@@ -135,7 +137,7 @@ class ShardScorer:
             return
         metrics = work.metrics
         if work.items[0].mask is None:
-            unknown = [metric for metric in metrics if self._metrics[metric].needs_ground_truth]
+            unknown = [metric for metric in metrics if metric in self._with_masks]
             for item in work.items:
                 self._result.add_error([item], work.methods, unknown, item.no_mask)
             metrics = [metric for metric in metrics if metric not in unknown]

@@ -42,7 +42,7 @@ class Worker:
                 result.add_error([item], methods, metrics, error)
             else:
                 valid.append(item)
-        ShardScorer(session, self._benchmark.metrics, self._quarantine, result).score(valid)
+        ShardScorer(session, self._benchmark, self._quarantine, result).score(valid)
         if valid and self._growth.exceeded():
             reader.wait()
             self._disable_leaks(session, valid, result)
@@ -61,7 +61,7 @@ class Worker:
         if self._session is None or self._reader is None or self._session.index != index:
             self.close()
             self._session = ModelSession(self._benchmark, index)
-            self._reader = Reader(self._benchmark.data, self._session.loaded, self._benchmark.workers)
+            self._reader = self._benchmark.reader(index, self._session.loaded)
             self._quarantine.next_model()
             self._growth.restart()
         return self._session, self._reader

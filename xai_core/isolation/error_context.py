@@ -56,8 +56,13 @@ class PluginCall:
         self._attach(error, next(_numbers))
 
     @contextlib.contextmanager
-    def responsible(self) -> Iterator[None]:
+    def responsible(self, quiet: type[Exception] | None = None) -> Iterator[None]:
         """Attach this call to an exception of the block, unless a call inside the block is attached already.
+
+        Parameters
+        ----------
+        quiet
+            Base class of the exceptions that get no note, because their messages are complete.
 
         Raises
         ------
@@ -69,7 +74,7 @@ class PluginCall:
             yield
         except Exception as error:
             if is_regular(error):
-                self._attach(error, start)
+                self._attach(error, start, note=quiet is None or not isinstance(error, quiet))
                 raise
             unusual = PluginContractError(
                 f"{self.description} raised an exception that cannot be printed or annotated, {described(error)}; "
@@ -77,7 +82,7 @@ class PluginCall:
             )
             raise self.attach_to(unusual) from None
 
-    def _attach(self, error: E, start: int) -> E:
+    def _attach(self, error: E, start: int, note: bool = True) -> E:
         """Attach this call to an error, unless another call is attached since `start`.
 
         Several plugins may raise the same exception object, so earlier attachments are removed.
@@ -87,7 +92,7 @@ class PluginCall:
             return error
         remove_notes(error, [] if earlier is None else earlier.notes)
         context = attributes_of(error)[_CONTEXT] = _Context(self, next(_numbers))
-        if self.description not in message_of(error):
+        if note and self.description not in message_of(error):
             context.notes.append(f"raised by {self.kind} {self.key!r}{self._details}")
             add_note(error, context.notes[-1])
         return error

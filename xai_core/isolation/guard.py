@@ -11,6 +11,24 @@ from xai_core.isolation.shared_tensors import NamedTensors, SharedTensors
 from xai_core.isolation.timeouts import limited
 
 
+@contextlib.contextmanager
+def limited_call(call: PluginCall, seconds: float | None, quiet: type[Exception] | None = None) -> Iterator[None]:
+    """Limit the time of a call, and name it in its errors, as `PluginCall.responsible` does.
+
+    Raises
+    ------
+    TimeLimitError
+        If the call exceeds the time limit.
+    """
+
+    def timeout() -> TimeLimitError:
+        message = f"{call.description} took longer than {seconds:g} s and was interrupted; "
+        return call.attach_to(TimeLimitError(f"{message}raise the time limit, or exclude it"))
+
+    with limited(seconds, timeout), call.responsible(quiet):
+        yield
+
+
 class Guard:
     """Guards the plugin calls of one call of an engine.
 
@@ -44,15 +62,10 @@ class Guard:
         SideEffectError
             If the call changes the model, or writes to the shared tensors.
         """
-
-        def timeout() -> TimeLimitError:
-            message = f"{call.description} took longer than {self._seconds:g} s and was interrupted; "
-            return call.attach_to(TimeLimitError(f"{message}raise the time limit, or exclude it"))
-
         shared = SharedTensors(tensors)
         self._monitor.enter()
         try:
-            with limited(self._seconds, timeout), call.responsible():
+            with limited_call(call, self._seconds):
                 yield
         except BaseException as error:
             for effect in self._leave(call, shared):

@@ -6,8 +6,9 @@ from typing import Any, TypeVar
 
 from xai_core.configurable import MADE_OF
 from xai_core.data.sources import Dataset, DatasetSource, LoadedModel, ModelSource
-from xai_core.errors import OptionError, PluginContractError, SpecError, UnknownOptionError
+from xai_core.errors import OptionError, PluginContractError, SpecError, UnknownOptionError, XAIError
 from xai_core.explainer import Explainer
+from xai_core.isolation.error_context import PluginCall
 from xai_core.metric import Metric
 from xai_core.plugins.loader import Entry
 from xai_core.plugins.registry import current
@@ -87,8 +88,9 @@ def load_model(spec: str, **options: Any) -> LoadedModel:
     """
     parsed = parse(spec)
     entry = current().find("models", parsed.head)
-    source: ModelSource = entry.made_by()
-    loaded = _call(source.load, parsed, parsed.name, **{**parsed.options, **options})
+    with source_call("model", spec).responsible(quiet=XAIError):
+        source: ModelSource = entry.made_by()
+        loaded = _call(source.load, parsed, parsed.name, **{**parsed.options, **options})
     if not isinstance(loaded, LoadedModel):
         raise _wrong_type(entry, "a LoadedModel", loaded)
     return loaded
@@ -117,8 +119,9 @@ def load_dataset(spec: str, **options: Any) -> Dataset:
     """
     parsed = parse(spec)
     entry = current().find("datasets", parsed.head)
-    source: DatasetSource = entry.made_by()
-    data = _call(source.load, parsed, parsed.name, **{**parsed.options, **options})
+    with source_call("dataset", spec).responsible(quiet=XAIError):
+        source: DatasetSource = entry.made_by()
+        data = _call(source.load, parsed, parsed.name, **{**parsed.options, **options})
     if not isinstance(data, Dataset):
         raise _wrong_type(entry, "a dataset with `__len__` and `__getitem__`", data)
     return data
@@ -131,15 +134,26 @@ def _wrong_type(entry: Entry, expected: str, returned: object) -> PluginContract
     )
 
 
+def source_call(kind: str, requested: object) -> PluginCall:
+    """Return the calls of a `model` or `dataset` as a plugin call: of its source, or of an object of the user."""
+    if not isinstance(requested, str):
+        name = type(requested).__name__
+        return PluginCall(kind, requested.spec or name if isinstance(requested, LoadedModel) else name, requested)
+    entry = current().entries[f"{kind}s"].get(parse(requested).head)
+    return PluginCall(kind, requested, *((entry.made_by, entry.plugin.release) if entry else (requested,)))
+
+
 def _create(text: str, kind: str, base: type[T], options: dict[str, Any]) -> T:
     spec = parse(text)
-    made_by = current().find(kind, spec.head).made_by
+    entry = current().find(kind, spec.head)
+    made_by = entry.made_by
     if spec.name is not None:
         taken = ", ".join(_options_of(made_by)) or "none"
         raise SpecError(
             f"{spec.name!r} in {text!r} is not an option; expected `{spec.head}:option=value`. The options are: {taken}"
         )
-    created = _call(made_by, spec, **{**_nested(made_by, spec), **spec.options, **options})
+    with PluginCall(kind.removesuffix("s"), spec.head, made_by, entry.plugin.release).responsible(quiet=XAIError):
+        created = _call(made_by, spec, **{**_nested(made_by, spec), **spec.options, **options})
     assert isinstance(created, base)
     return created
 
