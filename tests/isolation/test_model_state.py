@@ -3,6 +3,7 @@
 import contextlib
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -89,6 +90,22 @@ def patch_forward(model: nn.Module) -> None:
     model.stem.forward = lambda x: x
 
 
+def clear_hooks(model: nn.Module) -> None:
+    model.body._forward_hooks = OrderedDict()
+
+
+def break_hooks(model: nn.Module) -> None:
+    model.stem._forward_hooks = None
+
+
+def patch_class(model: nn.Module) -> None:
+    nn.Dropout.forward = lambda self, x: x * 0
+
+
+def change_class(model: nn.Module) -> None:
+    model.pool.__class__ = nn.Identity
+
+
 LEFT: dict[str, tuple[Deed, str]] = {
     "forward hook": (lambda m: m.last.register_forward_hook(lambda *_: None), "a forward hook on last;"),
     "pre hook": (lambda m: m.register_forward_pre_hook(lambda *_: None), "a forward hook on the model itself;"),
@@ -105,6 +122,10 @@ LEFT: dict[str, tuple[Deed, str]] = {
         "the new tensor stem.mine;",
     ),
     "another parameter": (replace_parameter, "another tensor as head.bias;"),
+    "no hooks": (clear_hooks, "a forward hook on body;"),
+    "broken hooks": (break_hooks, "the internal dictionary _forward_hooks;"),
+    "forward of a class": (patch_class, "the forward of the class of last.3;"),
+    "class": (change_class, "the class of pool;"),
     "forward": (patch_forward, "the forward of stem;"),
     "buffer": (
         lambda m: m.stem[1].register_buffer("running_mean", torch.ones(8)),

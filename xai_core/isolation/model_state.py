@@ -1,6 +1,7 @@
 """Detects side effects of a plugin call on a model, and undoes them where possible."""
 
 import contextlib
+import copy
 from collections import defaultdict
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from xai_core.model.execution import OwnHook, lock, restore_training_flag, train
 from xai_core.model.runtimes import replaces_tensors
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+PROPERTIES = ("the mode of", "the forward of", "the submodules of", "the class of")
+"""Descriptions of the compared properties of a module in messages."""
 MAX_LISTED = 3
 """The number of locations that a message lists by name."""
 Key = tuple[int, str]
@@ -93,10 +96,12 @@ class ModelStateMonitor:
             suspects, self._suspects = [*self._suspects.values()], {}
             if self._state is None or self._state.untouched():
                 return None
+            changes: dict[str, list[str]] = defaultdict(list)
+            self._state.restore_containers(changes)
             now = _State(self._model, self._updated)
-            if now.compared == self._state.compared:
+            if now.compared == self._state.compared and not changes:
                 return None
-            description, changed = _undo(self._model, self._state, now)
+            description, changed = _undo(self._model, self._state, now, changes)
             self._state = _State(self._model, self._updated)
             return SideEffects(description, suspects, changed)
 
@@ -114,9 +119,10 @@ class _State:
     modules
         Modules by identifier, without scripted modules.
     compared
-        For each key, the values that are compared. For a module: its training flag, its own `forward` attribute and its
-        submodules. For hooks: the identifiers of the hooks that do not belong to the engine. For a tensor: its
-        identity, address, version, `requires_grad`, and whether it has a gradient.
+        For each key, the values that are compared. For a module: its training flag, its own `forward` attribute, its
+        submodules, its class, and the `forward` method of its class. For hooks: the identifiers of the hooks that do
+        not belong to the engine. For a tensor: its identity, address, version, `requires_grad`, and whether it has a
+        gradient.
     originals
         For each key, the objects to restore.
     buffers
@@ -133,7 +139,8 @@ class _State:
         kinds = () if replaces_tensors(model) else ("_parameters", "_buffers")
         for (ident, module), training in zip(self.modules.items(), modes, strict=True):
             own = vars(module)
-            self.compared[ident, ""] = training, own.get("forward"), [*own["_modules"].values()]
+            submodules, of_class = [*own["_modules"].values()], vars(type(module)).get("forward")
+            self.compared[ident, ""] = training, own.get("forward"), submodules, type(module), of_class
             self.originals[ident, ""] = dict(own["_modules"])
             for name in HOOKS:
                 if foreign := {key: hook for key, hook in own[name].items() if type(hook) is not OwnHook}:
@@ -146,23 +153,34 @@ class _State:
                         tensors.append(tensor)
                         if kind == "_buffers":
                             self.buffers.append((ident, name))
-        self._dicts = [vars(module)[name] for module in self.modules.values() for name in ("_modules", *kinds, *HOOKS)]
-        self._dicts_before = [dict(one) for one in self._dicts]
+        names = ("_modules", *kinds, *HOOKS)
+        self._containers = [(vars(module), name) for module in self.modules.values() for name in names]
+        self._contents_before = [copy.copy(own[name]) for own, name in self._containers]
         self._tensors = [tensor for tensor in tensors if _plain(tensor)]
         self._read_before = self._read()
 
     def untouched(self) -> bool:
         """Whether nothing changed, engine hooks included. If it returns False, compare `compared`."""
         try:
-            return self._dicts == self._dicts_before and self._read() == self._read_before
+            contents = [own.get(name) for own, name in self._containers]
+            return contents == self._contents_before and self._read() == self._read_before
         except RuntimeError:  # different tensors were compared by value
             return False
+
+    def restore_containers(self, changes: Mapping[str, list[str]]) -> None:
+        """Restore the dictionaries of hooks, tensors and submodules that something else replaces."""
+        for (own, name), before in zip(self._containers, self._contents_before, strict=True):
+            if not isinstance(own.get(name), dict):
+                changes["the internal dictionary"].append(name)
+                own[name] = copy.copy(before)
 
     def _read(self) -> tuple[list[Any], ...]:
         own = [vars(module) for module in self.modules.values()]
         return (
             [module.training for module in self.modules.values()],  # a compiled module has no flag of its own
             [one.get("forward") for one in own],
+            [type(module) for module in self.modules.values()],
+            [vars(type(module)).get("forward") for module in self.modules.values()],
             [tensor._version for tensor in self._tensors],
             [tensor.data_ptr() for tensor in self._tensors],
             [tensor.requires_grad for tensor in self._tensors],
@@ -182,10 +200,15 @@ def _plain(tensor: Tensor) -> bool:
     return type(tensor) in (Tensor, nn.Parameter) and tensor.is_leaf and not tensor.is_inference()
 
 
-def _undo(model: nn.Module, before: _State, now: _State) -> tuple[str, bool]:
-    """Undo the changes between two states. Return their description, and whether tensor values changed."""
+def _undo(model: nn.Module, before: _State, now: _State, changes: Mapping[str, list[str]]) -> tuple[str, bool]:
+    """Undo the changes between two states, in addition to `changes`.
+
+    Returns
+    -------
+    tuple
+        The description of all changes, and whether tensor values changed.
+    """
     names = {id(module): name for name, module in model.named_modules()}
-    changes: dict[str, list[str]] = defaultdict(list)
     values_changed = False
     for key in {**before.compared, **now.compared}:
         ident, name = key
@@ -234,9 +257,17 @@ def _undo_module(
     location: str,
     changes: Mapping[str, list[str]],
 ) -> None:
-    for what, one, other in zip(("the mode of", "the forward of", "the submodules of"), old, new, strict=True):
+    for what, one, other in zip(PROPERTIES, old[:4], new[:4], strict=True):
         if one != other:
             changes[what].append(location)
+    kind, method = old[3:]
+    module.__class__ = kind
+    if vars(kind).get("forward") is not method:
+        changes["the forward of the class of"].append(location)
+        if method is None:
+            del kind.forward
+        else:
+            kind.forward = method
     restore_training_flag(module, old[0])
     own = vars(module)
     if old[1] is not new[1]:
