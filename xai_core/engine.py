@@ -166,9 +166,10 @@ class Engine:
         meter, checks, guard = Meter(images.device, costs), Checks(), self._guard(images)
         autocast = autocast_of(images.device)
         needs, maps = dict[str, Needs](), dict[str, Saliency]()
+        adapters = {key: copy.copy(adapter) for key in explainers}  # an explainer may set attributes of its own
         for key, explainer in explainers.items():
             with guard.around(calls[key]):
-                needs[key] = check_needs(explainer.needs(adapter), calls[key], adapter)
+                needs[key] = check_needs(explainer.needs(adapters[key]), calls[key], adapter)
         union = NeedsUnion.of([*needs.values()], adapter.layer_name)
         with meter.span(PASS):
             record = capture(
@@ -198,7 +199,7 @@ class Engine:
                     if i and not explainer.targeted:
                         each.append(replace(each[0], target=bound))
                         continue
-                    relevance = explainer.explain(Captured(record, needs[key], adapter, passes, i))
+                    relevance = explainer.explain(Captured(record, needs[key], adapters[key], passes, i))
                     check_relevance(relevance, calls[key], len(images), images.device)
                     each.append(Saliency.of(relevance, len(images), _size(images), bound, named, again))
             for saliency in each:
@@ -208,7 +209,7 @@ class Engine:
         if costs:
             for key, explainer in explainers.items():
                 with guard.around(calls[key]):
-                    declared = check_forward_passes(explainer.forward_passes(adapter), calls[key])
+                    declared = check_forward_passes(explainer.forward_passes(adapters[key]), calls[key])
                     spent = meter.cost(declared, PASS, key)
                 maps[key] = replace(maps[key], cost=spent)
         return maps

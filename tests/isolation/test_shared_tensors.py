@@ -125,6 +125,34 @@ def test_what_belongs_to_one_method_may_change() -> None:
     assert all(torch.equal(found[key].raw, alone[key].raw) for key in alone)
 
 
+class Resetting(xai.Explainer):
+    """Sets attributes of its adapter."""
+
+    name = "resetting"
+
+    def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
+        needs = xai.Needs((adapter.default_layer,))
+        adapter.spatial = fail
+        return needs
+
+    def forward_passes(self, adapter: xai.ModelAdapter) -> int:
+        adapter.layer_name = fail
+        return 1
+
+    def explain(self, captured: xai.Captured) -> Tensor:
+        captured.adapter.probe = captured.adapter.model = None
+        return captured.images.mean(1)
+
+
+@pytest.mark.parametrize("family", ["cnn", "fused vit"])
+def test_attributes_of_an_adapter_are_those_of_one_method(family: str) -> None:
+    engine = xai.Engine(made(family))
+    alone = engine.explain(three_images(), "grad-cam")["grad-cam"]
+    for _ in range(2):
+        found = engine.explain(three_images(), [Resetting(), "grad-cam"], costs=True)
+        assert torch.equal(found["grad-cam"].raw, alone.raw)
+
+
 METRICS: dict[str, tuple[Callable[[Evaluation, xai.Saliency], Any], str]] = {
     "images": (lambda e, s: e.images.zero_(), "the images"),
     "values": (lambda e, s: s.values.zero_(), "the maps or their target"),

@@ -1,6 +1,7 @@
 """One loaded model of a benchmark: explains batches, scores maps, and restores the weights."""
 
 import contextlib
+import copy
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -68,7 +69,7 @@ class ModelSession:
             explainer = self.methods[method]
             try:
                 with guard.around(PluginCall("explainer", method, explainer, origin(explainer))):
-                    explainer.needs(adapter)
+                    explainer.needs(copy.copy(adapter))
             except Exception as error:
                 yield method, error
 

@@ -1,5 +1,6 @@
 """Selects and creates the methods and metrics of a benchmark."""
 
+import copy
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -143,7 +144,7 @@ def _compatible(
             spec = _spec_of(explainer)
             _require_not_composite(explainer)
             with guard.around(PluginCall("explainer", name, explainer, origin(explainer))):
-                explainer.needs(adapter)
+                explainer.needs(copy.copy(adapter))
         except CONTAINED as error:
             if weights_changed(error):
                 raise
