@@ -170,7 +170,7 @@ def test_explainers_and_adapters_are_tested_on_the_models_of_the_command_line(mo
     assert run.out.splitlines()[-1] == "18 checks: 18 passed"
     run = Run("plugin", "check", name, "--only", "NetAdapter", "--model", "nets:one")
     assert run.code == 0, run.out
-    assert run.out.splitlines()[-1] == "9 checks: 9 passed"
+    assert run.out.splitlines()[-1] == "10 checks: 10 passed"
     run = Run("plugin", "check", name, "--only", "NetAdapter", "--model", "nets:other")
     assert run.code == 1
     text = " ".join(run.out.split())
@@ -187,7 +187,7 @@ def test_a_class_may_define_its_test_spec(monkeypatch: pytest.MonkeyPatch) -> No
 
     run = Run("plugin", "check", module(monkeypatch, adapters=[SelfTested], models=[Nets]))
     text = " ".join(run.out.split())
-    assert re.search(r"adapter SelfTested 9 8 ", text)
+    assert re.search(r"adapter SelfTested 10 9 ", text)
     assert re.search(r"model nets 9 9 ", text)
     assert "SelfTested: has_docstring" in text
     assert "the check passes; remove it from `expected_failures`" in text

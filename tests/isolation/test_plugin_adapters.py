@@ -14,7 +14,7 @@ import xai_core as xai
 from support.misbehaving import fail, loop
 from support.models import made, three_images
 from support.observing import everything
-from xai_core.errors import PluginWarning, SideEffectError, TimeLimitError
+from xai_core.errors import PluginContractError, PluginWarning, SideEffectError, TimeLimitError
 from xai_core.isolation.error_context import message_with_notes, responsible_call, weights_changed
 from xai_core.plugin import Probe
 
@@ -136,6 +136,15 @@ def test_a_method_of_an_adapter_that_loops_names_the_adapter() -> None:
     with pytest.raises(TimeLimitError) as raised:
         engine.explain(three_images(), xai.create_explainer("grad-cam"))
     assert responsible_call(raised.value).plugin_object is odd
+
+
+@pytest.mark.parametrize("method", ["grad-cam", "eigen-cam"])
+def test_an_adapter_that_writes_to_a_captured_tensor_is_named(method: str) -> None:
+    odd, theirs = plugin(lambda model: None, "")
+    odd.spatial = lambda self, tensor, layer: tensor.relu_()  # type: ignore[assignment,method-assign]
+    engine = xai.Engine(made("cnn"), plugins=theirs)
+    with pytest.raises(PluginContractError, match="`spatial` of the adapter Odd wrote in place to a captured tensor"):
+        engine.explain(three_images(), xai.create_explainer(method))
 
 
 def test_an_exception_of_an_explainer_does_not_name_the_adapter() -> None:

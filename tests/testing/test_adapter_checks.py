@@ -51,6 +51,15 @@ def gone(*_: Any) -> Any:
     raise LookupError("nothing")
 
 
+def leaves_a_hook(self: xai.ModelAdapter, model: nn.Module, probe: Probe) -> None:
+    xai.ModelAdapter.__init__(self, model, probe)
+    model.register_forward_hook(lambda *_: None)
+
+
+def writes_to_scores(self: xai.ModelAdapter, output: Any) -> Tensor:
+    return output["heads"]["classes"].mul_(2)
+
+
 BAD_ADAPTERS: dict[str, list[tuple[type[xai.ModelAdapter], str]]] = {
     "has_docstring": [(adapter(__doc__=None), "has no docstring")],
     "supports_its_model": [(adapter(suits=always(False)), "is False"), (adapter(suits=always(1)), "is 1")],
@@ -63,6 +72,11 @@ BAD_ADAPTERS: dict[str, list[tuple[type[xai.ModelAdapter], str]]] = {
         (adapter(substitute=lambda self, tensor, maps, layer: tensor), "must return `maps` unchanged"),
         (adapter(substitute=lambda self, tensor, maps, layer: maps + 1), "must return a tensor equal to"),
     ],
+    "leaves_outputs_unchanged": [
+        (adapter(spatial=lambda self, tensor, layer: tensor.mul_(2)), "wrote in place"),
+        (adapter(substitute=lambda self, tensor, maps, layer: tensor.copy_(maps + 1)), "wrote in place"),
+        (adapter(scores=writes_to_scores), "wrote in place"),
+    ],
     "scores_returns_class_scores": [
         (adapter(scores=lambda self, output: output["heads"]["classes"][0]), "`scores` must return"),
         (adapter(scores=lambda self, output: output), "`scores` must return"),
@@ -71,7 +85,10 @@ BAD_ADAPTERS: dict[str, list[tuple[type[xai.ModelAdapter], str]]] = {
         (adapter(readout=slice(0, 1)), "must be a tuple of weights"),
         (adapter(readout=(0.5, 0.25)), "with sum 1"),
     ],
-    "engine_explains_its_model": [(adapter(scores=gone), "nothing")],
+    "engine_explains_its_model": [
+        (adapter(scores=gone), "nothing"),
+        (adapter(__init__=leaves_a_hook), "a forward hook on"),
+    ],
 }
 
 

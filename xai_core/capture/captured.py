@@ -9,7 +9,7 @@ from torch import Tensor
 
 from xai_core.capture.needs import Needs
 from xai_core.capture.pass_record import IMAGES, AttentionLeaf, LayerLeaf, Leaf, PassRecord
-from xai_core.errors import NoAttentionError, NotCapturedError
+from xai_core.errors import NoAttentionError, NotCapturedError, PluginContractError
 from xai_core.model.adapter import ModelAdapter
 from xai_core.model.attention import AttentionLayer, ParallelAttention
 from xai_core.model.gates import Gated
@@ -19,6 +19,7 @@ from xai_core.model_scorer import ModelScorer
 from xai_core.outputs import detached
 from xai_core.saliency import Relevance
 from xai_core.targets.measures import at_least_float32
+from xai_core.tensor_writes import version
 
 T = TypeVar("T")
 
@@ -89,7 +90,7 @@ class Captured:
     def activation(self, layer: Layer | None = None) -> Float[Tensor, "B K h w"]:
         """Return the output of a layer (default: the only declared one), channels first, float32 or float64."""
         name = self._name(layer)
-        return at_least_float32(self.adapter.spatial(self._record.activations[name], name))
+        return self._spatial(self._record.activations[name], name)
 
     def gradient(self, layer: Layer | None = None) -> Float[Tensor, "B K h w"]:
         """Return the gradient of the target's score with respect to a layer's output, in the layout of `activation`."""
@@ -209,7 +210,17 @@ class Captured:
         return name
 
     def _of_target(self, tensors: Mapping[Leaf, Tensor], name: str) -> Tensor:
-        return at_least_float32(self.adapter.spatial(tensors[LayerLeaf(name)][self.index], name))
+        return self._spatial(tensors[LayerLeaf(name)][self.index], name)
+
+    def _spatial(self, tensor: Tensor, name: str) -> Tensor:
+        before = version(tensor)
+        maps = self.adapter.spatial(tensor, name)
+        if version(tensor) != before:
+            raise PluginContractError(
+                f"`spatial` of the adapter {type(self.adapter).__name__} wrote in place to a captured tensor; return a "
+                "new tensor"
+            )
+        return at_least_float32(maps)
 
     def _require(self, declared: bool, how: str) -> None:
         if not declared:

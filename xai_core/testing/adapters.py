@@ -1,5 +1,6 @@
 """Conformance checks of model adapters."""
 
+import contextlib
 import copy
 import math
 import warnings
@@ -10,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from xai_core.engine import Engine
-from xai_core.errors import ConstantMapWarning, ModelOutputError, UnsuitableError
+from xai_core.errors import ConstantMapWarning, ModelOutputError, PluginWarning, UnsuitableError
 from xai_core.model.adapter import ModelAdapter
 from xai_core.model.layouts import Features
 from xai_core.model.probe import Probe, probe
 from xai_core.model.user_forward import call_model
-from xai_core.outputs import first_tensor
+from xai_core.outputs import first_tensor, tensors_in
 from xai_core.plugins.hookspecs import hookimpl
 from xai_core.testing.check import Check, build_checks, require
 from xai_core.testing.class_metadata import declared_failures, require_docstring
@@ -157,6 +158,22 @@ def substitute_inverts_spatial(case: AdapterCase) -> None:
     )
 
 
+def leaves_outputs_unchanged(case: AdapterCase) -> None:
+    """`spatial`, `substitute` and `scores` do not write to the tensors that they receive."""
+    adapter = case.adapter
+    layer = adapter.default_layer
+    tensor, output = case.output()
+    maps = adapter.spatial(tensor.clone(), layer)
+    shared = [tensor, maps, *tensors_in(output)]
+    before = [each.clone() for each in shared]
+    adapter.spatial(tensor, layer)
+    adapter.substitute(tensor, maps, layer)
+    with contextlib.suppress(ModelOutputError):
+        adapter.scores(output)
+    written = not all(map(torch.equal, shared, before))
+    require(not written, "a method wrote in place to an output of the model or to feature maps; return a new tensor")
+
+
 def scores_returns_class_scores(case: AdapterCase) -> None:
     """`scores` returns floating-point class scores [B,classes], or raises ModelOutputError if there are none."""
     _, output = case.output()
@@ -192,6 +209,7 @@ def engine_explains_its_model(case: AdapterCase) -> None:
     before = model_snapshot(model)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConstantMapWarning)
+        warnings.simplefilter("error", PluginWarning)  # states why the adapter is skipped
         engine = Engine(model, plugins=[SingleAdapterPlugin(case.adapter_class)])
         chosen = type(engine.adapter(case.images))
         require(
@@ -223,6 +241,7 @@ CHECKS: tuple[Callable[[AdapterCase], None], ...] = (
     default_layer_is_valid,
     spatial_is_channels_first,
     substitute_inverts_spatial,
+    leaves_outputs_unchanged,
     scores_returns_class_scores,
     readout_is_valid,
     engine_explains_its_model,
