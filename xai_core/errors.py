@@ -138,6 +138,10 @@ class CheckpointError(XAIError, ValueError):
     """A checkpoint cannot be read, or does not match the model."""
 
 
+class WorkerError(XAIError, RuntimeError):
+    """A worker process of a benchmark ended repeatedly."""
+
+
 class DeviceError(XAIError, RuntimeError):
     """The GPU failed, so nothing more can be computed in this process."""
 

@@ -14,7 +14,18 @@ from support.command_line import Did
 from xai_core.data.images import open_image
 
 METHODS, METRICS = "grad-cam,eigen-cam,hires-cam", "deletion:steps=4,insertion:steps=4"
-GIVEN = ["--model", "shapes-cbam", "--data", "shapes:split=test", "--limit", "6", "--no-controls", "--device", "cpu"]
+GIVEN = [
+    "--model",
+    "shapes-cbam",
+    "--data",
+    "shapes:split=test",
+    "--limit",
+    "6",
+    "--no-controls",
+    "--device",
+    "cpu",
+    "--in-process",
+]
 SAID = """
 models = "shapes-cbam"
 data = "shapes:split=test"
@@ -23,6 +34,7 @@ metrics = ["deletion:steps=4", "insertion:steps=4"]
 limit = 6
 controls = false
 device = "cpu"
+in_process = true
 """
 
 

@@ -16,7 +16,13 @@ import torch
 import xai_core as xai
 from support.benchmark_runs import Counted, Speckles, loaded
 
-SETTINGS = {"methods": ["grad-cam", "eigen-cam"], "metrics": ["deletion:steps=6"], "controls": False, "shard": 2}
+SETTINGS = {
+    "methods": ["grad-cam", "eigen-cam"],
+    "metrics": ["deletion:steps=6"],
+    "controls": False,
+    "shard": 2,
+    "in_process": True,
+}
 
 
 def work(out: Path) -> None:

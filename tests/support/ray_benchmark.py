@@ -111,7 +111,7 @@ def main() -> None:
     out, kills = Path(sys.argv[1]), int(sys.argv[2])
     torch.set_num_threads(1)
     random.seed(0)
-    local = work(out / "local")
+    local = work(out / "local", in_process=True)
     # A process that has connected to Ray cannot be forked, so another one starts the cluster.
     cluster = subprocess.Popen(
         [sys.executable, "-c", CLUSTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

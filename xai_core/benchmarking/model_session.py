@@ -102,6 +102,12 @@ class ModelSession:
             by_spec = {metric: self._benchmark.metrics[metric] for metric in metrics}
             return self._engine.evaluate(_images(items), maps, by_spec, masks)
 
+    def names(self, call: PluginCall) -> tuple[str, str]:
+        """Return the method and the metric that a call is for. A name is empty if it is not known."""
+        if call.kind == "metric":
+            return call.maps, _name(self._benchmark.metrics, call.plugin_object)
+        return _name(self.methods, call.plugin_object), ""
+
     def handle_failure(self, error: Exception) -> tuple[str, bool]:
         """Restore changed weights, and return the error in one line and whether memory ran out."""
         message, memory_ran_out = describe_failure(error)
@@ -129,6 +135,10 @@ class ModelSession:
         for each in caught:
             if each.category is not OutOfMemoryWarning:
                 warnings.warn_explicit(each.message, each.category, each.filename, each.lineno, source=each.source)
+
+
+def _name(named: Mapping[str, object], wanted: object) -> str:
+    return next((name for name, value in named.items() if value is wanted), "")
 
 
 def _images(items: Sequence[Item]) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from xai_core.benchmarking.reader import in_one_line
 from xai_core.benchmarking.resolve import ResolvedBenchmark
 from xai_core.benchmarking.shards import Shard, ShardFiles
-from xai_core.benchmarking.worker import Worker
+from xai_core.benchmarking.supervisor import SupervisedWorker
 from xai_core.errors import MissingDependencyError, OptionError
 
 RESTARTS = 10
@@ -22,12 +22,13 @@ RESTARTS = 10
 
 
 class _Actor:
-    """Worker in a process of the cluster, which Ray calls with batches of shards."""
+    """Supervises a worker on a machine of the cluster. Ray calls it with batches of shards."""
 
     def __init__(self, shared: Any) -> None:
         import ray
 
-        self._worker = Worker(ray.get(shared))
+        self._worker = SupervisedWorker()
+        self._worker.begin(ray.get(shared))
 
     def __call__(self, batch: dict[str, np.ndarray[Any, Any]]) -> dict[str, list[bytes]]:
         columns = batch["model_index"], batch["start"], batch["stop"]

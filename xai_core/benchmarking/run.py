@@ -2,6 +2,7 @@
 
 import contextlib
 import inspect
+import os
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
@@ -17,6 +18,7 @@ from xai_core.benchmarking.resolve import ResolvedBenchmark, local_device, resol
 from xai_core.benchmarking.settings import EXECUTION, SETTINGS, Execution, Settings, require_known
 from xai_core.benchmarking.shards import Shard, ShardFiles
 from xai_core.benchmarking.store import Run, open_run
+from xai_core.benchmarking.supervisor import SupervisedWorker
 from xai_core.benchmarking.worker import Worker
 from xai_core.data.sources import Dataset, LoadedModel
 from xai_core.errors import OptionError
@@ -91,9 +93,11 @@ def benchmark(
             resolved = resolve(chosen, device, torch.device("cpu"))
             compute = partial(cluster.run_shards, cluster.share(resolved), device.type == "cuda", execution.workers)
         else:
+            supervised = os.name == "posix" and not execution.in_process
+            worker = stack.enter_context(SupervisedWorker()) if supervised else None  # it starts in the meantime
             device = local_device(chosen.device)
             resolved = resolve(chosen, device, device, execution.workers or 2)
-            compute = partial(_run_locally, resolved)
+            compute = partial(_run_supervised, worker, resolved) if worker else partial(_run_in_process, resolved)
         run = stack.enter_context(open_run(folder, resolved.manifest))
         if execution.retry_errors:
             run.recompute_errors()
@@ -109,7 +113,15 @@ def benchmark(
     return run
 
 
-def _run_locally(resolved: ResolvedBenchmark, shards: Sequence[Shard]) -> ShardStream:
+def _run_supervised(worker: SupervisedWorker, resolved: ResolvedBenchmark, shards: Sequence[Shard]) -> ShardStream:
+    """Compute shards in a worker process, in order."""
+    worker.begin(resolved)
+    for shard, following in pairwise([*shards, None]):
+        assert shard is not None
+        yield worker.run(shard, following)
+
+
+def _run_in_process(resolved: ResolvedBenchmark, shards: Sequence[Shard]) -> ShardStream:
     """Compute shards in this process, in order."""
     worker = Worker(resolved)
     try:

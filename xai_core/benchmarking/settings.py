@@ -187,7 +187,7 @@ class Execution:
     )
     backend: str = field(
         default="local",
-        metadata=declare(help="Execution backend: this process, or a Ray cluster.", choices=("local", "ray")),
+        metadata=declare(help="Execution backend: this machine, or a Ray cluster.", choices=("local", "ray")),
     )
     address: str | None = field(
         default=None,
@@ -204,6 +204,12 @@ class Execution:
             default_help="2 threads, or one actor per GPU or per two CPUs",
         ),
     )
+    in_process: bool = field(
+        default=False,
+        metadata=declare(
+            help="Compute in this process, for debugging. A plugin that ends or blocks the process ends the run."
+        ),
+    )
     retry_errors: bool = field(default=False, metadata=declare(help="Recompute the shards that contain errors."))
 
     def __post_init__(self) -> None:
@@ -212,6 +218,8 @@ class Execution:
             raise OptionError(
                 f"address={self.address!r} is the address of a Ray cluster; pass backend='ray' too, or omit address="
             )
+        if self.in_process and self.backend == "ray":
+            raise OptionError("in_process=True is not possible with backend='ray'; omit one of them")
 
 
 def _check(settings: RecordedSettings | Execution) -> None:

@@ -3,7 +3,7 @@
 An error affects only the rows of the image, method or metric that caused it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -71,13 +71,24 @@ class ShardScorer:
         The disabled methods and metrics. Methods and metrics that time out are added.
     result
         Receives the rows, curves, maps and notes.
+    begin
+        Called with the description of each step, and with its methods, before it begins.
+    alone
+        Whether each method is called alone.
     """
 
     def __init__(
-        self, session: ModelSession, benchmark: ResolvedBenchmark, quarantine: Quarantine, result: ShardResult
+        self,
+        session: ModelSession,
+        benchmark: ResolvedBenchmark,
+        quarantine: Quarantine,
+        result: ShardResult,
+        begin: Callable[[str, Sequence[str]], None] = lambda step, methods: None,
+        alone: bool = False,
     ) -> None:
         self._session, self._quarantine, self._result = session, quarantine, result
         self._metrics, self._with_masks = benchmark.metrics, benchmark.with_masks
+        self._begin, self._alone = begin, alone
         self._batch_size = result.manifest.batch
 
     def score(self, items: Sequence[Item]) -> None:
@@ -88,7 +99,9 @@ class ShardScorer:
             for method in methods:
                 if method not in enabled:
                     self._result.add_error(batch, [method], metrics, self._quarantine.reason(method) or "")
-            self._complete(Work(batch, self._compatible(batch, enabled, metrics), metrics))
+            compatible = self._compatible(batch, enabled, metrics)
+            for together in [[method] for method in compatible] if self._alone else [compatible]:
+                self._complete(Work(batch, together, metrics))
 
     def _batches(self, items: Sequence[Item]) -> Iterator[list[Item]]:
         """Split images into batches of one size, all with or all without a ground-truth mask."""
@@ -106,6 +119,7 @@ class ShardScorer:
     def _compatible(self, items: Sequence[Item], methods: Sequence[str], metrics: Sequence[str]) -> list[str]:
         """Return the methods that support the model, and store the errors of the others."""
         errors = {}
+        self._begin(f"first forward pass of model {self._session.spec}", ())
         for method, error in self._session.incompatible(items, methods):
             errors[method] = error
             self._session.handle_failure(error)
@@ -117,6 +131,7 @@ class ShardScorer:
         for part in self._enabled_parts(work):
             maps, results = part.maps, None
             remaining: Iterable[Work]
+            self._begin(f"forward passes for {', '.join(part.methods)}", part.methods)
             try:
                 if maps is None:
                     maps = self._session.explain(part.items, part.methods)

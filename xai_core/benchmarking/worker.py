@@ -1,9 +1,11 @@
 """Works through shards: loads their model, reads their images, and looks for memory leaks between them."""
 
 import gc
+from collections.abc import Callable, Sequence
 
 import torch
 
+from xai_core.benchmarking.activity import Activity, Blame
 from xai_core.benchmarking.leaks import MemoryGrowth, find_leaks
 from xai_core.benchmarking.model_session import ModelSession
 from xai_core.benchmarking.quarantine import Quarantine
@@ -12,24 +14,47 @@ from xai_core.benchmarking.resolve import ResolvedBenchmark
 from xai_core.benchmarking.shard_result import ShardResult
 from xai_core.benchmarking.shard_scorer import ShardScorer
 from xai_core.benchmarking.shards import Shard, ShardFiles
+from xai_core.isolation.current_call import reporting
+from xai_core.isolation.error_context import PluginCall
 
 
 class Worker:
-    """Works through shards of a benchmark, with one model in memory at a time."""
+    """Works through shards of a benchmark, with one model in memory at a time.
 
-    def __init__(self, benchmark: ResolvedBenchmark) -> None:
+    Parameters
+    ----------
+    benchmark
+        The benchmark.
+    blames
+        What ended an earlier worker, and is therefore disabled.
+    begin
+        Called with every activity before it begins.
+    """
+
+    def __init__(
+        self,
+        benchmark: ResolvedBenchmark,
+        blames: Sequence[Blame] = (),
+        begin: Callable[[Activity], None] = lambda activity: None,
+    ) -> None:
         torch.set_num_threads(benchmark.threads)
-        self._benchmark = benchmark
+        self._benchmark, self._blames, self._begin = benchmark, blames, begin
         self._session: ModelSession | None = None
         self._reader: Reader | None = None
         self._quarantine, self._growth = Quarantine(), MemoryGrowth(benchmark.device)
 
-    def run(self, shard: Shard, following: Shard | None = None) -> ShardFiles:
-        """Explain and score a shard's images with every method and metric.
+    def run(self, shard: Shard, following: Shard | None = None, alone: bool = False) -> ShardFiles:
+        """Explain and score a shard's images with every method and metric, or with each method alone.
 
         Meanwhile, threads read the images of the following shard, if it has the same model.
         """
+        with reporting(self._report):
+            return self._run(shard, following, alone)
+
+    def _run(self, shard: Shard, following: Shard | None, alone: bool) -> ShardFiles:
+        self._begin_step(f"loading of model {self._benchmark.manifest.models[shard.model_index].spec}")
         session, reader = self._of_model(shard.model_index)
+        self._begin_step(f"reading of images {shard.start} to {shard.stop - 1}")
         items = reader.take(range(shard.start, shard.stop))
         if following is not None and following.model_index == shard.model_index:
             reader.start(range(following.start, following.stop))
@@ -42,7 +67,7 @@ class Worker:
                 result.add_error([item], methods, metrics, error)
             else:
                 valid.append(item)
-        ShardScorer(session, self._benchmark, self._quarantine, result).score(valid)
+        ShardScorer(session, self._benchmark, self._quarantine, result, self._begin_step, alone).score(valid)
         if valid and self._growth.exceeded():
             reader.wait()
             self._disable_leaks(session, valid, result)
@@ -63,8 +88,23 @@ class Worker:
             self._session = ModelSession(self._benchmark, index)
             self._reader = self._benchmark.reader(index, self._session.loaded)
             self._quarantine.next_model()
+            for blame in self._blames:
+                if blame.model_index == index:
+                    self._quarantine.disable_for_model(blame.method, blame.metric, blame.reason)
             self._growth.restart()
         return self._session, self._reader
+
+    def _begin_step(self, description: str, methods: Sequence[str] = ()) -> None:
+        self._step = Activity(description, tuple(methods))
+        self._begin(self._step)
+
+    def _report(self, call: PluginCall | None, seconds: float | None) -> None:
+        if call is None or self._session is None:
+            self._begin(self._step)
+            return
+        method, metric = self._session.names(call)
+        methods = (method,) if method else self._step.methods
+        self._begin(Activity(call.description, methods, metric, seconds))
 
     def _missing_label(self, item: Item) -> str | None:
         missing = self._benchmark.manifest.target == "label" and item.label is None

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from xai_core.errors import SideEffectError, TimeLimitError
+from xai_core.isolation.current_call import reported
 from xai_core.isolation.error_context import PluginCall, add_effects
 from xai_core.isolation.model_state import ModelStateMonitor, SideEffects
 from xai_core.isolation.shared_tensors import NamedTensors, SharedTensors
@@ -65,7 +66,7 @@ class Guard:
         shared = SharedTensors(tensors)
         self._monitor.enter()
         try:
-            with limited_call(call, self._seconds):
+            with reported(call, self._seconds), limited_call(call, self._seconds):
                 yield
         except BaseException as error:
             for effect in self._leave(call, shared):

@@ -1,0 +1,84 @@
+"""What a supervisor and the process of its worker send to each other."""
+
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+from xai_core.benchmarking.activity import Activity, Blame
+from xai_core.benchmarking.shards import Shard, ShardFiles
+
+FORK, STATUS = b"f", b"s"
+"""Requests to the template of workers: to fork one that uses two pipes, and for the exit code of one."""
+NUMBER = struct.Struct("q")
+"""Format of process numbers and exit codes."""
+RUNNING = 2**20
+"""The answer in place of an exit code while a worker runs."""
+
+
+@dataclass(frozen=True)
+class Begin:
+    """The order to begin a benchmark.
+
+    Attributes
+    ----------
+    benchmark
+        A pickled `ResolvedBenchmark`.
+    blames
+        What is disabled.
+    path
+        Where modules are found.
+    torch_settings
+        Settings of PyTorch.
+    """
+
+    benchmark: bytes
+    blames: tuple[Blame, ...]
+    path: tuple[str, ...]
+    torch_settings: "TorchSettings"
+
+
+@dataclass(frozen=True)
+class Work:
+    """The order to run a shard: see `Worker.run`."""
+
+    shard: Shard
+    following: Shard | None
+    alone: bool
+
+
+Order = Begin | Work
+Reply = Activity | ShardFiles | BaseException
+
+
+@dataclass(frozen=True)
+class TorchSettings:
+    """Settings of PyTorch on which results depend, and that another process does not inherit."""
+
+    matmul_precision: str
+    deterministic: tuple[bool, bool]
+    cudnn: tuple[bool, bool, bool, bool]
+    dtype: Any
+
+    @classmethod
+    def current(cls) -> "TorchSettings":
+        """Return the settings of this process."""
+        import torch
+
+        cudnn = torch.backends.cudnn
+        return cls(
+            torch.get_float32_matmul_precision(),
+            (torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()),
+            (cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32),
+            torch.get_default_dtype(),
+        )
+
+    def apply(self) -> None:
+        """Make the settings in this process."""
+        import torch
+
+        enabled, warn_only = self.deterministic
+        torch.set_float32_matmul_precision(self.matmul_precision)
+        torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
+        cudnn = torch.backends.cudnn
+        cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32 = self.cudnn
+        torch.set_default_dtype(self.dtype)

@@ -1,0 +1,126 @@
+"""Runs a worker in a process of its own, and replaces it if it ends or does not respond."""
+
+import sys
+from collections import Counter
+from typing import Self
+
+from xai_core.benchmarking.activity import Activity, Blame
+from xai_core.benchmarking.orders import Begin, TorchSettings, Work
+from xai_core.benchmarking.process import Process, Template, WorkerEndedError
+from xai_core.benchmarking.reader import in_one_line
+from xai_core.benchmarking.resolve import ResolvedBenchmark
+from xai_core.benchmarking.shards import Shard, ShardFiles
+from xai_core.errors import OptionError, WorkerError
+
+DEATHS = 2
+"""The number of times that a worker ends during the same activity until this activity is blamed."""
+
+
+class SupervisedWorker:
+    """A worker in a process of its own, which can be killed. It is replaced when it ends.
+
+    A method or metric that ends the process, or does not respond to its time limit, costs its own rows only. If the
+    process ends for the first time, the shard is computed again, because the cause may lie outside.
+    """
+
+    def __init__(self) -> None:
+        self._template = Template()
+        self._process: Process | None = None
+        self._benchmark: ResolvedBenchmark | None = None
+        self._blames: list[Blame] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def begin(self, benchmark: ResolvedBenchmark) -> None:
+        """Begin a benchmark.
+
+        Raises
+        ------
+        OptionError
+            If an object cannot be pickled.
+        """
+        self._benchmark = benchmark
+        self._begun()
+
+    def run(self, shard: Shard, following: Shard | None = None) -> ShardFiles:
+        """Explain and score a shard's images: see `Worker.run`.
+
+        Raises
+        ------
+        WorkerError
+            If the process ends repeatedly, and no method or metric can be blamed.
+        """
+        deaths: Counter[Activity] = Counter()
+        alone = False
+        while True:
+            try:
+                return self._begun().run(Work(shard, following, alone))
+            except WorkerEndedError as end:
+                self._replace()
+                following = None  # whose images may be the cause
+                deaths[end.activity] += 1
+                if not end.overdue and deaths[end.activity] < DEATHS:
+                    continue
+                if len(end.activity.methods) == 1:
+                    self._disable(shard, end)
+                elif end.activity.methods and not alone:
+                    alone = True
+                else:
+                    raise WorkerError(
+                        f"the worker ended {DEATHS} times ({end.reason}); repeat the same command to resume, or use "
+                        "in_process=True to debug it"
+                    ) from None
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._process.kill()
+        self._template.close()
+
+    def _replace(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process = None
+        if self._template.ended:
+            self._template.close()
+            self._template = Template()
+
+    def _begun(self) -> Process:
+        """Return the process, which is started if there is none."""
+        if self._process is None:
+            assert self._benchmark is not None
+            order = Begin(_pickled(self._benchmark), tuple(self._blames), *_surroundings())
+            self._process = self._template.fork()
+            self._process.send(order)
+        return self._process
+
+    def _disable(self, shard: Shard, end: WorkerEndedError) -> None:
+        [method], metric = end.activity.methods, end.activity.metric
+        reason = f"WorkerError: {end.reason}"
+        of_metric = [
+            blame for blame in self._blames if (blame.model_index, blame.metric) == (shard.model_index, metric)
+        ]
+        self._blames.append(Blame(shard.model_index, method, metric, reason))
+        if metric and of_metric:  # after the maps of one method, these maps may be the cause
+            self._blames.append(Blame(shard.model_index, "", metric, reason))
+
+
+def _pickled(benchmark: ResolvedBenchmark) -> bytes:
+    import cloudpickle
+
+    try:
+        pickled: bytes = cloudpickle.dumps(benchmark)
+    except Exception as error:
+        raise OptionError(
+            f"cannot send the models, data, methods or metrics to the worker process ({in_one_line(error)[:200]}); "
+            "pass specs, or objects that can be pickled, or use in_process=True"
+        ) from error
+    return pickled
+
+
+def _surroundings() -> tuple[tuple[str, ...], TorchSettings]:
+    return tuple(sys.path), TorchSettings.current()

@@ -1,0 +1,89 @@
+"""The process of a worker. It runs the shards that a supervisor sends, and reports every activity before it begins.
+
+Worker processes are forks of a template, which has imported PyTorch and the engine, so that a replacement begins at
+once. The template runs as `python -m xai_core.benchmarking.worker_process CONTROL LIFE`, with the numbers of two open
+files: a socket on which the supervisor asks for forks, and a pipe that ends with the supervisor.
+"""
+
+import os
+import pickle
+import socket
+import sys
+from multiprocessing.connection import Connection
+
+import xai_core.benchmarking.worker
+from xai_core.benchmarking.orders import FORK, NUMBER, RUNNING, Begin, Order
+from xai_core.benchmarking.reader import in_one_line
+from xai_core.errors import XAIError
+
+
+def serve(orders: Connection, replies: Connection) -> None:
+    """Run the shards that are ordered until the supervisor closes the pipe."""
+    worker: xai_core.benchmarking.worker.Worker | None = None
+    while True:
+        try:
+            order: Order = orders.recv()
+        except EOFError:
+            return
+        try:
+            if isinstance(order, Begin):
+                sys.path[:] = order.path
+                order.torch_settings.apply()
+                benchmark = pickle.loads(order.benchmark)
+                worker = xai_core.benchmarking.worker.Worker(benchmark, order.blames, replies.send)
+            else:
+                assert worker is not None
+                replies.send(worker.run(order.shard, order.following, order.alone))
+        except Exception as error:
+            replies.send(_sendable(error))
+
+
+def _sendable(error: Exception) -> Exception:
+    """Return the error, or one with the same text if it cannot be pickled."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return XAIError(in_one_line(error))
+    return error
+
+
+def template(control: socket.socket) -> None:
+    """Fork workers, and answer for their exit codes, until the supervisor closes the socket."""
+    while request := control.recv(1):
+        if request == FORK:
+            _, pipes, _, _ = socket.recv_fds(control, 1, 2)
+            process = os.fork()
+            if not process:
+                control.close()
+                serve(Connection(pipes[0], writable=False), Connection(pipes[1], readable=False))
+                os._exit(0)
+            for pipe in pipes:
+                os.close(pipe)
+            control.sendall(NUMBER.pack(process))
+        else:
+            (process,) = NUMBER.unpack(control.recv(NUMBER.size, socket.MSG_WAITALL))
+            ended, status = os.waitpid(process, os.WNOHANG)
+            control.sendall(NUMBER.pack(os.waitstatus_to_exitcode(status) if ended else RUNNING))
+
+
+def _end_with(pipe: int) -> None:
+    """Let the system kill this process and its forks when the other end of a pipe closes, whatever they do."""
+    import fcntl
+    import signal
+
+    fcntl.fcntl(pipe, fcntl.F_SETOWN, -os.getpgrp())
+    if hasattr(fcntl, "F_SETSIG"):
+        fcntl.fcntl(pipe, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_ASYNC)
+
+
+def main() -> None:
+    """Serve the supervisor that started this process."""
+    control, life = map(int, sys.argv[1:])
+    os.set_inheritable(life, False)
+    _end_with(life)
+    template(socket.socket(fileno=control))
+
+
+if __name__ == "__main__":
+    main()
