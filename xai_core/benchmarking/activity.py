@@ -1,11 +1,11 @@
-"""What a worker does at the moment, and which method or metric is disabled because it ended its worker."""
+"""The current activity of a worker, and the methods and metrics that are disabled because they ended a worker."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Activity:
-    """What a worker does: a plugin call, or a step for several methods.
+    """The current activity of a worker: a plugin call, or a step for several methods.
 
     Attributes
     ----------

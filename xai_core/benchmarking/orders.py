@@ -1,4 +1,4 @@
-"""What a supervisor and the process of its worker send to each other."""
+"""Messages between a supervisor and the process of its worker."""
 
 import struct
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ class Begin:
     benchmark
         A pickled `ResolvedBenchmark`.
     blames
-        What is disabled.
+        The disabled methods and metrics.
     path
-        Where modules are found.
+        The folders in which Python looks for modules.
     torch_settings
         Settings of PyTorch.
     """

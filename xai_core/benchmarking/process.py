@@ -27,9 +27,9 @@ class WorkerEndedError(Exception):
     Attributes
     ----------
     activity
-        What it did.
+        Its last activity.
     reason
-        How it ended.
+        The exit code or signal, and the activity.
     overdue
         Whether it was killed because it did not respond to a time limit.
     """
@@ -117,7 +117,7 @@ def _described(code: int) -> str:
 
 
 class Process:
-    """A worker process, and what it does."""
+    """A worker process and its current activity."""
 
     def __init__(self, template: Template, number: int, orders: Connection, replies: Connection) -> None:
         self._template, self._number, self._orders, self._replies = template, number, orders, replies

@@ -26,7 +26,7 @@ class Worker:
     benchmark
         The benchmark.
     blames
-        What ended an earlier worker, and is therefore disabled.
+        The methods and metrics that ended an earlier worker, and are therefore disabled.
     begin
         Called with every activity before it begins.
     """

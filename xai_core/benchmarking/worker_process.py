@@ -2,7 +2,8 @@
 
 Worker processes are forks of a template, which has imported PyTorch and the engine, so that a replacement begins at
 once. The template runs as `python -m xai_core.benchmarking.worker_process CONTROL LIFE`, with the numbers of two open
-files: a socket on which the supervisor asks for forks, and a pipe that ends with the supervisor.
+files. The supervisor asks for forks on the first, which is a socket. The second is a pipe that closes when the
+supervisor ends.
 """
 
 import os
