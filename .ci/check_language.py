@@ -1,4 +1,4 @@
-"""Check the language of the project: pages, docstrings, command-line help and error messages.
+"""Check the language of the project: pages, docstrings, comments, command-line help and error messages.
 
 Each finding is printed as `path:line: rule: excerpt`, and the exit code is 1 if there is any. The file
 `check_language.toml` lists the private words and the British spellings, each with its replacement.
@@ -9,8 +9,10 @@ comment `# language: allow` at the end of a line exempts that line and the strin
 
 import argparse
 import ast
+import io
 import re
 import textwrap
+import tokenize
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
@@ -45,6 +47,7 @@ ITEM = re.compile(r"^(?:[-*+]|\d+[.)])\s+")
 # The same for docstrings: headers, sections of names with descriptions, and paragraphs that are no prose.
 HEADER = re.compile(r"(?m)^(.+)\n-{3,}$")
 NAMED = {"Parameters", "Other Parameters", "Attributes", "Returns", "Yields", "Raises", "Warns"}
+DIRECTIVE = re.compile(r"(?:type|noqa|fmt|pragma|language|SPDX[\w-]*)\b")  # comments for tools
 NO_PROSE = re.compile(r"(?ms)^(?:Sources?:|>>>).*?(?=\n\s*\n|\Z)|(?<=\n\n)(?: {4}[^\n]*(?:\n|\Z)|\n)+")
 HIDE = {code: 0xE000 + code for code in range(32, 127)}  # hidden characters move to the private use area
 SHOW = {hidden: code for code, hidden in HIDE.items()}
@@ -70,7 +73,7 @@ def length(sentence: Text) -> Iterator[str]:
 
 def semicolon(sentence: Text) -> Iterator[str]:
     """Flag semicolons in running text."""
-    if ";" in sentence.text and sentence.kind not in {"errors", "help"}:
+    if ";" in sentence.text and sentence.kind not in {"errors", "help", "comments"}:
         yield "write two sentences"
 
 
@@ -177,6 +180,16 @@ def python_texts(node: ast.AST, name: str, private: bool = False) -> Iterator[Te
         yield from python_texts(child, getattr(child, "name", None) or "", private)
 
 
+def comment_texts(source: str) -> Iterator[Text]:
+    """Find the comments. Successive lines that contain only a comment are one paragraph."""
+    lines = [""] * (source.count("\n") + 1)
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        text = token.string.lstrip("#:! ")
+        if token.type == tokenize.COMMENT and not DIRECTIVE.match(text):
+            lines[token.start[0] - 1] = text if token.line.lstrip().startswith("#") else f"- {text}"
+    yield from (Text("comments", index + 1, text) for index, text in paragraphs(visible("\n".join(lines))))
+
+
 def message(node: ast.expr, kind: str) -> Text:
     """Text of a string literal, with placeholders for the values in it."""
     parts = [getattr(part, "value", None) for part in getattr(node, "values", [node])]
@@ -202,7 +215,7 @@ def exempt(source: str, tree: ast.AST | None) -> set[int]:
 def check(path: Path, source: str) -> Iterator[tuple[Text, list[str]]]:
     """Check a file: each sentence, and each line for its spelling, with what is found there."""
     tree = ast.parse(source) if path.suffix == ".py" else None
-    texts = python_texts(tree, path.stem) if tree else markdown_texts(path, source)
+    texts = [*python_texts(tree, path.stem), *comment_texts(source)] if tree else markdown_texts(path, source)
     lines = [Text("lines", number, line) for number, line in enumerate(source.split("\n"), 1)]
     allowed = exempt(source, tree)
     units = [*lines, *(sentence for text in dict.fromkeys(texts) for sentence in sentences(text))]

@@ -159,6 +159,15 @@ def test_errors_may_have_semicolons_that_end_a_clause() -> None:
     assert findings(f'raise ValueError("{message} {message}")', "a.py") == ["1 length"]
 
 
+def test_comments_are_checked_for_words_and_length() -> None:
+    assert findings("a = 1  # it gives; this\n", "a.py") == ["1 word"]
+    assert findings("a = 1  # noqa: gives\nb = 2  # type: ignore[gives]\n", "a.py") == []
+    half = words(13)[:-1].lower()
+    assert findings(f"# {half}\n# {half}\n", "a.py") == ["1 length"]
+    assert findings(f"a = 1  # {half}\nb = 2  # {half}\n# {half}.\n\n# {half}\n", "a.py") == ["2 length"]
+    assert findings(f"# {half}.\n# {half}\na = '# {half} {half}'\n", "a.py") == []
+
+
 def test_a_trailing_comment_exempts_its_line_and_string() -> None:
     assert findings('"""Map.\n\nIt gives colour.\n"""  # language: allow\n', "a.py") == []
     assert findings("colour = 1  # language: allow, as in another library\ngrey = 2\n", "a.py") == ["2 spelling"]
