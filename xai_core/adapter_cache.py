@@ -36,7 +36,7 @@ class Adapters:
         self._adapters: dict[Key, ModelAdapter] = {}
 
     def of(self, images: Tensor, target: object = None) -> ModelAdapter:
-        """Return the adapter for images of this size, and for a target that may read another part of the output."""
+        """Return the adapter for images of this size and for the part of the output that the target reads."""
         key = tuple(images.shape[1:]), _kind(target)
         if key not in self._adapters:
             probed = self._probe(images, target, key)
@@ -48,7 +48,7 @@ class Adapters:
         return self._adapters[key]
 
     def share_probes(self, other: "Adapters") -> None:
-        """Share the probes of another model if its modules have the same names and types, and the disabled adapters."""
+        """Share the disabled adapters of another model, and its probes if its modules have the same names and types."""
         self._of_plugins.share_disabled(other._of_plugins)
         if _modules(self._model) == _modules(other._model):
             self._probes = other._probes

@@ -290,8 +290,8 @@ class Engine:
         Returns
         -------
         dict
-            For a dict of maps, a dict by method of dicts by metric. For one map, a dict by metric. The values are
-            `MetricResult` objects. Each map is scored for its own target.
+            For one map, a dict of a `MetricResult` for each metric. For a dict of maps, a dict of such dicts for each
+            method. Each map is scored for its own target.
 
         Raises
         ------

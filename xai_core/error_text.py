@@ -1,4 +1,4 @@
-"""Reads and annotates exceptions whose own methods may raise: nothing here fails because of them."""
+"""Reads and annotates exceptions safely, even if methods of the exception raise errors."""
 
 import reprlib
 from types import TracebackType

@@ -34,7 +34,7 @@ class PluginAdapters:
         self._disabled: set[type[ModelAdapter]] = set()
 
     def first(self, probed: Probe) -> ModelAdapter | None:
-        """Return the first adapter that supports the model. One that fails is skipped with a warning.
+        """Return the first adapter that supports the model. An adapter that fails is skipped with a warning.
 
         An adapter that exceeds the time limit or changes the model is not called again.
 

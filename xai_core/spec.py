@@ -140,7 +140,7 @@ def split(text: str) -> list[str]:
 
 
 def split_all(items: Iterable[T | str]) -> list[T | str]:
-    """Split each string among specs and objects like `split`, and keep the objects."""
+    """Split strings at their commas, as `split` does. Objects other than strings are returned unchanged."""
     return [part for item in items for part in (split(item) if isinstance(item, str) else [item])]
 
 

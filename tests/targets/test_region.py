@@ -160,7 +160,7 @@ def test_bad_regions(region: xai.Region, message: str) -> None:
 def test_a_class_that_is_nowhere_predicted_has_no_region() -> None:
     images = corners()
     images[1, 1] = 0
-    with pytest.raises(TargetError, match=r"images \[1\] are without a region"):
+    with pytest.raises(TargetError, match=r"images \[1\] are regions without pixels"):
         xai.Engine(Corners()).explain(images, "grad-cam", xai.Region(1))
 
 

@@ -76,7 +76,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class ExcludedMethod:
-    """A method that is not compared: its number of scores, of failed images, and its most frequent error."""
+    """A method that is not compared: its numbers of scores and of failed images, and its most frequent error."""
 
     scored: int
     failed: int
@@ -108,7 +108,7 @@ class MethodPair:
 
     @property
     def supported(self) -> bool:
-        """Whether the data supports the order: by the test, the sign of the rank correlation, and the interval."""
+        """Whether the test, the sign of the rank correlation and the interval all support the order."""
         low, high = self.difference.low, self.difference.high
         significant = self.p < LEVEL and self.rank_biserial > 0
         return significant and low is not None and high is not None and not low <= 0 <= high

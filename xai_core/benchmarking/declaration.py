@@ -60,7 +60,7 @@ def value_type(setting: Field[Any]) -> type:
 
     A setting that takes specs or objects has the type `str`.
     """
-    if isinstance(setting.type, str):  # an annotation of objects, whose classes are not imported
+    if isinstance(setting.type, str):  # the classes of the objects are not imported
         return str
     first, *_ = get_args(setting.type) or (setting.type,)
     assert isinstance(first, type)

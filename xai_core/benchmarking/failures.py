@@ -14,8 +14,8 @@ from xai_core.memory_errors import out_of_memory
 def describe_failure(error: Exception) -> tuple[str, bool]:
     """Return the error in one line, and whether it means that memory ran out.
 
-    Tracebacks are removed from the error and its causes, because their frames keep tensors in memory that a retry
-    needs.
+    Tracebacks are removed from the error and its causes, because their frames keep tensors alive, and a retry
+    needs the memory.
 
     Raises
     ------

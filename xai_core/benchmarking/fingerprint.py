@@ -49,7 +49,7 @@ class _Parts:
         self._seen: dict[int, object] = {}
 
     def of(self, value: Any) -> Iterator[bytes]:
-        """Iterate over the parts of a value. A value that is identified by its memory address alone has none."""
+        """Iterate over the parts of a value. A value that only its memory address identifies has no parts."""
         if isinstance(value, LoadedModel):
             yield _without_addresses(repr(value.model)).encode()
             for module in value.model.modules():
@@ -110,7 +110,7 @@ class _Parts:
                 yield repr(sorted(map(repr, argument)) if isinstance(argument, frozenset) else argument).encode()
 
     def _callable(self, value: Any) -> Iterator[bytes]:
-        """Iterate over the parts of what a callable wraps, or return its `repr` if it wraps nothing."""
+        """Iterate over the parts of a callable: of the functions that it wraps, or its `repr`, and its class."""
         if isinstance(value, type):
             yield value.__qualname__.encode()
             return
@@ -126,7 +126,7 @@ class _Parts:
 
     def _is_new(self, value: object) -> bool:
         new = id(value) not in self._seen
-        self._seen[id(value)] = value  # a reference, so that no other object gets the same id
+        self._seen[id(value)] = value  # keeps the object alive, so that its id stays unique
         return new
 
 

@@ -89,9 +89,10 @@ def _call(kind: str, name: str, plugin: Configurable) -> PluginCall:
 def _kept_bytes(
     calls: Mapping[str, Sequence[Callable[[], object]]], handle_failure: Callable[[Exception], object]
 ) -> dict[str, int]:
-    """Return by name how many bytes of tensors each call leaves behind, if that is at least `MINIMUM`.
+    """Return the bytes of tensors that a call of each name keeps in memory, if at least `MINIMUM`.
 
-    The first call of each name is not counted, because it may fill caches. A name whose calls raise is left out.
+    The first call of each name is not counted, because it may fill caches. A name is omitted if one of its calls raises
+    an error.
     """
     kept = {}
     for name, of_name in calls.items():

@@ -79,11 +79,11 @@ class Manifest(RecordedSettings):
         texts += [text for model in self.models for text in (model.spec, model.weights, *model.methods)]
         texts += [text for mapping in mappings for item in mapping.items() for text in item]
         if not all(isinstance(text, str) for text in texts):
-            raise TypeError("expected names that are text")
+            raise TypeError("expected text for all specs, names, reasons, versions and hashes")
         if not all(isinstance(higher, bool) for higher in self.metrics.values()):
-            raise TypeError("expected true or false for higher_is_better")
+            raise TypeError("expected true or false for each metric (whether higher is better)")
         if not isinstance(self.images, int) or self.images < 0:
-            raise ValueError(f"expected a number of images, got {self.images!r}")
+            raise ValueError(f"expected a nonnegative integer as the number of images, got {self.images!r}")
 
     def __repr__(self) -> str:
         contents = f"{len(self.models)} models, {self.images} images, {len(self.metrics)} metrics"

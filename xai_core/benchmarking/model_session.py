@@ -74,7 +74,7 @@ class ModelSession:
                 yield method, error
 
     def _adapter(self, items: Sequence[Item]) -> ModelAdapter:
-        """Return the adapter of the model, without adapters that change its weights, which are restored."""
+        """Return the model's adapter. An adapter that changes the weights is skipped, and the weights are restored."""
         while True:
             try:
                 with self._precision():

@@ -46,12 +46,12 @@ PROTOCOLS = {
 
 
 def find_protocol(name: str) -> Protocol:
-    """Return the protocol of a name.
+    """Return the protocol with this name.
 
     Raises
     ------
     OptionError
-        If there is no protocol of this name.
+        If there is no protocol with this name.
     """
     if name not in PROTOCOLS:
         raise OptionError(f"there is no protocol {name!r}; {suggest(name, PROTOCOLS)}")

@@ -23,11 +23,11 @@ class Quarantine:
         return sum(disabled == metric for _, disabled in self._of_model)
 
     def next_model(self) -> None:
-        """Forget what is disabled for the current model only."""
+        """Forget which methods and metrics are disabled for the current model only."""
         self._of_model.clear()
 
     def reason(self, method: str, metric: str = "") -> str | None:
-        """Return why a method, or a metric on its maps, is disabled, or None if it is enabled."""
+        """Return why a method, or a metric on the method's maps, is disabled. None means that it is enabled."""
         reasons = {**self._of_model, **self._of_run}
         keys = [("", metric), (method, metric)] if metric else [(method, "")]
         return next((f"disabled: {reasons[key]}" for key in keys if key in reasons), None)

@@ -129,7 +129,7 @@ def encode_maps(maps: Mapping[str, np.ndarray[Any, Any]]) -> bytes:
 
 @contextmanager
 def readable(file: Path) -> Iterator[None]:
-    """Convert errors of reading a file of a shard into one that names the file and the remedy.
+    """Convert an error while a shard's file is read into an error that names the file and the remedy.
 
     Raises
     ------

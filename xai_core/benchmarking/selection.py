@@ -178,7 +178,7 @@ def _add(plugins: dict[str, Plugin], plugin: Plugin, of_spec: bool = False) -> N
     Raises
     ------
     OptionError
-        If another one has the same spec, or if the spec does not identify the options.
+        If another method or metric has the same spec, or if the spec does not identify the options.
     PluginContractError
         If the name, the spec or the direction is not valid.
     """

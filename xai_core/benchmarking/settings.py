@@ -33,7 +33,7 @@ class RecordedSettings:
     protocol: str | None = field(
         default=None,
         metadata=declare(
-            help=f"Evaluation protocol of a paper. It adds metrics and sets the target: {', '.join(PROTOCOLS)}.",
+            help=f"Evaluation protocol of a paper: {', '.join(PROTOCOLS)}. It adds metrics and sets the target.",
             metavar="NAME",
             default_help="none",
         ),
@@ -225,7 +225,7 @@ class Execution:
 def _check(settings: RecordedSettings | Execution) -> None:
     """Check every value, and replace it by one of the declared type."""
     for setting in fields(settings):
-        if setting.metadata:  # the manifest has fields that are no settings
+        if setting.metadata:  # the manifest has fields that are not settings
             value = checked_value(setting, getattr(settings, setting.name))
             object.__setattr__(settings, setting.name, value)
 
@@ -239,7 +239,7 @@ EXECUTION: Mapping[str, Field[Any]] = _declared(Execution)
 CHOSEN: Mapping[str, Field[Any]] = {
     name: setting for name, setting in _declared(Settings).items() if name not in RECORDED
 }
-"""The settings that name models, data, methods and metrics, of which the manifest records the objects."""
+"""The settings that name models, data, methods and metrics. The manifest records the objects that they name."""
 SETTINGS: Mapping[str, Field[Any]] = {**CHOSEN, **RECORDED, **EXECUTION}
 """Every setting, by name."""
 

@@ -41,20 +41,20 @@ class Work:
 
     @property
     def called(self) -> Sequence[str]:
-        """The plugins to call next: the methods, or the metrics once there are maps."""
+        """The specs of the plugins to call next: the methods, or the metrics after the maps are computed."""
         return self.methods if self.maps is None else self.metrics
 
     def with_methods(self, methods: Sequence[str]) -> "Work":
-        """Return the work of some of the methods only."""
+        """Return the part of this work that concerns these methods."""
         maps = None if self.maps is None else {method: self.maps[method] for method in methods}
         return replace(self, methods=methods, maps=maps)
 
     def with_metrics(self, metrics: Sequence[str]) -> "Work":
-        """Return the work of some of the metrics only."""
+        """Return the part of this work that concerns these metrics."""
         return replace(self, metrics=metrics)
 
     def calling(self, names: Sequence[str]) -> "Work":
-        """Return the work that calls some of the methods only, or some of the metrics once there are maps."""
+        """Return the part of this work that calls these plugins next: see `called`."""
         return self.with_methods(names) if self.maps is None else self.with_metrics(names)
 
 
@@ -127,7 +127,7 @@ class ShardScorer:
         return [method for method in methods if method not in errors]
 
     def _complete(self, work: Work) -> None:
-        """Explain and score. After an error, continue with smaller work until the error concerns single rows."""
+        """Explain and score. After an error, split the work until each error concerns a single row."""
         for part in self._enabled_parts(work):
             maps, results = part.maps, None
             remaining: Iterable[Work]
@@ -184,7 +184,7 @@ class ShardScorer:
 
         1. If memory ran out, retry with smaller batches.
         2. If a known method or metric fails for every image, store its error and continue without it.
-        3. Separate the method or metric that raised the error from the others. If it is unknown, bisect.
+        3. Separate the method or metric that raised the error from the others. If the error does not name it, bisect.
         4. Bisect the methods whose maps are scored.
         5. Retry with single images.
         6. Give up, and store the error.
@@ -233,7 +233,7 @@ class ShardScorer:
             yield work.with_metrics(culprits).with_methods([name for name in work.methods if name != call.maps])
 
     def _give_up(self, work: Work, error: Exception) -> None:
-        """Store the error of one method, or of one metric on its maps. After a timeout, disable what was too slow."""
+        """Store the error of a method, or of a metric on its maps. After a timeout, disable the method or metric."""
         [method], metric = work.methods, work.metrics[0]
         message, call = in_one_line(error), responsible_call(error)
         self._result.add_error(work.items, [method], work.metrics, message)
@@ -247,7 +247,7 @@ class ShardScorer:
             self._quarantine.disable_for_model("", metric, message)
 
     def _object(self, work: Work, name: str) -> Configurable:
-        """Return the explainer or metric that is called by this name."""
+        """Return the explainer or metric with this spec."""
         return self._session.methods[name] if work.maps is None else self._metrics[name]
 
 

@@ -41,8 +41,8 @@ def _lambda_text(code: CodeType) -> str:
     ]
     texts = [ast.get_source_segment(source, node) or "" for node in nodes]
     if not texts:
-        raise OSError("the lambda is not in its file")
-    return min(texts, key=len)  # the others contain it
+        raise OSError("the source file does not contain this lambda")
+    return min(texts, key=len)  # the innermost lambda
 
 
 def _contains(body: ast.expr, spans: list[tuple[int | None, int | None, int | None, int | None]]) -> bool:

@@ -197,7 +197,7 @@ class Run:
         return {file.stem for file in (self.path / folder).glob(f"*{SUFFIXES[folder]}") if file.is_file()}
 
     def _named(self, name: str) -> Shard | None:
-        """Return the shard with a name, or None if the run has no such shard."""
+        """Return the shard with this name, or None if the run has no shard with this name."""
         if not _NAME.fullmatch(name):
             return None
         shard = self._shard(*map(int, name.split("-")))

@@ -28,8 +28,8 @@ class WeightBackup:
     def __init__(self, model: nn.Module, spec: str, expected: str) -> None:
         if weights_hash(model) != expected:
             raise CheckpointError(
-                f"{spec} has other weights than when the run was prepared, because they are random at each load. Set"
-                " weights= or a seed in its spec, or pass a LoadedModel"
+                f"the weights of {spec} differ from those in the manifest, because each load draws random weights; set"
+                " weights= or a seed in the spec, or pass a LoadedModel"
             )
         self._model, self._spec, self._expected = model, spec, expected
         self._copies = {name: tensor.to("cpu", copy=True) for name, tensor in self._tensors().items()}

@@ -73,7 +73,7 @@ class PartialForward:
                 try:
                     output = self._after_the_layer(activation, of)
                     self.alone = not any(tensor.is_meta for tensor in tensors_of(output))
-                except (RuntimeError, TypeError, ValueError, IndexError) as error:  # errors of models without values
+                except (RuntimeError, TypeError, ValueError, IndexError) as error:  # an operation needs values
                     if out_of_memory(error):
                         raise
                     self.alone = False

@@ -69,7 +69,7 @@ class PassTargets:
     several
         Whether the user requested T targets per image (maps are [B,T,...]), instead of one target (maps are [B,...]).
     rivals
-        For each requested target, the indices of its rivals in `all`, by the rivals that explainers declared.
+        For each requested target, a mapping from each declared `Rivals` to the indices of these rivals in `all`.
     """
 
     all: Sequence[BoundTarget]

@@ -82,7 +82,7 @@ def decode_image(file: BinaryIO, name: str) -> ImageRead:
     from PIL import Image, UnidentifiedImageError
 
     if limit := file_limit(MAX_PIXELS, 0):
-        Image.MAX_IMAGE_PIXELS = limit // 2  # Pillow warns above it, and refuses above twice as many pixels
+        Image.MAX_IMAGE_PIXELS = limit // 2  # Pillow warns above it, and raises an error above twice as many pixels
     try:
         try:
             return _decode(file)

@@ -83,7 +83,7 @@ class PluginCall:
             raise self.attach_to(unusual) from None
 
     def _attach(self, error: E, start: int, note: bool = True) -> E:
-        """Attach this call to an error, unless another call is attached since `start`.
+        """Attach this call to an error, unless another call was attached after `start`.
 
         Several plugins may raise the same exception object, so earlier attachments are removed.
         """
@@ -131,7 +131,7 @@ def responsible_call(error: BaseException) -> PluginCall | None:
 
 
 def add_effects(error: BaseException, description: str, weights_changed: bool) -> None:
-    """Note on an error which side effects the plugin call had that raised it."""
+    """Add a note to an error: the side effects of the plugin call that raised it."""
     context = _context_of(error) or _Context(None, next(_numbers))
     attributes_of(error)[_CONTEXT] = context
     context.weights_changed |= weights_changed

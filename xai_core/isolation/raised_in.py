@@ -9,7 +9,7 @@ from xai_core.errors import PluginContractError, TimeLimitError, XAIError
 
 
 def raised_in(error: BaseException, made_by: type, base: type) -> bool:
-    """Whether an exception was raised while a function ran that a class overrides or adds to its base class.
+    """Whether an exception was raised in a function that a class overrides or adds to its base class.
 
     An `XAIError` is about the call that led to it, so it is not counted. However, the engine replaces exceptions by
     `TimeLimitError` and `PluginContractError`, whose context is the original exception.

@@ -17,6 +17,6 @@ class SharedTensors:
         self._before = [(name, tensor, version(tensor)) for name, tensor in tensors()]
 
     def written(self) -> list[str]:
-        """Return the descriptions of the tensors that were written to since."""
+        """Return the descriptions of the tensors that were written to since then."""
         written = [name for name, tensor, before in self._before if version(tensor) != before]
         return [*dict.fromkeys(written)]

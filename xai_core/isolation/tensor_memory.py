@@ -10,7 +10,7 @@ def live_bytes() -> int:
     """Return the bytes of all tensors that Python references on the CPU, plus all bytes allocated on GPUs.
 
     Each storage counts once. On the CPU, tensors that only an autograd graph references do not count. Reference cycles
-    count until `gc.collect()`. The function visits every object that Python knows: half a second for a million objects.
+    count until `gc.collect()`. The function visits every Python object: half a second for a million objects.
     """
     storages: dict[int, int] = {}
     for candidate in gc.get_objects():

@@ -75,7 +75,7 @@ class ModelAdapter:
 
     @property
     def _example_layer(self) -> str | None:
-        """A layer whose elements can be located: the default layer, or the last other one, or None."""
+        """The default layer, or else the last layer with spatial features. None if there is neither."""
         layers, features = reversed(self.probe.spatial_layers), self.probe.features
         located = (name for name in layers if name in features and features[name].cells > 1)
         return self.probe.default_layer or next(located, None)

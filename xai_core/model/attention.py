@@ -91,7 +91,7 @@ class AttentionLayer(ABC):
         """
 
     def as_matrix(self, tensor: Tensor) -> Float[Tensor, "*leading queries n"]:
-        """Return a gradient, as `with_gradient` receives it, with the model's leading dimensions first."""
+        """Convert a gradient that `with_gradient` receives: the model's leading dimensions come first."""
         return tensor
 
     def with_gradient(self, gradient: Tensor) -> "AttentionLayer":

@@ -188,7 +188,7 @@ def require_same_calls(calls: Sequence[AttentionCall], layers: Sequence[Attentio
 
 
 def no_rows(last: Features | None) -> str:
-    """Return the problem of a model whose classification head reads no tokens."""
+    """Return the error text for a model whose classification head reads no tokens."""
     if last is None:
         return (
             "the scores of this model do not depend on a single sequence of tokens with known image locations, so no "
@@ -202,7 +202,7 @@ def no_rows(last: Features | None) -> str:
 
 
 def no_graph() -> str:
-    """Return the problem of a score without gradients."""
+    """Return the error text for a score without gradients."""
     return (
         "a gradient of the target's score, which shows the attention layers that affect the score. This score has no "
         f"gradient (no_grad, detach, int8 layers); use {INSTEAD}"
@@ -210,7 +210,7 @@ def no_graph() -> str:
 
 
 def not_global(call: AttentionCall) -> str:
-    """Return the problem if some token of an image does not attend to all its tokens, or ""."""
+    """Return the error text if some token does not attend to all tokens of its image, or ""."""
     if call.windows == 1 and call.queries == call.keys:
         return ""
     return (
@@ -220,7 +220,7 @@ def not_global(call: AttentionCall) -> str:
 
 
 def unequal_tokens(calls: Sequence[AttentionCall]) -> str:
-    """Return the problem if the number of tokens changes between layers, or ""."""
+    """Return the error text if the number of tokens changes between layers, or ""."""
     tokens = calls[-1].keys
     other = next((call.keys for call in calls if call.keys != tokens), None)
     if other is None:
@@ -229,7 +229,7 @@ def unequal_tokens(calls: Sequence[AttentionCall]) -> str:
 
 
 def other_tokens(call: AttentionCall, last: Features) -> str:
-    """Return the problem if a layer has another number of tokens than the classification head reads, or ""."""
+    """Return the error text if a layer and the classification head have different numbers of tokens, or ""."""
     if call.keys == last.count:
         return ""
     return (
@@ -239,7 +239,7 @@ def other_tokens(call: AttentionCall, last: Features) -> str:
 
 
 def not_before(call: AttentionCall, last: Features) -> str:
-    """Return the problem of a layer that does not lie before the last tokens."""
+    """Return the error text for a layer that does not lie before the last tokens."""
     return (
         f"attention before the last patch tokens that all paths to the scores contain ({last.layer!r}). In this model, "
         f"{call} follows these tokens. It is over other tokens, such as queries, or the classification head reads the "
@@ -248,7 +248,7 @@ def not_before(call: AttentionCall, last: Features) -> str:
 
 
 def several_sequences(call: AttentionCall, last: Features) -> str:
-    """Return the problem of a model whose scores do not depend on the last tokens only."""
+    """Return the error text for a model whose scores also depend on something other than the last tokens."""
     return (
         f"that the scores depend on a single sequence of tokens. In this model, {call} also affects the scores on "
         f"paths that bypass the tokens of {last.layer!r}. Possible causes are an ensemble, several passes, or a "
@@ -258,7 +258,7 @@ def several_sequences(call: AttentionCall, last: Features) -> str:
 
 
 def no_chain(calls: Sequence[AttentionCall]) -> str:
-    """Return the problem of layers that are neither parallel nor follow one another."""
+    """Return the error text for layers that are neither parallel nor follow one another."""
     names = ", ".join(dict.fromkeys(repr(call.module) for call in calls[-8:]))
     return (
         "attention layers that follow one another, each over the tokens that the previous layer returns. In this "
@@ -268,7 +268,7 @@ def no_chain(calls: Sequence[AttentionCall]) -> str:
 
 
 def negative(call: AttentionCall) -> str:
-    """Return the problem of a layer with negative weights."""
+    """Return the error text for a layer with negative weights."""
     return (
         f"nonnegative attention weights, but {call} has negative weights, because the model changes them after the "
         f"softmax; use generic-attention, or {FEATURE_MAPS}"
@@ -276,7 +276,7 @@ def negative(call: AttentionCall) -> str:
 
 
 def not_kept(call: AttentionCall) -> str:
-    """Return the problem of a layer whose rows do not belong to the tokens that the classification head reads."""
+    """Return the error text for a layer whose tokens move or mix before the classification head reads them."""
     return (
         "an attention layer whose tokens keep their position until the classification head reads them. The tokens of "
         f"{call} are mixed or moved afterwards, or the head also reads other tokens. Choose another layer or "
@@ -285,7 +285,7 @@ def not_kept(call: AttentionCall) -> str:
 
 
 def unseen_mixing(after: str) -> str:
-    """Return the problem of tokens that are mixed other than by the attention that was observed."""
+    """Return the error text for a model in which operations other than the observed attention mix tokens."""
     return (
         "that only observed attention layers mix tokens. In this model, other operations after "
         f"{after} mix or move tokens; use {FEATURE_MAPS}"

@@ -111,10 +111,10 @@ class AttentionPathReader:
         return stages is not None and all(len(stage.layers) == 1 or stage.reads_and_returns(tokens) for stage in stages)
 
     def _mixing(self) -> tuple[frozenset[int], list[str]]:
-        """Return the layers whose output tokens keep their position, and the sources whose tokens other operations mix.
+        """Return the layers whose output tokens keep their position, and sources whose tokens mix outside of attention.
 
         Attention is cut from the graph. Then each token of the values, and each of the last tokens, must depend on a
-        single token. This is one of the first tokens, or of the outputs of attention.
+        single token. This is a token before all layers, or an output token of an attention layer.
         """
         same = [
             number

@@ -28,7 +28,7 @@ def kept_locations(sites: Mapping[Node, Site], source: Node) -> dict[Site, Bases
         The node of the image.
     """
     numbered = [*sites.values()]
-    states: dict[Node, int | None] = {source: 0}  # the bits of the bases
+    states: dict[Node, int | None] = {source: 0}  # one bit for each base
     bases: dict[Site, Bases] = {}
     for number, (node, site) in enumerate(sites.items()):
         _trace(node, states)

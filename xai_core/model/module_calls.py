@@ -52,7 +52,7 @@ class ModuleCalls:
         self._linear: dict[str, tuple[Tensor, Tensor]] = {}  # input and output of each linear layer on [1,K]
         self._calls: list[_Call] = []  # in progress, outermost first
         self._attentions = 0
-        self._inputs: dict[int, list[tuple[str, Tensor]]] = {}  # module inputs, by number of attentions before
+        self._inputs: dict[int, list[tuple[str, Tensor]]] = {}  # module inputs, by number of earlier attention layers
         self._channels_known = False
 
     @property

@@ -94,7 +94,7 @@ class ObservedPass:
 
 
 class Observer:
-    """Runs a model on random images with the mean and the standard deviation of an image, which is not kept."""
+    """Runs a model on random images with the mean and the standard deviation of an image. The image is not kept."""
 
     def __init__(
         self,

@@ -65,7 +65,7 @@ def _origins(node: Node) -> Iterator[str]:
 
 
 def _sum_is_constant(scores: Tensor, images: Tensor) -> bool:
-    """Return whether the sum of the scores does not depend on the image, as far as a gradient shows it."""
+    """Return whether the gradient of the sum of the scores is nearly zero, or cannot be computed."""
     if not scores.requires_grad or not images.requires_grad:
         return True
     of_sum, of_best = (

@@ -55,7 +55,7 @@ class Probe:
     default
         The site of the default layer, or None.
     readout
-        How the output depends on the last tokens. None if the last features are not tokens, or if no gradient shows it.
+        How the output depends on the last tokens. None if it is not known, or if the last features are not tokens.
     head
         The linear layer that computes the output from the spatial mean of the last features, or None.
     channels_last
@@ -75,8 +75,8 @@ class Probe:
     blocks
         The output tokens of each transformer block, in order of execution. A block is the largest module on every path
         from the image to the scores that contains this attention and no other. If no such module exists, the entry is
-        the input of the last module before the next attention. Empty if an attention layer has neither a
-        block nor such a module.
+        the input of the last module before the next attention. Empty if neither exists for an
+        attention layer.
     scores
         The location of the class scores in the model's output.
     attention

@@ -18,7 +18,7 @@ class ProcessSetting:
 
     def __init__(self, enter: Callable[[], contextlib.AbstractContextManager[Any]]) -> None:
         self._enter, self._holders, self._entered = enter, 0, contextlib.ExitStack()
-        self._context = contextvars.copy_context()  # context variables are restored where they were set
+        self._context = contextvars.copy_context()  # where context variables are set and restored
         self._lock = UninterruptedLock()
 
     @contextlib.contextmanager

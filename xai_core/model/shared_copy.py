@@ -123,7 +123,7 @@ def copy_modules(model: nn.Module, convert: Callable[[Tensor], Tensor] = lambda 
                 memo |= {id(tensor): convert(tensor) for tensor in tensors if id(tensor) not in memo}
     try:
         return copy.deepcopy(model, memo)
-    except Exception as error:  # a module may refuse with any error
+    except Exception as error:  # a module's own method may raise any error
         reason = textwrap.shorten(message_of(error), 100)
         raise UnsuitableError(
             f"this method requires a copy of the model's modules, and copying failed ({reason}); use a method "

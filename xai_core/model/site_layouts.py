@@ -106,7 +106,7 @@ class SiteLayouts:
         return first if self._fit(site, layout, first) >= NOISE * self._fit(site, layout, own) else own
 
     def _first_locations(self, site: Site, layout: str, grid: Size | None) -> Locations | None:
-        """Read the locations of the first site that a site is computed from, and that has as many elements."""
+        """Read the locations of the first earlier site that has as many elements and that a site is computed from."""
         count, _ = count_and_channels(site.shape, layout)
         for other in self._earlier.get(site, ()):
             for other_layout, other_grid in self._possible[other].items():

@@ -11,7 +11,7 @@ from xai_core.model.attention_weights import TokensAt
 
 @contextlib.contextmanager
 def gradients_blocked(tensors: Sequence[Tensor]) -> Iterator[None]:
-    """Let no gradient pass through some tensors."""
+    """Block gradients through some tensors."""
     handles = [tensor.register_hook(torch.zeros_like) for tensor in tensors if tensor.requires_grad]
     try:
         yield

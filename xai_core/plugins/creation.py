@@ -135,7 +135,7 @@ def _wrong_type(entry: Entry, expected: str, returned: object) -> PluginContract
 
 
 def source_call(kind: str, requested: object) -> PluginCall:
-    """Return the calls of a `model` or `dataset` as a plugin call: of its source, or of an object of the user."""
+    """Describe the calls of a model or dataset, which come from a source or from an object that the user passed."""
     if not isinstance(requested, str):
         name = type(requested).__name__
         return PluginCall(kind, requested.spec or name if isinstance(requested, LoadedModel) else name, requested)

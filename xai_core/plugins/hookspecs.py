@@ -47,8 +47,8 @@ def xai_metrics() -> list[type[Metric]]:
 def xai_adapters() -> list[type[ModelAdapter]]:
     """Return adapters for models that the built-in adapters misinterpret: subclasses of `ModelAdapter`.
 
-    An engine uses the first adapter whose `suits(model, probe)` returns true. It asks the adapters of plugins first, in
-    the order of the package names, and then the built-in ones.
+    An engine uses the first adapter whose `suits(model, probe)` returns true. It calls the adapters of plugins
+    first, in the order of the package names, and then the built-in adapters.
     """
     raise NotImplementedError
 

@@ -106,7 +106,7 @@ class Registry:
             plugins = ", ".join(dict.fromkeys(plugin.release for plugin in self.plugins)) or "none"
             return (
                 f"this engine is restricted to some plugins ({plugins}), and none of them provides {what}; {close} Add "
-                "a plugin that does to `plugins=`, or omit `plugins=` to look in all installed plugins"
+                "a plugin that provides it to `plugins=`, or omit `plugins=` to look in all installed plugins"
             )
         broken = [f"{plugin.distribution} ({plugin.broken})" for plugin in self.plugins if plugin.broken]
         left_out = [*dict.fromkeys(plugin.distribution for plugin in self.left_out)]

@@ -128,7 +128,7 @@ def origin(created: Configurable) -> str:
 
 
 def _with_parts(created: Configurable, seen: list[Configurable]) -> list[Configurable]:
-    """Return an explainer or metric, and the ones that it is composed of."""
+    """Return an explainer or metric, and the explainers and metrics that it contains."""
     if not any(created is other for other in seen):
         seen.append(created)
         for value in vars(created).values():

@@ -107,7 +107,7 @@ class ModelResults:
     images
         Results, at least one.
     skipped
-        Reasons by name of the skipped method.
+        For each skipped method, the reason.
     """
 
     model: str

@@ -58,7 +58,7 @@ class Region(Target):
         total = weights.sum((1, 2))
         weights = weights / total.where(total > 0, 1)[:, None, None]
         reason = (
-            "without a region: the mask contains no pixel, or the class is not a class of this model (0 to "
+            "regions without pixels: the mask contains no pixel, or the class is not a class of this model (0 to "
             f"{classes - 1}); pass a mask with at least one pixel"
         )
         return BoundTarget(RegionMeasure(ids, weights, path, are_probabilities), batch, valid & (total > 0), reason)

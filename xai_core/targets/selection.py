@@ -19,9 +19,9 @@ class Wanted:
     Attributes
     ----------
     content
-        The name of its content in error messages.
+        The content of the tensor, as error messages name it.
     dims
-        The names of its dimensions after the batch.
+        The names of the tensor's dimensions after the batch.
     preferred
         Names of parts of an output that are such tensors by convention, the first preferred.
     """

@@ -102,7 +102,8 @@ def supports_its_model(case: AdapterCase) -> None:
     """`suits` returns True for a model that the adapter supports."""
     result = case.adapter_class.suits(case.model, case.probe)
     require(
-        result is True, f"`suits` must return True for {type(case.model).__name__}, the tested model; it is {result!r}"
+        result is True,
+        f"`suits` must return True for {type(case.model).__name__}, the tested model; it returned {result!r}",
     )
 
 
@@ -115,7 +116,7 @@ def rejects_other_models(case: AdapterCase) -> None:
         result = case.adapter_class.suits(model, probed)
         require(
             result is False,
-            f"`suits` must return False for {label}, which a built-in adapter supports; it is {result!r}",
+            f"`suits` must return False for {label}, which a built-in adapter supports; it returned {result!r}",
         )
 
 
@@ -126,7 +127,8 @@ def default_layer_is_valid(case: AdapterCase) -> None:
     require(layer in names, f"`default_layer` must be the name of a module of the model; it is {layer!r}")
     features = case.adapter.features(layer)
     require(
-        isinstance(features, Features), f"`features({layer!r})` must return Features of xai-core; it is {features!r}"
+        isinstance(features, Features),
+        f"`features({layer!r})` must return Features of xai-core; it returned {features!r}",
     )
 
 

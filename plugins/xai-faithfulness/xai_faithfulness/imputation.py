@@ -67,7 +67,7 @@ def binomial(values: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
 
 
 def border_weights(like: Float[Tensor, "1 1 H W"], dim: int) -> Float[Tensor, "1 1 H W"]:
-    """Return the sum of the weights of [1 2 1] / 4 along a dimension that lie within the border."""
+    """Return, along a dimension, the sum of the weights [1 2 1] / 4 whose pixels lie inside the image."""
     inside = torch.ones_like(like)
     inside.narrow(dim, 0, 1).sub_(0.25)
     inside.narrow(dim, like.shape[dim] - 1, 1).sub_(0.25)

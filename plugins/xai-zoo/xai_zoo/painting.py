@@ -46,6 +46,6 @@ def paint(background: NDArray[np.uint8], figures: Sequence[Figure]) -> Painting:
 
 
 def _count(owned: NDArray[np.bool_]) -> NDArray[np.uint16]:
-    """Count the owned subpixels of each pixel. Adding slices is much faster than summing over short axes."""
+    """Count the marked subpixels of each pixel. Adding slices is much faster than summing over short axes."""
     rows = owned.view(np.uint8).reshape(-1, _FINE, len(owned)).sum(1, dtype=np.uint16)
     return np.add.reduce([rows[:, start::_FINE] for start in range(_FINE)], dtype=np.uint16)

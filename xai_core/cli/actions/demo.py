@@ -101,7 +101,7 @@ def _by_reason(skipped: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def _write(folder: Path, results: Sequence[ModelResults], plot: Callable[[ImageResult], bytes], html: str) -> None:
-    """Write all files. If there are several models, the images of each are in a folder of their own."""
+    """Write all files. If there are several models, the images of each model are in a separate folder."""
     folders = [folder]
     if len(results) > 1:
         folders = [folder / name for name in files.distinct(of_model.model for of_model in results)]

@@ -30,7 +30,7 @@ def print_models(source: str) -> None:
 def print_tables(kinds: Iterable[Kind]) -> None:
     """Print a table of each kind, and the plugins that failed to load or that are disabled.
 
-    A model source is not asked for the names of its models, because most sources import a library to find them.
+    The names of a source's models are not read, because most sources import a library to find them.
     """
     tables = [_plugins() if kind is Kind.plugins else _entries(kind) for kind in kinds]
     broken = [(plugin, plugin.broken) for plugin in registry().plugins if plugin.broken]

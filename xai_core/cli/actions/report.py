@@ -50,7 +50,7 @@ def print_report(run: Path, format: Format, pairs: bool, costs: bool, figures: P
 
 
 def _diagrams(summary: Summary, folder: Path) -> dict[Path, MethodComparison]:
-    """Return the comparisons that have a critical difference, by the file of their diagram."""
+    """Return the path of each diagram, with its comparison. Comparisons without a critical difference are omitted."""
     comparisons = [each for each in summary.comparisons if each.critical_difference is not None]
     names = files.distinct(f"{each.model}.{each.metric}" for each in comparisons)
     return {folder / f"{name}.png": each for name, each in zip(names, comparisons, strict=True)}
