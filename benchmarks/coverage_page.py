@@ -30,8 +30,8 @@ All models that can run in float64 do so.
 
 - *locations*: parts of the image are changed, one at a time. The default layer must respond at the changed part.
   The center of the response follows the position of the part on both axes (R2 above 0.8). At the center
-  of the image, the regression line deviates by less than 0.6 cells. If 4 random images do not show this, 16 and 64 follow,
-  and then larger images.
+  of the image, the regression line deviates by less than 0.6 cells. If 4 random images do not show this, 16 and 64
+  follow, and then larger images.
 - *gradient*: the captured gradient equals that of plain autograd. If the features are replaced, the score changes as in
   a forward pass that replaces the same tensor.
 - *attention*: `rollout` and `generic-attention` equal their formulas on whole attention matrices. The methods are *not

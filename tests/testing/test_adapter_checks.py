@@ -62,7 +62,7 @@ def writes_to_scores(self: xai.ModelAdapter, output: Any) -> Tensor:
 
 BAD_ADAPTERS: dict[str, list[tuple[type[xai.ModelAdapter], str]]] = {
     "has_docstring": [(adapter(__doc__=None), "has no docstring")],
-    "supports_its_model": [(adapter(suits=always(False)), "is False"), (adapter(suits=always(1)), "is 1")],
+    "supports_its_model": [(adapter(suits=always(False)), "returned False"), (adapter(suits=always(1)), "returned 1")],
     "rejects_other_models": [(adapter(suits=always(True)), "which a built-in adapter supports")],
     "default_layer_is_valid": [(adapter(default_layer="nowhere"), "must be the name of a module")],
     "spatial_is_channels_first": [
