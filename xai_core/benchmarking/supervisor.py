@@ -19,8 +19,8 @@ DEATHS = 2
 class SupervisedWorker:
     """A worker in a process of its own, which can be killed. It is replaced when it ends.
 
-    A method or metric that ends the process, or does not respond to its time limit, is disabled. If the process ends for
-    the first time, the shard is computed again, because the cause may lie outside.
+    A method or metric that ends the process, or does not respond to its time limit, is disabled. If the process ends
+    for the first time, the shard is computed again, because the cause may lie outside.
     """
 
     def __init__(self) -> None:
