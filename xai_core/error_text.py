@@ -1,11 +1,12 @@
 """Reads and annotates exceptions safely, even if methods of the exception raise errors."""
 
 import reprlib
+from asyncio import CancelledError
 from types import TracebackType
 from typing import Any
 
 UNREADABLE = "its message cannot be read"
-CONTAINED = (Exception, SystemExit, GeneratorExit)
+CONTAINED = (Exception, SystemExit, GeneratorExit, CancelledError)
 """The exceptions that end a plugin's call, but not the process: all except Ctrl-C and the end of a time limit."""
 _instance_dict = BaseException.__dict__["__dict__"].__get__
 _name_of_type = type.__dict__["__name__"].__get__
@@ -42,7 +43,8 @@ def class_name(error: BaseException) -> str:
 
 def described(error: BaseException) -> str:
     """Return the type and the message of an exception."""
-    return f"{class_name(error)}: {message_of(error)}"
+    message = message_of(error)
+    return f"{class_name(error)}: {message}" if message else class_name(error)
 
 
 def notes_of(error: BaseException) -> list[str]:

@@ -1,6 +1,7 @@
 """What a plugin leaves on a model is put back, and said with the plugin's name; threads are not taken for plugins."""
 
 import contextlib
+import signal
 import threading
 import time
 from collections import OrderedDict
@@ -17,7 +18,7 @@ from support.explaining import assert_same
 from support.models import SmallCNN, made, three_images
 from support.observing import everything
 from support.plugin_environment import Plug
-from xai_core.errors import SideEffectError
+from xai_core.errors import PluginContractError, SideEffectError
 from xai_core.isolation.error_context import weights_changed
 from xai_core.plugin import Evaluation
 
@@ -186,14 +187,28 @@ def test_the_distribution_and_version_are_named() -> None:
         engine.explain(three_images(), ["grad-cam", "own-cam"])
 
 
-@pytest.mark.parametrize("error", [RuntimeError("no"), KeyboardInterrupt()])
-def test_an_error_passes_as_it_is_with_a_note_of_what_was_left(error: BaseException) -> None:
+@pytest.mark.parametrize(
+    ("error", "kind"), [(RuntimeError("no"), RuntimeError), (KeyboardInterrupt(), PluginContractError)]
+)
+def test_an_error_has_a_note_of_what_was_left(error: BaseException, kind: type[Exception]) -> None:
     model = made("cnn")
     before = everything(model)
-    with pytest.raises(type(error)) as raised:
+    with pytest.raises(kind) as raised:
         xai.Engine(model).explain(three_images(), Doing(LEFT["forward hook"][0], error=error))
-    assert raised.value is error
-    assert "doing changed the model: a forward hook on last" in error.__notes__[-1]
+    assert "doing changed the model: a forward hook on last" in raised.value.__notes__[-1]
+    assert everything(model) == before
+
+
+def test_ctrl_c_leaves_the_model_unchanged() -> None:
+    model = made("cnn")
+    before = everything(model)
+
+    def hook_and_interrupt(model: nn.Module) -> None:
+        LEFT["forward hook"][0](model)
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        xai.Engine(model).explain(three_images(), Doing(hook_and_interrupt))
     assert everything(model) == before
 
 

@@ -8,6 +8,8 @@ from typing import TypeVar
 
 from xai_core.error_text import add_note, attributes_of, described, is_regular, message_of, notes_of, remove_notes
 from xai_core.errors import PluginContractError
+from xai_core.isolation.interrupts import Interrupts
+from xai_core.isolation.timeouts import Interrupted
 
 E = TypeVar("E", bound=BaseException)
 _CONTEXT = "xai_context"
@@ -67,20 +69,29 @@ class PluginCall:
         Raises
         ------
         PluginContractError
-            If the exception cannot be printed or annotated.
+            If the exception is not an `Exception`, such as `SystemExit`, or cannot be printed or annotated.
+        KeyboardInterrupt
+            If Ctrl-C arrived in the block, whatever the block made of it.
         """
-        start = next(_numbers)
-        try:
-            yield
-        except Exception as error:
-            if is_regular(error):
-                self._attach(error, start, note=quiet is None or not isinstance(error, quiet))
+        start, interrupts = next(_numbers), Interrupts()
+        with interrupts.noted():
+            try:
+                yield
+            except Interrupted:
                 raise
-            unusual = PluginContractError(
-                f"{self.description} raised an exception that cannot be printed or annotated, {described(error)}; "
-                "raise an exception of a standard class"
-            )
-            raise self.attach_to(unusual) from None
+            except BaseException as error:
+                if interrupts.arrived:
+                    raise KeyboardInterrupt from None
+                standard = issubclass(type(error), Exception)
+                if standard and is_regular(error):
+                    self._attach(error, start, note=quiet is None or not isinstance(error, quiet))
+                    raise
+                kind = "cannot be printed or annotated" if standard else "would end the process"
+                message = f"{self.description} raised an exception that {kind}, {described(error)}; "
+                remedy = "raise an exception of a standard class, such as ValueError"
+                raise self.attach_to(PluginContractError(message + remedy)) from None
+            if interrupts.arrived:
+                raise KeyboardInterrupt
 
     def _attach(self, error: E, start: int, note: bool = True) -> E:
         """Attach this call to an error, unless another call was attached after `start`.
