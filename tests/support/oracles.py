@@ -242,7 +242,8 @@ def gradient_error(oracle: Oracle) -> float:
 def substitution_error(oracle: Oracle) -> float:
     """How much the effect of a replaced activation on the score differs from the oracle's, which must not be zero."""
     before, expected = oracle.scores(), oracle.scores(oracle.read.perturbed)
-    assert ((expected - before).abs() > 1e-5 * before.abs().amax()).all(), "the score ignores what replaces the layer"
+    rounding = 100 * torch.finfo(before.dtype).eps * before.abs().amax()
+    assert ((expected - before).abs() > rounding).all(), "the score ignores what replaces the layer"
     return relative_error(oracle.read.scores - before, expected - before)
 
 

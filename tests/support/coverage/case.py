@@ -26,7 +26,8 @@ class Built:
     forward: Forward | None = None
 
     def __call__(self, images: Tensor) -> Any:
-        return self.model(images) if self.forward is None else self.forward(self.model, images)
+        with torch.compiler.set_stance("force_eager"):  # FlexAttention compiles itself, without the hooks of an oracle
+            return self.model(images) if self.forward is None else self.forward(self.model, images)
 
 
 @dataclass(frozen=True)
