@@ -8,11 +8,11 @@ from xai_core.benchmarking.activity import Activity, Blame
 from xai_core.benchmarking.shards import Shard, ShardFiles
 
 FORK, STATUS = b"f", b"s"
-"""Requests to the template of workers: to fork one that uses two pipes, and for the exit code of one."""
+"""Requests to the template of workers: fork a worker that uses two pipes, or return the exit code of a worker."""
 NUMBER = struct.Struct("q")
 """Format of process numbers and exit codes."""
 RUNNING = 2**20
-"""The answer in place of an exit code while a worker runs."""
+"""The answer instead of an exit code while the worker still runs."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class TorchSettings:
         )
 
     def apply(self) -> None:
-        """Make the settings in this process."""
+        """Apply the settings to this process."""
         import torch
 
         enabled, warn_only = self.deterministic

@@ -15,7 +15,7 @@ from xai_core.benchmarking.orders import FORK, NUMBER, RUNNING, STATUS, Order, R
 from xai_core.benchmarking.shards import ShardFiles
 
 GRACE = 10.0
-"""Seconds after its time limit in which a call may end by itself, before its process is killed."""
+"""Seconds by which a call may exceed its time limit before its process is killed."""
 POLL = 1.0
 """Seconds between checks whether a process still runs."""
 

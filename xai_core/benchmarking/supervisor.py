@@ -20,7 +20,7 @@ class SupervisedWorker:
     """A worker in a process of its own, which can be killed. It is replaced when it ends.
 
     A method or metric that ends the process, or does not respond to its time limit, is disabled. If the process ends
-    for the first time, the shard is computed again, because the cause may lie outside.
+    for the first time, the shard is computed again, because the cause may be outside of it.
     """
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ class SupervisedWorker:
                 return self._begun().run(Work(shard, following, alone))
             except WorkerEndedError as end:
                 self._replace()
-                following = None  # whose images may be the cause
+                following = None  # reading its images may be the cause
                 deaths[end.activity] += 1
                 if not end.overdue and deaths[end.activity] < DEATHS:
                     continue

@@ -2,7 +2,7 @@
 
 Worker processes are forks of a template, which has imported PyTorch and the engine, so that a replacement begins at
 once. The template runs as `python -m xai_core.benchmarking.worker_process CONTROL LIFE`, with the numbers of two open
-files. The supervisor asks for forks on the first, which is a socket. The second is a pipe that closes when the
+files. The first is a socket, through which the supervisor requests forks. The second is a pipe that closes when the
 supervisor ends.
 """
 
@@ -49,7 +49,7 @@ def _sendable(error: Exception) -> Exception:
 
 
 def template(control: socket.socket) -> None:
-    """Fork workers, and answer for their exit codes, until the supervisor closes the socket."""
+    """Fork workers and report their exit codes until the supervisor closes the socket."""
     while request := control.recv(1):
         if request == FORK:
             _, pipes, _, _ = socket.recv_fds(control, 1, 2)
@@ -68,7 +68,7 @@ def template(control: socket.socket) -> None:
 
 
 def _end_with(pipe: int) -> None:
-    """Let the system kill this process and its forks when the other end of a pipe closes, whatever they do."""
+    """Let the system kill this process and its forks as soon as the other end of a pipe closes."""
     import fcntl
     import signal
 

@@ -21,8 +21,8 @@ _PRETRAINED = "pretrained"
 class TimmModels(ModelSource):
     """timm's models: `timm:vit_small_patch16_224`, `timm:resnet18.a1_in1k`, `timm:resnet18,weights=FILE`.
 
-    Options: `pretrained=false` or `weights=none` selects random weights, `weights=FILE` a file. Other options are
-    passed to timm, such as `num_classes`, `img_size`, `dynamic_img_size` and `in_chans` (1 or 3). Names of the hub,
+    Options: `pretrained=false` or `weights=none` selects random weights, and `weights=FILE` loads a file. Other options
+    are passed to timm, such as `num_classes`, `img_size`, `dynamic_img_size` and `in_chans` (1 or 3). Names of the hub,
     `hf-hub:USER/MODEL`, are supported too.
     """
 
