@@ -40,6 +40,11 @@ class Configurable:
         return f"<{type(self).__name__} {self.spec}>"
 
 
+def package_of(created: Configurable) -> str:
+    """Return the top-level package or module that defines the class of an object."""
+    return type(created).__module__.partition(".")[0]
+
+
 def _spec_of(explainer: "str | Configurable") -> str:
     return explainer if isinstance(explainer, str) else explainer.spec
 

@@ -29,6 +29,7 @@ from xai_core.checks import (
     check_result,
     check_scores,
 )
+from xai_core.configurable import package_of
 from xai_core.cost import PASS, Meter
 from xai_core.data.sources import LoadedModel
 from xai_core.explainer import Explainer
@@ -187,6 +188,7 @@ class Engine:
         passes = self._runner.further_passes(record, adapter)
         for key, explainer in explainers.items():
             again, named = self._again(calls[key], target, autocast), calls[key].description
+            package = package_of(explainer)
             each: list[Saliency] = []
             with (
                 torch.inference_mode(False),
@@ -199,7 +201,7 @@ class Engine:
                     if i and not explainer.targeted:
                         each.append(replace(each[0], target=bound))
                         continue
-                    relevance = explainer.explain(Captured(record, needs[key], adapters[key], passes, i))
+                    relevance = explainer.explain(Captured(record, needs[key], adapters[key], passes, i, package))
                     check_relevance(relevance, calls[key], len(images), images.device)
                     each.append(Saliency.of(relevance, len(images), _size(images), bound, named, again))
             for saliency in each:
@@ -323,7 +325,7 @@ class Engine:
                     for name, metric in by_name.items():
                         call = PluginCall("metric", name, metric, origin(metric), key)
                         with without_autocast(images.device), guard.around(call, shared):
-                            result = metric.evaluate(copy.copy(evaluations[target]), own)
+                            result = metric.evaluate(evaluations[target]._of(package_of(metric)), own)
                             check_result(checks, result, call, len(images), images.device)
                             result = replace(result, higher_is_better=check_direction(metric, call))
                         each[name].append(result)

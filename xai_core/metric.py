@@ -1,5 +1,6 @@
 """Base class of metrics, and what metrics receive: images, a scorer for the target, and ground-truth masks."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -56,7 +57,7 @@ class MetricResult(Batched):
 class Evaluation:
     """A batch of images with a scorer for the target of the maps, as metrics receive it.
 
-    All metrics of one target share one evaluation, and can store intermediate results in it with `once`.
+    All metrics of one target share one evaluation. The metrics of a package share intermediate results with `once`.
 
     Attributes
     ----------
@@ -76,7 +77,7 @@ class Evaluation:
         masks: Bool[Tensor, "B H W"] | None = None,
     ) -> None:
         self.images, self.model_score, self.model = images, scorer, model
-        self._masks = masks
+        self._masks, self._package = masks, ""
         self._kept: dict[Hashable, Any] = {}
 
     def _tensors(self, saliency: Saliency) -> Iterator[tuple[str, Tensor]]:
@@ -106,10 +107,20 @@ class Evaluation:
         return self._masks
 
     def once(self, key: Hashable, compute: Callable[[], Kept]) -> Kept:
-        """Return `compute()`, which runs only the first time that a key is used with this batch and target."""
-        if key not in self._kept:
-            self._kept[key] = compute()
-        return self._kept[key]
+        """Return `compute()`, which runs only the first time that a key is used with this batch and target.
+
+        Metrics of other packages use other results.
+        """
+        own = self._package, key
+        if own not in self._kept:
+            self._kept[own] = compute()
+        return self._kept[own]
+
+    def _of(self, package: str) -> "Evaluation":
+        """Return a copy for a metric, which shares intermediate results with the metrics of its package."""
+        own = copy.copy(self)
+        own._package = package
+        return own
 
 
 class Metric(Configurable, ABC):

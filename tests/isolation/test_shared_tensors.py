@@ -206,3 +206,37 @@ def test_a_tensor_of_the_user_is_not_written_to() -> None:
     with pytest.raises(SideEffectError):
         xai.Engine(made("cnn")).evaluate(three_images(), relevance, Scribbling(lambda e, s: s.raw.zero_()))
     assert torch.equal(relevance, before)
+
+
+def test_values_of_once_belong_to_one_package() -> None:
+    """Keys of different packages do not collide."""
+    found: list[Any] = []
+    of_key = lambda c, value: found.append(c.once("key", lambda: value))  # noqa: E731
+    here, theirs = Writing(lambda c: of_key(c, "here")), Writing(lambda c: of_key(c, "theirs"))
+    theirs.__class__ = type("Theirs", (Writing,), {"__module__": "their_cam.method"})
+    same = Writing(lambda c: of_key(c, "same"))
+    engine = xai.Engine(made("cnn"))
+    maps = engine.explain(three_images(), {"here": here, "theirs": theirs, "same": same})
+    assert found == ["here", "theirs", "here"]
+    metrics = [Scribbling(lambda e, s, value=value: of_key(e, value)) for value in ("here", "theirs", "same")]
+    metrics[1].__class__ = type("Theirs", (Scribbling,), {"__module__": "their_cam.metric"})
+    engine.evaluate(three_images(), maps["here"], dict(zip("abc", metrics, strict=True)))
+    assert found[3:] == ["here", "theirs", "here"]
+
+
+def test_a_required_gradient_is_undone() -> None:
+    def require(captured: xai.Captured) -> None:
+        with torch.enable_grad():
+            captured.activation().requires_grad_().square().sum().backward()
+            captured.images.requires_grad_()
+
+    found: list[tuple[bool, Any]] = []
+    reading = Writing(lambda c: found.extend((each.requires_grad, each.grad) for each in (c.images, c.activation())))
+    engine = xai.Engine(made("cnn"))
+    engine.explain(three_images(), {"requiring": Writing(require), "reading": reading})
+    assert found == [(False, None)] * 2
+    saliency = engine.explain(three_images(), "grad-cam")
+    requiring = Scribbling(lambda e, s: (s.values.requires_grad_(), e.images.requires_grad_()))
+    watching = Scribbling(lambda e, s: found.extend((each.requires_grad, each.grad) for each in (s.values, e.images)))
+    engine.evaluate(three_images(), saliency, {"requiring": requiring, "watching": watching})
+    assert found == [(False, None)] * 4

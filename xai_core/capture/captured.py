@@ -75,11 +75,17 @@ class Captured:
     """
 
     def __init__(
-        self, record: PassRecord, needs: Needs, adapter: ModelAdapter, passes: FurtherPasses, index: int = 0
+        self,
+        record: PassRecord,
+        needs: Needs,
+        adapter: ModelAdapter,
+        passes: FurtherPasses,
+        index: int = 0,
+        package: str = "",
     ) -> None:
         self.images, self.output, self.target = record.images, detached(record.output), record.targets.all[index]
         self.adapter, self.index = adapter, index
-        self._record, self._needs, self._passes = record, needs, passes
+        self._record, self._needs, self._passes, self._package = record, needs, passes, package
         self._layers = tuple(adapter.layer_name(layer) for layer in needs.activations)
 
     @property
@@ -189,13 +195,17 @@ class Captured:
         return self._passes.shared_model(self.index)
 
     def once(self, key: Hashable, compute: Callable[[], T]) -> T:
-        """Return the value stored under `key` in this pass. It is computed on first use, and all targets share it."""
-        if key not in self._record.shared:
-            self._record.shared[key] = compute()
-        return self._record.shared[key]
+        """Return the value stored under `key` in this pass. It is computed on first use, and all targets share it.
+
+        Explainers of other packages use other values.
+        """
+        shared, own = self._record.shared, (self._package, key)
+        if own not in shared:
+            shared[own] = compute()
+        return shared[own]
 
     def _view(self, needs: Needs, index: int) -> "Captured":
-        return Captured(self._record, needs, self.adapter, self._passes, index)
+        return Captured(self._record, needs, self.adapter, self._passes, index, self._package)
 
     def _name(self, layer: Layer | None) -> str:
         if layer is None and len(self._layers) != 1:
