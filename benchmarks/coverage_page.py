@@ -11,7 +11,7 @@ from support.coverage.examine import OUTCOMES, Row
 INTRODUCTION = """\
 # Coverage
 
-This page lists how xai-core reads models of other libraries, without a named layer or any other configuration. The
+This page lists which models of other libraries work without a named layer or any other configuration. The
 default layer, its locations in the image, its gradient and the attention are compared with *oracles*. Oracles are
 computations in plain PyTorch that use no code of xai-core.
 

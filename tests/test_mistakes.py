@@ -53,7 +53,7 @@ IMAGE_MISTAKES: dict[str, tuple[Any, type[errors.XAIError], str]] = {
     "text": (
         torch.ones(2, 7, dtype=torch.int64),
         errors.InputTypeError,
-        "[2, 7]; text and other ids cannot be explained",
+        "[2, 7]; token ids cannot be explained",
     ),
     "a list of texts": (["a cat"], errors.InputTypeError, "pass other inputs of the model through `forward=`"),
     "images and text": (

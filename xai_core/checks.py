@@ -210,7 +210,7 @@ def check_direction(metric: Metric, call: PluginCall) -> bool:
 def check_relevance(returned: object, call: PluginCall, batch: int, device: torch.device) -> None:
     """Require that the tensors that an explainer returned are dense, floating-point, and on the model's device.
 
-    `Saliency.of` requires a map, and its shape.
+    `Saliency.of` checks the type and the shape of the map.
 
     Raises
     ------

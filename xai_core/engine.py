@@ -346,7 +346,7 @@ class Engine:
     def _accept(self, images: Tensor, target: object = None) -> tuple[Tensor, ModelAdapter]:
         """Return a copy of the images for the model, and the adapter for their size and the target.
 
-        The copy is in the model's preferred memory format, so that plugins cannot write to the user's images.
+        The copy protects the user's images from plugins. It is in the model's preferred memory format.
         """
         accepted = accept_images(images, self._bare)
         adapter = self._adapters.of(accepted, target)

@@ -78,7 +78,7 @@ def _conversion_of_several(images: Sequence[object]) -> str:
 def _normalization(images: Tensor) -> str:
     """Return how to convert numbers that are not floating-point."""
     if images.ndim < 3:
-        return f"text and other ids cannot be explained: pass the images; {SIDE_INPUTS}"
+        return f"token ids cannot be explained: pass the images; {SIDE_INPUTS}"
     return (
         "preprocess them first, for example with `load_model(...).preprocess`, or divide 8-bit values by 255 and "
         "normalize them as the model expects"

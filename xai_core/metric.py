@@ -66,7 +66,7 @@ class Evaluation:
     model_score
         Scores other images for the target. See `xai_core.model_scorer.ModelScorer`.
     model
-        The model. Metrics must not change it. A metric that needs a changed model copies it.
+        The model. Metrics must not change it. A metric that needs a changed model must change a copy.
     """
 
     def __init__(

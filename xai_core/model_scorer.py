@@ -78,7 +78,7 @@ class ModelScorer:
             Default: N is a multiple of B, and the N / B variants of an image are adjacent, in the order of the
             batch.
         kind
-            `logit` or `probability` (softmax). A target that is a function has the same score for both.
+            `logit` or `probability` (softmax). If the target is a function, `kind` has no effect.
 
         Raises
         ------

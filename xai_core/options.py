@@ -50,9 +50,9 @@ def check_number(
     value
         Value of the option.
     minimum, maximum
-        The smallest and the largest valid number.
+        Inclusive bounds.
     above, below
-        Bounds that are not valid themselves.
+        Exclusive bounds.
 
     Raises
     ------

@@ -147,7 +147,7 @@ class Saliency(Batched):
         Parameters
         ----------
         images
-            One image per map. Each replaces the image of the batch with the same index.
+            One image per map. Image i replaces image i of the batch.
         model
             A changed copy of the model to explain. Default: the model itself.
 

@@ -157,7 +157,7 @@ def read_value(text: str) -> Value:
 
 
 def write_value(value: object) -> str:
-    """Write a value so that it is read back the same, with quotes where text needs them.
+    """Write a value so that `read_value` returns an equal value, with quotes where text needs them.
 
     The items of a list or tuple are joined by `+`. An object with a `spec` is written as its spec, and any other object
     as its `str`.

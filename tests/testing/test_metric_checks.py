@@ -164,7 +164,7 @@ BAD_METRICS: dict[str, list[tuple[xai.Metric, str]]] = {
                 lambda evaluation, saliency, scores: -(saliency.values * evaluation.masks).sum((1, 2)),
                 needs_ground_truth=True,
             ),
-            "the ground-truth mask scores",
+            "the ground-truth mask must score",
         ),
     ],
     "curve_ends_do_not_depend_on_map": [(metric(from_the_map), "at fraction 0")],

@@ -49,9 +49,9 @@ class ScoreMatrix:
     errors: Mapping[str, Counter[str]]
 
     def shared(self) -> tuple[list[str], Values]:
-        """Return the compared methods, and their scores [n,methods] of the images that all of them scored.
+        """Return the compared methods, and their scores [n,methods] of the images with a score from each method.
 
-        A method is excluded if it failed on more than half of the images that any method scored.
+        A method is excluded if it failed on more than half of the images with a score from any method.
         """
         scored = ~np.isnan(self.values)
         counts, images = scored.sum(0), scored.any(1).sum()
@@ -125,16 +125,16 @@ class MethodComparison:
     higher_is_better
         Direction of the metric.
     images
-        Number of images that all compared methods scored. Only these are compared.
+        Number of images with a score from every compared method. Only these are compared.
     scored
-        Number of images that any method scored.
+        Number of images with a score from any method.
     standings
         The compared methods, best first.
     pairs
         Every pair of compared methods.
     excluded
-        The methods that are not compared. They failed on more than half of the images that any method scored. If no
-        image has a score from every method, all methods are excluded.
+        The methods that are not compared. They failed on more than half of the images with a score from any method. If
+        no image has a score from every method, all methods are excluded.
     friedman
         p-value of Friedman's test that all methods are equal. None with fewer than three methods or two images.
     critical_difference

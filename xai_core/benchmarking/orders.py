@@ -8,7 +8,7 @@ from xai_core.benchmarking.activity import Activity, Blame
 from xai_core.benchmarking.shards import Shard, ShardFiles
 
 FORK, STATUS = b"f", b"s"
-"""Requests to the template of workers: fork a worker that uses two pipes, or return the exit code of a worker."""
+"""Requests to the fork server: fork a worker that uses two pipes, or return the exit code of a worker."""
 NUMBER = struct.Struct("q")
 """Format of process numbers and exit codes."""
 RUNNING = 2**20

@@ -1,4 +1,4 @@
-"""Processes that can be killed: a template with everything imported, and the workers that are forked from it."""
+"""Processes that can be killed: a fork server, which has imported PyTorch and the engine, and its workers."""
 
 import contextlib
 import os
@@ -39,7 +39,7 @@ class WorkerEndedError(Exception):
     overdue: bool
 
 
-class Template:
+class ForkServer:
     """The process from which workers are forked. It starts at once, and imports in the meantime."""
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class Template:
         Raises
         ------
         WorkerEndedError
-            If the template has ended.
+            If the fork server has ended.
         """
         (orders, own_orders), (own_replies, replies) = os.pipe(), os.pipe()
         pipes = Connection(own_orders, readable=False), Connection(own_replies, writable=False)
@@ -79,7 +79,7 @@ class Template:
         return Process(self, number, *pipes)
 
     def exit_code(self, process: int) -> int | None:
-        """Return the exit code of a worker, negative for a signal, or None if it runs. It ends with the template."""
+        """Return the exit code of a worker, negative for a signal, or None if it runs. It ends with the fork server."""
         try:
             code = self._ask(STATUS + NUMBER.pack(process))
         except OSError:
@@ -90,11 +90,11 @@ class Template:
 
     @property
     def ended(self) -> bool:
-        """Whether the template has ended."""
+        """Whether the fork server has ended."""
         return self._process.poll() is not None
 
     def close(self) -> None:
-        """End the template, all workers, and all processes that they started."""
+        """End the fork server, all workers, and all processes that they started."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -119,8 +119,8 @@ def _described(code: int) -> str:
 class Process:
     """A worker process and its current activity."""
 
-    def __init__(self, template: Template, number: int, orders: Connection, replies: Connection) -> None:
-        self._template, self._number, self._orders, self._replies = template, number, orders, replies
+    def __init__(self, server: ForkServer, number: int, orders: Connection, replies: Connection) -> None:
+        self._server, self._number, self._orders, self._replies = server, number, orders, replies
         self._activity, self._since = Activity("start of the worker"), time.monotonic()
         self._code: int | None = None
 
@@ -179,7 +179,7 @@ class Process:
 
     def _exit_code(self) -> int | None:
         if self._code is None:
-            self._code = self._template.exit_code(self._number)
+            self._code = self._server.exit_code(self._number)
         return self._code
 
     def _wait(self) -> int:

@@ -66,7 +66,7 @@ class Reader:
     workers
         Number of threads.
     calls
-        The plugin calls of the dataset and of the model's preprocessing, which error messages name.
+        The plugin calls of the dataset and of the model's preprocessing, for error messages.
     seconds
         Time limit in seconds for reading and for preprocessing an image, or None.
     """

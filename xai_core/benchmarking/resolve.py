@@ -47,7 +47,7 @@ class ResolvedBenchmark:
     with_masks
         Specs of the metrics that need ground-truth masks.
     data_call
-        The plugin call of the dataset, which error messages name.
+        The plugin call of the dataset, for error messages.
     device
         Device of the models.
     threads

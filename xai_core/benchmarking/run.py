@@ -149,7 +149,7 @@ benchmark.__signature__ = _signature()  # type: ignore[attr-defined] # which eve
 
 
 def _as_tuple(name: str, value: Any) -> Any:
-    """Return one value or several as a tuple if the setting has several, and other values unchanged.
+    """Return the value of a setting that has several values as a tuple, and the value of any other setting unchanged.
 
     A string can be a comma-separated list of specs.
 

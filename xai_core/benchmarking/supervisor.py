@@ -6,7 +6,7 @@ from typing import Self
 
 from xai_core.benchmarking.activity import Activity, Blame
 from xai_core.benchmarking.orders import Begin, TorchSettings, Work
-from xai_core.benchmarking.process import Process, Template, WorkerEndedError
+from xai_core.benchmarking.process import ForkServer, Process, WorkerEndedError
 from xai_core.benchmarking.reader import in_one_line
 from xai_core.benchmarking.resolve import ResolvedBenchmark
 from xai_core.benchmarking.shards import Shard, ShardFiles
@@ -24,7 +24,7 @@ class SupervisedWorker:
     """
 
     def __init__(self) -> None:
-        self._template = Template()
+        self._server = ForkServer()
         self._process: Process | None = None
         self._benchmark: ResolvedBenchmark | None = None
         self._blames: list[Blame] = []
@@ -79,22 +79,22 @@ class SupervisedWorker:
         """End the process."""
         if self._process is not None:
             self._process.kill()
-        self._template.close()
+        self._server.close()
 
     def _replace(self) -> None:
         if self._process is not None:
             self._process.kill()
             self._process = None
-        if self._template.ended:
-            self._template.close()
-            self._template = Template()
+        if self._server.ended:
+            self._server.close()
+            self._server = ForkServer()
 
     def _begun(self) -> Process:
         """Return the process, which is started if there is none."""
         if self._process is None:
             assert self._benchmark is not None
             order = Begin(_pickled(self._benchmark), tuple(self._blames), *_surroundings())
-            self._process = self._template.fork()
+            self._process = self._server.fork()
             self._process.send(order)
         return self._process
 

@@ -1,9 +1,9 @@
 """The process of a worker. It runs the shards that a supervisor sends, and reports every activity before it begins.
 
-Worker processes are forks of a template, which has imported PyTorch and the engine, so that a replacement begins at
-once. The template runs as `python -m xai_core.benchmarking.worker_process CONTROL LIFE`, with the numbers of two open
-files. The first is a socket, through which the supervisor requests forks. The second is a pipe that closes when the
-supervisor ends.
+Worker processes are forks of a fork server, which has imported PyTorch and the engine, so that a replacement begins at
+once. The fork server runs as `python -m xai_core.benchmarking.worker_process CONTROL LIFE`, with the numbers of two
+open files. The first is a socket, through which the supervisor requests forks. The second is a pipe that closes when
+the supervisor ends.
 """
 
 import os
@@ -48,7 +48,7 @@ def _sendable(error: Exception) -> Exception:
     return error
 
 
-def template(control: socket.socket) -> None:
+def fork_workers(control: socket.socket) -> None:
     """Fork workers and report their exit codes until the supervisor closes the socket."""
     while request := control.recv(1):
         if request == FORK:
@@ -83,7 +83,7 @@ def main() -> None:
     control, life = map(int, sys.argv[1:])
     os.set_inheritable(life, False)
     _end_with(life)
-    template(socket.socket(fileno=control))
+    fork_workers(socket.socket(fileno=control))
 
 
 if __name__ == "__main__":

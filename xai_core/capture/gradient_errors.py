@@ -16,8 +16,8 @@ def not_connected(missing: Sequence[Leaf]) -> NotConnectedError:
     """Return the error for tensors that the scores do not depend on."""
     layer = "another layer, or " if any(isinstance(leaf, LayerLeaf) for leaf in missing) else ""
     return NotConnectedError(
-        f"the target's score does not depend on {', '.join(map(str, missing))}; either it is not on the path to the "
-        f"score, or the model cuts the graph after it (no_grad, detach, int8 layers); use {layer}{INSTEAD}"
+        f"the target's score does not depend on {', '.join(map(str, missing))}: no path leads to the score, or the "
+        f"model cuts the graph (no_grad, detach, int8 layers); use {layer}{INSTEAD}"
     )
 
 

@@ -220,9 +220,11 @@ class ModelAdapter:
         if self.probe.head is None:
             raise UnsuitableError(
                 "cam requires a model whose classification head is one linear layer on the spatial mean of the last "
-                "features. Use grad-cam, which equals cam on such models"
+                "features. Use grad-cam, which supports any classification head"
             )
-        require_plain_modules(self.model, "cam", "grad-cam, which equals cam on such models", weights=True)
+        require_plain_modules(
+            self.model, "cam", "grad-cam, whose map equals the map of cam for this model", weights=True
+        )
         weight = self.model.get_submodule(self.probe.head).weight
         assert isinstance(weight, Tensor)
         return at_least_float32(weight.detach())

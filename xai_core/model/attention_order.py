@@ -61,7 +61,7 @@ class AttentionOrder:
         number = {node: layer for layer, nodes in attentions.items() for node in nodes}
         stages: list[Stage] = []
         before: dict[Node, int] = {}
-        since: dict[Node, int] = {}  # the layers since the last operation on every path
+        since: dict[Node, int] = {}  # the layers after the last operation that every path contains
         layers: list[int] = []
         start: Node | None = None
         is_chain = True

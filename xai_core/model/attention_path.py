@@ -144,10 +144,10 @@ class AttentionPath:
         return self.stages
 
     def layer(self, index: int, method: str) -> int:
-        """Return the index of a layer among all attention layers, after checking that the head reads its rows.
+        """Return the index of a layer among all attention layers.
 
-        Some methods show the rows of the tokens that the classification head reads. The argument `index` counts only
-        the layers in `calls`. Negative values count from the end.
+        Some methods show the rows of the tokens that the classification head reads, so the layer must have these rows.
+        The argument `index` counts only the layers in `calls`. Negative values count from the end.
 
         Raises
         ------

@@ -33,7 +33,7 @@ class Features:
     elements
         The index of the element of each cell, in the order of rows. Default: 0 to h * w - 1.
     count
-        The number of elements, with and without a location. Default: h * w.
+        The number of all elements, including elements without a location. Default: h * w.
     is_input
         Whether this is the layout of the layer's input instead of its output.
     """

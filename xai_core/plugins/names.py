@@ -1,4 +1,4 @@
-"""Checks of the names and specs of what plugins provide, which rows, files and messages contain."""
+"""Checks the names and specs of plugin components, which appear in rows, file names and messages."""
 
 import re
 from typing import Any

@@ -142,7 +142,7 @@ def _costs(summary: Summary) -> TextTable:
         ("model", "method", "forward passes", "seconds", "MiB per batch"),
         rows,
         frozenset({"forward passes", "seconds", "MiB per batch"}),
-        ["Seconds are medians. The shared pass counts for each method."],
+        ["Seconds are medians. The costs of each method include the shared pass."],
     )
 
 

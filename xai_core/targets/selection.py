@@ -19,7 +19,7 @@ class Wanted:
     Attributes
     ----------
     content
-        The content of the tensor, as error messages name it.
+        Description of the tensor's content, for error messages.
     dims
         The names of the tensor's dimensions after the batch.
     preferred
@@ -106,6 +106,6 @@ def wrong_output(output: Any, rows: int | None, wanted: Wanted) -> ModelOutputEr
     if isinstance(output, Tensor) and output.ndim == 1:
         advice = "if a dimension is missing, pass `forward=lambda model, images: model(images).view(len(images), -1)`"
     return ModelOutputError(
-        f"expected {wanted.for_images(rows)}, one row per image, as the model's output, got {described(output)}; "
+        f"expected {wanted.for_images(rows)}, one row per image, in the model's output; got {described(output)}; "
         + advice
     )

@@ -69,7 +69,7 @@ class BoundTarget(Batched):
     ----------
     measure
         A function `(output, of, kind)` that returns [N], with the arguments of `model_score`. A `Batched` object is
-        indexed, moved and saved with the target. Any other function is not kept by these operations.
+        indexed, moved and saved with the target. These operations replace any other function by None.
     batch
         The number of images B.
     valid
@@ -102,8 +102,8 @@ class BoundTarget(Batched):
             For each of the N images, the index of its original in the batch. Default: the images are the batch.
         kind
             `logit` or `probability`. For a class, the score is its logit or its softmax probability (the sigmoid if the
-            model has one logit). If the model ends in a softmax or a sigmoid, both are the model's own score. A target
-            that is a function has the same score for both.
+            model has one logit). If the model ends in a softmax or a sigmoid, both are the model's own score. If the
+            target is a function, `kind` has no effect.
 
         Raises
         ------

@@ -188,8 +188,8 @@ def better_map_scores_better(case: MetricCase) -> None:
     what = "the ground-truth mask" if case.metric.needs_ground_truth else "the exact contribution of each pixel"
     require(
         bool(better.all()),
-        f"{what} scores {scores.tolist()}, and its negative {negative.tolist()}; with higher_is_better="
-        f"{case.metric.higher_is_better}, expected a better score for the first",
+        f"{what} must score better than its negative, with higher_is_better={case.metric.higher_is_better}; "
+        f"the scores are {scores.tolist()}, and {negative.tolist()} for the negative",
     )
 
 

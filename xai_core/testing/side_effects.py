@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from xai_core.isolation.tensor_memory import live_bytes
 
 Snapshot = dict[str, dict[str, Any]]
-"""State of a model: for each property, its value by the name of a module, parameter or buffer."""
+"""State of a model. The keys are a property, and the name of a module, parameter or buffer."""
 
 
 def model_snapshot(model: nn.Module) -> Snapshot:

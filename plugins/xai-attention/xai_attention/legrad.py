@@ -15,7 +15,7 @@ class LeGrad(xai.Explainer):
     The score s_l of block l is the target's score if the layers after the last block receive the tokens Z_l of block l.
     These layers are the norm, the pooling or class token, and the linear layer. The map of a block is (ds_l/dA_l)^+,
     averaged over heads and queries, at the patches as keys. The map of the method is the mean of the maps of all
-    blocks. The parts are these maps.
+    blocks. The parts are the maps of the blocks.
 
     Source: Bousselham, Boggust, Chaybouti, Strobelt and Kuehne, "LeGrad: An Explainability Method for Vision
     Transformers via Feature Formation Sensitivity", ICCV 2025, section 3.

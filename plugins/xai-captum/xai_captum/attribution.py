@@ -1,4 +1,4 @@
-"""Base classes of captum's attribution methods."""
+"""Base classes of explainers that run captum's attribution methods."""
 
 import contextlib
 from abc import abstractmethod
@@ -28,7 +28,8 @@ from xai_core.plugin import (
 class CaptumModel(Protocol):
     """The model in the form that captum calls.
 
-    It maps images [N,C,H,W], and the indices in the batch [N] of their originals, to the target's scores [N].
+    It returns the target's scores [N] of images [N,C,H,W]. For each image, `of` contains the index of its original in
+    the batch.
     """
 
     @property
@@ -52,7 +53,7 @@ class ImageBlock:
     baselines
         [N,C,H,W], the baseline of each image, for methods that compare the image with a baseline.
     indices
-        [N], the indices of the images in the batch. captum repeats them together with the images.
+        [N], the index of each image in the batch. captum repeats it together with the image.
     """
 
     images: Float[Tensor, "N C H W"]

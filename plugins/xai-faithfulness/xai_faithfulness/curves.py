@@ -90,7 +90,7 @@ class PerturbationCurve(xai.Metric):
     ties
         Order of equally salient pixels: `stable` (by index) or `random` (by `seed`).
     seed
-        Random seed of random ties and of the noise.
+        Random seed for the order of ties and for the noise.
     """
 
     protocol_baseline: ClassVar[Baseline]

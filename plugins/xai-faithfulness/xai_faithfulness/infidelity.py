@@ -58,7 +58,7 @@ class Infidelity(xai.Metric):
     name = "infidelity"
     higher_is_better = False
     expected_failures: ClassVar[Mapping[str, str]] = {
-        "better_map_scores_better": "maps are scaled by the best factor, so that a map and its negative score the same",
+        "better_map_scores_better": "maps are scaled by the best factor, so a map and its negative have the same score",
     }
 
     def __init__(

@@ -16,8 +16,8 @@ class MaxSensitivity(xai.Metric):
         max over noise e of |R(x + e) - R(x)| / |R(x)|
 
     R is the method's signed relevance for the target of x, at its own resolution. The norm is Euclidean. The noise is
-    uniform in [-radius, radius] for each number of the image. If R(x) is zero, the value is the absolute change. Lower
-    is better. It measures the stability of a method, not its faithfulness. A method that ignores the image scores 0.
+    uniform in [-radius, radius] for each channel of each pixel. If R(x) is zero, the value is the absolute change.
+    Lower is better. The metric measures stability, not faithfulness. A method that ignores the image scores 0.
 
     Source: Yeh et al., "On the (In)fidelity and Sensitivity of Explanations", NeurIPS 2019, definition 3.1.
 

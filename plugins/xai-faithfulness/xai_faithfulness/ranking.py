@@ -25,7 +25,7 @@ def cached_ranks(
     ties
         Order of equally salient pixels: `stable` (by index) or `random` (by `seed`).
     seed
-        Random seed of random ties.
+        Random seed for the order of ties.
     region
         Side of the squares in pixels. Squares are ranked by the mean of the map over them.
     """

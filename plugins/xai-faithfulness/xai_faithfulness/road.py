@@ -63,7 +63,7 @@ class ROAD(xai.Metric):
     ties
         Order of equally salient pixels: `stable` (by index) or `random` (by `seed`).
     seed
-        Random seed of random ties and of the noise, which is the same for every image.
+        Random seed for the order of ties and for the noise, which is the same for every image.
     """
 
     name = "road"

@@ -107,7 +107,7 @@ class RISE(xai.Explainer):
 
 
 def cell_size(cells: int, side: int) -> int:
-    """Return the size of a cell along a side of the image, C, in pixels."""
+    """Return C, the size of a cell in pixels along one side of the image."""
     return math.ceil(side / cells)
 
 

@@ -21,13 +21,13 @@ _BACKBONE, _HEAD = "backbone.", "head."
 class Dino(ModelSource):
     """Self-supervised vision transformers (Caron et al., 2021): `dino:vits8,size=480,weights=FILE`.
 
-    The output is the class token [B,D] instead of class scores. Methods that ignore the target work directly. Other
-    methods require a target such as `xai.Similarity`. Position embeddings are interpolated to images of any size that
-    is a multiple of the patch size.
+    The output is the class token [B,D] instead of class scores. Methods that ignore the target need no configuration.
+    Other methods require a target such as `xai.Similarity`. Position embeddings are interpolated to images of any size
+    that is a multiple of the patch size.
 
     Options: `size` is the image size (default: 224). `weights` is a file of the authors or of timm, or `none` for
-    random weights. A file of the authors contains the backbone alone, or teacher and student, of which the teacher is
-    loaded.
+    random weights. A file of the authors contains the backbone alone, or a teacher and a student. In the second
+    case, the teacher is loaded.
     """
 
     name = "dino"

@@ -22,8 +22,8 @@ _MEAN, _STD = (127 / 255,) * 3, (128 / 255,) * 3
 class EfficientNetLite0(ModelSource):
     """EfficientNet-Lite0 for ImageNet, without a download: `efficientnet-lite0`.
 
-    The architecture is timm's `tf_efficientnet_lite0`, and the weights come from a Python package. The preprocessing is
-    that of the authors (github.com/tensorflow/tpu, official/efficientnet): bilinear resize to 256, center crop to 224,
+    The architecture is timm's `tf_efficientnet_lite0`, and the weights come from a Python package. The preprocessing
+    follows the authors (github.com/tensorflow/tpu, official/efficientnet): bilinear resize to 256, center crop to 224,
     (x - 127) / 128.
     """
 

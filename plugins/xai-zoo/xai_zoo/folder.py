@@ -9,7 +9,7 @@ from xai_core.plugin import DatasetSource, DatasetWarning, FileError, is_openabl
 from xai_zoo.image_files import ImageFile, ImageFiles
 from xai_zoo.paths import check_folder
 
-# Common image formats that Pillow decodes. Pillow also registers videos, HDF5 and formats of printers.
+# Common image formats that Pillow decodes. Pillow also registers extensions of videos, HDF5 and PostScript.
 EXTENSIONS = (
     *(".apng", ".avif", ".bmp", ".dib", ".gif", ".ico", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".jpx"),
     *(".pbm", ".pcx", ".pfm", ".pgm", ".png", ".pnm", ".ppm", ".psd", ".qoi", ".sgi", ".tga", ".tif", ".tiff", ".webp"),

@@ -25,9 +25,9 @@ _EXPECTED = (
 class ImageNet(DatasetSource):
     """ImageNet 2012 (Russakovsky et al., 2015) from a local folder: `imagenet:FOLDER,split=train`.
 
-    The folder is that of torchvision: `val` and `train`, each with one folder per class. Labels are always the standard
-    ImageNet indices 0-999, even if only some class folders exist. Class names require torchvision's `meta.bin` or the
-    development kit in the folder. Otherwise, classes are named by their WordNet ids.
+    The folder has torchvision's layout: `val` and `train`, each with one folder per class. Labels are always the
+    standard ImageNet indices 0-999, even if only some class folders exist. Class names require torchvision's `meta.bin`
+    or the development kit in the folder. Otherwise, classes are named by their WordNet ids.
 
     Options: `split` is `val` (default) or `train`.
     """

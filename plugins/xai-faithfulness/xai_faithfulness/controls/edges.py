@@ -28,7 +28,7 @@ class Edges(xai.Explainer):
         return xai.Needs()
 
     def explain(self, captured: xai.Captured) -> Float[Tensor, "B H W"]:
-        """Compute the derivatives along both sides and their norm."""
+        """Return the norm of the horizontal and the vertical derivative."""
         gray = captured.images.float().mean(1, keepdim=True)
         padded = F.pad(gray, (1, 1, 1, 1), mode="replicate")[:, 0]
         across = sobel(padded)

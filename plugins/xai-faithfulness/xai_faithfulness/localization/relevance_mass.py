@@ -22,7 +22,7 @@ class RelevanceMass(xai.Metric):
     needs_ground_truth: ClassVar[bool] = True
 
     def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
-        """Return the fraction of the positive part of the raw map."""
+        """Return the fraction of the raw map's positive relevance that lies inside the mask."""
         masks = evaluation.masks
         relevance = resize(saliency.raw, (masks.shape[1], masks.shape[2])).relu()
         return xai.MetricResult(fraction_inside(relevance, masks))

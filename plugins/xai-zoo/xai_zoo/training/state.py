@@ -17,7 +17,7 @@ Settings = Mapping[str, str | int | float]
 
 @dataclass(frozen=True)
 class Epoch:
-    """Row of the log. Epochs count from 1. Losses are means over images, accuracies are fractions of the images."""
+    """Row of the log. Epochs are numbered from 1. Losses are means over images, accuracies are fractions of images."""
 
     epoch: int
     rate: float
