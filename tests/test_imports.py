@@ -16,7 +16,7 @@ EXAMPLES = [ROOT / "docs/example-plugin/xai_example", *sorted((ROOT / "xai_core/
 # Files and folders of `xai_core`. Each imports only from its own layer and from the layers above it in this list.
 LAYERS = [
     {"batched", "configurable", "cost", "error_text", "errors", "file_limits", "files", "lazy", "locks"}
-    | {"memory_errors", "options", "outputs", "precision", "spec", "tensor_writes", "version"},
+    | {"memory_errors", "options", "outputs", "precision", "printable", "spec", "tensor_writes", "version"},
     {"data", "targets"},
     {"model"},
     {"model_scorer", "perturb", "saliency"},

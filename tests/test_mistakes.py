@@ -66,6 +66,7 @@ IMAGE_MISTAKES: dict[str, tuple[Any, type[errors.XAIError], str]] = {
     "channels last": (IMAGES.permute(0, 2, 3, 1), errors.InputShapeError, "permute(0, 3, 1, 2)"),
     "another number of channels": (IMAGES[:, :2], errors.InputShapeError, "requires 3 channels, but the images have 2"),
     "no image": (IMAGES[:0], errors.EmptyBatchError, "at least one image"),
+    "images without values": (IMAGES.to("meta"), errors.InputTypeError, "the images are on the meta device"),
 }
 
 
@@ -80,6 +81,33 @@ def test_wrong_images_are_rejected_with_the_correction(engine: xai.Engine, name:
         with pytest.raises(error) as raised:
             act()
         assert message in str(raised.value)
+
+
+def test_models_without_values_are_rejected(tmp_path: Path) -> None:
+    partly = SmallCNN()
+    partly.head.to("meta")
+    for model, name in ((SmallCNN().to("meta"), "stem.0.weight"), (partly, "head.weight")):
+        with pytest.raises(
+            errors.InputTypeError, match=f"the model is on the meta device: '{name}' has no values; call"
+        ):
+            xai.Engine(model)
+        options = {"methods": "grad-cam", "metrics": "deletion", "device": "cpu", "in_process": True}
+        loaded = xai.LoadedModel(model, lambda image: image)
+        with pytest.raises(errors.InputTypeError, match="the model is on the meta device"):
+            xai.benchmark(loaded, "photos", out=tmp_path / "run", **options)
+
+
+@pytest.mark.parametrize("transform", [torch.func.vmap, torch.func.grad, torch.func.functionalize])
+def test_the_engine_cannot_be_called_inside_a_transform(engine: xai.Engine, transform: Callable[..., Any]) -> None:
+    saliency = engine.explain(IMAGES, "saliency")["saliency"]
+    acts: list[Callable[[Tensor], Tensor]] = [
+        lambda images: engine.explain(images, "saliency")["saliency"].values.sum(),
+        lambda images: engine.evaluate(images, saliency, "deletion")["deletion"].values.sum(),
+        lambda images: engine.attention(images)[0].weights.sum(),
+    ]
+    for act in acts:
+        with pytest.raises(errors.InputTypeError, match=r"cannot be called inside `torch\.func\.vmap`.*as one batch"):
+            transform(act)(IMAGES[None])
 
 
 METHOD_MISTAKES: dict[str, tuple[Any, type[errors.XAIError], str]] = {

@@ -5,9 +5,17 @@ Every error derives from `XAIError`. Most also derive from the built-in error th
 what was expected, what was received, and what to do.
 """
 
+from xai_core.printable import one_line
+
 
 class XAIError(Exception):
-    """Base class of all errors of xai-core and its plugins."""
+    """Base class of all errors of xai-core and its plugins.
+
+    The message is one line. Control characters are escaped, and words over 200 characters are shortened.
+    """
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 class InputTypeError(XAIError, TypeError):

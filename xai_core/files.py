@@ -42,11 +42,30 @@ def _flush(path: Path) -> None:
 
 def is_openable(path: Path) -> bool:
     """Return whether a path is a regular file, a folder, or missing. Opening anything else can block forever."""
+    return is_file(path) or is_folder(path) or not _mode(path)
+
+
+def is_file(path: Path) -> bool:
+    """Return whether a path is a regular file. No path raises an error, even if it is too long for the system."""
+    return stat.S_ISREG(_mode(path))
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether a path is a folder. No path raises an error, even if it is too long for the system."""
+    return stat.S_ISDIR(_mode(path))
+
+
+def _mode(path: Path) -> int:
+    """Return the type and the permissions of a file, or zero if it does not exist or cannot be accessed."""
     try:
-        mode = path.stat().st_mode
+        return path.stat().st_mode
     except (OSError, ValueError):
-        return True
-    return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
+        return 0
+
+
+def reason(error: OSError | ValueError) -> str:
+    """Return why the system rejects a path. It raises `ValueError` for a path with a null character."""
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 
 
 def make_folder(path: Path) -> None:
@@ -61,8 +80,8 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
         raise FileError(f"{path} is a file; expected a folder") from None
-    except OSError as error:
-        raise FileError(f"cannot create the folder {path}: {error.strerror}") from error
+    except (OSError, ValueError) as error:
+        raise FileError(f"cannot create the folder {path}: {reason(error)}") from error
 
 
 def require_unused(paths: Iterable[Path], option: str) -> None:
@@ -73,7 +92,7 @@ def require_unused(paths: Iterable[Path], option: str) -> None:
     FileError
         If a file exists. The message suggests another value of `option`, or `--overwrite`.
     """
-    existing = [path for path in paths if path.exists()]
+    existing = [path for path in paths if _mode(path)]
     if existing:
         more = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
         raise FileError(f"{existing[0]}{more} would be overwritten; choose another {option}, or add --overwrite")
@@ -82,7 +101,7 @@ def require_unused(paths: Iterable[Path], option: str) -> None:
 def unused(path: Path) -> Path:
     """Return the first of `path`, `path-2`, `path-3`, ... that does not exist."""
     free, number = path, 2
-    while free.exists():
+    while _mode(free):
         free, number = path.with_name(f"{path.name}-{number}"), number + 1
     return free
 

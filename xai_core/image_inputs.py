@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -19,7 +20,7 @@ def accept_images(images: object, model: nn.Module) -> Float[Tensor, "B C H W"]:
     Raises
     ------
     InputTypeError
-        If the images are not a floating-point tensor.
+        If the images are not a floating-point tensor, or have no values.
     InputShapeError
         If the images are not [B,C,H,W] with at least one pixel.
     EmptyBatchError
@@ -29,6 +30,7 @@ def accept_images(images: object, model: nn.Module) -> Float[Tensor, "B C H W"]:
         raise InputTypeError(
             f"expected images as a tensor [B, C, H, W], got {type(images).__name__}; {_conversion(images)}"
         )
+    _require_values(images)
     if not images.is_floating_point():
         received = f"{images.dtype} {list(images.shape)}"
         raise InputTypeError(f"expected normalized floating-point images, got {received}; {_normalization(images)}")
@@ -40,6 +42,17 @@ def accept_images(images: object, model: nn.Module) -> Float[Tensor, "B C H W"]:
         raise InputShapeError(f"expected images [B, C, H, W] of at least one pixel, got shape {list(images.shape)}")
     device, dtype = like_images(model, images)
     return images.detach().to(device, dtype, non_blocking=True)
+
+
+def _require_values(images: Tensor) -> None:
+    """Require images with values, which tensors on the meta device and inside transforms of functions do not have."""
+    if torch._C._functorch.peek_interpreter_stack() is not None:
+        raise InputTypeError(
+            "the engine cannot be called inside `torch.func.vmap`, `torch.func.grad` or another transform; call it"
+            " outside, with all images as one batch [B, C, H, W]"
+        )
+    if images.is_meta:
+        raise InputTypeError("the images are on the meta device and have no values; expected images on another device")
 
 
 def _conversion(images: object) -> str:

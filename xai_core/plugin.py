@@ -40,6 +40,8 @@ if TYPE_CHECKING:  # what type checkers and editors see; a test compares these i
     from xai_core.errors import UnknownOptionError as UnknownOptionError
     from xai_core.errors import UnsuitableError as UnsuitableError
     from xai_core.file_limits import file_limit as file_limit
+    from xai_core.files import is_file as is_file
+    from xai_core.files import is_folder as is_folder
     from xai_core.files import is_openable as is_openable
     from xai_core.files import make_folder as make_folder
     from xai_core.files import write_file as write_file
@@ -141,6 +143,8 @@ _SOURCES = {
     "decode_image": "data.images",
     "dominators": "model.autograd_graph",
     "file_limit": "file_limits",
+    "is_file": "files",
+    "is_folder": "files",
     "is_openable": "files",
     "joins": "model.autograd_graph",
     "make_folder": "files",

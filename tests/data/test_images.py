@@ -58,7 +58,7 @@ def test_every_refusal_is_one_line_that_names_the_file(tmp_path: Path, monkeypat
         monkeypatch.setattr(module, "open", guarded)
     reasons = {
         "empty": "it is empty",
-        "text": "Pillow does not know its format",
+        "text": "its content is in none of the formats .*JPEG, .*WEBP",
         "cut": "truncated",
         "locked": "Permission denied",
     }

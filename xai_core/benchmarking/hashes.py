@@ -50,7 +50,8 @@ def dataset_hash(data: Dataset, images: int, first: Sample, labeled: bool = Fals
             image = image.detach().cpu()
             image = image.float() if image.dtype == torch.bfloat16 else image  # NumPy has no bfloat16
         pixels = np.ascontiguousarray(image)
-        content = hashlib.sha256(f"{first.id} {pixels.dtype} {list(pixels.shape)}\n".encode())
+        identity = f"{first.id} {pixels.dtype} {list(pixels.shape)}\n"
+        content = hashlib.sha256(identity.encode(errors="backslashreplace"))
         content.update(pixels.tobytes())
     if labeled:
         names = getattr(data, "class_names", None)

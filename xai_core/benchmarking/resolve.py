@@ -23,6 +23,7 @@ from xai_core.files import encodable
 from xai_core.isolation.error_context import PluginCall
 from xai_core.isolation.guard import limited_call
 from xai_core.metric import Metric
+from xai_core.model.runtimes import require_values
 from xai_core.plugins.creation import load_dataset, load_model, source_call
 from xai_core.plugins.names import checked_spec
 from xai_core.plugins.registry import origin
@@ -80,6 +81,7 @@ class ResolvedBenchmark:
 def load(model: str | LoadedModel, device: torch.device) -> LoadedModel:
     """Load a model from its spec, or take a loaded one, and move it to a device."""
     loaded = load_model(model) if isinstance(model, str) else model
+    require_values(loaded.model)
     loaded.model.to(device)
     return loaded
 

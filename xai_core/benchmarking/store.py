@@ -226,7 +226,7 @@ def open_run(path: Path, manifest: Manifest) -> Iterator[Run]:
         If another process uses the folder, or if the folder contains other files or a run with another manifest.
     """
     try:
-        names = [file.name for file in path.iterdir()] if path.is_dir() else []
+        names = [file.name for file in path.iterdir()] if files.is_folder(path) else []
     except OSError as error:
         raise FileError(f"cannot read {path}: {error.strerror}; pass another --out") from error
     others = sorted(name for name in names if name != LOCK and not _UNFINISHED.fullmatch(name))

@@ -17,6 +17,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from xai_core.printable import one_line, printable
 from xai_core.report.tables import TextTable
 
 _RATE_WINDOW = 24 * 3600
@@ -28,14 +29,19 @@ def console() -> Console:
     return Console(highlight=False)
 
 
+def plain(text: str, style: str = "") -> Text:
+    """Return text for the terminal as it is, without markup. Characters that control the terminal are escaped."""
+    return Text(printable(text), style)
+
+
 def print_line(text: str) -> None:
     """Print text without line wrapping and without interpreting markup."""
-    console().print(Text(text), soft_wrap=True)
+    console().print(plain(text), soft_wrap=True)
 
 
 def complain(text: str, style: str = "red") -> None:
     """Print one line on standard error."""
-    Console(stderr=True, highlight=False).print(Text(" ".join(text.split()), style), soft_wrap=True)
+    Console(stderr=True, highlight=False).print(Text(one_line(text), style), soft_wrap=True)
 
 
 def counted(number: int, noun: str) -> str:
@@ -57,8 +63,8 @@ def table(*columns: str, right: Collection[str] = (), title: str = "", caption: 
         Names of the right-aligned columns.
     """
     empty = Table(
-        title=Text(title, "bold") if title else None,
-        caption=Text(caption) if caption else None,
+        title=plain(title, "bold") if title else None,
+        caption=plain(caption) if caption else None,
         box=box.SIMPLE_HEAD,
         title_justify="left",
         caption_justify="left",
@@ -75,8 +81,8 @@ def rich_table(text: TextTable) -> Group:
     """Return a table of the report with its title and the sentences below it."""
     rows = table(*text.columns, right=text.numbers)
     for row in text.rows:
-        rows.add_row(*map(Text, row))
-    return Group(Text(text.title, "bold"), *[rows] * bool(text.rows), *map(Text, text.below), "")
+        rows.add_row(*map(plain, row))
+    return Group(plain(text.title, "bold"), *[rows] * bool(text.rows), *map(plain, text.below), "")
 
 
 def progress_bar(rate: bool = False) -> Progress:

@@ -14,6 +14,7 @@ from xai_core.data.sources import LoadedModel
 from xai_core.engine import Engine
 from xai_core.errors import ConstantMapWarning, TargetError
 from xai_core.image_inputs import accept_images
+from xai_core.model.runtimes import require_values
 from xai_core.plugins.creation import load_model
 from xai_core.report.results import Prediction
 from xai_core.spec import suggest
@@ -79,6 +80,7 @@ def load(spec: str, device: str | None) -> ModelOnDevice:
     """Load a model onto a device, by default onto a GPU if one is available."""
     torch_device = select_device(device)
     loaded = load_model(spec)
+    require_values(loaded.model)
     loaded.model.to(torch_device)
     return ModelOnDevice(spec, torch_device, loaded, Engine(loaded))
 

@@ -1,16 +1,17 @@
-"""Names of image files: the extensions that Pillow reads, and names without them."""
+"""Names of image files: the extensions of formats that are read, and names without them."""
 
 import functools
 
 from PIL import Image
 
+from xai_core.data.image_formats import readable_formats
+
 
 @functools.cache
 def image_extensions() -> frozenset[str]:
-    """Return the file extensions of the image formats that Pillow reads, without videos and documents."""
-    extensions = Image.registered_extensions()  # also loads the formats
-    formats = {name for name in Image.OPEN if Image.MIME.get(name, "").startswith("image/")}
-    return frozenset(extension for extension, name in extensions.items() if name in formats)
+    """Return the file extensions of the image formats that are read."""
+    extensions = Image.registered_extensions()
+    return frozenset(extension for extension, name in extensions.items() if name in readable_formats())
 
 
 def stem(name: str) -> str:

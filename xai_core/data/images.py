@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 
+from xai_core.data.image_formats import readable_formats
 from xai_core.error_text import message_of
 from xai_core.errors import FileError, ImageFileError
 from xai_core.file_limits import file_limit
-from xai_core.files import is_openable
+from xai_core.files import is_folder, is_openable, reason
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -47,7 +48,7 @@ def open_image(path: str | os.PathLike[str]) -> "Image":
     The rotation follows the EXIF data. If the file has several frames, the first is returned. Larger images are scaled
     down by averaging. JPEG files are scaled down during decoding, and other files after decoding. An image with more
     pixels than Pillow's limit, 178,956,970, is not decoded. The environment variable `XAI_MAX_PIXELS` changes this
-    limit.
+    limit. Only raster formats are read: a file in another format, such as EPS, is rejected whatever its extension.
 
     Raises
     ------
@@ -69,10 +70,10 @@ def read_image(path: str | os.PathLike[str]) -> ImageRead:
         file = path.open("rb")
     except FileNotFoundError:
         raise FileError(f"{path} does not exist; expected an image file") from None
-    except OSError as error:
-        if path.is_dir():
+    except (OSError, ValueError) as error:
+        if is_folder(path):
             raise FileError(f"{path} is a folder; expected an image file") from None
-        raise ImageFileError(f"{path} cannot be read ({error.strerror}); expected a readable file") from error
+        raise ImageFileError(f"{path} cannot be read ({reason(error)}); expected a readable file") from error
     with file:
         return decode_image(file, str(path))
 
@@ -97,9 +98,10 @@ def decode_image(file: BinaryIO, name: str) -> ImageRead:
         ) from error
     except Exception as error:  # decoders raise errors of any class
         unknown = isinstance(error, UnidentifiedImageError)
-        reason = "Pillow does not know its format" if unknown else " ".join(message_of(error).split())
+        formats = f"its content is in none of the formats {', '.join(readable_formats())}"
+        cause = formats if unknown else message_of(error)
         raise ImageFileError(
-            f"{name} cannot be read as an image ({reason}); it may be damaged, truncated or not an image"
+            f"{name} cannot be read as an image ({cause}); it may be damaged, truncated or not an image"
         ) from error
 
 
@@ -108,7 +110,7 @@ def _decode(file: BinaryIO) -> ImageRead:
 
     if not file.seek(0, os.SEEK_END):
         raise ValueError("it is empty")
-    with Image.open(file) as image:
+    with Image.open(file, formats=readable_formats()) as image:
         stored, turned = image.size, image.getexif().get(_ORIENTATION, 1) != 1
         if max(stored) > LONGEST:
             image.draft(None, (LONGEST, LONGEST))

@@ -17,18 +17,36 @@ from xai_core.model.user_forward import batch_indices
 
 
 def require_initialized(model: nn.Module) -> None:
-    """Require that lazy modules have run once.
+    """Require that lazy modules have run once, and that tensors have values.
 
     Raises
     ------
     InputTypeError
-        If a parameter has no shape yet.
+        If a parameter has no shape yet, or is on the meta device.
     """
     lazy = [name for name, tensor in chain(model.named_parameters(), model.named_buffers()) if is_lazy(tensor)]
     if lazy:
         raise InputTypeError(
             f"the model has uninitialized lazy modules, such as {lazy[0]!r}; run the model once on a batch of images "
             "before you explain it"
+        )
+    require_values(model)
+
+
+def require_values(model: nn.Module) -> None:
+    """Require that no tensor of the model is on the meta device, except for weights that each pass loads.
+
+    Raises
+    ------
+    InputTypeError
+        If a parameter or buffer is on the meta device.
+    """
+    named = chain(model.named_parameters(), model.named_buffers())
+    meta = next((name for name, tensor in named if tensor.is_meta), None)
+    if meta is not None and not replaces_tensors(model):
+        raise InputTypeError(
+            f"the model is on the meta device: {meta!r} has no values; call `model.to_empty(device=...)` and load the"
+            " weights, or create the model on another device"
         )
 
 

@@ -1,12 +1,11 @@
 """Scores as comma-separated values, one row for each image, method and metric."""
 
-import csv
-import io
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from xai_core.files import write_file
+from xai_core.report.csv_text import csv_text
 from xai_core.report.results import ModelResults
 
 
@@ -62,8 +61,4 @@ def csv_rows(results: ModelResults) -> Iterator[CSVRow]:
 
 def write_csv(path: Path, rows: Iterable[CSVRow]) -> None:
     """Write rows with a header to a file, completely or not at all."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [field.name for field in fields(CSVRow)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(row) for row in rows)
-    write_file(path, text.getvalue())
+    write_file(path, csv_text([field.name for field in fields(CSVRow)], map(astuple, rows)))

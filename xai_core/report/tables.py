@@ -1,10 +1,11 @@
 """Tables of text, and their formats: Markdown, LaTeX and comma-separated values."""
 
-import csv
-import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from xai_core.printable import printable
+from xai_core.report.csv_text import csv_text
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,7 @@ def latex(tables: Sequence[TextTable]) -> str:
 
 def comma_separated(table: TextTable) -> str:
     """Format a table as comma-separated values with a header."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(table.columns)
-    writer.writerows(table.rows)
-    return text.getvalue()
+    return csv_text(table.columns, table.rows)
 
 
 def _markdown(table: TextTable) -> str:
@@ -107,4 +104,4 @@ def _escape_latex(text: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.splitlines())
+    return printable(" ".join(text.splitlines()))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 
-from xai_core.plugin import CheckpointError, FileError, OptionError, Value
+from xai_core.plugin import CheckpointError, FileError, OptionError, Value, is_file, is_folder
 from xai_zoo.torch_file import load_torch_file
 
 StateDict = dict[str, Tensor]
@@ -36,8 +36,8 @@ def read_state_dict(file: Value | Path) -> StateDict:
     if not isinstance(file, str | Path):
         raise OptionError(f"expected weights= as a path, or `none` for random weights, got {file!r}")
     path = Path(file).expanduser()
-    if not path.is_file():
-        raise FileError(f"weights file {path} {'is a folder' if path.is_dir() else 'does not exist'}")
+    if not is_file(path):
+        raise FileError(f"weights file {path} {'is a folder' if is_folder(path) else 'does not exist'}")
     state = _unwrapped(_read(path), path)
     if not isinstance(state, Mapping):
         raise CheckpointError(f"{path} contains a {type(state).__name__}; {_EXPECTED}")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from xai_core.plugin import DatasetSource, FileError, MissingDependencyError, OptionError, check_flag
+from xai_core.plugin import DatasetSource, FileError, MissingDependencyError, OptionError, check_flag, is_folder
 from xai_zoo import rle
 from xai_zoo.annotated import AnnotatedImage, AnnotatedImages, Mask
 from xai_zoo.paths import check_folder, check_path
@@ -46,7 +46,7 @@ class Coco(DatasetSource):
             )
         check_flag("crowd", crowd)
         file = check_path("annotations", annotations)
-        if not folder.is_dir():
+        if not is_folder(folder):
             raise FileError(f"{folder} is not a folder; expected the folder of COCO's images, such as `val2017`")
         annotated = _read(file)
         try:

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from xai_core.plugin import DatasetSource, DatasetWarning, FileError, is_openable
+from xai_core.plugin import DatasetSource, DatasetWarning, FileError, is_file, is_folder, is_openable
 from xai_zoo.image_files import ImageFile, ImageFiles
 from xai_zoo.paths import check_folder
 
@@ -29,8 +29,8 @@ class Folder(DatasetSource):
 
     def load(self, name: str | None, path: str | Path | None = None) -> ImageFiles:  # type: ignore[override] # no other options
         folder = check_folder("folder:PATH", name, path)
-        if not folder.is_dir():
-            raise FileError(f"{folder} {'is a file' if folder.exists() else 'does not exist'}; {_EXPECTED}")
+        if not is_folder(folder):
+            raise FileError(f"{folder} {'is a file' if is_file(folder) else 'does not exist'}; {_EXPECTED}")
         _, folders, files = next(os.walk(folder, onerror=_raise))
         classes = sorted(filter(_is_visible, folders))
         targets: dict[Path, int | None] = {folder / file: None for file in sorted(files) if _is_image(file)}

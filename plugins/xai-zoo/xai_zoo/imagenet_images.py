@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from zipfile import BadZipFile
 
-from xai_core.plugin import CheckpointError, DatasetSource, FileError, check_choice
+from xai_core.plugin import CheckpointError, DatasetSource, FileError, check_choice, is_folder
 from xai_zoo.folder import Folder
 from xai_zoo.image_files import ImageFiles
 from xai_zoo.installed import installed_file
@@ -39,7 +39,7 @@ class ImageNet(DatasetSource):
     ) -> ImageFiles:
         folder = check_folder("imagenet:FOLDER", name, path)
         check_choice("split", split, SPLITS)
-        if not (folder / split).is_dir():
+        if not is_folder(folder / split):
             raise FileError(f"{folder} contains no folder `{split}`; {_EXPECTED}")
         images = Folder().load(None, folder / split)
         if images.class_names is None:

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import numpy as np
 import torch
 
-from xai_core.plugin import DatasetSource, FileError, ImageFileError, check_choice, check_flag, is_openable
+from xai_core.plugin import DatasetSource, FileError, ImageFileError, check_choice, check_flag, is_folder, is_openable
 from xai_zoo.annotated import AnnotatedImage, AnnotatedImages, Box, Mask
 from xai_zoo.paths import check_folder
 
@@ -58,7 +58,7 @@ class Voc(DatasetSource):
 def _root(folder: Path, year: int) -> Path:
     within = Path("VOCdevkit") / f"VOC{year}"
     for root in (folder / within, folder / within.name, folder):
-        if (root / "ImageSets" / "Main").is_dir():
+        if is_folder(root / "ImageSets" / "Main"):
             return root
     raise FileError(
         f"{folder} does not contain PASCAL VOC {year}; expected `{within.as_posix()}` in it, with Annotations,"
@@ -122,7 +122,7 @@ def _segmented(file: Path, number: int, height: int, width: int) -> Mask | None:
     if not is_openable(file):
         raise ImageFileError(f"{file} is a pipe, socket or device; expected a segmentation")
     try:
-        with Image.open(file) as image:
+        with Image.open(file, formats=("PNG",)) as image:
             if image.size != (width, height):
                 return torch.zeros((), dtype=torch.bool).expand(image.height, image.width)  # the caller raises an error
             mode, numbers = image.mode, np.asarray(image)

@@ -73,7 +73,7 @@ def run_demo(
 def _folder(out: Path | None, overwrite: bool) -> Path:
     if out is None:
         return files.unused(OUT)
-    if not overwrite and out.is_dir() and any(out.iterdir()):
+    if not overwrite and files.is_folder(out) and any(out.iterdir()):
         raise FileError(f"{out} already contains files: pass another --out, or --overwrite to write into it")
     return out
 

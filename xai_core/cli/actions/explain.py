@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import typer
 from PIL.Image import Image
-from rich.text import Text
 
 from xai_core import files
-from xai_core.cli.console import complain, console, progress_bar, table
+from xai_core.cli.console import complain, console, plain, progress_bar, table
 from xai_core.cli.loading import ModelOnDevice, constant_map_warnings_hidden, load
 from xai_core.data.image_names import image_extensions, stem
 from xai_core.data.images import open_image
@@ -67,7 +66,7 @@ def explain_images(
                     strip = overlays.side_by_side(overlays.part_overlays(photo, saliency.parts[0]))
                     files.write_file(file.with_suffix(".parts.png"), overlays.png(strip))
                 note = " (constant map)" if saliency.constant.tolist()[0] else ""
-                written.add_row(*map(Text, (*shown, method + note, file.name)))
+                written.add_row(*map(plain, (*shown, method + note, file.name)))
                 shown = ("", "")
     if written.row_count:
         console().print(written)
@@ -85,7 +84,7 @@ def find_images(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:
     images: dict[Path, Path] = {}
     failures = []
     for path in paths:
-        if not path.is_dir():
+        if not files.is_folder(path):
             images.setdefault(path.resolve(), path)
             continue
         within = sorted(file for file in path.rglob("*") if _is_image(file.relative_to(path), path))

@@ -3,9 +3,8 @@
 from collections.abc import Iterable
 
 from rich.table import Table
-from rich.text import Text
 
-from xai_core.cli.console import console, print_line, table
+from xai_core.cli.console import console, plain, print_line, table
 from xai_core.cli.options import Kind
 from xai_core.plugins.discovery import VARIABLE, Plugin, chosen_by_environment
 from xai_core.plugins.loader import Entry
@@ -50,7 +49,7 @@ def _entries(kind: Kind) -> Table:
     rows = table("Name", "Plugin", "Summary", title=kind.capitalize(), caption=caption)
     entries: Iterable[Entry] = registry().entries[REGISTERED[kind]].values()
     for entry in sorted(entries, key=lambda entry: entry.name):
-        rows.add_row(*map(Text, (entry.name, entry.plugin.release, entry.summary)))
+        rows.add_row(*map(plain, (entry.name, entry.plugin.release, entry.summary)))
     return rows
 
 
@@ -61,12 +60,12 @@ def _plugins() -> Table:
             names = [
                 name for kind in registry().entries.values() for name, entry in kind.items() if entry.plugin == plugin
             ]
-            rows.add_row(*map(Text, (plugin.entry_point, plugin.release, ", ".join(names))))
+            rows.add_row(*map(plain, (plugin.entry_point, plugin.release, ", ".join(names))))
     return rows
 
 
 def _absent(title: str, reasons: Iterable[tuple[Plugin, str]]) -> Table:
     rows = table("Plugin", "Package", "Reason", title=title)
     for plugin, reason in reasons:
-        rows.add_row(*map(Text, (plugin.entry_point, plugin.release)), Text(reason, "red"))
+        rows.add_row(*map(plain, (plugin.entry_point, plugin.release)), plain(reason, "red"))
     return rows

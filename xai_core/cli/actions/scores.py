@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from xai_core.cli.console import table
+from xai_core.cli.console import plain, table
 from xai_core.report.ranking import ScoredMethod, best_methods, mean_scores
 from xai_core.report.results import ImageResult, MapScore
 
@@ -25,12 +25,12 @@ def score_table(title: str, results: Sequence[ImageResult]) -> Table:
         labels = (result.id, f"{result.predicted.name} {result.predicted.probability:.2f}")
         for explanation in result.explanations:
             scores = _scores(explanation, result.explanations)
-            rows.add_row(*map(Text, labels), Text(explanation.method), *scores, f"{explanation.seconds:.2f}")
+            rows.add_row(*map(plain, labels), plain(explanation.method), *scores, f"{explanation.seconds:.2f}")
             labels = ("", "")
         rows.add_section()
     label = "mean"
     for line in average:
-        rows.add_row(label, "", Text(line.method), *_scores(line, average), f"{line.seconds:.2f}")
+        rows.add_row(label, "", plain(line.method), *_scores(line, average), f"{line.seconds:.2f}")
         label = ""
     return rows
 
