@@ -29,6 +29,7 @@ from support.deadly import (
     leave_politely,
     run_out_of_memory,
 )
+from support.workers_killed_at_random import forks, main, work, workers
 from xai_core.benchmarking import process
 from xai_core.errors import OptionError, WorkerError
 
@@ -46,25 +47,6 @@ ENDS = {
 
 def supervised(out: Path, *args: Any, **options: Any) -> xai.Run:
     return run(out, *args, in_process=False, **options)
-
-
-def forks(parent: int) -> list[int]:
-    """The processes of `worker_process` that a process started."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                ancestor = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-                if ancestor == parent and b"worker_process" in (folder / "cmdline").read_bytes():
-                    found.append(int(folder.name))
-            except OSError:  # it has ended
-                pass
-    return found
-
-
-def workers(parent: int) -> list[int]:
-    """The worker processes of a supervisor, whose parents are its fork servers."""
-    return [worker for server in forks(parent) for worker in forks(server)]
 
 
 def rows(done: xai.Run, method: str, metric: str = TWO[0]) -> Sequence[tuple[float | None, str | None]]:
@@ -110,6 +92,16 @@ def test_a_worker_that_is_killed_from_outside_loses_nothing(tmp_path: Path) -> N
     undisturbed = run(tmp_path / "undisturbed", shard=2)
     assert same(supervised(tmp_path / "killed", shard=2, progress=kill), undisturbed)
     assert not kinds
+
+
+def test_processes_that_are_killed_at_random_moments_lose_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kills = int(os.environ.get("XAI_KILLS", 3))
+    undisturbed = work(tmp_path / "undisturbed", kills, in_process=True)
+    main(str(tmp_path / "killed"), kills)
+    assert capsys.readouterr().out == f"killed {kills}\n"
+    assert same(xai.Run.read(tmp_path / "killed"), undisturbed)
 
 
 @pytest.mark.parametrize("act", [hold, block])
