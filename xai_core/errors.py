@@ -163,7 +163,7 @@ class PluginContractError(PluginError):
 
 
 class SideEffectError(PluginError):
-    """An explainer or metric changed the model. All changes except those to weights were reverted."""
+    """A plugin changed the model, shared tensors or the process. Changes of the model except weights were reverted."""
 
 
 class TimeLimitError(XAIError, TimeoutError):

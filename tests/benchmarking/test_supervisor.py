@@ -37,7 +37,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="t
 DURING = "WorkerError: its process ended with"
 ENDS = {
     leave: f"{DURING} exit code 7 during leave",
-    leave_politely: f"{DURING} exit code 0 during leave-politely",
+    leave_politely: "PluginContractError: leave-politely raised an exception that would end the process, SystemExit: 0",
     crash: f"{DURING} SIGSEGV during crash",
     run_out_of_memory: f"{DURING} SIGKILL, for example because memory ran out, during run-out-of-memory",
     block: "WorkerError: block did not respond to its time limit of 0.8 s, and its process was killed",

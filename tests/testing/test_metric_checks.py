@@ -1,5 +1,6 @@
 """The conformance checks of metrics: each finds an implementation that violates it, and a correct one passes."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,8 @@ import xai_core as xai
 from support.conformance import assert_described, assert_finds, assert_passes, violations
 from xai_core.plugin import Evaluation, ranks
 from xai_core.testing import check_metric, metrics
+
+SIGNS = itertools.cycle((1, -1))
 
 
 class GoodMetric(xai.Metric):
@@ -144,7 +147,8 @@ BAD_METRICS: dict[str, list[tuple[xai.Metric, str]]] = {
         (values(lambda evaluation, saliency, scores: scores + saliency.raw.amax((1, 2))), "the map times 1024")
     ],
     "is_deterministic": [
-        (values(lambda evaluation, saliency, scores: scores + torch.rand(1)), "different scores"),
+        (values(lambda evaluation, saliency, scores: scores * next(SIGNS)), "different scores"),
+        (values(lambda evaluation, saliency, scores: scores + torch.rand(1)), "random state of PyTorch"),
     ],
     "leaves_model_unchanged": [(values(trains), "requires_grad")],
     "leaves_inputs_unchanged": [

@@ -108,6 +108,13 @@ class ModelSession:
             return call.maps, _name(self._benchmark.metrics, call.plugin_object)
         return _name(self.methods, call.plugin_object), ""
 
+    def without_plugins(self) -> contextlib.AbstractContextManager[None]:
+        """Learn which settings of the process change in this block, in which no method or metric runs.
+
+        Images are also read while methods run, and datasets may draw random numbers.
+        """
+        return ModelStateMonitor.of(unwrapped(self.loaded.model)).learning()
+
     def handle_failure(self, error: Exception) -> tuple[str, bool]:
         """Restore changed weights, and return the error in one line and whether memory ran out."""
         message, memory_ran_out = describe_failure(error)

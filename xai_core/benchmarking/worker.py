@@ -55,7 +55,8 @@ class Worker:
         self._begin_step(f"loading of model {self._benchmark.manifest.models[shard.model_index].spec}")
         session, reader = self._of_model(shard.model_index)
         self._begin_step(f"reading of images {shard.start} to {shard.stop - 1}")
-        items = reader.take(range(shard.start, shard.stop))
+        with session.without_plugins():
+            items = reader.take(range(shard.start, shard.stop))
         if following is not None and following.model_index == shard.model_index:
             reader.start(range(following.start, following.stop))
         methods, metrics = [*session.methods], [*self._benchmark.metrics]

@@ -8,6 +8,7 @@ from xai_core.errors import SideEffectError, TimeLimitError
 from xai_core.isolation.current_call import reported
 from xai_core.isolation.error_context import PluginCall, add_effects
 from xai_core.isolation.model_state import ModelStateMonitor, SideEffects
+from xai_core.isolation.process_state import ProcessEffects, Snapshot, process_monitor
 from xai_core.isolation.shared_tensors import NamedTensors, SharedTensors
 from xai_core.isolation.timeouts import limited
 
@@ -61,27 +62,30 @@ class Guard:
         TimeLimitError
             If the call exceeds the time limit.
         SideEffectError
-            If the call changes the model, or writes to the shared tensors.
+            If the call changes the model or settings of the process, or writes to the shared tensors.
         """
         shared = SharedTensors(tensors)
         self._monitor.enter()
+        settings = process_monitor.enter()
         try:
             with reported(call, self._seconds), limited_call(call, self._seconds):
                 yield
         except BaseException as error:
-            for effect in self._leave(call, shared):
+            for effect in self._leave(call, shared, settings):
                 add_effects(error, effect.message, effect.weights_changed)
             raise
-        if effects := self._leave(call, shared):
+        if effects := self._leave(call, shared, settings):
             raise _error(effects)
 
-    def _leave(self, call: PluginCall, shared: SharedTensors) -> "list[_Effect]":
+    def _leave(self, call: PluginCall, shared: SharedTensors, settings: Snapshot) -> "list[_Effect]":
         """End a call, and return its side effects."""
+        on_process = process_monitor.leave(call, settings, self._monitor.changing_settings)
         effects = self._monitor.leave(call)
         written = shared.written()
         return [
             *([_effect_on_model(effects)] if effects else []),
             *([_Effect(call, _message_of_writes(call, written))] if written else []),
+            *map(_effect_on_process, on_process),
         ]
 
 
@@ -111,9 +115,7 @@ def _message_of_writes(call: PluginCall, written: Sequence[str]) -> str:
 
 
 def _effect_on_model(effects: SideEffects) -> _Effect:
-    who = " or ".join(call.description for call in effects.calls)
-    known = effects.calls[0] if len(effects.calls) == 1 else None
-    who = who if known else f"one of the calls that ran at the same time in several threads, {who},"
+    who, known = _culprit(effects.calls)
     remedy = (
         "the weights cannot be restored: load the model again"
         if effects.weights_changed
@@ -121,3 +123,20 @@ def _effect_on_model(effects: SideEffects) -> _Effect:
         "exclude the plugin"
     )
     return _Effect(known, f"{who} changed the model: {effects.description}; {remedy}", effects.weights_changed)
+
+
+def _effect_on_process(effects: ProcessEffects) -> _Effect:
+    who, known = _culprit(effects.calls)
+    remedy = (
+        "the change was undone; report it to the plugin's authors, because other plugins depend on the process (draw "
+        "random numbers from a generator of the plugin's own), or exclude the plugin"
+    )
+    return _Effect(known, f"{who} changed the process: {effects.description}; {remedy}")
+
+
+def _culprit(calls: Sequence[PluginCall]) -> tuple[str, PluginCall | None]:
+    """Return a description of the calls that may have had a side effect, and the call if it is known."""
+    who = " or ".join(call.description for call in calls)
+    if len(calls) == 1:
+        return who, calls[0]
+    return f"one of the calls that ran at the same time in several threads, {who},", None

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.jit import ScriptModule
 
 from xai_core.isolation.error_context import PluginCall
+from xai_core.isolation.process_state import Snapshot
 from xai_core.model.execution import OwnHook, lock, restore_training_flag, training_flags
 from xai_core.model.runtimes import replaces_tensors
 
@@ -47,6 +48,11 @@ class ModelStateMonitor:
     """Compares one unwrapped model with its earlier state, for all engines and threads that explain it.
 
     Every method holds `lock`.
+
+    Attributes
+    ----------
+    changing_settings
+        Names of the settings of the process that the model changes itself, such as a random state.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -55,6 +61,7 @@ class ModelStateMonitor:
         self._state: _State | None = None
         self._active = 0  # plugin calls in progress
         self._suspects: dict[str, PluginCall] = {}
+        self.changing_settings: set[str] = set()
 
     @classmethod
     def of(cls, model: nn.Module) -> "ModelStateMonitor":
@@ -70,10 +77,12 @@ class ModelStateMonitor:
 
     @contextlib.contextmanager
     def learning(self) -> Iterator[None]:
-        """Run the model without plugins in this block. Buffers that change are not compared from then on."""
+        """Run the model without plugins. Buffers and settings that change are not compared from then on."""
+        settings = Snapshot()
         with lock:
             before = _State(self._model, self._updated)
         yield
+        self.changing_settings.update(settings.changed())
         with lock:
             after = _State(self._model, self._updated)
             self._updated |= {key for key in after.buffers if after.compared[key] != before.compared.get(key)}

@@ -21,6 +21,11 @@ class ProcessSetting:
         self._context = contextvars.copy_context()  # where context variables are set and restored
         self._lock = UninterruptedLock()
 
+    @property
+    def active(self) -> bool:
+        """Whether any thread has entered."""
+        return self._holders > 0
+
     @contextlib.contextmanager
     def __call__(self) -> Iterator[None]:
         with self._lock:

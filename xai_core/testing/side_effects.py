@@ -53,22 +53,8 @@ def _equal(first: Any, second: Any) -> bool:
     )
 
 
-def random_state() -> dict[str, Any]:
-    """Return the states of the global random number generators of PyTorch and NumPy."""
-    states = {
-        "torch": torch.get_rng_state().tolist(),
-        "numpy": [part.tolist() if isinstance(part, np.ndarray) else part for part in np.random.get_state()],
-    }
-    if torch.cuda.is_available():
-        states["torch.cuda"] = [state.tolist() for state in torch.cuda.get_rng_state_all()]
-    return states
-
-
 def seed_global_generators(seed: int) -> None:
-    """Seed the global generators of PyTorch, NumPy and Python.
-
-    `random_state` omits the generator of Python, because type checkers that run in tests draw from it.
-    """
+    """Seed the global generators of PyTorch, NumPy and Python."""
     torch.manual_seed(seed)
     np.random.seed(seed)
     random.seed(seed)

@@ -8,6 +8,7 @@ from typing import Any
 import captum.attr
 import numpy as np
 import pytest
+import sklearn.svm  # noqa: F401 # its import adds a warning filter, and captum imports it in its first call
 import torch
 from torch import Tensor, nn
 
