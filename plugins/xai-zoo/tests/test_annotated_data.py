@@ -140,6 +140,9 @@ def test_a_segmentation_that_cannot_be_read_is_named(voc: Path) -> None:
     file.write_bytes(b"no")
     with pytest.raises(ImageFileError, match=r"b\.png cannot be read as a segmentation"):
         data[0]
+    Image.new("P", (8, 8)).save(file, "GIF")  # only PNG files are read, whatever the extension
+    with pytest.raises(ImageFileError, match=r"b\.png cannot be read as a segmentation"):
+        data[0]
     file.unlink()
     os.mkfifo(file)
     with pytest.raises(ImageFileError, match=r"b\.png is a pipe, socket or device; expected a segmentation"):
