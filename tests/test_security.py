@@ -32,6 +32,7 @@ SHARD = "000-000000000"
 UNPICKLING = {
     "xai_core/benchmarking/on_ray.py",  # what actors of the same run return
     "xai_core/benchmarking/worker_process.py",  # what the parent process sends
+    "xai_core/isolation/process_settings.py",  # the random state of this process
     "xai_core/testing/datasets.py",  # a copy of a dataset that the caller passes
 }
 
