@@ -3,6 +3,7 @@
 import gc
 import itertools
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -22,6 +23,9 @@ sys.dont_write_bytecode = False
 # processes that this one starts, of which those that run tests have yet to load NumPy.
 torch.set_num_threads(1)
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+# A shell without job control lets processes in the background ignore Ctrl-C, which some tests send.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SLOW = {*Path(__file__).with_name("slow_tests.txt").read_text().split()}
 """Test functions that a quick run leaves out, which `list_slow_tests.py` wrote."""
