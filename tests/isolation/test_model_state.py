@@ -19,7 +19,9 @@ from support.models import SmallCNN, made, three_images
 from support.observing import everything
 from support.plugin_environment import Plug
 from xai_core.errors import PluginContractError, SideEffectError
-from xai_core.isolation.error_context import weights_changed
+from xai_core.isolation.error_context import PluginCall, weights_changed
+from xai_core.isolation.model_state import ModelStateMonitor
+from xai_core.model.execution import scoring
 from xai_core.plugin import Evaluation
 
 Deed = Callable[[nn.Module], Any]
@@ -246,6 +248,18 @@ def test_what_the_user_changes_between_calls_is_not_the_plugins() -> None:
     assert model.training
     assert len(model._forward_hooks) == 1
     handle.remove()
+
+
+def test_a_mode_that_the_user_changes_before_a_pass_of_another_thread_is_not_the_plugins() -> None:
+    model = made("cnn").eval()
+    monitor, call = ModelStateMonitor.of(model), PluginCall("explainer", "grad-cam", None)
+    monitor.remember()
+    model.train()
+    with scoring(model):  # in evaluation mode, as the remembered model was
+        monitor.remember()
+    monitor.enter()
+    assert monitor.leave(call) is None
+    assert model.training
 
 
 @contextlib.contextmanager

@@ -186,7 +186,7 @@ class _State:
     def _read(self) -> tuple[list[Any], ...]:
         own = [vars(module) for module in self.modules.values()]
         return (
-            [module.training for module in self.modules.values()],  # a compiled module has no flag of its own
+            training_flags(self.modules.values()),
             [one.get("forward") for one in own],
             [type(module) for module in self.modules.values()],
             [vars(type(module)).get("forward") for module in self.modules.values()],
