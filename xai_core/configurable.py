@@ -50,6 +50,6 @@ def _spec_of(explainer: "str | Configurable") -> str:
 
 
 def _same(option: object, default: object) -> bool:
-    """Whether an option equals its default. Only text and numbers are compared by value, with their types."""
+    """Return whether an option equals its default. Only text and numbers are compared by value, with their types."""
     is_comparable = isinstance(option, str | int | float) and type(option) is type(default)
     return option is default or (is_comparable and option == default)

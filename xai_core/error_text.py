@@ -84,7 +84,7 @@ def remove_traceback(error: BaseException) -> None:
 
 
 def is_regular(error: BaseException) -> bool:
-    """Whether an exception can be printed, compared and annotated like an exception of a standard class."""
+    """Return whether an exception can be printed, compared and annotated like an exception of a standard class."""
     try:
         str(error), repr(error), isinstance(error, type), vars(error)
         error.__traceback__ = error.__traceback__

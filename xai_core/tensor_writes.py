@@ -9,5 +9,5 @@ def version(tensor: Tensor) -> int:
 
 
 def share_memory(tensor: Tensor, other: Tensor) -> bool:
-    """Whether a write to one tensor may change the other."""
+    """Return whether a write to one tensor may change the other."""
     return tensor.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()

@@ -64,7 +64,7 @@ def copied(out: Path, folder: str) -> None:
 
 
 def equal(one: xai.Run, other: xai.Run) -> bool:
-    """Whether two runs have the same rows, curves and maps."""
+    """Return whether two runs have the same rows, curves and maps."""
     curves, maps = ([path(each.path, folder) for each in (one, other)] for folder in ("curves", "maps"))
     arrays = [np.load(file) for file in maps]
     return (

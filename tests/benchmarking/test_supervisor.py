@@ -94,6 +94,15 @@ def test_a_worker_that_is_killed_from_outside_loses_nothing(tmp_path: Path) -> N
     assert not kinds
 
 
+def test_a_fork_server_that_ends_before_the_first_shard_is_replaced(tmp_path: Path) -> None:
+    def kill(done: xai.Run, files: Any) -> None:
+        for server in forks(os.getpid()) if files is None else ():
+            os.kill(server, signal.SIGKILL)
+
+    done = supervised(tmp_path / "killed", Speckles(2), progress=kill)
+    assert same(done, run(tmp_path / "undisturbed", Speckles(2)))
+
+
 def test_processes_that_are_killed_at_random_moments_lose_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

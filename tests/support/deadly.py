@@ -32,7 +32,7 @@ def crash() -> None:
 
 
 def run_out_of_memory() -> None:
-    """What the kernel does to a process that takes all memory."""
+    """End as the kernel ends a process that takes all memory."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -108,7 +108,7 @@ class MethodPair:
 
     @property
     def supported(self) -> bool:
-        """Whether the test, the sign of the rank correlation and the interval all support the order."""
+        """Return whether the test, the sign of the rank correlation and the interval all support the order."""
         low, high = self.difference.low, self.difference.high
         significant = self.p < LEVEL and self.rank_biserial > 0
         return significant and low is not None and high is not None and not low <= 0 <= high

@@ -20,7 +20,7 @@ POLL = 1.0
 """Seconds between checks whether a process still runs."""
 
 
-@dataclass
+@dataclass(eq=False)
 class WorkerEndedError(Exception):
     """The worker ended, or was killed because it did not respond.
 
@@ -90,7 +90,7 @@ class ForkServer:
 
     @property
     def ended(self) -> bool:
-        """Whether the fork server has ended."""
+        """Return whether the fork server has ended."""
         return self._process.poll() is not None
 
     def close(self) -> None:

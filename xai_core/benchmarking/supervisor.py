@@ -1,5 +1,6 @@
 """Runs a worker in a process of its own, and replaces it if it ends or does not respond."""
 
+import contextlib
 import sys
 from collections import Counter
 from typing import Self
@@ -44,7 +45,8 @@ class SupervisedWorker:
             If an object cannot be pickled.
         """
         self._benchmark = benchmark
-        self._begun()
+        with contextlib.suppress(WorkerEndedError):  # `run` replaces the worker
+            self._begun()
 
     def run(self, shard: Shard, following: Shard | None = None) -> ShardFiles:
         """Explain and score a shard's images: see `Worker.run`.

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from xai_core.errors import SideEffectError, TimeLimitError
 from xai_core.isolation.current_call import reported
 from xai_core.isolation.error_context import PluginCall, add_effects
-from xai_core.isolation.model_state import ModelStateMonitor, SideEffects
-from xai_core.isolation.process_state import ProcessEffects, Snapshot, process_monitor
+from xai_core.isolation.model_state import ModelStateMonitor
+from xai_core.isolation.process_state import Snapshot, process_monitor
 from xai_core.isolation.shared_tensors import NamedTensors, SharedTensors
+from xai_core.isolation.side_effects import SideEffects
 from xai_core.isolation.timeouts import limited
 
 
@@ -125,7 +126,7 @@ def _effect_on_model(effects: SideEffects) -> _Effect:
     return _Effect(known, f"{who} changed the model: {effects.description}; {remedy}", effects.weights_changed)
 
 
-def _effect_on_process(effects: ProcessEffects) -> _Effect:
+def _effect_on_process(effects: SideEffects) -> _Effect:
     who, known = _culprit(effects.calls)
     remedy = (
         "the change was undone; report it to the plugin's authors, because other plugins depend on the process (draw "

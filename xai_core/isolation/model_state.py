@@ -4,7 +4,6 @@ import contextlib
 import copy
 from collections import defaultdict
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -13,6 +12,7 @@ from torch.jit import ScriptModule
 
 from xai_core.isolation.error_context import PluginCall
 from xai_core.isolation.process_state import Snapshot
+from xai_core.isolation.side_effects import SideEffects
 from xai_core.model.execution import OwnHook, lock, restore_training_flag, training_flags
 from xai_core.model.runtimes import replaces_tensors
 
@@ -23,25 +23,6 @@ MAX_LISTED = 3
 """The number of locations that a message lists by name."""
 Key = tuple[int, str]
 """Identifier of a module, and a name: one of `HOOKS`, a parameter, a buffer, or empty for the module itself."""
-
-
-@dataclass(frozen=True)
-class SideEffects:
-    """Changes of a model by a plugin call.
-
-    Attributes
-    ----------
-    description
-        Description of the changes in error messages.
-    calls
-        The calls that may have made them: several if they ran at the same time.
-    weights_changed
-        Whether values of parameters or buffers changed, which cannot be undone.
-    """
-
-    description: str
-    calls: Sequence[PluginCall]
-    weights_changed: bool
 
 
 class ModelStateMonitor:

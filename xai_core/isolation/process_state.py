@@ -2,28 +2,12 @@
 
 import sys
 from collections.abc import Container, Iterable, Iterator, Sequence, Set
-from dataclasses import dataclass
 from typing import Any
 
 from xai_core.isolation.error_context import PluginCall
 from xai_core.isolation.process_settings import OF_PROCESS, OF_THREAD, Setting
+from xai_core.isolation.side_effects import SideEffects
 from xai_core.locks import UninterruptedLock
-
-
-@dataclass(frozen=True)
-class ProcessEffects:
-    """Changes of settings by a plugin call.
-
-    Attributes
-    ----------
-    description
-        Description of the changes in error messages.
-    calls
-        The calls that may have made them: several if they ran at the same time.
-    """
-
-    description: str
-    calls: Sequence[PluginCall]
 
 
 class Snapshot:
@@ -75,7 +59,7 @@ class ProcessMonitor:
             self._active += 1
         return Snapshot(OF_THREAD)
 
-    def leave(self, call: PluginCall, of_thread: Snapshot, ignored: Set[str] = frozenset()) -> list[ProcessEffects]:
+    def leave(self, call: PluginCall, of_thread: Snapshot, ignored: Set[str] = frozenset()) -> list[SideEffects]:
         """End a plugin call, undo changes, and return those that are errors.
 
         If calls of several threads overlap, changes of the whole process are returned when the last call ends.
@@ -95,5 +79,5 @@ class ProcessMonitor:
 process_monitor = ProcessMonitor()
 
 
-def _effects(descriptions: Sequence[str], calls: Sequence[PluginCall]) -> list[ProcessEffects]:
-    return [ProcessEffects(" and ".join(descriptions), calls)] if descriptions else []
+def _effects(descriptions: Sequence[str], calls: Sequence[PluginCall]) -> list[SideEffects]:
+    return [SideEffects(" and ".join(descriptions), calls)] if descriptions else []
