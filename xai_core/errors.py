@@ -178,6 +178,10 @@ class DatasetWarning(UserWarning):
     """Entries of a dataset are skipped."""
 
 
+class CheckpointWarning(UserWarning):
+    """Entries of a weights file are ignored, because they do not belong to the model."""
+
+
 class ConstantMapWarning(UserWarning):
     """A map is constant: the method found no evidence, and all values of the map are zero."""
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # what type checkers and editors see; a test compares these i
     from xai_core.data.sources import DatasetSource as DatasetSource
     from xai_core.data.sources import ModelSource as ModelSource
     from xai_core.errors import CheckpointError as CheckpointError
+    from xai_core.errors import CheckpointWarning as CheckpointWarning
     from xai_core.errors import ConvergenceError as ConvergenceError
     from xai_core.errors import DatasetWarning as DatasetWarning
     from xai_core.errors import FileError as FileError
@@ -93,6 +94,7 @@ _SOURCES = {
     "BoundTarget": "targets.target",
     "CONTRACT": "plugins.hookspecs",
     "CheckpointError": "errors",
+    "CheckpointWarning": "errors",
     "ConvergenceError": "errors",
     "Dataset": "data.sources",
     "DatasetSource": "data.sources",

@@ -1,30 +1,26 @@
 """Reads weights files and loads them into models, with clear errors if they do not match."""
 
-import pickle
-from argparse import Namespace
+import warnings
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 
-from xai_core.plugin import CheckpointError, FileError, OptionError, Value, is_file, is_folder
-from xai_zoo.torch_file import load_torch_file
+from xai_core.plugin import CheckpointError, CheckpointWarning, FileError, OptionError, Value, is_file, is_folder
+from xai_zoo.prefixes import StateDict, exact_prefixes, likely_prefix, without_prefix
+from xai_zoo.torch_file import EXPECTED, WRAPPERS, load_torch_file
 
-StateDict = dict[str, Tensor]
-_WRAPPERS = ("state_dict", "model_state_dict", "model", "teacher")
 _PREFIXES = ("module.", "_orig_mod.")  # of DataParallel and of torch.compile
-_EXPECTED = "expected what `torch.save(model.state_dict(), file)` writes, or a safetensors file"
 
 
 def read_state_dict(file: Value | Path) -> StateDict:
     """Read a state dict from a safetensors file, or from a file that `torch.save` wrote. Pickled code never runs.
 
-    If the state dict is inside a dict under `state_dict`, `model_state_dict`, `model` or `teacher`, it is unwrapped.
-    The prefixes of DataParallel and torch.compile are removed.
+    If the state dict is inside a dict under one of the names in `WRAPPERS`, it is unwrapped. The prefixes of
+    DataParallel and torch.compile are removed. `fit` removes other prefixes, for which it needs the model.
 
     Raises
     ------
@@ -40,15 +36,47 @@ def read_state_dict(file: Value | Path) -> StateDict:
         raise FileError(f"weights file {path} {'is a folder' if is_folder(path) else 'does not exist'}")
     state = _unwrapped(_read(path), path)
     if not isinstance(state, Mapping):
-        raise CheckpointError(f"{path} contains a {type(state).__name__}; {_EXPECTED}")
+        raise CheckpointError(f"{path} contains a {type(state).__name__}; {EXPECTED}")
     others = [f"{key!r} ({type(value).__name__})" for key, value in state.items() if not _entry(key, value)]
     if others or not state:
-        raise CheckpointError(f"{path} is not a state dict: it contains {_few(others) or 'nothing'}; {_EXPECTED}")
+        raise CheckpointError(f"{path} is not a state dict: it contains {_few(others) or 'nothing'}; {EXPECTED}")
     return _without_prefix(state)
 
 
+def select(model: nn.Module, state: Mapping[str, Tensor], file: Value | Path) -> StateDict:
+    """Return the entries of a model, without the prefix that a training library put before their names.
+
+    The prefix is any text whose removal results in exactly the model's keys, such as `model.` or `net.backbone.`. If
+    there is no such prefix, all entries are returned unchanged.
+
+    Warns
+    -----
+    CheckpointWarning
+        If the file contains entries without the prefix, such as the weights of a loss. The warning names some of them.
+
+    Raises
+    ------
+    CheckpointError
+        If several prefixes are possible, as in a file with a teacher and a student.
+    """
+    own = model.state_dict()
+    prefixes = exact_prefixes(state, own) if own else [""]
+    if not prefixes or "" in prefixes:
+        return dict(state) if type(state) is dict else without_prefix(state, "")
+    if len(prefixes) > 1:
+        raise CheckpointError(
+            f"{file} contains several sets of weights for {type(model).__name__}, with the prefixes"
+            f" {_few([*map(repr, prefixes)])}; save one of them to a file of its own"
+        )
+    [prefix] = prefixes
+    if ignored := [key for key in state if not key.startswith(prefix)]:
+        message = f"{file}: loaded the weights with the prefix {prefix!r}, and ignored {_few(ignored)}"
+        warnings.warn(CheckpointWarning(message), stacklevel=2)
+    return without_prefix(state, prefix)
+
+
 def fit(model: nn.Module, state: Mapping[str, Tensor], file: Value | Path) -> None:
-    """Load every entry of a state dict into a model.
+    """Load every entry of a state dict into a model. See `select` for prefixes, and entries that are ignored.
 
     Raises
     ------
@@ -56,6 +84,9 @@ def fit(model: nn.Module, state: Mapping[str, Tensor], file: Value | Path) -> No
         If entries are missing, unexpected, or differ in shape. The message names some of them.
     """
     own = model.state_dict()
+    state = select(model, state, file)
+    if prefix := likely_prefix(state, own):
+        state = without_prefix(state, prefix)
     misshaped = {key for key, value in state.items() if key in own and value.shape != own[key].shape}
     rest = OrderedDict((key, value) for key, value in state.items() if key not in misshaped)
     # Load hooks rename old entries by version. A safetensors file has no version, so the current one is assumed.
@@ -74,9 +105,10 @@ def fit(model: nn.Module, state: Mapping[str, Tensor], file: Value | Path) -> No
     }
     listed = "; ".join(f"{what}: {_few(keys)}" for what, keys in problems.items() if keys)
     if listed:
+        without = f" After removing the prefix {prefix!r}:" if prefix else ""
         raise CheckpointError(
-            f"{file} does not match {type(model).__name__}. {listed}. Check that the file belongs to this model, and"
-            " pass the options that the model was built with, such as num_classes=N"
+            f"{file} does not match {type(model).__name__}.{without} {listed}. Check that the file belongs to this"
+            " model, and pass the options that the model was built with, such as num_classes=N"
         )
 
 
@@ -86,23 +118,20 @@ def _read(path: Path) -> Any:
             from safetensors.torch import load_file
 
             return load_file(path)
-        with torch.serialization.safe_globals([Namespace]):  # training arguments, which some files contain
-            return load_torch_file(path)
+        return load_torch_file(path)
     except CheckpointError:
         raise
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(f"{path} is not a checkpoint, or contains more than tensors; {_EXPECTED}") from error
     except Exception as error:  # for damaged files, both readers raise errors of many classes
-        raise CheckpointError(f"{path} cannot be read ({str(error).partition(chr(10))[0]}); {_EXPECTED}") from error
+        raise CheckpointError(f"{path} cannot be read ({str(error).partition(chr(10))[0]}); {EXPECTED}") from error
 
 
 def _unwrapped(state: Any, path: Path) -> Any:
     """Return the innermost dict under the names that training scripts use."""
     outer = [state]
-    while key := next((key for key in _WRAPPERS if _wraps(state, key)), None):
+    while key := next((key for key in WRAPPERS if _wraps(state, key)), None):
         state = state[key]
         if any(state is each for each in outer):
-            raise CheckpointError(f"{path} contains a dict that contains itself under {key!r}; {_EXPECTED}")
+            raise CheckpointError(f"{path} contains a dict that contains itself under {key!r}; {EXPECTED}")
         outer.append(state)
     return state
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import xai_core as xai
 from xai_core.plugin import ModelSource, OptionError, Spec, UnknownModelError, Value, check_integer, suggest
-from xai_zoo.checkpoint import StateDict, fit, read_state_dict
+from xai_zoo.checkpoint import fit, read_state_dict
 from xai_zoo.imagenet import MEAN, STD
+from xai_zoo.prefixes import StateDict
 from xai_zoo.preprocess import Preprocess, Restore, resize_and_crop
 
 _TIMM = {

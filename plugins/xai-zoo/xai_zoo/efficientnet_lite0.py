@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import xai_core as xai
 from xai_core.plugin import CheckpointError, ModelSource, UnknownModelError
-from xai_zoo.checkpoint import StateDict, fit, read_state_dict
+from xai_zoo.checkpoint import fit, read_state_dict
 from xai_zoo.imagenet import class_names
 from xai_zoo.installed import installed_file
+from xai_zoo.prefixes import StateDict
 from xai_zoo.preprocess import Preprocess, Restore, resize_and_crop
 
 if TYPE_CHECKING:

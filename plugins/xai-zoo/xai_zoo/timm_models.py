@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import xai_core as xai
 from xai_core.plugin import CheckpointError, ModelSource, OptionError, Spec, UnknownModelError, Value, suggest
-from xai_zoo.checkpoint import StateDict, fit, read_state_dict
+from xai_zoo.checkpoint import fit, read_state_dict, select
 from xai_zoo.imagenet import class_names
+from xai_zoo.prefixes import StateDict
 from xai_zoo.preprocess import Preprocess, Restore, to_grayscale
 from xai_zoo.unknown_option import option_error
 
@@ -42,7 +43,7 @@ class TimmModels(ModelSource):
         state = read_state_dict(weights) if weights not in (None, _PRETRAINED) else None
         model = _build(name, pretrained and weights == _PRETRAINED, options)
         if state is not None:
-            fit(model, _timm_names(model, state), weights)
+            fit(model, _timm_names(model, select(model, state, weights)), weights)
         preprocess, restore = _transforms(model, options)
         source_options: dict[str, Any] = {} if weights == _PRETRAINED else {"weights": weights}
         source_options |= {} if pretrained else {"pretrained": False}

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import xai_core as xai
 from xai_core.plugin import CheckpointError, ModelSource, Spec, UnknownModelError, Value, suggest
-from xai_zoo.checkpoint import StateDict, fit, read_state_dict
+from xai_zoo.checkpoint import fit, read_state_dict
 from xai_zoo.imagenet import MEAN, STD
+from xai_zoo.prefixes import StateDict
 from xai_zoo.preprocess import Preprocess, Restore, resize_and_crop
 from xai_zoo.unknown_option import option_error
 
