@@ -24,7 +24,7 @@ LAYERS = [
     {"explainer", "metric"},
     {"isolation", "plugins"},
     {"adapter_cache", "checks", "image_inputs", "inputs", "plugin_adapters"},
-    {"engine"},
+    {"engine", "evaluation", "explained_model", "explanation"},
     {"benchmarking", "testing"},
     {"report"},
     {"cli"},

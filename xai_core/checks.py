@@ -74,7 +74,7 @@ class Checks:
             if failing:
                 report = failure(failing)
                 if isinstance(report, Warning):
-                    warnings.warn(report, stacklevel=4)  # the caller of the engine
+                    warnings.warn(report, stacklevel=5)  # the caller of the engine
                 else:
                     raise report
 

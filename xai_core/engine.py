@@ -2,58 +2,31 @@
 
 import copy
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from functools import partial
 from typing import overload
 
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from xai_core.adapter_cache import Adapters
 from xai_core.capture.attention_record import AttentionRecord, Rows, record_attention
-from xai_core.capture.captured import Captured
-from xai_core.capture.forward_pass import capture
-from xai_core.capture.needs import Needs, NeedsUnion
-from xai_core.capture.runner import Runner, laid_out
-from xai_core.checks import (
-    Checks,
-    check_direction,
-    check_forward_passes,
-    check_images,
-    check_map,
-    check_needs,
-    check_output,
-    check_pass,
-    check_relevance,
-    check_result,
-    check_scores,
-)
-from xai_core.configurable import package_of
-from xai_core.cost import PASS, Meter
+from xai_core.checks import Checks, check_images, check_output
 from xai_core.data.sources import LoadedModel
+from xai_core.evaluation import Results, evaluate
+from xai_core.explained_model import ExplainedModel
 from xai_core.explainer import Explainer
-from xai_core.image_inputs import accept_images
-from xai_core.inputs import SINGLE, Maps, accept_maps, accept_masks, accept_model, accept_named
-from xai_core.isolation.error_context import PluginCall
-from xai_core.isolation.guard import Guard
-from xai_core.isolation.model_state import ModelStateMonitor
-from xai_core.metric import Evaluation, Metric, MetricResult
+from xai_core.explanation import BatchExplanation
+from xai_core.inputs import SINGLE, Maps, accept_model, accept_named
+from xai_core.metric import Metric
 from xai_core.model.adapter import ModelAdapter
-from xai_core.model.execution import Autocast, autocast_of, scoring, unwrapped, without_autocast
 from xai_core.model.layouts import Layer
-from xai_core.model.user_forward import UserForward, accept_forward, batch_indices, preserving_images, selecting
-from xai_core.plugin_adapters import PluginAdapters
+from xai_core.model.user_forward import UserForward, accept_forward, preserving_images, selecting
 from xai_core.plugins.creation import create_explainer, create_metric
-from xai_core.plugins.registry import Plugins, in_own_plugins, looking_in, origin, restricted
+from xai_core.plugins.registry import Plugins, in_own_plugins, restricted
 from xai_core.plugins.resolve import by_key
-from xai_core.saliency import ExplainAgain, Saliency
-from xai_core.targets.target import BoundTarget, TargetLike, targets_of
-from xai_core.tensor_writes import share_memory
+from xai_core.saliency import Saliency
+from xai_core.targets.target import TargetLike
 
 Methods = str | Explainer | Iterable[str | Explainer] | Mapping[str, str | Explainer]
 Metrics = str | Metric | Iterable[str | Metric] | Mapping[str, str | Metric]
-Results = dict[str, MetricResult]
 
 
 class Engine:
@@ -106,22 +79,22 @@ class Engine:
         time_limit: float | None = None,
     ) -> None:
         self.model = accept_model(model)
-        self._bare = unwrapped(self.model)
-        self._forward = accept_forward(forward)
-        if output is not None:
-            self._forward = selecting(self._forward, output)
-        self._forward = preserving_images(self._forward)
-        self._runner = Runner(self.model, self._bare, self._forward, memory, block)
         self.plugins = None if plugins is None else restricted(plugins)
-        self._memory, self._block, self._time_limit = memory, block, time_limit
-        self._monitor = ModelStateMonitor.of(self._bare)
-        of_plugins = PluginAdapters(self._bare, self._monitor, time_limit)
-        self._adapters = Adapters(self._bare, self._forward, self._monitor, self._runner.block_of, of_plugins)
+        forward = accept_forward(forward)
+        self._explained = ExplainedModel(
+            self.model,
+            preserving_images(forward if output is None else selecting(forward, output)),
+            memory=memory,
+            block=block,
+            time_limit=time_limit,
+            plugins=self.plugins,
+        )
 
     def __repr__(self) -> str:
-        device = next((tensor.device for tensor in self._bare.parameters()), "no parameters")
-        limit = "" if self._time_limit is None else f", time_limit={self._time_limit:g}"
-        return f"Engine({type(self._bare).__name__} on {device}{limit})"
+        model, seconds = self._explained.bare, self._explained.time_limit
+        device = next((tensor.device for tensor in model.parameters()), "no parameters")
+        limit = "" if seconds is None else f", time_limit={seconds:g}"
+        return f"Engine({type(model).__name__} on {device}{limit})"
 
     @in_own_plugins
     def explain(
@@ -159,62 +132,7 @@ class Engine:
             a target or a plugin raises are passed on, with a note that names the plugin.
         """
         explainers = by_key(methods, Explainer, create_explainer)
-        images, adapter = self._accept(images, target)
-        check_scores(adapter, target)
-        calls = {
-            key: PluginCall("explainer", key, explainer, origin(explainer)) for key, explainer in explainers.items()
-        }
-        meter, checks, guard = Meter(images.device, costs), Checks(), self._guard(images)
-        autocast = autocast_of(images.device)
-        needs, maps = dict[str, Needs](), dict[str, Saliency]()
-        adapters = {key: copy.copy(adapter) for key in explainers}  # an explainer may set attributes of its own
-        for key, explainer in explainers.items():
-            with guard.around(calls[key]):
-                needs[key] = check_needs(explainer.needs(adapters[key]), calls[key], adapter)
-        union = NeedsUnion.of([*needs.values()], adapter.layer_name)
-        with meter.span(PASS):
-            record = capture(
-                self._bare,
-                self._forward,
-                images,
-                union,
-                adapter.site,
-                adapter.probe.attention,
-                lambda output: targets_of(target, output, adapter.score_reader, len(images)),
-            )
-        check_pass(checks, record)
-        if images.device.type == "cpu":
-            checks.read()  # needs no transfer, and raises errors before images are perturbed
-        passes = self._runner.further_passes(record, adapter)
-        for key, explainer in explainers.items():
-            again, named = self._again(calls[key], target, autocast), calls[key].description
-            package = package_of(explainer)
-            each: list[Saliency] = []
-            with (
-                torch.inference_mode(False),
-                torch.no_grad(),
-                without_autocast(images.device),
-                meter.span(key),
-                guard.around(calls[key], record.tensors),
-            ):
-                for i, bound in enumerate(record.targets.requested):
-                    if i and not explainer.targeted:
-                        each.append(replace(each[0], target=bound))
-                        continue
-                    relevance = explainer.explain(Captured(record, needs[key], adapters[key], passes, i, package))
-                    check_relevance(relevance, calls[key], len(images), images.device)
-                    each.append(Saliency.of(relevance, len(images), _size(images), bound, named, again))
-            for saliency in each:
-                check_map(checks, saliency, calls[key])
-            maps[key] = Saliency.of_targets(each) if record.targets.several else each[0]
-        checks.read()
-        if costs:
-            for key, explainer in explainers.items():
-                with guard.around(calls[key]):
-                    declared = check_forward_passes(explainer.forward_passes(adapters[key]), calls[key])
-                    spent = meter.cost(declared, PASS, key)
-                maps[key] = replace(maps[key], cost=spent)
-        return maps
+        return BatchExplanation(self._explained, images, explainers, target, costs).maps()
 
     @in_own_plugins
     def attention(
@@ -246,10 +164,9 @@ class Engine:
         OptionError
             If `rows` has another type.
         """
-        images, adapter = self._accept(images)
-        output, record = record_attention(
-            self._bare, self._forward, images, rows, adapter, "" if module is None else adapter.layer_name(module)
-        )
+        images, adapter = self._explained.accept(images)
+        name = "" if module is None else adapter.layer_name(module)
+        output, record = record_attention(self._explained.bare, self._explained.forward, images, rows, adapter, name)
         checks = Checks()
         check_images(checks, images)
         check_output(checks, output, len(images))
@@ -303,35 +220,7 @@ class Engine:
         """
         named = accept_named(maps)
         by_name = by_key(metrics, Metric, create_metric)
-        results: dict[str, Results] = {}
-        with torch.inference_mode(False), torch.no_grad():  # inference tensors do not count writes
-            images, adapter = self._accept(images)
-            checks = Checks()
-            check_images(checks, images)
-            masks = None if masks is None else accept_masks(checks, masks, images)
-            saliencies = accept_maps(checks, named, images, lambda: self._predicted(images, adapter), adapter)
-            evaluations: dict[BoundTarget, Evaluation] = {}
-            autocast, guard = autocast_of(images.device), self._guard(images)
-            for key, saliency in saliencies.items():
-                each: dict[str, list[MetricResult]] = {name: [] for name in by_name}
-                for single in saliency.each:
-                    target = single.target
-                    assert isinstance(target, BoundTarget)
-                    if target not in evaluations:
-                        scorer = self._runner.scorer([target], adapter, images, autocast)
-                        evaluations[target] = Evaluation(images, scorer, self._bare, masks)
-                    own = replace(single.clone(), target=target)  # metrics must not write to the user's maps
-                    shared = partial(evaluations[target]._tensors, own)
-                    for name, metric in by_name.items():
-                        call = PluginCall("metric", name, metric, origin(metric), key)
-                        with without_autocast(images.device), guard.around(call, shared):
-                            result = metric.evaluate(evaluations[target]._of(package_of(metric)), own)
-                            check_result(checks, result, call, len(images), images.device)
-                            result = replace(result, higher_is_better=check_direction(metric, call))
-                        each[name].append(result)
-                several = not isinstance(saliency.target, BoundTarget)
-                results[key] = {name: MetricResult.of_targets(of) if several else of[0] for name, of in each.items()}
-        checks.read()
+        results = evaluate(self._explained, images, named, by_name, masks)
         return results[SINGLE] if named is not maps else results
 
     @in_own_plugins
@@ -341,51 +230,10 @@ class Engine:
         A `target` that is a function, or a `Similarity`, may read another part of the output than the class scores.
         Then the default layer is a layer from which this part is computed.
         """
-        return self._accept(images, target)[1]
-
-    def _accept(self, images: Tensor, target: object = None) -> tuple[Tensor, ModelAdapter]:
-        """Return a copy of the images for the model, and the adapter for their size and the target.
-
-        The copy protects the user's images from plugins. It is in the model's preferred memory format.
-        """
-        accepted = accept_images(images, self._bare)
-        adapter = self._adapters.of(accepted, target)
-        with torch.inference_mode(False), torch.no_grad():
-            own = laid_out(accepted, adapter)
-            return own.clone() if own.is_inference() or share_memory(own, images) else own, adapter
+        return self._explained.accept(images, target)[1]
 
     def _of_copy(self, model: nn.Module) -> "Engine":
         """Return an engine with the same settings and layers for a copy of the model, perhaps with other weights."""
-        engine = Engine(model, forward=self._forward, memory=self._memory, block=self._block)
-        engine._adapters.share_probes(self._adapters)
-        engine.plugins = self.plugins
+        engine = copy.copy(self)
+        engine.model, engine._explained = model, self._explained.copied_to(model)
         return engine
-
-    def _predicted(self, images: Tensor, adapter: ModelAdapter) -> BoundTarget:
-        with scoring(self.model):
-            output = self._forward(self.model, images, batch_indices(images))
-        return targets_of(None, output, adapter.score_reader, len(images))[0][0]
-
-    def _guard(self, images: Tensor) -> Guard:
-        return Guard(self._monitor, None if self._time_limit is None else self._time_limit * len(images))
-
-    def _again(self, call: PluginCall, wanted: TargetLike, autocast: Autocast) -> ExplainAgain:
-        """Return a function that explains other images with the same method.
-
-        It runs no checks, because metrics call it many times.
-        """
-
-        def again(images: Tensor, target: BoundTarget, model: nn.Module | None) -> Saliency:
-            engine = self if model is None else self._of_copy(model)
-            assert isinstance(call.plugin_object, Explainer)
-            with looking_in(self.plugins), autocast():
-                images, adapter = engine._accept(images, wanted)
-                with call.responsible():
-                    relevance = engine._runner.explained(images, call.plugin_object, target, adapter)
-                    return Saliency.of(relevance, len(images), _size(images), target, call.description, again)
-
-        return again
-
-
-def _size(images: Tensor) -> tuple[int, int]:
-    return images.shape[-2], images.shape[-1]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from xai_core.capture.captured import Captured, Explains
-from xai_core.capture.forward_pass import capture
+from xai_core.capture.forward_pass import Bind, capture
 from xai_core.capture.needs import NeedsUnion
 from xai_core.capture.partial_forward import PartialForward
 from xai_core.capture.pass_record import PassRecord
@@ -15,6 +15,7 @@ from xai_core.model.adapter import ModelAdapter
 from xai_core.model.execution import Autocast, Forward, autocast_of, scoring, without_autocast
 from xai_core.model.runtimes import takes_one_image
 from xai_core.model.shared_copy import SharedModel
+from xai_core.model.user_forward import batch_indices
 from xai_core.model_scorer import ModelScorer
 from xai_core.saliency import Relevance, relevance
 from xai_core.targets.target import BoundTarget
@@ -40,6 +41,15 @@ class Runner:
         self._model, self._bare, self._forward = model, bare, forward
         self._memory, self._block = memory, block
 
+    def output(self, images: Tensor) -> Any:
+        """Return the model's output for a batch."""
+        with scoring(self._model):
+            return self._forward(self._model, images, batch_indices(images))
+
+    def record(self, images: Tensor, needs: NeedsUnion, adapter: ModelAdapter, bind: Bind) -> PassRecord:
+        """Run the shared pass of explainers. See `capture`."""
+        return capture(self._bare, self._forward, images, needs, adapter.site, adapter.probe.attention, bind)
+
     def further_passes(self, record: PassRecord, adapter: ModelAdapter) -> "RunnerPasses":
         """Return the passes that explainers may request beyond the shared one."""
         return RunnerPasses(self, record, adapter)
@@ -50,15 +60,7 @@ class Runner:
         """Return an explainer's relevance for images and a bound target, from a pass of their own."""
         needs = explainer.needs(adapter)
         union = NeedsUnion.of([needs], adapter.layer_name)
-        record = capture(
-            self._bare,
-            self._forward,
-            images,
-            union,
-            adapter.site,
-            adapter.probe.attention,
-            lambda output: ([target], False),
-        )
+        record = self.record(images, union, adapter, lambda output: ([target], False))
         captured = Captured(record, needs, adapter, self.further_passes(record, adapter))
         with torch.no_grad(), without_autocast(images.device):
             return explainer.explain(captured)

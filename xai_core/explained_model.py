@@ -1,0 +1,70 @@
+"""The model that an engine explains: how it runs, its adapters, and the limits of plugin calls."""
+
+import torch
+from torch import Tensor, nn
+
+from xai_core.adapter_cache import Adapters
+from xai_core.capture.runner import Runner, laid_out
+from xai_core.image_inputs import accept_images
+from xai_core.isolation.guard import Guard
+from xai_core.isolation.model_state import ModelStateMonitor
+from xai_core.model.adapter import ModelAdapter
+from xai_core.model.execution import Forward, unwrapped
+from xai_core.plugin_adapters import PluginAdapters
+from xai_core.plugins.loader import Registry
+from xai_core.tensor_writes import share_memory
+
+
+class ExplainedModel:
+    """A model, with what the calls of one engine share.
+
+    Parameters
+    ----------
+    model
+        The model as the user passed it.
+    forward
+        Calls the model.
+    memory, block, time_limit
+        See `Engine`.
+    plugins
+        The registry in which the engine looks up names, or None for all installed plugins.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        forward: Forward,
+        *,
+        memory: int | None,
+        block: int | None,
+        time_limit: float | None = None,
+        plugins: Registry | None = None,
+    ) -> None:
+        self.bare = unwrapped(model)
+        self.forward, self.plugins, self.time_limit = forward, plugins, time_limit
+        self.runner = Runner(model, self.bare, forward, memory, block)
+        self._memory, self._block = memory, block
+        self._monitor = ModelStateMonitor.of(self.bare)
+        of_plugins = PluginAdapters(self.bare, self._monitor, time_limit)
+        self._adapters = Adapters(self.bare, forward, self._monitor, self.runner.block_of, of_plugins)
+
+    def accept(self, images: Tensor, target: object = None) -> tuple[Tensor, ModelAdapter]:
+        """Return a copy of the images for the model, and the adapter for their size and the target.
+
+        The copy protects the user's images from plugins. It is in the model's preferred memory format.
+        """
+        accepted = accept_images(images, self.bare)
+        adapter = self._adapters.of(accepted, target)
+        with torch.inference_mode(False), torch.no_grad():
+            own = laid_out(accepted, adapter)
+            return own.clone() if own.is_inference() or share_memory(own, images) else own, adapter
+
+    def guard(self, images: Tensor) -> Guard:
+        """Return the guard of the plugin calls for a batch."""
+        return Guard(self._monitor, None if self.time_limit is None else self.time_limit * len(images))
+
+    def copied_to(self, model: nn.Module) -> "ExplainedModel":
+        """Return a copy of the model, perhaps with other weights, as a model with the same settings and layers."""
+        other = ExplainedModel(model, self.forward, memory=self._memory, block=self._block, plugins=self.plugins)
+        other._adapters.share_probes(self._adapters)
+        return other

@@ -1,0 +1,145 @@
+"""Explains a batch with several explainers, which share one forward pass and at most one backward pass."""
+
+import copy
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from xai_core.capture.captured import Captured, FurtherPasses
+from xai_core.capture.needs import Needs, NeedsUnion
+from xai_core.capture.pass_record import PassRecord
+from xai_core.checks import (
+    Checks,
+    check_forward_passes,
+    check_map,
+    check_needs,
+    check_pass,
+    check_relevance,
+    check_scores,
+)
+from xai_core.configurable import package_of
+from xai_core.cost import PASS, Meter
+from xai_core.explained_model import ExplainedModel
+from xai_core.explainer import Explainer
+from xai_core.isolation.error_context import PluginCall
+from xai_core.model.adapter import ModelAdapter
+from xai_core.model.execution import autocast_of, without_autocast
+from xai_core.plugins.registry import looking_in, origin
+from xai_core.saliency import ExplainAgain, Saliency
+from xai_core.targets.target import BoundTarget, TargetLike, targets_of
+
+
+@dataclass(frozen=True)
+class _Method:
+    """An explainer, its call and its needs, with a copy of the adapter, on which it may set attributes."""
+
+    explainer: Explainer
+    call: PluginCall
+    adapter: ModelAdapter
+    needs: Needs
+
+
+class BatchExplanation:
+    """One call of `Engine.explain`."""
+
+    def __init__(
+        self,
+        model: ExplainedModel,
+        images: Tensor,
+        explainers: Mapping[str, Explainer],
+        target: TargetLike,
+        costs: bool,
+    ) -> None:
+        self._model, self._target, self._costs = model, target, costs
+        self._images, self._adapter = model.accept(images, target)
+        check_scores(self._adapter, target)
+        self._checks, self._meter = Checks(), Meter(self._images.device, costs)
+        self._guard = model.guard(self._images)
+        calls = {
+            key: PluginCall("explainer", key, explainer, origin(explainer)) for key, explainer in explainers.items()
+        }
+        self._methods = {key: self._method(explainers[key], call) for key, call in calls.items()}
+
+    def maps(self) -> dict[str, Saliency]:
+        """Return the maps of each explainer, by key."""
+        record = self._record()
+        passes = self._model.runner.further_passes(record, self._adapter)
+        maps = {key: self._explain(method, record, passes) for key, method in self._methods.items()}
+        self._checks.read()
+        return {key: self._with_cost(saliency, self._methods[key]) for key, saliency in maps.items()}
+
+    def _method(self, explainer: Explainer, call: PluginCall) -> _Method:
+        adapter = copy.copy(self._adapter)
+        with self._guard.around(call):
+            return _Method(explainer, call, adapter, check_needs(explainer.needs(adapter), call, self._adapter))
+
+    def _record(self) -> PassRecord:
+        """Run the shared pass."""
+        needs = NeedsUnion.of([method.needs for method in self._methods.values()], self._adapter.layer_name)
+        with self._meter.span(PASS):
+            record = self._model.runner.record(self._images, needs, self._adapter, self._bind)
+        check_pass(self._checks, record)
+        if self._images.device.type == "cpu":
+            self._checks.read()  # needs no transfer, and raises errors before images are perturbed
+        return record
+
+    def _bind(self, output: object) -> tuple[list[BoundTarget], bool]:
+        return targets_of(self._target, output, self._adapter.score_reader, len(self._images))
+
+    def _explain(self, method: _Method, record: PassRecord, passes: FurtherPasses) -> Saliency:
+        """Return an explainer's maps for all targets."""
+        with (
+            torch.inference_mode(False),
+            torch.no_grad(),
+            without_autocast(self._images.device),
+            self._meter.span(method.call.key),
+            self._guard.around(method.call, record.tensors),
+        ):
+            each = [*self._of_each_target(method, record, passes)]
+        for saliency in each:
+            check_map(self._checks, saliency, method.call)
+        return Saliency.of_targets(each) if record.targets.several else each[0]
+
+    def _of_each_target(self, method: _Method, record: PassRecord, passes: FurtherPasses) -> Iterator[Saliency]:
+        call, images = method.call, self._images
+        package, again = package_of(method.explainer), explain_again(self._model, images, call, self._target)
+        for index, target in enumerate(record.targets.requested):
+            if index == 0 or method.explainer.targeted:
+                captured = Captured(record, method.needs, method.adapter, passes, index, package)
+                relevance = method.explainer.explain(captured)
+                check_relevance(relevance, call, len(images), images.device)
+                saliency = Saliency.of(relevance, len(images), _size(images), target, call.description, again)
+            yield replace(saliency, target=target)
+
+    def _with_cost(self, saliency: Saliency, method: _Method) -> Saliency:
+        """Return maps with their cost, if costs are measured."""
+        if not self._costs:
+            return saliency
+        with self._guard.around(method.call):
+            passes = check_forward_passes(method.explainer.forward_passes(method.adapter), method.call)
+        return replace(saliency, cost=self._meter.cost(passes, PASS, method.call.key))
+
+
+def explain_again(model: ExplainedModel, explained: Tensor, call: PluginCall, wanted: TargetLike) -> ExplainAgain:
+    """Return a function that explains other images with the same method, under the caller's autocast setting.
+
+    It runs no checks, because metrics call it many times.
+    """
+    autocast = autocast_of(explained.device)
+
+    def again(images: Tensor, target: BoundTarget, changed: nn.Module | None) -> Saliency:
+        runs = model if changed is None else model.copied_to(changed)
+        assert isinstance(call.plugin_object, Explainer)
+        with looking_in(model.plugins), autocast():
+            images, adapter = runs.accept(images, wanted)
+            with call.responsible():
+                relevance = runs.runner.explained(images, call.plugin_object, target, adapter)
+                return Saliency.of(relevance, len(images), _size(images), target, call.description, again)
+
+    return again
+
+
+def _size(images: Tensor) -> tuple[int, int]:
+    return images.shape[-2], images.shape[-1]
