@@ -1,9 +1,9 @@
 """Makes the pictures of the methods' pages, the gallery of them all, and the README's.
 
-    python docs/make_pictures.py                      every installed method, then the gallery and the README's
-    python docs/make_pictures.py grad-cam layer-cam   these methods only
-    python docs/make_pictures.py gallery              the gallery only, from the pictures that are there
-    python docs/make_pictures.py readme               the README's only
+    python docs/pictures.py                      every installed method, then the gallery and the README's
+    python docs/pictures.py grad-cam layer-cam   these methods only
+    python docs/pictures.py gallery              the gallery only, from the pictures that are there
+    python docs/pictures.py readme               the README's only
 
 Each picture is an overlay for the predicted class, of the first of `SUBJECTS` that the method suits: a photograph, or a
 shape where methods read what the model for photographs does not have, attention and gates.
