@@ -14,6 +14,7 @@ from xai_core.model.attention_trace import head_layout, users_of
 from xai_core.model.head_layout import HeadLayout
 from xai_core.model.key_locations import key_locations
 from xai_core.model.layouts import Features
+from xai_core.model.noise import NoiseImages
 from xai_core.model.observed_pass import ObservedPass, Observer
 from xai_core.model.readout import Readout, read_out
 from xai_core.model.site_layouts import SiteLayouts
@@ -31,7 +32,9 @@ class AttentionPaths:
     observed
         The forward pass of the probe.
     observer
-        Runs other images.
+        Observes other images.
+    images
+        These images.
     layouts
         The layouts of the sites.
     last
@@ -49,12 +52,13 @@ class AttentionPaths:
         self,
         observed: ObservedPass,
         observer: Observer,
+        images: NoiseImages,
         layouts: SiteLayouts,
         last: tuple[Site, Features] | None,
         readout: Readout | None,
     ) -> None:
         self.calls = tuple(_calls(observed, last))
-        self._observer, self._layouts = observer, layouts
+        self._observer, self._images, self._layouts = observer, images, layouts
         self._paths: dict[str, AttentionPath] = {}
         if last is not None and last[1].is_sequence and self._on_path(""):
             self._paths[""] = _path(observed, self._on_path(""), last, readout)
@@ -74,10 +78,10 @@ class AttentionPaths:
     @cached_property
     def _layouts_of_batches(self) -> Sequence[HeadLayout | None]:
         """The layouts with the dimension of the images, which two images show."""
-        rows = zip(self.calls, self._observer.first_rows(1), self._observer.first_rows(2), strict=True)
+        one_image, two_images = (self._observer.first_rows(self._images.first(count)) for count in (1, 2))
         return [
             call.layout if call.is_plain or one is None or two is None else call.layout_of_batches(one, two)
-            for call, one, two in rows
+            for call, one, two in zip(self.calls, one_image, two_images, strict=True)
         ]
 
     def of(self, module: str = "") -> AttentionPath:
@@ -105,7 +109,7 @@ class AttentionPaths:
                 f"this model has no attention layer on the path from the images to the scores{where}; use "
                 f"{FEATURE_MAPS}"
             )
-        observed = self._observer.observe()
+        observed = self._observer.observe(self._images.first(1))
         last = self._last_of(module, observed, [*calls.values()][-1].keys)
         if last is None:
             raise UnsuitableError(

@@ -5,7 +5,7 @@ Its result contains names and shapes, but no tensors.
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -22,7 +22,8 @@ from xai_core.model.default_layer import default_layer
 from xai_core.model.execution import Forward
 from xai_core.model.gates import Gate
 from xai_core.model.layouts import Features, Size
-from xai_core.model.observed_pass import ObservedPass, Observer
+from xai_core.model.noise import NoiseImages
+from xai_core.model.observed_pass import Observer
 from xai_core.model.readout import Readout, read_out
 from xai_core.model.responses import Responses, respond
 from xai_core.model.runtimes import single_image_errors
@@ -201,48 +202,38 @@ def probe(
         If the model's output for the same image is random.
     """
     image = images[:1].detach()
+    observer = Observer(model, forward, target)
     weights = [module.weight.numel() for module in model.modules() if isinstance(module, nn.Conv2d)]
     with single_image_errors(model, forward, images):
         if image.device.type == "cpu" and 0 < max(weights, default=0) <= LARGEST_CONVOLUTION:
             with contextlib.suppress(RuntimeError):  # a `view` in the model requires contiguous features
-                return _probe(model, forward, image.contiguous(memory_format=torch.channels_last), target, known, block)
+                return _probe(observer, image.contiguous(memory_format=torch.channels_last), known, block)
         try:
-            return _probe(model, forward, image.contiguous(), target, known, block)
+            return _probe(observer, image.contiguous(), known, block)
         except RuntimeError as error:
             if out_of_memory(error):
                 raise
             # a runtime without gradients
-            return _probe(model, forward, image.contiguous(), target, known, block, gradients=False)
+            return _probe(replace(observer, gradients=False), image.contiguous(), known, block)
 
 
-def _probe(
-    model: nn.Module,
-    forward: Forward,
-    image: Tensor,
-    target: object,
-    known: SiteLayouts | None,
-    block: BlockOf,
-    gradients: bool = True,
-    always_gradients: bool = False,
-) -> Probe:
+def _probe(observer: Observer, image: Tensor, known: SiteLayouts | None, block: BlockOf) -> Probe:
     """Probe the model, and again with gradients inside of `no_grad` blocks if such a block cuts the graph."""
-    observed = ObservedPass(model, forward, image, target, gradients, always_gradients)
+    observed = observer.observe(image)
     size = image.shape[-2], image.shape[-1]
     calls, graph, scores = observed.calls, observed.graph, observed.scores
-    if not graph.from_image and gradients and not always_gradients:
+    if not graph.from_image and observer.gradients and not observer.always_gradients:
         with contextlib.suppress(RuntimeError):  # a block that must not be differentiated
-            return _probe(model, forward, image, target, known, block, always_gradients=True)
-    with torch.inference_mode(False), torch.set_grad_enabled(gradients):
-        layouts = SiteLayouts(
-            [*calls.tensors], size, graph.bases, graph.earlier, _responder(model, forward, image, block)
-        )
+            return _probe(replace(observer, always_gradients=True), image, known, block)
+    with torch.inference_mode(False), torch.set_grad_enabled(observer.gradients):
+        respond_with = _responder(observer.model, observer.forward, image, block)
+        layouts = SiteLayouts([*calls.tensors], size, graph.bases, graph.earlier, respond_with)
         if known is not None:
             layouts.share(known)
         found = None if scores is None else default_layer(graph, layouts, calls.pools, observed.pixel_scores)
         last, default = (None, None) if found is None else (found.last, found.default)
         readout = read_out(graph, last) if last and last[1].is_sequence else None
-        observer = Observer(model, forward, image, target, gradients, always_gradients)
-        attention = AttentionPaths(observed, observer, layouts, last, readout)
+        attention = AttentionPaths(observed, observer, NoiseImages(image), layouts, last, readout)
         return Probe(
             size=size,
             layouts=layouts,
