@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from xai_core.checks import Checks, check_images
 from xai_core.isolation.model_state import ModelStateMonitor
-from xai_core.model.adapter import ModelAdapter, adapt
+from xai_core.model.adapter import ModelAdapter
+from xai_core.model.built_in_adapters import adapt
 from xai_core.model.execution import Forward
 from xai_core.model.probe import Probe, probe
 from xai_core.plugin_adapters import PluginAdapters
