@@ -168,8 +168,8 @@ def check_map(checks: Checks, saliency: Saliency, call: PluginCall) -> None:
     checks.add(
         ~saliency.constant,
         lambda bad: ConstantMapWarning(
-            f"{call.key} found no evidence in images {bad} of the batch: the map is constant, and its values are set "
-            "to zero"
+            f"{call.key} found no evidence in images {bad} of the batch: their maps are constant, and the values are "
+            "set to zero"
         ),
     )
 
@@ -231,8 +231,8 @@ def check_relevance(returned: object, call: PluginCall, batch: int, device: torc
             problem = f"{list(tensor.shape)}"
         if problem:
             raise PluginContractError(
-                f"{call.description} must return {name} with B={batch}, floating-point and on the model's device "
-                f"{device}; it returned {problem}"
+                f"{call.description} must return {name} with B={batch}, as a floating-point tensor on the model's "
+                f"device {device}; it returned {problem}"
             )
 
 

@@ -198,9 +198,9 @@ class Engine:
         images
             The images that were explained.
         maps
-            The dict that `explain` returned, or one `Saliency` of it. A tensor [B,h,w] of any origin, alone or
-            as a value of a dict, is scored for the predicted class. Maps that were saved and loaded are scored for
-            their own target.
+            The dict that `explain` returned, or one `Saliency` from it. A tensor [B,h,w] of any origin, alone or as a
+            value of a dict, is scored for the predicted class. Maps that were saved and loaded are scored for their own
+            target.
         metrics
             Names, specs or metric objects, one or several, like the `methods` of `explain`.
         masks

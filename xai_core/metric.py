@@ -109,7 +109,7 @@ class Evaluation:
     def once(self, key: Hashable, compute: Callable[[], Kept]) -> Kept:
         """Return `compute()`, which runs only the first time that a key is used with this batch and target.
 
-        Metrics of other packages use other results.
+        Metrics of different packages do not share results.
         """
         own = self._package, key
         if own not in self._kept:

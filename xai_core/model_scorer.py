@@ -107,7 +107,7 @@ class ModelScorer:
                 if tried == 1 or not out_of_memory(error):
                     raise
                 self._limit[0] = tried // 2
-                message = f"out of memory: perturbed images are scored {tried // 2} at once, not {tried}"
+                message = f"out of memory: {tried // 2} instead of {tried} perturbed images are scored at once"
                 warnings.warn(message, OutOfMemoryWarning, stacklevel=3)
                 continue
             scores.append(

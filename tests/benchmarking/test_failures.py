@@ -123,7 +123,7 @@ def test_the_spec_of_a_model_is_text_that_can_be_written(spec: Any, tmp_path: Pa
     if isinstance(spec, str):
         assert {row.model for row in run(tmp_path / "run", Speckles(2), **chosen)} == {r"caf\udce9"}
     else:
-        with pytest.raises(OptionError, match="the spec of a LoadedModel must be a text, got 3"):
+        with pytest.raises(OptionError, match="the spec of a LoadedModel must be a string, got 3"):
             run(tmp_path / "run", Speckles(2), **chosen)
 
 

@@ -27,7 +27,7 @@ def test_out_of_memory_halves_the_batch_goes_on_and_says_so(tmp_path: Path) -> N
     rows = by_key(found.rows())
     assert all(row["score"] == pytest.approx(whole[key]["score"], abs=1e-6) for key, row in rows.items())
     perturbed = [
-        f"out of memory: perturbed images are scored {some}" for some in ("3 at once, not 6", "1 at once, not 3")
+        f"out of memory: {some} perturbed images are scored at once" for some in ("3 instead of 6", "1 instead of 3")
     ]
     assert found.notes() == ["out of memory: counted continues with batches of 2 images instead of 4", *perturbed]
     assert summarize(found).notes == found.notes()
@@ -61,7 +61,7 @@ def test_perturbed_images_are_fewer_where_the_cpu_has_no_memory() -> None:
     model = Crowded(most=6, error=RuntimeError("DefaultCPUAllocator: can't allocate memory"))
     engine, images = xai.Engine(model), torch.stack([Speckles()[index].image for index in range(4)])
     maps = engine.explain(images, "grad-cam")
-    with pytest.warns(OutOfMemoryWarning, match=r"perturbed images are scored \d+ at once, not \d+"):
+    with pytest.warns(OutOfMemoryWarning, match=r"\d+ instead of \d+ perturbed images are scored at once"):
         scores = engine.evaluate(images, maps, TWO)["grad-cam"]
     assert scores[TWO[0]].curve is not None
     assert max(model.forward_passes) <= 6
@@ -71,7 +71,7 @@ def test_fewer_perturbed_images_are_said_of_each_shard_that_had_them(tmp_path: P
     model = Crowded(most=5)
     found = run(tmp_path / "run", model=model, batch=2, shard=2)
     assert not summarize(found).errors
-    assert found.notes() == ["out of memory: perturbed images are scored 3 at once, not 6"]
+    assert found.notes() == ["out of memory: 3 instead of 6 perturbed images are scored at once"]
     model.most = 1000
     assert run(tmp_path / "roomy", model=model, batch=2, shard=2).notes() == []
 

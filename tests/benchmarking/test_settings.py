@@ -124,7 +124,7 @@ def test_protocols_name_what_is_installed(name: str) -> None:
         ({"models": [loaded(), loaded()]}, OptionError, "two models have the spec 'counted'"),
         ({"methods": [Breaking(), Breaking()]}, OptionError, "two methods or metrics have the spec 'breaking'"),
         ({"metrics": [Brightness(), Brightness()]}, OptionError, "two methods or metrics have the spec 'brightness'"),
-        ({"methods": [Tuned(object())]}, OptionError, "has a memory address in its string form"),
+        ({"methods": [Tuned(object())]}, OptionError, "contains a memory address"),
         ({"without": ["gradcam"]}, OptionError, "without='gradcam' is neither.*did you mean 'grad-cam'"),
         ({"metrics": "all", "without": xai.list_metrics()}, OptionError, "no metric remains"),
         ({"methods": "all", "without": xai.list_explainers(), "controls": True}, OptionError, "no method remains"),

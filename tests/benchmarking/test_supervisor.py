@@ -40,8 +40,8 @@ ENDS = {
     leave_politely: "PluginContractError: leave-politely raised an exception that would end the process, SystemExit: 0",
     crash: f"{DURING} SIGSEGV during crash",
     run_out_of_memory: f"{DURING} SIGKILL, for example because memory ran out, during run-out-of-memory",
-    block: "WorkerError: block did not respond to its time limit of 0.8 s, and its process was killed",
-    hold: "WorkerError: hold did not respond to its time limit of 0.8 s, and its process was killed",
+    block: "WorkerError: block did not stop at its time limit of 0.8 s, and its process was killed",
+    hold: "WorkerError: hold did not stop at its time limit of 0.8 s, and its process was killed",
 }
 
 

@@ -149,7 +149,7 @@ def test_failures_are_printed_in_full_within_80_columns(monkeypatch: pytest.Monk
     assert "waiting: better_map_scores_better" in text
     assert "it is wrong on purpose" in text
     assert "needy it has required options (file): pass `--only 'needy:option=value'`" in text
-    assert "somewhere its name alone loads nothing (no name" in text
+    assert "somewhere it cannot be loaded by name alone (no name" in text
     assert run.out.splitlines()[-1] == "34 checks: 32 passed, 1 failed, 1 expected failure; 2 components not checked"
     assert run.err == ""
 

@@ -202,9 +202,9 @@ def test_names_are_words_with_hyphens(name: object, tmp_path: Path, monkeypatch:
 @pytest.mark.parametrize("spec", [3, None, ["a"], b"cam"])
 def test_specs_are_texts(spec: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TheirCAM, "spec", spec)
-    with pytest.raises(PluginContractError, match=r"their-cam 2\.3: TheirCAM\.spec must be a text; got"):
+    with pytest.raises(PluginContractError, match=r"their-cam 2\.3: TheirCAM\.spec must be a string; got"):
         run(tmp_path / "run", Speckles(2), methods=[TheirCAM()])
-    with pytest.raises(PluginContractError, match=r"their-cam 2\.3: TheirCAM\.spec must be a text; got"):
+    with pytest.raises(PluginContractError, match=r"their-cam 2\.3: TheirCAM\.spec must be a string; got"):
         xai.Engine(SmallCNN().eval()).explain(three_images(), [TheirCAM(), TheirCAM()])
 
 
@@ -248,6 +248,6 @@ def test_sources_return_models_and_data(given: object, source: type[Source], mon
 @pytest.mark.parametrize("names", [None, 3, "model", [3], [b"model"]])
 def test_names_of_models_are_texts(names: object, source: type[Source], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source, "given", names)
-    message = "source theirs of their-cam 2.3 failed.* must return a sequence of texts; it returned"
+    message = "source theirs of their-cam 2.3 failed.* must return a sequence of strings; it returned"
     with pytest.warns(PluginWarning, match=message):
         assert "efficientnet-lite0" in xai.list_models()

@@ -82,7 +82,7 @@ BAD_ADAPTERS: dict[str, list[tuple[type[xai.ModelAdapter], str]]] = {
         (adapter(scores=lambda self, output: output), "`scores` must return"),
     ],
     "readout_is_valid": [
-        (adapter(readout=slice(0, 1)), "must be a tuple of weights"),
+        (adapter(readout=slice(0, 1)), "must be a tuple of token weights"),
         (adapter(readout=(0.5, 0.25)), "with sum 1"),
     ],
     "engine_explains_its_model": [

@@ -79,7 +79,7 @@ class Manifest(RecordedSettings):
         texts += [text for model in self.models for text in (model.spec, model.weights, *model.methods)]
         texts += [text for mapping in mappings for item in mapping.items() for text in item]
         if not all(isinstance(text, str) for text in texts):
-            raise TypeError("expected text for all specs, names, reasons, versions and hashes")
+            raise TypeError("expected strings for all specs, names, reasons, versions and hashes")
         if not all(isinstance(higher, bool) for higher in self.metrics.values()):
             raise TypeError("expected true or false for each metric (whether higher is better)")
         if not isinstance(self.images, int) or self.images < 0:

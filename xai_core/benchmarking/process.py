@@ -167,7 +167,7 @@ class Process:
         while not self._replies.poll(POLL):
             limit = self._activity.seconds
             if limit is not None and time.monotonic() - self._since > limit + GRACE:
-                description = f"{self._activity.description} did not respond to its time limit of {limit:g} s"
+                description = f"{self._activity.description} did not stop at its time limit of {limit:g} s"
                 raise WorkerEndedError(self._activity, f"{description}, and its process was killed", overdue=True)
             if self._exit_code() is not None and not self._replies.poll(0):
                 raise self._ended()

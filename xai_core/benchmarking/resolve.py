@@ -205,7 +205,7 @@ def _model_entry(
     loaded = load(model, device)
     spec: object = model if isinstance(model, str) else loaded.spec or type(loaded.model).__name__
     if not isinstance(spec, str):
-        raise OptionError(f"the spec of a LoadedModel must be a text, got {shown(spec)}")
+        raise OptionError(f"the spec of a LoadedModel must be a string, got {shown(spec)}")
     spec = encodable(spec)
     weights = weights_hash(loaded.model)
     explainers, skipped = select_methods(settings, spec, loaded, data, images, device)

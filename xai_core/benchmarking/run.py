@@ -77,7 +77,7 @@ def benchmark(
     FileError
         If the folder contains a run with other settings, or other files.
     XAIError
-        If a model, method, metric or dataset cannot be created. An error after that is stored in a row.
+        If a model, method, metric or dataset cannot be created. Later errors are stored in rows.
     """
     require_known(settings, "benchmark()")
     passed = {"models": models, "data": data, "out": out, **settings}

@@ -185,8 +185,8 @@ def _add(plugins: dict[str, Plugin], plugin: Plugin, of_spec: bool = False) -> N
     spec = _spec_of(plugin)
     if " at 0x" in spec:
         raise OptionError(
-            f"an option of {spec!r} has a memory address in its string form, so a run cannot resume with it. Define"
-            " `__str__` in the class of the option's value"
+            f"the spec {spec!r} contains a memory address, so a run cannot resume with it. Define `__str__` in the"
+            " class of the option's value"
         )
     other = plugins.setdefault(spec, plugin)
     if other is not plugin and not (of_spec and type(other) is type(plugin)):

@@ -43,7 +43,7 @@ class LayerRecord(Batched):
     grid
         The (h, w) of the keys. None if the keys do not form a grid over the image.
     elements
-        The index of the key of each cell of the grid, in the order of rows. Other keys, such as a class token, have no
+        The index of the key of each cell of the grid, in row-major order. Other keys, such as a class token, have no
         location in the image.
     """
 
@@ -123,7 +123,7 @@ def record_attention(
         raise NoAttentionError(
             f"no attention that depends on the images was observed {where}; expected "
             + (
-                f"a module around attention, such as {expected}"
+                f"a module that contains attention, such as {expected}"
                 if expected
                 else "a transformer or another model with attention"
             )

@@ -177,9 +177,10 @@ class Captured:
         return self._passes.model_scorer.of_target(self.index)
 
     def partial_forward(self, layer: Layer | None = None) -> ModelScorer:
-        """Return a scorer of activations [N,K,h,w] that replace a layer's output, -> [N] for the target.
+        """Return a function that scores activations [N,K,h,w] in place of a layer's output.
 
-        If possible, it runs only the part of the model after the layer. Prefix tokens keep their values.
+        It returns the target's scores [N]. If possible, it runs only the part of the model after the layer. Prefix
+        tokens keep their values.
         """
         return self._passes.partial_forward(self._name(layer)).of_target(self.index)
 
@@ -197,7 +198,7 @@ class Captured:
     def once(self, key: Hashable, compute: Callable[[], T]) -> T:
         """Return the value stored under `key` in this pass. It is computed on first use, and all targets share it.
 
-        Explainers of other packages use other values.
+        Explainers of different packages do not share values.
         """
         shared, own = self._record.shared, (self._package, key)
         if own not in shared:

@@ -35,9 +35,9 @@ class Needs:
     gates
         Gates from `ModelAdapter.probe.gates` whose features and values are captured.
     block_scores
-        Transformer blocks from `ModelAdapter.blocks` that are explained by a score of their own. A block's score is the
-        model's output when the layers after the last of these blocks receive the block's tokens. For each block, the
-        gradient of its score with respect to its attention matrix is captured.
+        Transformer blocks from `ModelAdapter.blocks`, each of which is explained by its own score. A block's score is
+        the model's output when the layers after the last of these blocks receive the block's tokens. For each block,
+        the gradient of its score with respect to its attention matrix is captured.
     rivals
         Other classes whose gradients are captured too: the number of highest-scoring classes, or class ids.
     parts

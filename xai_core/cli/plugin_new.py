@@ -76,7 +76,7 @@ def new(
     name = checked_name(name, kind)
     author = author or f"The {name} authors"
     if not author.isprintable() or set(author) & set('"\\'):
-        raise OptionError(f"--author: expected a name without quotes, backslashes and line breaks, got {author!r}")
+        raise OptionError(f"--author: expected a name without quotes, backslashes or line breaks, got {author!r}")
     if into.exists() and not into.is_dir():
         raise FileError(f"--into: expected a folder, got the file {into}")
     folder = into / name

@@ -15,7 +15,7 @@ def model_mask(loaded: LoadedModel, sample: Sample) -> Bool[Tensor, "h w"]:
 
     The mask is passed through the model's `preprocess` as an image that is white inside the ground truth. It is
     therefore resized and cropped like the image. A pixel is true if its value is greater than 0.5 after the
-    normalization is undone. A sample without a mask uses its boxes, filled.
+    normalization is undone. If a sample has no mask, its filled boxes are used.
 
     Raises
     ------

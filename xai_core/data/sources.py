@@ -108,7 +108,7 @@ class ModelSource(ABC):
     name: ClassVar[str]
 
     def names(self) -> Sequence[str]:
-        """Return the names of the models, or nothing for a source of one model."""
+        """Return the names of the models, or an empty sequence if the source has only one model."""
         return ()
 
     @abstractmethod

@@ -129,8 +129,8 @@ def _effect_on_model(effects: SideEffects) -> _Effect:
 def _effect_on_process(effects: SideEffects) -> _Effect:
     who, known = _culprit(effects.calls)
     remedy = (
-        "the change was undone; report it to the plugin's authors, because other plugins depend on the process (draw "
-        "random numbers from a generator of the plugin's own), or exclude the plugin"
+        "the change was undone; report it to the plugin's authors, because plugins must not change the state of the "
+        "process (for random numbers, a plugin needs its own generator), or exclude the plugin"
     )
     return _Effect(known, f"{who} changed the process: {effects.description}; {remedy}")
 

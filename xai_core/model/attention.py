@@ -52,7 +52,7 @@ class AttentionLayer(ABC):
     batch
         B, the number of images or of windows.
     heads, queries, keys
-        The other dimensions.
+        The other dimensions of the attention matrix.
     leading
         The dimensions before [queries, keys] in the model's own tensors. None if the function that computes attention
         separates the heads itself.
@@ -91,7 +91,7 @@ class AttentionLayer(ABC):
         """
 
     def as_matrix(self, tensor: Tensor) -> Float[Tensor, "*leading queries n"]:
-        """Convert a gradient that `with_gradient` receives: the model's leading dimensions come first."""
+        """Convert the argument of `with_gradient` so that the model's leading dimensions come first."""
         return tensor
 
     def with_gradient(self, gradient: Tensor) -> "AttentionLayer":

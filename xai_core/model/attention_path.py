@@ -72,8 +72,8 @@ class AttentionCall:
         layout = (self.layout or HeadLayout.of(one.shape[:-1], 1)).with_images(one, two)
         if layout is None:
             raise UnsuitableError(
-                f"the dimension of the images in {self} cannot be distinguished from windows and heads; pass one image "
-                f"at a time, or use {FEATURE_MAPS}"
+                f"the batch dimension of {self} cannot be distinguished from the dimensions of windows and heads; pass "
+                f"one image at a time, or use {FEATURE_MAPS}"
             )
         return layout
 
@@ -204,7 +204,7 @@ def no_rows(last: Features | None) -> str:
 def no_graph() -> str:
     """Return the error text for a score without gradients."""
     return (
-        "a gradient of the target's score, which shows the attention layers that affect the score. This score has no "
+        "the gradient of the target's score, to find the attention layers that affect the score. This score has no "
         f"gradient (no_grad, detach, int8 layers); use {INSTEAD}"
     )
 
@@ -241,9 +241,9 @@ def other_tokens(call: AttentionCall, last: Features) -> str:
 def not_before(call: AttentionCall, last: Features) -> str:
     """Return the error text for a layer that does not lie before the last tokens."""
     return (
-        f"attention before the last patch tokens that all paths to the scores contain ({last.layer!r}). In this model, "
-        f"{call} follows these tokens. It is over other tokens, such as queries, or the classification head reads the "
-        f"tokens of several transformer blocks. Use {FEATURE_MAPS}"
+        f"attention layers that all precede {last.layer!r}, the last patch tokens on every path to the scores. In this "
+        f"model, {call} follows these tokens. Either it attends to other tokens, such as queries, or the "
+        f"classification head reads the tokens of several transformer blocks. Use {FEATURE_MAPS}"
     )
 
 

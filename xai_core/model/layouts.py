@@ -17,8 +17,8 @@ Size = tuple[int, int]
 class Features:
     """The layout of a layer's output whose cells correspond to regions of the image.
 
-    The elements of the output are its tokens, or the positions of a feature map in the order of rows. Some elements,
-    such as a class token, may have no location in the image.
+    The elements of the output are its tokens, or the positions of a feature map in row-major order. Some elements, such
+    as a class token, may have no location in the image.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class Features:
     channels
         The number of channels of each cell.
     elements
-        The index of the element of each cell, in the order of rows. Default: 0 to h * w - 1.
+        The index of the element of each cell, in row-major order. Default: 0 to h * w - 1.
     count
         The number of all elements, including elements without a location. Default: h * w.
     is_input
@@ -97,7 +97,7 @@ def from_elements(elements: Float[Tensor, "B n K"], layout: str, shape: tuple[in
 
 
 def cells(elements: Float[Tensor, "B n K"], features: Features) -> Float[Tensor, "B cells K"]:
-    """Return the elements of the cells, in the order of rows."""
+    """Return the elements of the cells, in row-major order."""
     if features.start is not None:
         return elements[:, features.start : features.start + features.cells]
     return elements[:, torch.tensor(features.elements, device=elements.device)]

@@ -29,7 +29,7 @@ class Locations:
     grid
         The (h, w) of the cells.
     elements
-        The index of the element of each cell, in the order of rows. Other elements have no location.
+        The index of the element of each cell, in row-major order. Other elements have no location.
     """
 
     grid: Size
@@ -157,7 +157,7 @@ def _matched(
 def _order(rows: Int[ndarray, " n"], columns: Int[ndarray, " n"], grid: Size) -> Int[ndarray, " n"] | None:
     """Return the index of the element of each cell, or None if the positions do not fit the grid.
 
-    Either each element has a cell of its own, or the elements are in the order of rows or columns, from any corner.
+    Either each element has its own cell, or the elements are in row-major or column-major order, from any corner.
     """
     cells = rows * grid[1] + columns
     if len(np.unique(cells)) == len(cells):
@@ -171,7 +171,7 @@ def _order(rows: Int[ndarray, " n"], columns: Int[ndarray, " n"], grid: Size) ->
 
 @cache
 def _regular_orders(grid: Size) -> Int[ndarray, "8 n"]:
-    """Return the index of the element of each cell, for elements in the order of rows or columns, from any corner."""
+    """Return the index of the element of each cell, for row-major or column-major order from any corner."""
     h, w = grid
     orders = (np.arange(h * w).reshape(h, w), np.arange(h * w).reshape(w, h).T)
     return np.stack([np.flip(order, axes).ravel() for order in orders for axes in ((), (0,), (1,), (0, 1))])

@@ -42,11 +42,11 @@ def checked_spec(provided: Configurable, origin: str = "") -> str:
     Raises
     ------
     PluginContractError
-        If the spec is not a text.
+        If the spec is not a string.
     """
     spec = provided.spec
     if not isinstance(spec, str):
-        raise PluginContractError(f"{_class_of(provided, origin)}.spec must be a text; got {shown(spec)}")
+        raise PluginContractError(f"{_class_of(provided, origin)}.spec must be a string; got {shown(spec)}")
     return encodable(spec)
 
 

@@ -172,7 +172,7 @@ def specs_of(entry: Entry) -> list[str]:
     names = source.names()
     if not isinstance(names, Sequence) or isinstance(names, str) or not all(isinstance(name, str) for name in names):
         raise PluginContractError(
-            f"`names` of the source {entry.name} of {entry.plugin.release} must return a sequence of texts; "
+            f"`names` of the source {entry.name} of {entry.plugin.release} must return a sequence of strings; "
             f"it returned {shown(names)}"
         )
     return [f"{entry.name}:{model}" for model in names] or [entry.name]

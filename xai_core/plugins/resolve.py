@@ -97,7 +97,7 @@ def _wrong_type(requested: object, base: type[Configurable]) -> InputTypeError:
         hint = f"to explain a class, pass its id as `target={requested if isinstance(requested, int) else '...'}`"
     elif isinstance(requested, Explainer | Metric):
         is_metric = isinstance(requested, Metric)
-        hint = f"a {'metric' if is_metric else 'method'} is passed to `Engine.{'evaluate' if is_metric else 'explain'}`"
+        hint = f"pass a {'metric' if is_metric else 'method'} to `Engine.{'evaluate' if is_metric else 'explain'}`"
     received = f"a tensor {list(requested.shape)}" if isinstance(requested, Tensor) else repr(requested)[:80]
     return InputTypeError(
         f"{argument}: expected a name, a spec, an object of class {base.__name__}, or a list of these; "

@@ -68,8 +68,8 @@ def _standings(comparison: MethodComparison) -> TextTable:
     below = conclusions(comparison)
     if comparison.friedman is not None and comparison.critical_difference is not None:
         below.append(
-            f"Friedman's test that all methods are equal: p {_relation(comparison.friedman)}. Mean ranks that differ"
-            f" by at least {comparison.critical_difference:.2f} differ significantly at 5 % (Nemenyi)."
+            f"Friedman test (hypothesis: all methods are equal): p {_relation(comparison.friedman)}. Mean ranks that"
+            f" differ by at least {comparison.critical_difference:.2f} differ significantly at 5 % (Nemenyi)."
         )
     below += [_exclusion(method, each) for method, each in comparison.excluded.items() if each.error]
     images = (

@@ -141,7 +141,7 @@ class BoundTarget(Batched):
             others = scores.scatter(1, ids[:, None], -torch.inf)
             best = others.topk(min(which, scores.shape[1] - 1), 1).indices
             return [_class_target(rival, logits) for rival in best.unbind(1)]
-        reason = "negatives of themselves: choose other classes to compare with"
+        reason = "also among their negatives: choose other classes to compare with"
         rivals = [class_ids(class_id, scores, self.batch) for class_id in which]
         return [_class_target(rival, logits, rival != ids, reason) for rival in rivals]
 

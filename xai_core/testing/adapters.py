@@ -42,8 +42,8 @@ def check_adapter(
     images
         [B,C,H,W], a batch of at least two images for the model. Default: random images [2,3,32,32].
     expected_failures
-        Dict from the name of a check that the adapter cannot pass to the reason. It extends the class attribute
-        `expected_failures`.
+        Checks that the adapter cannot pass: a dict from the name of each check to the reason. It extends the class
+        attribute `expected_failures`.
     """
     case = AdapterCase(adapter, model, random_images() if images is None else images)
     return build_checks(adapter.__name__, case, CHECKS, declared_failures(adapter, expected_failures))
@@ -128,7 +128,7 @@ def default_layer_is_valid(case: AdapterCase) -> None:
     features = case.adapter.features(layer)
     require(
         isinstance(features, Features),
-        f"`features({layer!r})` must return Features of xai-core; it returned {features!r}",
+        f"`features({layer!r})` must return xai_core.plugin.Features; it returned {features!r}",
     )
 
 
@@ -201,7 +201,7 @@ def readout_is_valid(case: AdapterCase) -> None:
         return
     require(
         isinstance(readout, tuple) and math.isclose(sum(readout), 1, rel_tol=1e-6),
-        f"`readout` must be a tuple of weights of tokens, with sum 1; it is {readout!r}",
+        f"`readout` must be a tuple of token weights whose sum is 1; it is {readout!r}",
     )
 
 

@@ -76,7 +76,7 @@ def build_checks(
         Functions that raise an exception if the check fails. The name of the function is the name of the check, and
         its docstring is the description.
     expected_failures
-        Dict from the name of a check that the component cannot pass to the reason.
+        Checks that the component cannot pass: a dict from the name of each check to the reason.
 
     Raises
     ------

@@ -35,8 +35,8 @@ def check_dataset(
     name
         First argument of `load` of the source, such as the path of a folder or the name of a dataset.
     expected_failures
-        Dict from the name of a check that the dataset cannot pass to the reason. It extends the class attribute
-        `expected_failures`.
+        Checks that the dataset cannot pass: a dict from the name of each check to the reason. It extends the class
+        attribute `expected_failures`.
     options
         Options of `load`.
     """

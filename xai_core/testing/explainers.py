@@ -50,8 +50,8 @@ def check_explainer(
         not support are skipped. Default: a small CNN with attention modules and a small vision transformer, both with
         random weights. An explainer that supports neither is tested on a transformer with class attention.
     expected_failures
-        Dict from the name of a check that the explainer cannot pass to the reason. It extends the class attribute
-        `expected_failures`.
+        Checks that the explainer cannot pass: a dict from the name of each check to the reason. It extends the class
+        attribute `expected_failures`.
     """
     tested = as_explainer(explainer)
     case = ExplainerCase(tested, dict(models) if models is not None else None)
@@ -185,7 +185,7 @@ def declares_forward_passes(case: ExplainerCase) -> None:
         require(
             sum(counts) <= 2 * declared,
             f"for {label}, an image takes {sum(counts)} forward passes, but `forward_passes` returns {declared}; "
-            "return the approximate number, which users and demonstrations rely on",
+            "return the approximate number, because users and `xai demo` rely on it",
         )
 
 

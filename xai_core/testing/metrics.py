@@ -39,8 +39,8 @@ def check_metric(
         A name or spec, an object, or a class without required options. It must support images of 32x32 and 32x64
         pixels.
     expected_failures
-        Dict from the name of a check that the metric cannot pass to the reason. It extends the class attribute
-        `expected_failures`.
+        Checks that the metric cannot pass: a dict from the name of each check to the reason. It extends the class
+        attribute `expected_failures`.
     """
     tested = _as_metric(metric)
     case, functions = MetricCase(tested), [single_threaded(check) for check in CHECKS]
@@ -119,7 +119,7 @@ def is_independent_of_block_size(case: MetricCase) -> None:
         largest = max(sizes, default=0)
         require(
             largest <= max(block, len(images)),
-            f"a forward pass had {largest} images, with a block size of {block}; score images with "
+            f"a forward pass contained {largest} images; expected at most the block size of {block}: score images with "
             "`evaluation.model_score(...)`",
         )
 

@@ -38,8 +38,8 @@ def check_model_source(
     name
         First argument of `load`: the model to test. Default: the first of `names()`, or None if there are none.
     expected_failures
-        Dict from the name of a check that the source cannot pass to the reason. It extends the class attribute
-        `expected_failures`.
+        Checks that the source cannot pass: a dict from the name of each check to the reason. It extends the class
+        attribute `expected_failures`.
     options
         Options of `load`.
     """

@@ -230,8 +230,8 @@ def _source(entry: Entry, spec: str, kind: str) -> Component:
         except (XAIError, TypeError) as error:
             option = "--model" if kind == "model" else "--data"
             reason = (
-                f"its name alone loads nothing ({error}): pass `{option} {entry.name}:...`, or define `test_spec` in "
-                "the class"
+                f"it cannot be loaded by name alone ({error}): pass `{option} {entry.name}:...`, or define `test_spec` "
+                "in the class"
             )
             return Component(kind, spec, skip_reason=reason)
     check: Any = check_model_source if kind == "model" else check_dataset

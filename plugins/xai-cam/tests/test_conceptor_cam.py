@@ -315,7 +315,7 @@ def test_negatives_that_are_named(images: Tensor) -> None:
 
 def test_the_target_is_no_negative_of_itself(images: Tensor) -> None:
     engine = xai.Engine(settled(SmallCNN()))
-    with pytest.raises(TargetError, match=r"images \[0, 1, 2\].*negatives of themselves"):
+    with pytest.raises(TargetError, match=r"images \[0, 1, 2\].*also among their negatives"):
         engine.explain(images, "conceptor-cam:negatives=1+2", target=2)
     with pytest.raises(TargetError, match=r"images \[1\]"):
         engine.explain(images, "conceptor-cam:negatives=1+2", target=[3, 2, 4])

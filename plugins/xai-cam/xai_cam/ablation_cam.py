@@ -11,7 +11,7 @@ from xai_cam.base import CAM
 
 
 class AblationCAM(CAM):
-    """Ablation-CAM: activations weighted by the relative drop of the score when a channel is set to zero.
+    """Ablation-CAM: activations weighted by the relative drop in the score when a channel is set to zero.
 
         alpha_k = (y - y_k) / |y|  (eq. 4),    L = ReLU(sum_k alpha_k A_k)
 
@@ -37,13 +37,13 @@ class AblationCAM(CAM):
         return 1 + sum(adapter.features(layer).channels for layer in earlier)
 
     def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K h w"]:
-        """Weight each channel by the drop of the score when the channel is zero."""
+        """Weight each channel by the drop in the score when the channel is zero."""
         activation = captured.activation(layer)
         drops = captured.once((self, layer), lambda: self.drops(captured, layer, activation))[captured.index]
         return drops[..., None, None] * activation
 
     def drops(self, captured: xai.Captured, layer: str, activation: Float[Tensor, "B K h w"]) -> Float[Tensor, "V B K"]:
-        """Return the relative drop of the score without each channel, for all V targets of the pass."""
+        """Return the relative drop in the score when each channel is zero, for all V targets of the pass."""
         batch, count = activation.shape[:2]
         model_score = captured.partial_forward(layer)
         score = model_score.each(activation)  # [V,B]

@@ -14,7 +14,7 @@ from xai_core.plugin import check_flag, check_number, wide
 
 
 class ConceptorCAM(ContrastiveCAM):
-    """Conceptor-CAM: a base CAM, filtered by the directions that its channels share for the target class only.
+    """Conceptor-CAM: a base CAM, projected onto directions of the target class but not of other classes.
 
     It is reconstructed from the paper's abstract and from conceptor theory, and was not compared with the authors'
     implementation.
@@ -48,7 +48,7 @@ class ConceptorCAM(ContrastiveCAM):
         Number of highest-scoring other classes (fewer if the model has fewer), or their ids (`3+7`, or `3+` for a
         single id).
     intra
-        Whether to filter the locations, too.
+        Whether to filter the locations too.
     """
 
     name = "conceptor-cam"

@@ -18,8 +18,8 @@ class GradCAMPlusPlus(CAM):
     factor exp(y) scales the whole map and is omitted here, as in other implementations.
 
     pytorch-grad-cam 1.5.7 adds 1e-6 to the denominator. This has no effect for large gradients, but dominates for small
-    ones, whose weights become sum_ij g^2 ReLU(g) 1e6. torchcam 0.5.0 divides a copy, so that its weights are sum_ij g^2
-    ReLU(g).
+    ones, whose weights become sum_ij g^2 ReLU(g) 1e6. In torchcam 0.5.0, the division has no effect, so that the
+    weights are sum_ij g^2 ReLU(g).
 
     Source: Chattopadhay et al., "Grad-CAM++: Generalized Gradient-based Visual Explanations for Deep Convolutional
     Networks", WACV 2018.

@@ -40,7 +40,7 @@ class Smoothed(xai.Explainer):
         return (3 if self.brightness else 1) * (2 if self.flip else 1) * self._explainer.forward_passes(adapter)
 
     def explain(self, captured: xai.Captured) -> Float[Tensor, "B h w"]:
-        """Explain the image in the shared pass, and each variant in a pass of its own."""
+        """Explain the image in the shared pass, and each variant in a separate pass."""
         factors = (1.0, 1 - self.brightness, 1 + self.brightness) if self.brightness else (1.0,)
         maps = [relevance(self._explainer.explain(captured.parts[0]))]
         for factor in factors:

@@ -9,7 +9,7 @@ from xai_captum.patches import PatchAttribution
 
 
 class FeatureAblation(PatchAttribution):
-    """Feature ablation: the drop of the score when a patch shows its baseline, y(x) - y(x without patch).
+    """Feature ablation: the drop in the score when a patch shows its baseline, y(x) - y(x without patch).
 
     For the options, see `PatchAttribution`.
 

@@ -22,7 +22,7 @@ class GuidedGradCAM(ModifiedReLU):
     layer
         Module name or module for Grad-CAM. Default: the last features before pooling, which the adapter finds.
     interpolate_mode
-        How Grad-CAM is resized to the image: `bilinear`, as in the paper, `nearest`, captum's default, `bicubic` or
+        How Grad-CAM is resized to the image: `bilinear` (as in the paper), `nearest` (captum's default), `bicubic` or
         `area`.
     channels
         How the channels are reduced: `sum`, `positive`, `abs`, `max` or `norm`. See

@@ -20,8 +20,8 @@ class LRP(GradientAttribution):
 
         R_j = sum_k a_j w_jk / (eps sign(z_k) + z_k) R_k,    z_k = sum_j a_j w_jk + b_k  (eq. 58)
 
-    captum passes relevance through ReLU unchanged. Biases receive a part of the relevance, also the biases of batch
-    norm.
+    captum passes relevance through ReLU unchanged. Biases, including those of batch norm, receive a part of the
+    relevance.
 
     Source: Bach et al., "On Pixel-Wise Explanations for Non-Linear Classifier Decisions by Layer-Wise Relevance
     Propagation", PLOS ONE 2015.
@@ -73,7 +73,7 @@ class LRP(GradientAttribution):
         return xai.Needs()
 
     def forward_passes(self, adapter: xai.ModelAdapter) -> int:
-        """Count one to check the target, two for captum, without and with a graph, and one for the shared pass."""
+        """Count one to check the target, two for captum (without and with a graph), and one for the shared pass."""
         return 4
 
     def attribute(self, model: SharedModel, block: ImageBlock, adapter: xai.ModelAdapter) -> Float[Tensor, "N C H W"]:

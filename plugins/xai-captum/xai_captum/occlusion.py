@@ -14,7 +14,7 @@ DEFAULT_WINDOWS = 8
 
 
 class Occlusion(PerturbationAttribution):
-    """Occlusion by captum: the drop of the score when a window shows its baseline, averaged over windows.
+    """Occlusion by captum: the drop in the score when a window shows its baseline, averaged over windows.
 
     The value of a pixel is the average over the windows that cover it.
 
@@ -25,7 +25,7 @@ class Occlusion(PerturbationAttribution):
     sliding_window_shapes
         Side of the window in pixels. The window covers all channels. Default: an eighth of the image's shorter side.
     strides
-        Pixels between windows, at most the side. Default: half of the side.
+        Stride of the window in pixels, at most the side. Default: half of the side.
     baselines
         Replacement of the window: `zero`, `mean`, `blur`, `noise`, or a tensor. See `xai_core.plugin.baseline_images`.
     channels

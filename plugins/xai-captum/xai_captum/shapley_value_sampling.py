@@ -10,7 +10,7 @@ from xai_core.plugin import Baseline, check_integer, check_seed
 
 
 class ShapleyValueSampling(PatchAttribution):
-    """Shapley value sampling: the change of the score when a patch is added, averaged over random orders of patches.
+    """Shapley value sampling: the change in the score when a patch is added, averaged over random orders of patches.
 
     The attribution sums to y(x) - y(x') for any number of orders.
 

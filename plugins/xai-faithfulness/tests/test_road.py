@@ -304,7 +304,7 @@ def test_one_synchronization_on_cuda(model: nn.Module, images: Tensor) -> None:
 
 @pytest.mark.parametrize("percentages", [0, 100.5, "20+x", "", (), (10, -1), "many", "20+40+20"])
 def test_percentages_that_are_none(percentages: Any) -> None:
-    with pytest.raises(OptionError, match=r"percentages must be different numbers in \(0, 100\]"):
+    with pytest.raises(OptionError, match=r"percentages must be distinct numbers in \(0, 100\]"):
         xai.create_metric("road", percentages=percentages)
 
 

@@ -6,10 +6,10 @@ from xai_faithfulness.pixel_flipping import PixelFlipping
 
 
 class AOPC(PixelFlipping):
-    """Area over the perturbation curve: the mean drop of the score below the score of the original image.
+    """Area over the perturbation curve: the mean drop in the score below the score of the original image.
 
-    It is the mean over k = 0 ... L of f(x_0) - f(x_k). x_k is the image after k steps of pixel flipping, with which the
-    curve is shared. Higher is better. A constant model results in 0.
+    It is the mean over k = 0 ... L of f(x_0) - f(x_k). x_k is the image after k steps of `PixelFlipping`, which shares
+    this curve. Higher is better. A constant model results in 0.
 
     Source: Samek et al., "Evaluating the Visualization of What a Deep Neural Network has Learned", IEEE TNNLS 2017. It
     uses L = 100 regions of 9x9 pixels and uniform noise.

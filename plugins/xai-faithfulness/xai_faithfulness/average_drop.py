@@ -6,7 +6,7 @@ from xai_faithfulness.masked_images import MaskedImageMetric, relative_drop
 
 
 class AverageDrop(MaskedImageMetric):
-    """Average drop: the relative drop of the class probability when the image is multiplied by its map.
+    """Average drop: the relative drop in the class probability when the image is multiplied by its map.
 
         max(0, Y - O) / Y
 

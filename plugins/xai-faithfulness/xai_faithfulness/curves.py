@@ -35,7 +35,7 @@ def score_curve(
 ) -> Float[Tensor, "B S"]:
     """Score images while the pixels of `start` are replaced by those of `finish` in the order of their ranks.
 
-    The images of all points go through the model in blocks.
+    The images of all points are passed through the model in blocks.
 
     Parameters
     ----------

@@ -8,7 +8,7 @@ class FaithfulnessCorrelation(SubsetCorrelation):
     """Faithfulness correlation: the correlation of relevance and score drop over random sets of removed pixels.
 
     It is Pearson's correlation over random subsets of n pixels or squares. For each subset, the sum of its relevance is
-    compared with the drop of the logit when the subset shows the image's mean color. By default, n is the image width
+    compared with the drop in the logit when the subset shows the image's mean color. By default, n is the image width
     in pixels. The value is in [-1, 1]. The exact contributions of a linear model score 1, and their opposite scores -1.
     If the map or the model is constant, the value is 0. Higher is better.
 

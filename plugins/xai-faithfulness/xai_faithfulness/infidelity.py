@@ -78,7 +78,7 @@ class Infidelity(xai.Metric):
         self.seed = check_seed(seed)
 
     def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
-        """Compare the sums of relevance with the drops of the score."""
+        """Compare the sums of relevance with the drops in the score."""
         size = (evaluation.images.shape[-2], evaluation.images.shape[-1])
         key = ("squares", self.region, self.samples, self.seed)
         removed = evaluation.once(

@@ -39,7 +39,7 @@ class MaxSensitivity(xai.Metric):
     name = "max-sensitivity"
     higher_is_better = False
     expected_failures: ClassVar[Mapping[str, str]] = {
-        "is_invariant_to_map_scale": "the maps of changed images are computed again, on their own scale",
+        "is_invariant_to_map_scale": "the maps of noisy images are computed by the method, so they are not scaled",
         "better_map_scores_better": "maps are compared with maps of changed images, not with the ground truth",
     }
 
@@ -49,7 +49,7 @@ class MaxSensitivity(xai.Metric):
         self.seed = check_seed(seed)
 
     def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
-        """Explain images close to those of the batch and return the largest change."""
+        """Explain noisy copies of the images and return the largest change of the maps."""
         images, generator = evaluation.images, torch.Generator().manual_seed(self.seed)
         largest_value = saliency.raw.abs().amax((1, 2), keepdim=True)
         unit = largest_value.where(largest_value > 0, 1)  # prevents underflow and overflow of the squares

@@ -24,7 +24,7 @@ class ParameterRandomization(xai.Metric):
     constant.
 
     The curve [B,L] contains the similarity at each step. The fractions [L] are the depth of the step's module, with 1
-    for the first module of the model. Modules are those with parameters of their own, in the order of definition.
+    for the first module of the model. Only modules that have their own parameters count, in the order of definition.
 
     Source: Adebayo et al., "Sanity Checks for Saliency Maps", NeurIPS 2018, section 3.
 

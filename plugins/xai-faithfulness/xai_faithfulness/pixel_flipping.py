@@ -12,7 +12,7 @@ class PixelFlipping(PerturbationCurve):
 
     Squares are ranked by the mean of the map over them. The area is computed by the trapezoidal rule and divided by the
     number of steps. By default, squares of 9x9 pixels are replaced by normal noise, which is the same for every image.
-    Lower is better. A constant model results in its score.
+    Lower is better. For a constant model, the value is the model's score.
 
     Source: Bach et al., "On Pixel-wise Explanations for Non-Linear Classifier Decisions by Layer-wise Relevance
     Propagation", PLOS ONE 2015; squares and noise as in Samek et al., "Evaluating the Visualization of What a Deep

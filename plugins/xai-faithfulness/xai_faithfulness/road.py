@@ -124,5 +124,5 @@ def parse_percentages(percentages: float | str | Sequence[float]) -> tuple[float
     except (TypeError, ValueError):
         numbers = []
     if not numbers or len({*numbers}) < len(numbers) or not all(0 < number <= 100 for number in numbers):
-        raise OptionError(f"percentages must be different numbers in (0, 100], such as 20+40+60, got {percentages!r}")
+        raise OptionError(f"percentages must be distinct numbers in (0, 100], such as 20+40+60, got {percentages!r}")
     return tuple(number / 100 for number in numbers)

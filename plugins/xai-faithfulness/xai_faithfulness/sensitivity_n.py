@@ -11,7 +11,7 @@ class SensitivityN(SubsetCorrelation):
     """Sensitivity-n: the correlation of relevance and score drop over random sets of n removed pixels.
 
     It is Pearson's correlation over random subsets of n pixels or squares. For each subset, the sum of its relevance is
-    compared with the drop of the logit when the subset is set to zero. By default, it is the mean over 8 geometrically
+    compared with the drop in the logit when the subset is set to zero. By default, it is the mean over 8 geometrically
     spaced values of n, from 1 to 80 % of the pixels. This is about the range plotted in the paper. The value is in [-1,
     1]. The exact contributions of a linear model score 1, and their opposite scores -1. If the map or the model is
     constant, the value is 0. Higher is better.

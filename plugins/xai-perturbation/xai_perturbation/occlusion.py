@@ -23,7 +23,7 @@ DEFAULT_PATCHES = 5
 
 
 class Occlusion(xai.Explainer):
-    """Occlusion: the drop of the score when a sliding patch hides a part of the image, averaged over patches.
+    """Occlusion: the drop in the score when a sliding patch hides a part of the image, averaged over patches.
 
         L_ij = 1/n_ij sum_(p covers ij) f(x) - f(x without p)
 
@@ -41,7 +41,7 @@ class Occlusion(xai.Explainer):
     size
         Side of the patch in pixels. Default: a fifth of each side of the image, rounded up.
     stride
-        Pixels between patches, at most the size. Default: half of the size, rounded up.
+        Stride of the patches in pixels, at most the size. Default: half of the size, rounded up.
     baseline
         Replacement of the hidden pixels: `zero`, `mean`, `blur`, `noise`, or a tensor that broadcasts to [B,C,H,W]. In
         the normalized space, `zero` is the mean color of the training data.
@@ -99,7 +99,7 @@ class Occlusion(xai.Explainer):
         return range(0, side - size + stride, stride)
 
     def explain(self, captured: xai.Captured) -> Float[Tensor, "B H W"]:
-        """Average the drops of the score over the patches that cover each pixel."""
+        """Average the drops in the score over the patches that cover each pixel."""
         return captured.once(self, lambda: self.relevance(captured))[captured.index]
 
     def relevance(self, captured: xai.Captured) -> Float[Tensor, "V B H W"]:

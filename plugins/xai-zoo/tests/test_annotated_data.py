@@ -263,13 +263,13 @@ def test_a_coco_that_is_not_there_is_refused(coco: Callable[..., str], tmp_path:
         xai.load_dataset(f"coco:{tmp_path},annotations=2017")
     with pytest.raises(FileError, match=r"none is not a folder; expected the folder of COCO's images"):
         xai.load_dataset(spec.replace("val2017", "none"))
-    with pytest.raises(FileError, match=r"none\.json cannot be read.*expected COCO's instances"):
+    with pytest.raises(FileError, match=r"none\.json cannot be read.*expected a COCO instances file"):
         xai.load_dataset(spec.replace("instances.json", "none.json"))
     (tmp_path / "instances.json").write_text("[1")
     with pytest.raises(FileError, match=r"instances\.json cannot be read"):
         xai.load_dataset(spec)
     (tmp_path / "instances.json").write_text('{"images": [], "annotations": []}')
-    with pytest.raises(FileError, match="is not in COCO format; expected COCO's instances"):
+    with pytest.raises(FileError, match="is not in COCO format; expected a COCO instances file"):
         xai.load_dataset(spec)
 
 

@@ -16,7 +16,7 @@ from xai_zoo import rle
 from xai_zoo.annotated import AnnotatedImage, AnnotatedImages, Mask
 from xai_zoo.paths import check_folder, check_path
 
-_EXPECTED = "expected COCO's instances, a JSON object of images, annotations and categories"
+_EXPECTED = "expected a COCO instances file: a JSON object with images, annotations and categories"
 
 
 class Coco(DatasetSource):

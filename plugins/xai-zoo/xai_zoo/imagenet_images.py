@@ -17,7 +17,7 @@ from xai_zoo.torch_file import load_torch_file
 SPLITS = ("val", "train")
 _DEVKIT = "ILSVRC2012_devkit_t12"
 _EXPECTED = (
-    "expected `val` and `train` in it, each with a folder per class named by its WordNet id (n01440764, ...), as"
+    "expected `val` and `train` in it, each with one folder per class, named by its WordNet id (n01440764, ...), as"
     " torchvision.datasets.ImageNet creates them"
 )
 

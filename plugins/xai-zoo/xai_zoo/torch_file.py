@@ -49,8 +49,8 @@ def load_torch_file(path: Path) -> Any:
     unpacked, limit = _unpacked_size(path), file_limit(MAX_BYTES, _DEFAULT)
     if unpacked > max(limit, path.stat().st_size):
         raise CheckpointError(
-            f"{path} has {path.stat().st_size:,} bytes, but unpacks to {unpacked:,} bytes; the limit is {limit:,}, and"
-            f" you can set {MAX_BYTES} to a larger number if you trust the file"
+            f"{path} has {path.stat().st_size:,} bytes, but unpacks to {unpacked:,} bytes; expected at most {limit:,}."
+            f" If you trust the file, set {MAX_BYTES} to a larger number"
         )
     try:
         with torch.serialization.safe_globals(_HYPERPARAMETERS):

@@ -28,8 +28,8 @@ class TorchvisionModels(ModelSource):
     """torchvision's classifiers: `torchvision:resnet50`, `torchvision:resnet50,weights=FILE,num_classes=10`.
 
     Options: `weights` is a file, `none` for random weights, or a name of torchvision such as `IMAGENET1K_V1`. The
-    default is the best, which is downloaded once. `num_classes` is the size of the classification head. Other options
-    are passed to torchvision.
+    default is torchvision's best weights, which are downloaded once. `num_classes` is the size of the classification
+    head. Other options are passed to torchvision.
     """
 
     name = "torchvision"

@@ -47,7 +47,9 @@ class UNet(ModelSource):
             ) from error
         known = smp.encoders.get_encoder_names()  # type: ignore[no-untyped-call]
         if encoder not in known and not encoder.startswith("tu-"):
-            raise OptionError(f"encoder must be an encoder of the package, got {encoder!r}; {suggest(encoder, known)}")
+            raise OptionError(
+                f"encoder must be an encoder of segmentation-models-pytorch, got {encoder!r}; {suggest(encoder, known)}"
+            )
         model = smp.Unet(encoder, encoder_weights=None, classes=num_classes, decoder_attention_type=attention)
         options = {"encoder": encoder, "attention": attention, "num_classes": num_classes, "size": size}
         return loaded(model, (self.name, options), weights, size, MEAN, STD)

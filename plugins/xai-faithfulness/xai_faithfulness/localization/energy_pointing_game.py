@@ -22,5 +22,5 @@ class EnergyPointingGame(xai.Metric):
     needs_ground_truth: ClassVar[bool] = True
 
     def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
-        """Return the fraction of the values."""
+        """Return the fraction of the map's energy that is inside the mask."""
         return xai.MetricResult(fraction_inside(saliency.values, evaluation.masks))

@@ -1,4 +1,4 @@
-"""NewPlugin: drop of the score when the most salient pixels are removed."""
+"""NewPlugin: drop in the score when the most salient pixels are removed."""
 
 import torch
 
@@ -15,7 +15,7 @@ def without_most_salient(
 
 
 class NewPlugin(xai.Metric):
-    """NewPlugin: drop of the score when the most salient pixels are removed. TODO: replace this example by your metric.
+    """NewPlugin: drop in the score when the most salient pixels are removed. TODO: replace this example by your metric.
 
     y(x) - y(x'), where y is the target's score. In x', the most salient pixels of the image x are replaced by the
     baseline. Higher is better.
