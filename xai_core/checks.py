@@ -158,7 +158,7 @@ def check_target(checks: Checks, target: BoundTarget) -> None:
 
 
 def check_map(checks: Checks, saliency: Saliency, call: PluginCall) -> None:
-    """Require a finite map, and warn of a constant one."""
+    """Require a finite map, and warn if it is constant."""
     checks.add(
         finite(saliency.raw),
         lambda bad: call.attach_to(

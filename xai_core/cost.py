@@ -18,8 +18,7 @@ class Cost:
     forward_passes
         The approximate number of forward passes of the model for the map of one image.
     seconds
-        The duration for the whole batch, of the pass that all methods of a call share and of the method's own
-        computation.
+        The duration for the whole batch: the pass that all methods of a call share, plus the method's own computation.
     memory
         The largest number of bytes that PyTorch allocated on the device during this time, including those allocated
         before. None on the CPU, where it is not measured.

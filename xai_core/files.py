@@ -64,7 +64,7 @@ def _mode(path: Path) -> int:
 
 
 def reason(error: OSError | ValueError) -> str:
-    """Return why the system rejects a path. It raises `ValueError` for a path with a null character."""
+    """Return why the system rejects a path. The error is a `ValueError` for a path with a null character."""
     return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 
 

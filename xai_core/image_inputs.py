@@ -45,7 +45,7 @@ def accept_images(images: object, model: nn.Module) -> Float[Tensor, "B C H W"]:
 
 
 def _require_values(images: Tensor) -> None:
-    """Require images with values, which tensors on the meta device and inside transforms of functions do not have."""
+    """Require images with values, which tensors on the meta device and inside function transforms do not have."""
     if torch._C._functorch.peek_interpreter_stack() is not None:
         raise InputTypeError(
             "the engine cannot be called inside `torch.func.vmap`, `torch.func.grad` or another transform; call it"

@@ -1,4 +1,4 @@
-"""Inputs of the engine beside images: models, maps and masks, converted or rejected with one clear error."""
+"""Inputs of the engine besides images: models, maps and masks, converted or rejected with one clear error."""
 
 from collections.abc import Callable, Mapping
 

@@ -24,7 +24,7 @@ class PluginAdapters:
     model
         The model, without wrappers.
     monitor
-        Its monitor.
+        The monitor of the model's state.
     seconds
         Time limit for each adapter in seconds, or None.
     """

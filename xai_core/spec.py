@@ -27,7 +27,7 @@ and backslashes have no special meaning, and a double quote is written twice.
 Quotes are needed around text with a comma, a double quote, unbalanced parentheses, or a space at either end. They are
 also needed around empty text, and around a name with an equals sign.
 
-`parse` and `str` are inverse: `parse(str(spec)) == spec`.
+`parse` and `str` are inverse functions: `parse(str(spec)) == spec`.
 """
 
 import difflib

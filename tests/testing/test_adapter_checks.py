@@ -83,7 +83,7 @@ BAD_ADAPTERS: dict[str, list[tuple[type[xai.ModelAdapter], str]]] = {
     ],
     "readout_is_valid": [
         (adapter(readout=slice(0, 1)), "must be a tuple of token weights"),
-        (adapter(readout=(0.5, 0.25)), "with sum 1"),
+        (adapter(readout=(0.5, 0.25)), "whose sum is 1"),
     ],
     "engine_explains_its_model": [
         (adapter(scores=gone), "nothing"),

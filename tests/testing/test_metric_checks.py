@@ -141,7 +141,7 @@ BAD_METRICS: dict[str, list[tuple[xai.Metric, str]]] = {
     ],
     "is_independent_of_block_size": [
         (values(block_counts), "with block sizes of 1 and 1000"),
-        (values(all_at_once), "had 18 images"),
+        (values(all_at_once), "contained 18 images"),
     ],
     "is_invariant_to_map_scale": [
         (values(lambda evaluation, saliency, scores: scores + saliency.raw.amax((1, 2))), "the map times 1024")

@@ -12,7 +12,7 @@ class Activity:
     description
         Description in error messages.
     methods
-        The methods that it is for. Empty if it is for all.
+        The methods of the step. Empty for a step of all methods.
     metric
         The metric that is called, or empty.
     seconds
@@ -27,7 +27,7 @@ class Activity:
 
 @dataclass(frozen=True)
 class Blame:
-    """A method, or a metric on the maps of a method, that ended a worker. An empty method stands for all."""
+    """A method, or a metric on the maps of a method, that ended a worker. An empty name stands for all."""
 
     model_index: int
     method: str

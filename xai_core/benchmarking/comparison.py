@@ -32,7 +32,7 @@ class ScoreMatrix:
     Attributes
     ----------
     model, metric, methods
-        Their specs.
+        Specs of the model, the metric and the methods.
     higher_is_better
         Direction of the metric.
     values
@@ -121,7 +121,7 @@ class MethodComparison:
     Attributes
     ----------
     model, metric
-        Their specs.
+        Specs of the model and the metric.
     higher_is_better
         Direction of the metric.
     images

@@ -17,7 +17,7 @@ class Declaration:
     Attributes
     ----------
     help
-        Help text, which is understood without the name of the setting.
+        Help text that can be understood without the name of the setting.
     metavar
         Placeholder of the value in the help of the command line.
     option

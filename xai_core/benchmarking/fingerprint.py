@@ -49,7 +49,7 @@ class _Parts:
         self._seen: dict[int, object] = {}
 
     def of(self, value: Any) -> Iterator[bytes]:
-        """Iterate over the parts of a value. A value that only its memory address identifies has no parts."""
+        """Iterate over the parts of a value. A value that is identified only by its memory address has no parts."""
         if isinstance(value, LoadedModel):
             yield _without_addresses(repr(value.model)).encode()
             for module in value.model.modules():
@@ -110,7 +110,7 @@ class _Parts:
                 yield repr(sorted(map(repr, argument)) if isinstance(argument, frozenset) else argument).encode()
 
     def _callable(self, value: Any) -> Iterator[bytes]:
-        """Iterate over the parts of a callable: of the functions that it wraps, or its `repr`, and its class."""
+        """Iterate over the parts of a callable: of the functions that it wraps or of its `repr`, and of its class."""
         if isinstance(value, type):
             yield value.__qualname__.encode()
             return

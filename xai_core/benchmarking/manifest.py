@@ -19,11 +19,11 @@ class ModelEntry:
     Attributes
     ----------
     spec
-        Its spec.
+        Spec of the model.
     weights
-        Hash of its weights, see `weights_hash`.
+        Hash of the model's weights, see `weights_hash`.
     methods
-        Specs of the methods that explain it.
+        Specs of the methods that explain the model.
     skipped
         Names of the methods that `all` skips for this model, with the reason.
     """

@@ -27,7 +27,7 @@ class WorkerEndedError(Exception):
     Attributes
     ----------
     activity
-        Its last activity.
+        The last activity of the worker.
     reason
         The exit code or signal, and the activity.
     overdue
@@ -79,7 +79,10 @@ class ForkServer:
         return Process(self, number, *pipes)
 
     def exit_code(self, process: int) -> int | None:
-        """Return the exit code of a worker, negative for a signal, or None if it runs. It ends with the fork server."""
+        """Return the exit code of a worker, negative for a signal, or None if it runs.
+
+        A worker ends when the fork server ends.
+        """
         try:
             code = self._ask(STATUS + NUMBER.pack(process))
         except OSError:

@@ -11,11 +11,11 @@ class Quarantine:
         self._of_model: dict[tuple[str, str], str] = {}
 
     def disable_for_model(self, method: str, metric: str, reason: str) -> None:
-        """Disable a metric on the maps of a method for the current model. An empty name stands for all."""
+        """Disable a metric on the maps of a method for the current model. An empty name stands for all of them."""
         self._of_model[method, metric] = reason
 
     def disable_for_run(self, method: str, metric: str, reason: str) -> None:
-        """Disable a metric on the maps of a method for the whole run. An empty name stands for all."""
+        """Disable a metric on the maps of a method for the whole run. An empty name stands for all of them."""
         self._of_run[method, metric] = reason
 
     def times_disabled(self, metric: str) -> int:

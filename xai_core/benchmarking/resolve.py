@@ -1,4 +1,4 @@
-"""Creates what the settings name: models, data, methods and metrics, and the manifest that identifies them."""
+"""Creates everything that the settings name (models, data, methods, metrics), and the manifest that identifies it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ from xai_core.plugins.registry import origin
 
 @dataclass(frozen=True)
 class ResolvedBenchmark:
-    """The objects that a manifest names, equal in every process that computes shards.
+    """The objects that a manifest names, the same in every process that computes shards.
 
     Attributes
     ----------
@@ -113,7 +113,7 @@ def resolve(
     Parameters
     ----------
     settings
-        The settings, with those of the protocol.
+        The settings, including those that the protocol adds.
     device
         Device on which shards are computed.
     probe_device

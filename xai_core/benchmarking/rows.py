@@ -26,7 +26,7 @@ class ScoreRow:
     Attributes
     ----------
     model, data, method, metric
-        Their specs.
+        Specs of the model, the dataset, the method and the metric.
     index, image
         Index and id of the image in the dataset.
     label
@@ -70,7 +70,7 @@ class CurveRow:
     Attributes
     ----------
     model, method, metric
-        Their specs.
+        Specs of the model, the method and the metric.
     index, image
         Index and id of the image in the dataset.
     fractions

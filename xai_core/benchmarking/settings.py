@@ -1,6 +1,6 @@
 """Settings of a benchmark. Each setting is declared once, with its default, help text and allowed values.
 
-The command line, the TOML reader and the manifest follow from these declarations. A test compares the tables in
+The command line, the TOML reader and the manifest are derived from these declarations. A test compares the tables in
 `docs/benchmark.md` with them. This module imports neither PyTorch nor plugins, so `xai benchmark --help` is fast.
 """
 

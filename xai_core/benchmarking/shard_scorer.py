@@ -29,7 +29,7 @@ class Work:
     items
         Images of one size, all with or all without a ground-truth mask.
     methods, metrics
-        Their specs.
+        Specs of the methods and metrics.
     maps
         The maps by method, or None until the batch is explained.
     """

@@ -13,8 +13,8 @@ _LAYOUT = frozenset({tokenize.NEWLINE, tokenize.NL, tokenize.INDENT, tokenize.DE
 def source_text(code: CodeType) -> str | None:
     """Return the source text of a function, or None if the source is not available.
 
-    Comments, docstrings, blank lines and common indentation are removed. Any other change of the text is a
-    difference, also a change of formatting. Unlike bytecode, the text does not depend on the Python version.
+    Comments, docstrings, blank lines and common indentation are removed. Any other change of the text, including its
+    formatting, is a difference. Unlike bytecode, the text does not depend on the Python version.
     """
     try:
         if code.co_name == "<lambda>":

@@ -20,7 +20,7 @@ class MethodCost:
     Attributes
     ----------
     model, method
-        Their specs.
+        Specs of the model and the method.
     forward_passes
         Number of forward passes per image.
     seconds

@@ -15,7 +15,7 @@ class WeightBackup:
     model
         The model.
     spec
-        Its spec, for error messages.
+        Spec of the model, for error messages.
     expected
         The `weights_hash` that the manifest records.
 

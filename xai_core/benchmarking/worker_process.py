@@ -2,8 +2,8 @@
 
 Worker processes are forks of a fork server, which has imported PyTorch and the engine, so that a replacement begins at
 once. The fork server runs as `python -m xai_core.benchmarking.worker_process CONTROL LIFE`, with the numbers of two
-open files. The first is a socket, through which the supervisor requests forks. The second is a pipe that closes when
-the supervisor ends.
+open file descriptors. The first is a socket, through which the supervisor requests forks. The second is a pipe that
+closes when the supervisor ends.
 """
 
 import os
@@ -19,7 +19,7 @@ from xai_core.errors import XAIError
 
 
 def serve(orders: Connection, replies: Connection) -> None:
-    """Run the shards that are ordered until the supervisor closes the pipe."""
+    """Run the shards that the supervisor requests, until it closes the pipe."""
     worker: xai_core.benchmarking.worker.Worker | None = None
     while True:
         try:

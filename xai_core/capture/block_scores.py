@@ -24,7 +24,7 @@ class BlockTokens:
     attended
         The output of the block's attention.
     attention
-        The leaf of that attention.
+        The leaf of the block's attention.
     """
 
     tokens: Tensor

@@ -13,7 +13,7 @@ _calls: list[tuple[PluginCall | None, float | None]] = [(None, None)]
 
 @contextlib.contextmanager
 def reporting(report: Report) -> Iterator[None]:
-    """Report the begin and the end of every guarded call in this block."""
+    """Report the beginning and the end of every guarded call in this block."""
     _reports.append(report)
     try:
         yield
@@ -23,7 +23,7 @@ def reporting(report: Report) -> Iterator[None]:
 
 @contextlib.contextmanager
 def reported(call: PluginCall, seconds: float | None) -> Iterator[None]:
-    """Report a call at its begin, and the outer call or None at its end."""
+    """Report a call at its beginning, and the outer call or None at its end."""
     if not _reports:
         yield
         return

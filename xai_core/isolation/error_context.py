@@ -71,7 +71,7 @@ class PluginCall:
         PluginContractError
             If the exception is not an `Exception`, such as `SystemExit`, or cannot be printed or annotated.
         KeyboardInterrupt
-            If Ctrl-C arrived in the block, whatever the block made of it.
+            If Ctrl-C arrived in the block, even if the block raised another exception.
         """
         start, interrupts = next(_numbers), Interrupts()
         with interrupts.noted():

@@ -158,7 +158,7 @@ class _State:
             return False
 
     def restore_containers(self, changes: Mapping[str, list[str]]) -> None:
-        """Restore the dictionaries of hooks, tensors and submodules that something else replaces."""
+        """Restore the dictionaries of hooks, tensors and submodules that were replaced by other objects."""
         for (own, name), before in zip(self._containers, self._contents_before, strict=True):
             if not isinstance(own.get(name), dict):
                 changes["the internal dictionary"].append(name)

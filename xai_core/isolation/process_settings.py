@@ -55,7 +55,7 @@ class Setting:
 
 
 class WarningFilters:
-    """The warning filters. They equal others if `catch_warnings` has replaced the list, which it restores itself."""
+    """The warning filters. Different lists count as equal, because `catch_warnings` replaces and restores the list."""
 
     def __init__(self) -> None:
         self._list: Any = warnings.filters

@@ -22,7 +22,7 @@ class Snapshot:
         return [setting.name for setting, _, _ in self._changes()]
 
     def undo(self, ignored: Container[str]) -> list[str]:
-        """Undo all changes, except of the ignored settings, and return descriptions of those that are errors."""
+        """Undo all changes except those of ignored settings, and return descriptions of the changes that are errors."""
         descriptions = []
         for setting, before, now in self._changes():
             if setting.name not in ignored:

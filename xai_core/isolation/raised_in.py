@@ -11,8 +11,8 @@ from xai_core.errors import PluginContractError, TimeLimitError, XAIError
 def raised_in(error: BaseException, made_by: type, base: type) -> bool:
     """Whether an exception was raised in a function that a class overrides or adds to its base class.
 
-    An `XAIError` is about the call that led to it, so it is not counted. However, the engine replaces exceptions by
-    `TimeLimitError` and `PluginContractError`, whose context is the original exception.
+    An `XAIError` does not count, because it describes a mistake of the caller. For `TimeLimitError` and
+    `PluginContractError`, the original exception in their context counts.
     """
     kind = type(error)
     if issubclass(kind, TimeLimitError | PluginContractError):

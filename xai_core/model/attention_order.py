@@ -18,9 +18,9 @@ class Stage:
     Attributes
     ----------
     layers
-        Their numbers. If there are several layers, they are parallel.
+        The indices of the layers. If there are several layers, they are parallel.
     start, end
-        The operations. The first stage may have no start.
+        The two operations. The first stage may have no start.
     """
 
     layers: tuple[int, ...]
@@ -54,7 +54,7 @@ class AttentionOrder:
 
     @classmethod
     def of(cls, path: Mapping[Node, bool], attentions: Mapping[int, Sequence[Node]]) -> "AttentionOrder":
-        """Return the order on a path (from the last operation to the first, each with whether it lies on every path).
+        """Return the order on a path: its operations from last to first, and whether each is on every path.
 
         `attentions` contains the nodes of each layer, by its index.
         """

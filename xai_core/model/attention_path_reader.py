@@ -32,7 +32,7 @@ def tokens_at(graph: SiteGraph, last: tuple[Site, Features]) -> TokensAt:
 
 
 class AttentionPathReader:
-    """Reads the path of some attention layers to the last tokens.
+    """Reads the path from some attention layers to the last tokens.
 
     Parameters
     ----------

@@ -77,7 +77,7 @@ class AttentionPaths:
 
     @cached_property
     def _layouts_of_batches(self) -> Sequence[HeadLayout | None]:
-        """The layouts with the dimension of the images, which two images show."""
+        """The layouts with the batch dimension, which is found by a pass of two images."""
         one_image, two_images = (self._observer.first_rows(self._images.first(count)) for count in (1, 2))
         return [
             call.layout if call.is_plain or one is None or two is None else call.layout_of_batches(one, two)

@@ -157,7 +157,7 @@ class GateFinder(TorchFunctionMode):
 
 
 def _depends_on(values: Tensor, features: GradientEdge, shape: torch.Size) -> bool:
-    """Whether a gate depends on features, unless each value depends on one feature only, as in x * sigmoid(x)."""
+    """Whether a gate depends on features. False if each value depends on one feature only, as in x * sigmoid(x)."""
     weights = torch.ones_like(values)
     same_shape = values.shape == shape
     if same_shape:  # every other value, as on a chessboard

@@ -11,7 +11,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class HeadLayout:
-    """The leading dimensions of an attention matrix: images, windows, heads and windows, flattened or not.
+    """The leading dimensions of an attention matrix: images, outer windows, heads and inner windows, flattened or not.
 
     Attributes
     ----------
@@ -22,7 +22,7 @@ class HeadLayout:
     images
         The dimension that contains the images.
     outside
-        The number of other indices outside of the images in this dimension, as in [heads * B, N, M].
+        The number of indices before the images if this dimension is flattened, such as `heads` in [heads * B, N, M].
     """
 
     heads: int

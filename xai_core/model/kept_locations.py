@@ -18,7 +18,7 @@ _LOST, _WITHOUT_LOCATION = -1, -2
 
 
 def kept_locations(sites: Mapping[Node, Site], source: Node) -> dict[Site, Bases]:
-    """Return the bases of each site that depends on the image.
+    """Return the bases of each site that depends on the image: the sites that determine the order of its cells.
 
     Parameters
     ----------

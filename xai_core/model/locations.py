@@ -77,7 +77,7 @@ def _read(
 
 
 def fit(contrasts: Float[ndarray, "n bits"], images: CodedImages, locations: Locations) -> float:
-    """Return the cosine similarity of the contrasts of located elements with the codes of their cells."""
+    """Return how well the contrasts of located elements match the codes of their cells, as a cosine similarity."""
     rows, columns = images.templates(locations.grid)
     h, w = locations.grid
     codes = np.concatenate([rows.repeat(w, 0), np.tile(columns, (h, 1))], 1)
@@ -178,7 +178,7 @@ def _regular_orders(grid: Size) -> Int[ndarray, "8 n"]:
 
 
 def _correlation(positions: Int[ndarray, "*orders n"], expected: Int[ndarray, " n"]) -> Float[ndarray, "*orders"]:
-    """Return the correlation of positions with the expected ones. It is 0 if the positions do not differ."""
+    """Return the correlation of positions with the expected positions. It is 0 if the positions do not differ."""
     a, b = positions - positions.mean(-1, keepdims=True), expected - expected.mean()
     norm = np.sqrt((a * a).sum(-1) * (b @ b))
     return np.divide(a @ b, norm, out=np.zeros_like(norm), where=norm > 0)

@@ -184,7 +184,7 @@ def probe(
     model
         The model.
     forward
-        Calls it.
+        Calls the model.
     images
         The images.
     target

@@ -38,7 +38,7 @@ def respond(
     model
         The module whose submodules the sites name.
     run
-        Runs it.
+        Runs the module.
     images
         The coded images.
     sites

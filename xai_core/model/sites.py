@@ -19,9 +19,9 @@ class Site:
     path
         The path of the tensor in the module's output.
     shape
-        Its shape for one image.
+        The shape of the tensor for one image.
     nbytes
-        Its size for one image.
+        The size of the tensor in bytes, for one image.
     """
 
     layer: str

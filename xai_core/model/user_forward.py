@@ -77,7 +77,7 @@ def selecting(forward: Forward, part: str | int) -> Forward:
 
 
 def preserving_images(forward: Forward) -> Forward:
-    """Return a function that passes copies of the images to a model, once the model has written to its images."""
+    """Return a function that calls a model, with copies of the images after the model has written to images."""
     writes = False
 
     def call(model: nn.Module, images: Tensor, of: Tensor) -> Any:

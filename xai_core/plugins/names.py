@@ -25,7 +25,7 @@ def checked_name(provided: "type[Any] | Configurable", origin: str = "") -> str:
     Raises
     ------
     PluginContractError
-        If the name is not a text of lower-case words with hyphens.
+        If the name is not a string of lower-case words with hyphens.
     """
     name = getattr(provided, "name", None)
     if not (isinstance(name, str) and len(name) <= LONGEST and _NAME.fullmatch(name)):

@@ -166,7 +166,7 @@ def specs_of(entry: Entry) -> list[str]:
     Raises
     ------
     PluginContractError
-        If the source does not return names that are text.
+        If the source does not return a sequence of strings.
     """
     source: ModelSource = entry.made_by()
     names = source.names()

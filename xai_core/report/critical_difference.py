@@ -1,4 +1,4 @@
-"""Critical-difference diagrams: methods on an axis of mean ranks, with bars that join those that do not differ."""
+"""Critical-difference diagrams: methods on an axis of mean ranks, with bars that join methods that do not differ."""
 
 import io
 

@@ -16,7 +16,7 @@ class CSVRow:
     Attributes
     ----------
     model, data, method, metric
-        Their specs.
+        Specs of the model, the dataset, the method and the metric.
     image
         Id of the image in the dataset.
     score

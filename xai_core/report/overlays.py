@@ -50,7 +50,7 @@ def overlay(photo: Image.Image, saliency: Float[Tensor, "H W"]) -> Image.Image:
 
 
 def part_overlays(photo: Image.Image, parts: Float[Tensor, "P h w"]) -> list[Image.Image]:
-    """Color an image by each part of a map, such as the map of an attention head, normalized on its own."""
+    """Color an image by each part of a map, such as the map of an attention head. Parts are normalized separately."""
     return [overlay(photo, part) for part in normalize(resize(parts, (photo.height, photo.width)))]
 
 

@@ -77,7 +77,7 @@ class ImageResult:
     id
         Id of the image in the dataset.
     file
-        Name of the image in names of files.
+        Name of the image in file names.
     photo
         The image as the model sees it.
     predicted

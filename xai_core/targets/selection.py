@@ -23,7 +23,7 @@ class Wanted:
     dims
         The names of the tensor's dimensions after the batch.
     preferred
-        Names of parts of an output that are such tensors by convention, the first preferred.
+        Names that such a tensor has in an output by convention, the preferred name first.
     """
 
     content: str
@@ -31,7 +31,7 @@ class Wanted:
     preferred: tuple[str, ...]
 
     def fits(self, tensor: Tensor) -> bool:
-        """Return whether a tensor contains floating-point numbers and has the number of dimensions."""
+        """Return whether a tensor contains floating-point numbers and has the required number of dimensions."""
         return tensor.is_floating_point() and tensor.ndim == 1 + len(self.dims)
 
     def for_images(self, rows: int | None) -> str:
@@ -84,7 +84,7 @@ def _is_inner(path: Path) -> bool:
 
 
 def read(output: Any, path: Path, rows: int | None, wanted: Wanted) -> Tensor:
-    """Return the tensor with a path in an output for `rows` images, or for any number of images.
+    """Return the tensor at a path in an output for `rows` images, or for any number of images.
 
     Raises
     ------

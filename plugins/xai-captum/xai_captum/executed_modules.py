@@ -1,4 +1,4 @@
-"""Modules that run in a forward pass, which captum's rules apply to."""
+"""Modules that run in a forward pass, to which captum's rules apply."""
 
 from torch import nn
 

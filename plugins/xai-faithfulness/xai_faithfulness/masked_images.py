@@ -24,7 +24,7 @@ def masked_images(
 
 
 def masked_image_scores(evaluation: Evaluation, saliency: xai.Saliency, mute: float = 0) -> Float[Tensor, " B"]:
-    """Return the probability of each image times its map, computed once for all metrics."""
+    """Return the target's probability for each masked image, computed once for all metrics."""
     return evaluation.once(
         ("masked image scores", saliency, mute),
         lambda: evaluation.model_score(masked_images(evaluation.images, saliency.values, mute), kind=PROBABILITY),

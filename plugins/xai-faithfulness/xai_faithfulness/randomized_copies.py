@@ -49,7 +49,7 @@ def randomized_copies(model: nn.Module, steps: Sequence[int], cascading: bool, s
 
 
 def private_copy(tensor: Tensor) -> Tensor:
-    """Return a copy of a tensor, which is a parameter if the tensor is one."""
+    """Return a copy of a tensor, as a parameter if the tensor is a parameter."""
     return copy.deepcopy(tensor) if tensor.is_leaf else tensor.detach().clone()
 
 
@@ -57,10 +57,10 @@ def private_copy(tensor: Tensor) -> Tensor:
 def randomize(module: nn.Module, seed: int) -> None:
     """Randomize a module's own parameters, on the host in float32.
 
-    If the module has a `reset_parameters` method, it is used, which also resets the running statistics of norms. Other
-    parameters are drawn from a normal distribution with the mean and the standard deviation of the parameter. If all
-    numbers of the parameter are equal, their magnitude is the standard deviation. PyTorch's global generators and the
-    module's children do not change.
+    If the module has a `reset_parameters` method, it is used, which also resets the running statistics of normalization
+    layers. Other parameters are drawn from a normal distribution with the mean and the standard deviation of the
+    parameter. If all numbers of the parameter are equal, their magnitude is the standard deviation. PyTorch's global
+    generators and the module's children do not change.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Drops of the score when sets of pixels are removed. The sets are the same for all maps, and so are the drops."""
+"""Drops in the score when sets of pixels are removed. The sets are the same for all maps, and so are the drops."""
 
 import math
 from abc import abstractmethod
@@ -33,7 +33,7 @@ def score_drops(
     seed: int,
     key: Hashable,
 ) -> Float[Tensor, "B N"]:
-    """Return the drop of each image's score without the pixels of each set, computed once per batch for `key`."""
+    """Return the drop in each image's score without the pixels of each set, computed once per batch for `key`."""
 
     def compute() -> Tensor:
         replacement = baselines(evaluation, baseline, seed)

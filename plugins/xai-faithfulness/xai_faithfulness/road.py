@@ -28,7 +28,7 @@ def road_curve(
 ) -> Float[Tensor, "B P"]:
     """Score images whose first `counts[p]` pixels by rank are imputed, with added noise.
 
-    The images of all points are imputed and go through the model in blocks.
+    The images of all points are imputed and passed through the model in blocks.
     """
     removed = torch.tensor(counts).to(ranks.device, non_blocking=True)
     indices = torch.arange(len(images), device=images.device)

@@ -138,7 +138,7 @@ def test_what_is_not_a_state_dict_is_refused(
         file.write_bytes(content)
     else:
         torch.save(content, file)
-    with pytest.raises(CheckpointError, match=rf"weights{suffix}.*expected what `torch\.save"):
+    with pytest.raises(CheckpointError, match=rf"weights{suffix}.*expected a file that `torch\.save"):
         xai.load_model(f"{source}:resnet18,weights={file}")
     assert not (tmp_path / "executed").exists()
 
@@ -168,7 +168,7 @@ def test_a_small_file_that_unpacks_to_a_large_one_is_refused(
     monkeypatch.setattr("xai_zoo.torch_file._DEFAULT", 10**6)
     xai.load_model(f"{spec}{stored}")
     with pytest.raises(
-        CheckpointError, match=r"packed\.pth has .* unpacks to .*; the limit is 1,000,000.*set XAI_MAX_"
+        CheckpointError, match=r"packed\.pth has .* unpacks to .*; expected at most 1,000,000.*set XAI_MAX_"
     ):
         xai.load_model(f"{spec}{packed}")
     monkeypatch.setenv("XAI_MAX_CHECKPOINT_BYTES", "100000000")

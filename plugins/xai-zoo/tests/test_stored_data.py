@@ -97,7 +97,7 @@ def test_class_names_of_imagenet_that_unpack_to_too_much_are_refused(
         for name in archive.namelist():
             copy.writestr(name, archive.read(name))
     monkeypatch.setenv("XAI_MAX_CHECKPOINT_BYTES", "30000")
-    with pytest.raises(CheckpointError, match=r"meta\.bin has .* the limit is 30,000"):
+    with pytest.raises(CheckpointError, match=r"meta\.bin has .* expected at most 30,000"):
         xai.load_dataset(f"imagenet:{imagenet}")
 
 

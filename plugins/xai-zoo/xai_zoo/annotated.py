@@ -44,7 +44,8 @@ class AnnotatedImages:
     """Dataset of image files with annotated objects. Images and masks are decoded on access.
 
     If an image has no mask, or an empty one, the boxes are filled. Images with an EXIF rotation raise an error, because
-    the annotation may refer to the stored or to the upright image. If a large image is reduced, so are boxes and mask.
+    the annotation may refer to the stored or to the upright image. If a large image is scaled down, its boxes and mask
+    are scaled too.
     """
 
     items: Sequence[AnnotatedImage]

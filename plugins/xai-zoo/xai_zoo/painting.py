@@ -30,7 +30,7 @@ def paint(background: NDArray[np.uint8], figures: Sequence[Figure]) -> Painting:
     """Paint figures on a square background [3,H,H] (uint8), later figures over earlier ones.
 
     Edges are smooth: each pixel mixes the colors of its sixteen subpixels. The computation uses integers, so the result
-    is equal on every machine.
+    is identical on every machine.
     """
     size = background.shape[-1]
     canvas = Image.new("L", (size * _FINE, size * _FINE))

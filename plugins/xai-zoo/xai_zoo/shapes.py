@@ -35,7 +35,7 @@ class Scene(NamedTuple):
 
 @dataclass(frozen=True)
 class ShapesDataset:
-    """Images of shapes, generated on access. Item i is equal on every machine.
+    """Images of shapes, generated on access. Item i is identical on every machine.
 
     The class of item i is i modulo the number of classes. All other properties are random and independent of the class:
     texture, and color, size, rotation and position of object and distractors. The random generator is seeded with

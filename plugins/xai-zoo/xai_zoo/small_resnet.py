@@ -39,7 +39,7 @@ class SmallResNet(nn.Module):
 
 
 def _blocks(stage: int, width: int, count: int) -> nn.Sequential:
-    """Return the blocks of a stage, which counts from 0."""
+    """Return the blocks of a stage, counted from 0."""
     channels = width * 2**stage
     if stage == 0:
         return nn.Sequential(*(BasicBlock(channels, channels) for _ in range(count)))

@@ -92,7 +92,7 @@ def _build(name: str, pretrained: bool, options: dict[str, Any]) -> "nn.Module":
 
 
 def _timm_names(model: "nn.Module", state: StateDict) -> StateDict:
-    """Convert a checkpoint as timm would: from its authors' names, or from a position grid of another size."""
+    """Convert a checkpoint as timm does: rename the authors' entries, or resize a position grid."""
     own = model.state_dict()
     convert = getattr(inspect.getmodule(type(model)), "checkpoint_filter_fn", None)
     if convert is None or {k: v.shape for k, v in state.items()} == {k: v.shape for k, v in own.items()}:

@@ -18,7 +18,7 @@ MAX_BYTES = "XAI_MAX_CHECKPOINT_BYTES"
 """The environment variable that changes the limit on the unpacked size of a compressed file."""
 WRAPPERS = ("state_dict", "model_state_dict", "model", "module", "net", "network", "teacher", "model_ema", "ema")
 """The names under which training scripts save a state dict, in order of preference."""
-EXPECTED = "expected what `torch.save(model.state_dict(), file)` writes, or a safetensors file"
+EXPECTED = "expected a file that `torch.save(model.state_dict(), file)` wrote, or a safetensors file"
 _DEFAULT = 2**30
 _ZIP = b"PK\x03\x04"
 _HYPERPARAMETERS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
@@ -63,7 +63,7 @@ def _with_remedy(path: Path, message: str) -> str:
     """Return the error message for a file with other objects, with the command that saves a state dict instead."""
     unsupported = re.search(r"GLOBAL (\S+)", message)
     if unsupported is None:
-        return f"{path} is not a checkpoint, or contains more than tensors; {EXPECTED}"
+        return f"{path} is not a checkpoint, or contains objects other than tensors; {EXPECTED}"
     state = ".state_dict()"
     if has_dict_at_top(path):
         names = texts(path)

@@ -108,7 +108,7 @@ class Demonstration:
 
 
 def _ground_truth(sample: Sample, photo: Image) -> Image | None:
-    """Return the ground-truth mask over the photo, if the model sees the image uncropped and at its own size."""
+    """Return the photo with the ground-truth mask, if the model receives the image uncropped at its own size."""
     if sample.mask is None or sample.mask.shape != (photo.height, photo.width):
         return None
     return overlays.overlay(photo, sample.mask.float())

@@ -17,7 +17,8 @@ def pointing_game(
 ) -> Float[Tensor, " B"]:
     """Return whether the most salient pixel is in the mask, or within `tolerance` pixels of it.
 
-    If several pixels are equally salient, return the fraction of them that is. Constant maps result in zero.
+    If several pixels are equally salient, return the fraction of them for which this is true. Constant maps result in
+    zero.
     """
     most, least = saliency.amax((1, 2), keepdim=True), saliency.amin((1, 2), keepdim=True)
     peaks = (saliency == most) & (most > least)

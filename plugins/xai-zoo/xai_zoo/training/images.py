@@ -35,7 +35,7 @@ class TrainingImages(torch_data.Dataset[tuple[Tensor, int]]):
     seed
         Random seed of the augmentation.
     keep
-        Whether decoded images stay in memory, tensors with 8 bits per value.
+        Whether decoded images stay in memory, as tensors with 8 bits per value.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ def augmentation(crop: float, flip: float) -> "Augment":
 
 
 def split(count: int, share: float, seed: int) -> tuple[list[int], list[int]]:
-    """Split the indices of `count` images at random: the rest for training, a `share` for validation."""
+    """Split the indices of `count` images at random: a `share` for validation, and the rest for training."""
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed)).tolist()
     held_out = max(1, round(share * count))
     return sorted(order[held_out:]), sorted(order[:held_out])

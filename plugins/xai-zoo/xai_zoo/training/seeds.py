@@ -1,4 +1,4 @@
-"""Seeds that are derived from other numbers, equal on every machine."""
+"""Seeds that are derived from other numbers, identical on every machine."""
 
 import numpy as np
 

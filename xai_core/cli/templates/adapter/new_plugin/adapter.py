@@ -16,7 +16,7 @@ class NewPluginAdapter(xai.ModelAdapter):
 
     @classmethod
     def suits(cls, model: nn.Module, probe: Probe) -> bool:
-        """Return whether it supports this model. The engine asks it before the built-in adapters."""
+        """Return whether this adapter supports the model. The engine tries it before the built-in adapters."""
         return isinstance(model, ColumnNetwork)
 
     def spatial(self, tensor: torch.Tensor, layer: str) -> torch.Tensor:

@@ -9,7 +9,7 @@ from xai_core.plugin import Evaluation, baseline_images, check_number, ranks
 def without_most_salient(
     images: torch.Tensor, values: torch.Tensor, fraction: float, baseline: torch.Tensor
 ) -> torch.Tensor:
-    """Replace the most salient pixels of images [B,C,H,W], by saliency `values` [B,H,W], by the baseline [B,C,H,W]."""
+    """Replace the pixels of images [B,C,H,W] that have the highest `values` [B,H,W] by the baseline [B,C,H,W]."""
     removed = ranks(values) < round(fraction * values[0].numel())
     return torch.where(removed[:, None], baseline, images)
 
