@@ -110,7 +110,7 @@ class _Parts:
                 yield repr(sorted(map(repr, argument)) if isinstance(argument, frozenset) else argument).encode()
 
     def _callable(self, value: Any) -> Iterator[bytes]:
-        """Iterate over the parts of a callable: of the functions that it wraps or of its `repr`, and of its class."""
+        """Iterate over the parts of a callable: of wrapped functions, or else its `repr`, and of its class."""
         if isinstance(value, type):
             yield value.__qualname__.encode()
             return
