@@ -14,8 +14,8 @@ _LONGEST_REPR = 160
 class Batched:
     """Base class of frozen dataclasses whose tensors have the batch as their first dimension.
 
-    They can be pickled, and `torch.load` reads what `torch.save` wrote. A field that cannot be pickled is saved as
-    None.
+    They can be pickled, saved with `torch.save` and loaded with `torch.load`. A field that cannot be pickled is saved
+    as None.
     """
 
     _unbatched: ClassVar[Collection[str]] = ()

@@ -17,7 +17,7 @@ RUNNING = 2**20
 
 @dataclass(frozen=True)
 class Begin:
-    """The order to begin a benchmark.
+    """The instruction to begin a benchmark.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Begin:
 
 @dataclass(frozen=True)
 class Work:
-    """The order to run a shard: see `Worker.run`."""
+    """The instruction to run a shard: see `Worker.run`."""
 
     shard: Shard
     following: Shard | None

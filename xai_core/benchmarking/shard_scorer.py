@@ -54,7 +54,7 @@ class Work:
         return replace(self, metrics=metrics)
 
     def calling(self, names: Sequence[str]) -> "Work":
-        """Return the part of this work that calls these plugins next: see `called`."""
+        """Return the part of this work whose next calls are calls of these plugins: see `called`."""
         return self.with_methods(names) if self.maps is None else self.with_metrics(names)
 
 
@@ -171,7 +171,7 @@ class ShardScorer:
     def _after_success(
         self, work: Work, maps: Mapping[str, Saliency], results: Mapping[str, Mapping[str, MetricResult]] | None
     ) -> Iterable[Work]:
-        """Store the maps or the results, and return the work that remains: to score the maps."""
+        """Store the maps or the results. After the maps are computed, return the work of scoring them."""
         if results is None:
             self._result.add_maps(work.items, maps)
             return [replace(work, maps=maps)]

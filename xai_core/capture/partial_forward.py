@@ -67,7 +67,7 @@ class PartialForward:
         self.alone = not replaces_tensors(model)
 
     def __call__(self, activation: Float[Tensor, "..."], of: Int[Tensor, " N"]) -> Any:
-        """Return the model's output for N activations. For each of them, `of` is the index of its image."""
+        """Return the model's output for N activations. For each activation, `of` contains the index of its image."""
         with explaining(self._model, gradients=False):
             if self.alone:
                 try:

@@ -11,7 +11,7 @@ from xai_core.cli.options import DeviceOption
 def demo(
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Output folder.  [default: xai-demo, or xai-demo-2, ... if it exists]"),
+        typer.Option(metavar="DIR", help="Output folder.  [default: xai-demo, or xai-demo-2, ... if xai-demo exists]"),
     ] = None,
     model: Annotated[
         str | None,

@@ -241,8 +241,8 @@ def other_tokens(call: AttentionCall, last: Features) -> str:
 def not_before(call: AttentionCall, last: Features) -> str:
     """Return the error text for a layer that does not lie before the last tokens."""
     return (
-        f"attention layers that all precede {last.layer!r}, the last patch tokens on every path to the scores. In this "
-        f"model, {call} follows these tokens. Either it attends to other tokens, such as queries, or the "
+        f"that attention precedes {last.layer!r}, which returns the last patch tokens on every path to the scores. In "
+        f"this model, {call} follows these tokens. Either it attends to other tokens, such as queries, or the "
         f"classification head reads the tokens of several transformer blocks. Use {FEATURE_MAPS}"
     )
 

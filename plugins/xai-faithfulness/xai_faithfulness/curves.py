@@ -74,7 +74,7 @@ def auc(curve: Float[Tensor, "B S"]) -> Float[Tensor, " B"]:
 
 
 class PerturbationCurve(xai.Metric):
-    """The area under the score while pixels of the image are replaced by a baseline, or in the opposite direction.
+    """The area under the score while pixels of the image are replaced by a baseline, or baseline pixels by the image.
 
     Metrics that differ only in the number computed from the curve share the curve.
 
