@@ -1,7 +1,6 @@
 """Images of ImageNet."""
 
 import io
-import pickle
 import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -68,9 +67,9 @@ def _names(folder: Path) -> Mapping[str, str]:
         try:
             words, _ = load_torch_file(meta)
             return {wordnet: ", ".join(words[wordnet]) for wordnet in words}
-        except CheckpointError:
-            raise
-        except (RuntimeError, ValueError, TypeError, EOFError, pickle.UnpicklingError, BadZipFile) as error:
+        except (RuntimeError, ValueError, TypeError, EOFError, BadZipFile) as error:
+            if isinstance(error, CheckpointError) and error.__cause__ is None:
+                raise  # the file exceeds the limit
             raise FileError(
                 f"{meta} is not a file of torchvision.datasets.ImageNet; restore it, or remove it to name classes by"
                 " their WordNet ids"
