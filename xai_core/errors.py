@@ -146,6 +146,10 @@ class CheckpointError(XAIError, ValueError):
     """A checkpoint cannot be read, or does not match the model."""
 
 
+class ModelCodeError(XAIError, RuntimeError):
+    """The user's function that builds a model raised an error, or returned something else."""
+
+
 class WorkerError(XAIError, RuntimeError):
     """A worker process of a benchmark ended repeatedly."""
 

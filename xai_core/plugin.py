@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # what type checkers and editors see; a test compares these i
     from xai_core.errors import InputTypeError as InputTypeError
     from xai_core.errors import LayerError as LayerError
     from xai_core.errors import MissingDependencyError as MissingDependencyError
+    from xai_core.errors import ModelCodeError as ModelCodeError
     from xai_core.errors import NotConnectedError as NotConnectedError
     from xai_core.errors import OptionError as OptionError
     from xai_core.errors import TargetError as TargetError
@@ -111,6 +112,7 @@ _SOURCES = {
     "Layer": "model.layouts",
     "LayerError": "errors",
     "MissingDependencyError": "errors",
+    "ModelCodeError": "errors",
     "ModelScorer": "model_scorer",
     "ModelSource": "data.sources",
     "NotConnectedError": "errors",

@@ -4,6 +4,7 @@ The grammar:
 
 ```text
 spec  = head [ "(" list ")" ] [ ":" part ] { "," part }
+head  = name                  of a method or source, or a file or module: quotes are needed around `,`, `:` and `(`
 part  = name                  only directly after the colon: which model of a source, or which folder
       | option "=" value      hyphens in the option's name are read as underscores
 list  = spec { "," spec }     an `option=value` after a comma belongs to the spec before it
@@ -16,6 +17,7 @@ grad-cam                                   a method
 grad-cam:layer=layer3                      a method with an option
 smoothed(grad-cam:layer=layer3):flip=false a composite method
 timm:vit_tiny_patch16_224,pretrained=true  a model of a source, with an option
+models/mine.py:build,width=64              a model that a function of a file builds, with an option
 folder:"/data/a,b"                         a dataset, with a quoted name
 grad-cam,score-cam:score=logit,rollout     a list of three methods
 ```
@@ -54,7 +56,7 @@ class Spec:
     Attributes
     ----------
     head
-        The name of a method or metric, or of a source of models or datasets.
+        The name of a method or metric, of a source of models or datasets, or of a file or module that builds a model.
     name
         The model of a source, or the folder of a dataset. None if absent.
     options
@@ -71,7 +73,8 @@ class Spec:
     def __str__(self) -> str:
         parts = [] if self.name is None else [self.name if _is_bare_name(self.name) else _quote(self.name)]
         parts += [f"{key}={write_value(value)}" for key, value in self.options.items()]
-        head = f"{self.head}({','.join(self.of)})" if self.of else self.head
+        head = self.head if _is_bare(self.head) and not {":", "("} & set(self.head) else _quote(self.head)
+        head = f"{head}({','.join(self.of)})" if self.of else head
         return f"{head}:{','.join(parts)}" if parts else head
 
 
@@ -85,8 +88,9 @@ def parse(text: str) -> Spec:
     """
     text = text.strip()
     of: tuple[str, ...] = ()
-    head, _, rest = text.partition(":")
-    if "(" in head:
+    quoted = text.startswith('"')
+    head, rest = _quoted_head(text) if quoted else text.partition(":")[::2]
+    if "(" in head and not quoted:
         end = _closing(text)
         head, of, rest = head.partition("(")[0], tuple(split(text[head.index("(") + 1 : end])), text[end + 1 :]
         if rest and not rest.startswith(":"):
@@ -94,11 +98,8 @@ def parse(text: str) -> Spec:
         rest = rest.removeprefix(":")
     if not head:
         raise SpecError(f"{text!r} has no name before the colon; expected `name` or `name:option=value,...`")
-    if "," in head:
-        specs = split(text)
-        if len(specs) != 1:
-            raise SpecError(f"expected one spec, got the list {text!r}")
-        return parse(specs[0])  # `name,option=value`
+    if "," in head and not quoted:
+        return parse(_only(text))  # `name,option=value`
     name: str | None = None
     options: dict[str, Value] = {}
     for position, part in enumerate(map(str.strip, _split_at_commas(rest)) if rest else []):
@@ -118,6 +119,24 @@ def parse(text: str) -> Spec:
     return Spec(head, name, options, of)
 
 
+def _quoted_head(text: str) -> tuple[str, str]:
+    """Return the name in double quotes at the start of a spec, and the text after the colon."""
+    match = _QUOTED.match(text)
+    rest = "" if match is None else text[match.end() :].lstrip()
+    if match is None or rest[:1] not in ("", ":", ","):
+        raise SpecError(f"expected a closing quote, then `:option=value`, in {text!r}")
+    _only(text)
+    return match[1].replace('""', '"'), rest[1:]
+
+
+def _only(text: str) -> str:
+    """Return the spec in a list of one spec."""
+    specs = split(text)
+    if len(specs) != 1:
+        raise SpecError(f"expected one spec, got the list {text!r}")
+    return specs[0]
+
+
 def split(text: str) -> list[str]:
     """Split a list of specs at its commas, without parsing the specs.
 
@@ -131,7 +150,7 @@ def split(text: str) -> list[str]:
     """
     specs: list[str] = []
     for part in filter(None, map(str.strip, _split_at_commas(text))):
-        if specs and "=" in part and not {":", "("} & set(part.partition("=")[0]):
+        if specs and "=" in part and part[0] != '"' and not {":", "("} & set(part.partition("=")[0]):
             has_options = any(character == ":" and depth == 0 for _, character, depth in _outside_quotes(specs[-1]))
             specs[-1] += ("," if has_options else ":") + part
         else:

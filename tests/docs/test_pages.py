@@ -13,6 +13,7 @@ import typer
 import xai_core as xai
 from support.paths import ROOT
 from xai_core import cli
+from xai_core.plugins.own_models import with_source
 from xai_core.plugins.registry import registry
 from xai_core.spec import parse, split, write_value
 from xai_zoo import cli as zoo_cli
@@ -109,7 +110,7 @@ def test_commands_name_what_is_installed(page: str) -> None:
             if parse(spec).head not in [*made_there, "all"]:
                 xai.create_explainer(spec)
         if "--model" in options:
-            assert parse(options["--model"]).head in registry().entries["models"]
+            assert with_source(parse(options["--model"])).head in registry().entries["models"]
 
 
 @pytest.mark.parametrize("page", [*PAGES, "../README.md"])

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from xai_core.benchmarking.source_text import source_text
+from xai_core.benchmarking.source_text import file_text, source_text
 from xai_core.configurable import Configurable
 from xai_core.data.sources import LoadedModel
 
@@ -28,10 +28,10 @@ _PLAIN = (str, bytes, bool, int, float, complex, type(None))
 def code_hash(user_object: Configurable | LoadedModel) -> str:
     """Return a SHA-256 of the code of a model, method or metric that the user wrote, as 64 hexadecimal digits.
 
-    For a method or metric, the hash covers the definitions of its class and of the base classes, and its options. For
-    a model, it covers the `repr`, the definitions of the classes of its modules, and `preprocess`. Functions are hashed
-    by their source text, everything else by value. Comments, docstrings, blank lines and the order of definitions do
-    not matter. Functions outside of these classes are not covered.
+    For a method or metric, the hash covers the definitions of its class and of the base classes, and its options. For a
+    model, it covers the `repr`, the definitions of the classes of its modules, `preprocess`, and the text of
+    `source_files`. Functions are hashed by their source text, everything else by value. Comments, docstrings, blank
+    lines and the order of definitions do not matter. Functions outside of these classes are not covered.
 
     If the source text is not available, for instance after `exec`, the bytecode is hashed instead. It depends on the
     Python version.
@@ -55,6 +55,7 @@ class _Parts:
             for module in value.model.modules():
                 yield from self._class(type(module))
             yield from self.of(value.preprocess)
+            yield from (file_text(path).encode() for path in value.source_files)
         elif isinstance(value, Configurable):
             yield from self._class(type(value))
             for name in inspect.signature(type(value)).parameters:

@@ -59,7 +59,8 @@ class Manifest(RecordedSettings):
     versions
         Versions of Python and of the packages that compute scores, see `versions`.
     code
-        For the spec of each model, method and metric that was passed as an object, its `code_hash`.
+        For the spec of each model, method and metric that was passed as an object, or that a file of the user builds,
+        its `code_hash`.
     """
 
     models: tuple[ModelEntry, ...]

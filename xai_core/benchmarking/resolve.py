@@ -138,12 +138,14 @@ def resolve(
     entries: list[ModelEntry] = []
     methods = []
     models = [*dict.fromkeys(settings.models)]
+    code = _code_hashes(settings)
     for model in models:
-        entry, explainers = _model_entry(settings, model, data, images, probe_device)
+        entry, explainers, user_code = _model_entry(settings, model, data, images, probe_device)
         if entry.spec in (other.spec for other in entries):
             raise OptionError(f"two models have the spec {entry.spec!r}; give each LoadedModel its own spec=")
         entries.append(entry)
         methods.append(explainers)
+        code |= user_code
     manifest = Manifest(
         models=tuple(entries),
         data=encodable(settings.data) if isinstance(settings.data, str) else type(settings.data).__name__,
@@ -156,7 +158,7 @@ def resolve(
         skipped=skipped,
         device=device.type,
         versions=versions(),
-        code=_code_hashes(settings, entries, models),
+        code=code,
         **{name: getattr(settings, name) for name in RECORDED},
     )
     return ResolvedBenchmark(
@@ -164,16 +166,10 @@ def resolve(
     )
 
 
-def _code_hashes(
-    settings: Settings, entries: Sequence[ModelEntry], models: Sequence[str | LoadedModel]
-) -> dict[str, str]:
-    """Return the hash of the code of each model, method and metric that was passed as an object, by its spec."""
-    objects: dict[str, Configurable | LoadedModel] = {
-        entry.spec: model for entry, model in zip(entries, models, strict=True) if isinstance(model, LoadedModel)
-    }
+def _code_hashes(settings: Settings) -> dict[str, str]:
+    """Return the hash of the code of each method and metric that was passed as an object, by its spec."""
     plugins = (*settings.methods, *settings.metrics)
-    objects |= {checked_spec(plugin): plugin for plugin in plugins if isinstance(plugin, Configurable)}
-    return {spec: code_hash(each) for spec, each in objects.items()}
+    return {checked_spec(plugin): code_hash(plugin) for plugin in plugins if isinstance(plugin, Configurable)}
 
 
 def _length(data: Dataset) -> int:
@@ -200,8 +196,11 @@ def _first_readable(data: Dataset, images: int, call: PluginCall, seconds: float
 
 def _model_entry(
     settings: Settings, model: str | LoadedModel, data: Dataset, images: int, device: torch.device
-) -> tuple[ModelEntry, dict[str, Explainer]]:
-    """Return a model's entry in the manifest, and its explainers. A model that is loaded here is released again."""
+) -> tuple[ModelEntry, dict[str, Explainer], dict[str, str]]:
+    """Return a model's entry in the manifest, its explainers, and the hash of the user's code by the model's spec.
+
+    A model that is loaded here is released again. Only a model from an object or from `source_files` has user code.
+    """
     loaded = load(model, device)
     spec: object = model if isinstance(model, str) else loaded.spec or type(loaded.model).__name__
     if not isinstance(spec, str):
@@ -209,4 +208,5 @@ def _model_entry(
     spec = encodable(spec)
     weights = weights_hash(loaded.model)
     explainers, skipped = select_methods(settings, spec, loaded, data, images, device)
-    return ModelEntry(spec, weights, tuple(explainers), skipped), explainers
+    code = {spec: code_hash(loaded)} if isinstance(model, LoadedModel) or loaded.source_files else {}
+    return ModelEntry(spec, weights, tuple(explainers), skipped), explainers, code

@@ -1,10 +1,11 @@
-"""The source text of functions, without comments, docstrings and blank lines."""
+"""The source text of functions and files, without comments, docstrings and blank lines."""
 
 import ast
 import inspect
 import io
 import textwrap
 import tokenize
+from pathlib import Path
 from types import CodeType
 
 _LAYOUT = frozenset({tokenize.NEWLINE, tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.COMMENT})
@@ -22,6 +23,18 @@ def source_text(code: CodeType) -> str | None:
         return _without_comments(textwrap.dedent(inspect.getsource(code)))
     except (OSError, TypeError, SyntaxError, tokenize.TokenError):
         return None
+
+
+def file_text(path: Path) -> str:
+    """Return the text of a Python file without comments, docstrings and blank lines.
+
+    A file that is not valid Python is returned unchanged.
+    """
+    text = path.read_text(encoding="utf-8-sig")
+    try:
+        return _without_comments(text)
+    except (SyntaxError, tokenize.TokenError):
+        return text
 
 
 def _lambda_text(code: CodeType) -> str:

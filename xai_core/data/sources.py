@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float
@@ -26,6 +27,8 @@ class LoadedModel:
         The inverse of the normalization in `preprocess`: from [...,C,h,w] to [0,1], to display the model's input.
     spec
         The spec that the model was loaded by.
+    source_files
+        The files of the user's code that built the model. Benchmarks record a hash of them.
     """
 
     model: nn.Module
@@ -33,6 +36,7 @@ class LoadedModel:
     class_names: Sequence[str] | None = None
     restore: Callable[[Tensor], Tensor] | None = None
     spec: str = ""
+    source_files: Sequence[Path] = ()
 
     def __repr__(self) -> str:
         spec = f"{_shortened(self.spec)!r}, " if self.spec else ""

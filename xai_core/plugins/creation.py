@@ -11,6 +11,8 @@ from xai_core.explainer import Explainer
 from xai_core.isolation.error_context import PluginCall
 from xai_core.metric import Metric
 from xai_core.plugins.loader import Entry
+from xai_core.plugins.model_options import shared_options, with_labels
+from xai_core.plugins.own_models import with_source
 from xai_core.plugins.registry import current
 from xai_core.spec import Spec, close_names, parse, suggest
 
@@ -71,9 +73,10 @@ def load_model(spec: str, **options: Any) -> LoadedModel:
     Parameters
     ----------
     spec
-        A source, and a model of that source if it has several.
+        A source, and a model of that source if it has several. Or a function of a file or module that builds the model,
+        such as `models/mine.py:build`, whose code is run.
     options
-        Options, which override those of the spec.
+        Options, which override those of the spec. `labels` sets the class names of any model.
 
     Raises
     ------
@@ -86,14 +89,16 @@ def load_model(spec: str, **options: Any) -> LoadedModel:
     PluginContractError
         If the source returns no `LoadedModel`.
     """
-    parsed = parse(spec)
+    parsed = with_source(parse(spec))
     entry = current().find("models", parsed.head)
+    options = {**parsed.options, **options}
     with source_call("model", spec).responsible(quiet=XAIError):
         source: ModelSource = entry.made_by()
-        loaded = _call(source.load, parsed, parsed.name, **{**parsed.options, **options})
+        own_options, class_names = shared_options(source.load, options)
+        loaded = _call(source.load, parsed, parsed.name, **own_options)
     if not isinstance(loaded, LoadedModel):
         raise _wrong_type(entry, "a LoadedModel", loaded)
-    return loaded
+    return loaded if class_names is None else with_labels(loaded, class_names, options["labels"])
 
 
 def load_dataset(spec: str, **options: Any) -> Dataset:
@@ -139,7 +144,8 @@ def source_call(kind: str, requested: object) -> PluginCall:
     if not isinstance(requested, str):
         name = type(requested).__name__
         return PluginCall(kind, requested.spec or name if isinstance(requested, LoadedModel) else name, requested)
-    entry = current().entries[f"{kind}s"].get(parse(requested).head)
+    spec = parse(requested)
+    entry = current().entries[f"{kind}s"].get((with_source(spec) if kind == "model" else spec).head)
     return PluginCall(kind, requested, *((entry.made_by, entry.plugin.release) if entry else (requested,)))
 
 

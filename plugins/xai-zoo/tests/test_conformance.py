@@ -19,6 +19,7 @@ MODELS: dict[str, tuple[str | None, dict[str, Any]]] = {
     "dino": ("vits16", {"size": 64}),
     "efficientnet-lite0": (None, {}),
     "frozen-resnet": (None, {"depth": 18, "trunk": None}),
+    "python": ("torchvision.models:resnet18", {"size": 64, "num_classes": 10}),
     "resnet-bam": (None, {"depth": 18}),
     "resnet-cbam": (None, {"depth": 18}),
     "shapes-cbam": (None, {}),

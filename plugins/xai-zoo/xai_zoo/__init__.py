@@ -11,6 +11,7 @@ from xai_zoo.folder import Folder
 from xai_zoo.frozen_resnet import FrozenResNetSource
 from xai_zoo.hugging_face import HuggingFace
 from xai_zoo.imagenet_images import ImageNet
+from xai_zoo.own_models import PythonModels
 from xai_zoo.photos import Photos
 from xai_zoo.resnet_attention import ResNetBAM, ResNetCBAM
 from xai_zoo.shapes import Shapes
@@ -32,6 +33,7 @@ __all__ = [
     "HuggingFace",
     "ImageNet",
     "Photos",
+    "PythonModels",
     "ResNetBAM",
     "ResNetCBAM",
     "Shapes",
@@ -53,6 +55,7 @@ def xai_models() -> list[type[ModelSource]]:
         Dino,
         EfficientNetLite0,
         FrozenResNetSource,
+        PythonModels,
         ResNetBAM,
         ResNetCBAM,
         ShapesCBAM,

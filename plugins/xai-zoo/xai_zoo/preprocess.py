@@ -37,14 +37,41 @@ class Restore:
         return _v2().functional.normalize(images, mean, [1 / std for std in self.std]).clamp(0, 1)
 
 
+@dataclass(frozen=True)
+class Cover:
+    """Resizes an image (bilinear), with its aspect ratio, to the smallest size that covers height x width."""
+
+    height: int
+    width: int
+
+    def __call__(self, image: "Image | Tensor") -> "Image | Tensor":
+        height, width = image.shape[-2:] if isinstance(image, Tensor) else (image.height, image.width)
+        if height * self.width <= width * self.height:
+            size = [self.height, max(self.width, int(self.height * width / height))]
+        else:
+            size = [max(self.height, int(self.width * height / width)), self.width]
+        resized: Image | Tensor = _v2().functional.resize(image, size)
+        return resized
+
+
 def resize_and_crop(
-    resize: int, crop: int, mean: Sequence[float], std: Sequence[float]
+    resize: int | tuple[int, int], crop: int | tuple[int, int], mean: Sequence[float], std: Sequence[float]
 ) -> Callable[["Image | Tensor"], Tensor]:
-    """Return the usual transform: resize the shorter side (bilinear), crop the center, normalize."""
+    """Return the usual transform: resize (bilinear), crop the center, normalize.
+
+    Parameters
+    ----------
+    resize
+        The length of the shorter side, or the height and width that the resized image covers.
+    crop
+        The side of a square, or the height and width.
+    mean, std
+        One number per channel.
+    """
     v2 = _v2()
     return v2.Compose(
         [
-            v2.Resize(resize),
+            v2.Resize(resize) if isinstance(resize, int) else Cover(*resize),
             v2.CenterCrop(crop),
             v2.ToImage(),
             v2.ToDtype(torch.float32, scale=True),
