@@ -61,12 +61,11 @@ class ModelStateMonitor:
         """Run the model without plugins. Buffers and settings that change are not compared from then on."""
         settings = Snapshot()
         with lock:
-            before = _State(self._model, self._updated)
+            before = _buffers(self._model)
         yield
         self.changing_settings.update(settings.changed())
         with lock:
-            after = _State(self._model, self._updated)
-            self._updated |= {key for key in after.buffers if after.compared[key] != before.compared.get(key)}
+            self._updated |= {key for key, buffer in _buffers(self._model).items() if buffer != before.get(key)}
 
     def enter(self) -> None:
         """Begin a plugin call."""
@@ -115,15 +114,12 @@ class _State:
         gradient.
     originals
         For each key, the objects to restore.
-    buffers
-        Keys of the buffers that are saved with the model. Other buffers are caches that may change.
     """
 
     def __init__(self, model: nn.Module, updated: Container[Key]) -> None:
         self.modules = {id(module): module for module in model.modules() if not isinstance(module, ScriptModule)}
         self.compared: dict[Key, Any] = {}
         self.originals: dict[Key, Any] = {}
-        self.buffers: list[Key] = []
         tensors: list[Tensor] = []
         modes = training_flags(self.modules.values())
         kinds = () if replaces_tensors(model) else ("_parameters", "_buffers")
@@ -141,8 +137,6 @@ class _State:
                     if tensor is not None and name not in caches and (ident, name) not in updated:
                         self.compared[ident, name], self.originals[ident, name] = _comparable(tensor), tensor
                         tensors.append(tensor)
-                        if kind == "_buffers":
-                            self.buffers.append((ident, name))
         names = ("_modules", *kinds, *HOOKS)
         self._containers = [(vars(module), name) for module in self.modules.values() for name in names]
         self._contents_before = [copy.copy(own[name]) for own, name in self._containers]
@@ -176,6 +170,18 @@ class _State:
             [tensor.requires_grad for tensor in self._tensors],
             [tensor.grad is None for tensor in self._tensors],
         )
+
+
+def _buffers(model: nn.Module) -> dict[Key, tuple[Any, ...]]:
+    """Return the compared values of the buffers that are saved with the model. Other buffers are caches."""
+    modules = () if replaces_tensors(model) else model.modules()
+    return {
+        (id(module), name): _comparable(tensor)
+        for module in modules
+        if not isinstance(module, ScriptModule)
+        for name, tensor in module._buffers.items()
+        if tensor is not None and name not in module._non_persistent_buffers_set
+    }
 
 
 def _comparable(tensor: Tensor) -> tuple[Any, ...]:

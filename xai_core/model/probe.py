@@ -227,7 +227,7 @@ def _probe(observer: Observer, image: Tensor, known: SiteLayouts | None, block: 
             return _probe(replace(observer, always_gradients=True), image, known, block)
     with torch.inference_mode(False), torch.set_grad_enabled(observer.gradients):
         respond_with = _responder(observer.model, observer.forward, image, block)
-        layouts = SiteLayouts([*calls.tensors], size, graph.bases, graph.earlier, respond_with)
+        layouts = SiteLayouts([*calls.tensors], size, graph.kept, graph.earlier, respond_with)
         if known is not None:
             layouts.share(known)
         found = None if scores is None else default_layer(graph, layouts, calls.pools, observed.pixel_scores)

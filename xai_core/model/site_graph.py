@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.autograd.graph import Node
 
 from xai_core.model.autograd_graph import ancestors, dominators, lacks_gradients
-from xai_core.model.kept_locations import Bases, kept_locations
+from xai_core.model.kept_locations import Kept, kept_locations
+from xai_core.model.site_sets import SiteSets
 from xai_core.model.sites import Site
 
 
@@ -107,8 +108,8 @@ class SiteGraph:
         return last
 
     @cached_property
-    def bases(self) -> Mapping[Site, Bases]:
-        """For each site that depends on the image, the sites that determine its locations: see `kept_locations`."""
+    def kept(self) -> Mapping[Site, Kept | None]:
+        """For each site that depends on the image, how its order is known, or None: see `kept_locations`."""
         return {} if self._image.grad_fn is None else kept_locations(self._sites, self._image.grad_fn)
 
     @cached_property
@@ -117,7 +118,7 @@ class SiteGraph:
         numbered = [*self._sites.values()]
         bits = {site: 1 << number for number, site in enumerate(numbered)}
         before: dict[Node, int] = {}
-        earlier = {}
+        earlier: dict[Site, int] = {}
         for node in reversed([*self.path]):
             seen = 0
             for other, _ in node.next_functions:
@@ -127,8 +128,8 @@ class SiteGraph:
                         seen |= bits[self._sites[other]]
             before[node] = seen
             if node in self._sites:
-                earlier[self._sites[node]] = tuple(site for number, site in enumerate(numbered) if seen >> number & 1)
-        return earlier
+                earlier[self._sites[node]] = seen
+        return SiteSets(numbered, earlier)
 
     def streams(self, site: Site) -> Iterator[Tensor]:
         """Yield tokens of the site's shape that modules receive on every path to the scores, from last to first."""

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from xai_core.model.coded_images import CodedImages
-from xai_core.model.kept_locations import Bases
+from xai_core.model.kept_locations import Kept
 from xai_core.model.layouts import Features, Size, count_and_channels, fits, possible_layouts
 from xai_core.model.locations import Locations, agrees, contradicts, fit, read_locations
 from xai_core.model.responses import Responses
@@ -35,8 +35,8 @@ class SiteLayouts:
         All sites of a forward pass, in order of execution.
     size
         (H, W) of the image.
-    bases
-        For each site that depends on the image, the sites that determine its locations: see `kept_locations`.
+    kept
+        For each site that depends on the image, how its order is known, or None: see `kept_locations`.
     earlier
         For each site on the path to the scores, the sites that it is computed from, in order of execution.
     respond
@@ -47,12 +47,12 @@ class SiteLayouts:
         self,
         sites: Sequence[Site],
         size: Size,
-        bases: Mapping[Site, Bases],
+        kept: Mapping[Site, Kept | None],
         earlier: Mapping[Site, Collection[Site]],
         respond: Respond,
     ) -> None:
         self.sites, self.size = sites, size
-        self._bases, self._earlier, self._respond = bases, earlier, respond
+        self._kept, self._earlier, self._respond = kept, earlier, respond
         self._possible = {site: possible_layouts(site.shape, size) for site in sites}
         self._found: dict[Site, Features | None] = {}
         self._read: dict[tuple[Site, str], Locations | None] = {}
@@ -74,19 +74,28 @@ class SiteLayouts:
         return bool(self._possible[site])
 
     def _layout(self, site: Site) -> Features | None:
-        for layout, grid in self._possible[site].items():
+        possible = self._possible[site]
+        for layout, grid in possible.items():
+            if grid and fits(grid, self.size) and self._is_in_order(site, layout):
+                return Features(site.layer, layout, grid, count_and_channels(site.shape, layout)[1])
+        for layout, grid in possible.items():
             count, channels = count_and_channels(site.shape, layout)
-            if count == 1 or (layout == "NCHW" and grid and fits(grid, self.size) and self._in_order(site)):
-                return Features(site.layer, layout, grid or (1, 1), channels)
+            if count == 1:
+                return Features(site.layer, layout, (1, 1), channels)
             locations = self._locations(site, layout, grid)
             if locations is not None:
                 return Features(site.layer, layout, locations.grid, channels, locations.elements, count)
         return None
 
-    def _in_order(self, site: Site) -> bool:
+    def _is_known(self, site: Site) -> bool:
+        """Whether a feature map is in image order, because the graph keeps the order of the image."""
+        kept = self._kept.get(site)
+        return kept is not None and not kept.bases
+
+    def _is_in_order(self, site: Site, layout: str) -> bool:
         """Whether a feature map is in image order, because the graph keeps the order of its bases."""
-        bases = self._bases.get(site)
-        return bases is not None and all(self._is_ordered_map(base) for base in bases)
+        kept = self._kept.get(site)
+        return kept is not None and kept.layout == layout and all(self._is_ordered_map(base) for base in kept.bases)
 
     def _is_ordered_map(self, site: Site) -> bool:
         features = self.of(site)
@@ -112,7 +121,7 @@ class SiteLayouts:
             for other_layout, other_grid in self._possible[other].items():
                 if other_grid != grid or count_and_channels(other.shape, other_layout)[0] != count:
                     continue
-                if grid and other_layout == "NCHW" and self._in_order(other):
+                if grid and self._is_in_order(other, other_layout):
                     return Locations(grid, tuple(range(count)))
                 found = self._locations_in(other, other_layout, other_grid)
                 if found is not None:
@@ -156,7 +165,7 @@ class SiteLayouts:
             for site in self.sites:
                 for layout in self._possible[site]:
                     count, _ = count_and_channels(site.shape, layout)
-                    if 4 <= count <= LARGEST_COUNT and self._bases.get(site) != ():
+                    if 4 <= count <= LARGEST_COUNT and not self._is_known(site):
                         wanted.append((site, layout))
                         most = max(most, count)
             height, width = self.size
