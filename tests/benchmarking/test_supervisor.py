@@ -1,26 +1,24 @@
-"""Benchmarks whose worker process is ended, from inside and from outside."""
+"""Benchmarks whose worker process is ended from inside."""
 
+import errno
 import os
-import signal
-import subprocess
-import sys
 import threading
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
 import pytest
 import torch
-from torch import nn
 
-import support
 import xai_core as xai
-from support.benchmark_runs import TWO, Brightness, Counted, Speckles, run, same
+from support.benchmark_runs import TWO, Brightness, Speckles, by_key, loaded, run, same
 from support.deadly import (
+    DeadlyData,
     Leaving,
-    LeavingData,
     LeavingModel,
+    Unloadable,
+    Unpicklable,
     block,
     crash,
     deadly,
@@ -29,32 +27,64 @@ from support.deadly import (
     leave_politely,
     run_out_of_memory,
 )
-from support.workers_killed_at_random import forks, main, work, workers
-from xai_core.benchmarking import process
-from xai_core.errors import OptionError, WorkerError
+from support.worker_processes import KeptServer, children, workers
+from xai_core.benchmarking import process, supervisor
+from xai_core.errors import FileError, OptionError, WorkerError
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="the worker is this process")]
 DURING = "WorkerError: its process ended with"
-ENDS = {
-    leave: f"{DURING} exit code 7 during leave",
+OF_METHODS = {
+    leave: f"disabled: {DURING} exit code 7 during leave",
     leave_politely: "PluginContractError: leave-politely raised an exception that would end the process, SystemExit: 0",
-    crash: f"{DURING} SIGSEGV during crash",
-    run_out_of_memory: f"{DURING} SIGKILL, for example because memory ran out, during run-out-of-memory",
-    block: "WorkerError: block did not stop at its time limit of 0.8 s, and its process was killed",
-    hold: "WorkerError: hold did not stop at its time limit of 0.8 s, and its process was killed",
+    crash: f"disabled: {DURING} SIGSEGV during crash",
+    block: "disabled: WorkerError: block did not stop at its time limit of 0.6 s, and its process was killed",
 }
+OF_IMAGES = {
+    2: (run_out_of_memory, f"{DURING} SIGKILL, for example because memory ran out, during reading of image 2"),
+    3: (hold, "WorkerError: reading of image 3 did not stop at its time limit of 0.9 s, and its process was killed"),
+}
+OF_MODELS = {
+    "unloadable": (Unloadable(), f"{DURING} exit code 7 during loading of model unloadable"),
+    "leaving": (LeavingModel(), f"{DURING} exit code 7 during first forward pass of model leaving"),
+}
+METRIC = f"disabled: {DURING} exit code 7 during leaving for maps of grad-cam"
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[list[KeptServer]]:
+    servers: list[KeptServer] = []
+    yield servers
+    for server in servers:
+        server.end()
+
+
+@pytest.fixture(autouse=True)
+def quick(servers: list[KeptServer], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Share a fork server, and wait for less time."""
+
+    def server() -> KeptServer:
+        if not servers or servers[-1].ended:
+            servers.append(KeptServer())
+        return servers[-1]
+
+    monkeypatch.setattr(supervisor, "ForkServer", server)
+    monkeypatch.setattr(process, "GRACE", 0.3)
+    monkeypatch.setattr(process, "POLL", 0.05)
 
 
 def supervised(out: Path, *args: Any, **options: Any) -> xai.Run:
     return run(out, *args, in_process=False, **options)
 
 
-def rows(done: xai.Run, method: str, metric: str = TWO[0]) -> Sequence[tuple[float | None, str | None]]:
-    table = done.rows().to_pylist()
-    return [(row["score"], row["error"]) for row in table if (row["method"], row["metric"]) == (method, metric)]
+def errors(done: xai.Run, model: str = "counted") -> Mapping[tuple[str, str, str], str]:
+    """The errors of a model, by image, method and metric."""
+    table = done.rows()
+    rows = table.filter(pc.equal(table["model"], model))
+    return {key: row["error"] for key, row in by_key(rows).items()}
 
 
-def test_rows_are_those_of_this_process(tmp_path: Path) -> None:
+def test_rows_are_those_of_this_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
     dtype, precision = torch.get_default_dtype(), torch.get_float32_matmul_precision()
     here = run(tmp_path / "here", Speckles(9, broken=(3,)))
     there = supervised(tmp_path / "there", Speckles(9, broken=(3,)))
@@ -64,96 +94,73 @@ def test_rows_are_those_of_this_process(tmp_path: Path) -> None:
     assert not workers(os.getpid())
 
 
-def test_what_ends_the_process_costs_its_own_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "GRACE", 0.5)
-    methods = ["grad-cam", *map(deadly, ENDS)]
-    options = {"metrics": [TWO[0], Leaving()], "time_limit": 0.4, "batch": 2, "shard": 2}
-    done = supervised(tmp_path / "run", Speckles(2), methods=methods, **options)
-    alone = run(tmp_path / "alone", Speckles(2), methods=["grad-cam"], metrics=[TWO[0]], batch=2, shard=2)
-    assert rows(done, "grad-cam") == rows(alone, "grad-cam")
-    for act, reason in ENDS.items():
-        for score, error in rows(done, act.__name__.replace("_", "-")):
-            assert score is None
-            assert error is not None
-            assert error.removeprefix("disabled: ").startswith(reason)
-    for score, error in rows(done, "grad-cam", "leaving"):
-        assert score is None
-        assert error == f"disabled: {DURING} exit code 7 during leaving for maps of grad-cam"
+def test_what_ends_the_process_costs_its_own_rows(tmp_path: Path) -> None:
+    others = [xai.LoadedModel(model, lambda image: image, spec=spec) for spec, (model, _) in OF_MODELS.items()]
+    data = DeadlyData(6, acts={image: act for image, (act, _) in OF_IMAGES.items()})
+    options = {"metrics": [TWO[0], Leaving()], "batch": 2, "shard": 2, "time_limit": 0.3}
+    methods = ["grad-cam", *map(deadly, OF_METHODS)]
+    found = errors(supervised(tmp_path / "run", data, models=[loaded(), *others], methods=methods, **options))
+    for act, reason in OF_METHODS.items():
+        for image in ("speckle-1", "speckle-5"):
+            assert found[image, act.__name__.replace("_", "-"), TWO[0]].startswith(reason)
+    for image, (_, reason) in OF_IMAGES.items():
+        assert {error for key, error in found.items() if key[0] == f"{image}"} == {reason}
+    for image in (0, 1, 4, 5):
+        assert found[f"speckle-{image}", "grad-cam", TWO[0]] is None
+        assert found[f"speckle-{image}", "grad-cam", "leaving"] == METRIC
+    for spec, (_, reason) in OF_MODELS.items():
+        assert {*errors(xai.Run.read(tmp_path / "run"), spec).values()} == {reason}
 
 
-def test_a_worker_that_is_killed_from_outside_loses_nothing(tmp_path: Path) -> None:
-    kinds = [workers, forks, lambda parent: [*workers(parent), *forks(parent)]]
+def test_images_that_end_the_process_change_no_scores(tmp_path: Path) -> None:
+    """The third image holds the interpreter's lock while the first shard is explained, which is not to blame."""
+    healthy = run(tmp_path / "healthy", Speckles(4, broken=(2,)), shard=2)
+    done = supervised(tmp_path / "run", DeadlyData(4, acts={2: hold}), shard=2, time_limit=0.3)
+    assert {key[0] for key, error in errors(done).items() if error} == {"2"}
+    assert done.rows()["score"].equals(healthy.rows()["score"])
+
+
+def test_each_method_is_blamed_if_its_forward_passes_end_the_process(tmp_path: Path) -> None:
+    done = supervised(tmp_path / "run", Speckles(2), LeavingModel(most=1))
+    for (_, method, _), error in errors(done).items():
+        assert error == f"disabled: {DURING} exit code 7 during forward passes for {method}"
+
+
+def test_the_run_ends_if_nothing_can_be_blamed(tmp_path: Path) -> None:
+    with pytest.raises(WorkerError, match=r"ended 2 times \(.* exit code 7 during start of the worker\); repeat"):
+        supervised(tmp_path / "run", metrics=[Unpicklable()])
+
+
+def test_workers_and_fork_servers_that_are_killed_lose_nothing(tmp_path: Path) -> None:
+    kinds = [lambda parent: [*workers(parent), *children(parent)], workers, children]
 
     def kill(done: xai.Run, files: Any) -> None:
-        if files is not None and kinds:
-            for process in kinds.pop()(os.getpid()):
-                os.kill(process, signal.SIGKILL)
+        for victim in kinds.pop()(os.getpid()) if kinds else ():
+            run_out_of_memory(victim)
 
     undisturbed = run(tmp_path / "undisturbed", shard=2)
     assert same(supervised(tmp_path / "killed", shard=2, progress=kill), undisturbed)
     assert not kinds
 
 
-def test_a_fork_server_that_ends_before_the_first_shard_is_replaced(tmp_path: Path) -> None:
-    def kill(done: xai.Run, files: Any) -> None:
-        for server in forks(os.getpid()) if files is None else ():
-            os.kill(server, signal.SIGKILL)
+def test_a_full_disk_is_one_error_and_loses_no_complete_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    undisturbed = run(tmp_path / "run", shard=2)
+    write = Path.write_bytes
 
-    done = supervised(tmp_path / "killed", Speckles(2), progress=kill)
-    assert same(done, run(tmp_path / "undisturbed", Speckles(2)))
+    def fill(path: Path, content: bytes) -> Any:
+        """Write half of the third shard's rows."""
+        if path.parent.name == "rows" and len([*tmp_path.glob("full/checksums/*")]) == 2:
+            write(path, content[: len(content) // 2])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(path, content)
 
-
-def test_processes_that_are_killed_at_random_moments_lose_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    kills = int(os.environ.get("XAI_KILLS", 2))
-    undisturbed = work(tmp_path / "undisturbed", kills, in_process=True)
-    main(str(tmp_path / "killed"), kills)
-    assert capsys.readouterr().out == f"killed {kills}\n"
-    assert same(xai.Run.read(tmp_path / "killed"), undisturbed)
-
-
-@pytest.mark.parametrize("act", [hold, block])
-def test_the_worker_ends_with_the_process_that_started_it(tmp_path: Path, act: Any) -> None:
-    code = (
-        "import sys; from pathlib import Path; from support.deadly import deadly, block, hold; "
-        "from support.benchmark_runs import run; "
-        f"run(Path(sys.argv[1]), methods=[deadly({act.__name__})], in_process=False)"
-    )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(support.__file__).parents[1]), *sys.path])}
-    parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "run")], env=environment)
-    while not (found := workers(parent.pid)):
-        time.sleep(0.05)
-    [worker] = found
-    while not (tmp_path / "run" / "manifest.json").exists():
-        time.sleep(0.05)
-    time.sleep(0.5)
-    parent.kill()
-    parent.wait()
-    end = time.monotonic() + 10
-    while Path(f"/proc/{worker}").exists() and time.monotonic() < end:
-        time.sleep(0.05)
-    assert not Path(f"/proc/{worker}").exists()
-
-
-def test_each_method_is_blamed_if_its_forward_passes_end_the_process(tmp_path: Path) -> None:
-    done = supervised(tmp_path / "run", Speckles(2), LeavingModel(most=1))
-    for method in ("grad-cam", "eigen-cam"):
-        reason = f"disabled: {DURING} exit code 7 during forward passes for {method}"
-        assert {error for _, error in rows(done, method)} == {reason}
-
-
-@pytest.mark.parametrize(
-    ("data", "model", "during"),
-    [
-        (Speckles(8), LeavingModel(), "first forward pass of model counted"),
-        (LeavingData(8), Counted(), "reading of images 4 to 7"),
-    ],
-)
-def test_the_run_ends_if_nothing_can_be_blamed(tmp_path: Path, data: Speckles, model: nn.Module, during: str) -> None:
-    with pytest.raises(WorkerError, match=rf"ended 2 times \(.* exit code 7 during {during}\); repeat"):
-        supervised(tmp_path / "run", data, model, shard=4)
-    assert len(xai.Run.read(tmp_path / "run").finished) == ("images" in during)
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", fill)
+        with pytest.raises(FileError, match=r"cannot write .*000-000000004.parquet: No space left on device"):
+            supervised(tmp_path / "full", shard=2)
+    assert len(xai.Run.read(tmp_path / "full").finished) == 2
+    assert not [*tmp_path.glob("full/*/.*")]
+    assert same(run(tmp_path / "full", shard=2), undisturbed)
 
 
 def test_objects_that_cannot_be_sent_are_one_error(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ import signal
 import sys
 import threading
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from torch import Tensor
 
@@ -31,9 +31,9 @@ def crash() -> None:
     ctypes.string_at(0)
 
 
-def run_out_of_memory() -> None:
+def run_out_of_memory(process: int = 0) -> None:
     """End as the kernel ends a process that takes all memory."""
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.kill(process or os.getpid(), signal.SIGKILL)
 
 
 def block() -> None:
@@ -95,13 +95,34 @@ class LeavingModel(Counted):
         return super().forward(x)
 
 
-@dataclass(frozen=True)
-class LeavingData(Speckles):
-    """A dataset whose last image ends every process except the one that made it."""
+class Unloadable(Counted):
+    """A model that ends every process except the one that made it, when it is moved to its device."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.process = os.getpid()
+
+    def to(self, *args: Any, **options: Any) -> Self:
+        if os.getpid() != self.process:
+            leave()
+        return super().to(*args, **options)
+
+
+class Unpicklable(Brightness):
+    """A metric that ends every process that receives it."""
+
+    def __reduce__(self) -> Any:
+        return leave, ()
+
+
+@dataclass(frozen=True)
+class DeadlyData(Speckles):
+    """A dataset with images that do what they are told, except in the process that made it."""
+
+    acts: Mapping[int, Callable[[], Any]] = field(default_factory=dict)
     process: int = field(default_factory=os.getpid)
 
     def __getitem__(self, index: int, /) -> xai.Sample:
-        if index == self.count - 1 and os.getpid() != self.process:
-            leave()
+        if index in self.acts and os.getpid() != self.process:
+            self.acts[index]()
         return super().__getitem__(index)

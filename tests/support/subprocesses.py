@@ -5,7 +5,10 @@ import io
 import multiprocessing
 import sys
 import traceback
+from collections.abc import Callable
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any
 
 _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(["torch"])
@@ -21,6 +24,13 @@ def printed(code: str, *path: str) -> str:
     process.join()
     assert not error, error
     return out
+
+
+def started(function: Callable[..., Any], *args: Any) -> BaseProcess:
+    """A process that calls a function of a module."""
+    process = _forks.Process(target=function, args=args)
+    process.start()
+    return process
 
 
 def _run(code: str, path: tuple[str, ...], answer: Connection) -> None:

@@ -1,74 +1,91 @@
-"""Kills processes of a supervised benchmark at random moments, and lets it end: `main` prints how often.
+"""Ends processes of a supervised benchmark at random moments.
 
-Each time it is the worker, the process that started it, or both.
+Each time it is the process that started the worker, the worker, or both, by SIGKILL; or the process that started it, by
+SIGTERM or by Ctrl-C twice.
 """
 
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+
+import torch
 
 import xai_core as xai
 from support.benchmark_runs import Speckles, run
+from support.subprocesses import started
+from support.worker_processes import workers
 
-START = "from support.workers_killed_at_random import work; import sys; work(sys.argv[1], int(sys.argv[2]))"
-
-
-def work(folder: str | Path, times: int, in_process: bool = False) -> xai.Run:
-    """A run that is long enough to be killed so many times."""
-    return run(Path(folder), Speckles(40 * times), shard=2, batch=2, in_process=in_process)
+SHARDS = 20
+"""Shards for each time."""
 
 
-def forks(parent: int) -> list[int]:
-    """The processes of `worker_process` that a process started."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                ancestor = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-                if ancestor == parent and b"worker_process" in (folder / "cmdline").read_bytes():
-                    found.append(int(folder.name))
-            except OSError:  # it has ended
-                pass
-    return found
+def work(folder: Path, times: int, in_process: bool = False) -> xai.Run:
+    """A run that is long enough to be disturbed so many times."""
+    torch.set_num_threads(1)
+    return run(folder, Speckles(2 * SHARDS * times), shard=2, batch=2, in_process=in_process)
 
 
-def workers(parent: int) -> list[int]:
-    """The worker processes of a supervisor, whose parents are its fork servers."""
-    return [worker for server in forks(parent) for worker in forks(server)]
+def kill(process: BaseProcess, worker: int) -> None:
+    process.kill()
+
+
+def terminate(process: BaseProcess, worker: int) -> None:
+    process.terminate()
+
+
+def interrupt_twice(process: BaseProcess, worker: int) -> None:
+    assert process.pid
+    os.kill(process.pid, signal.SIGINT)
+    time.sleep(random.uniform(0, 0.02))
+    os.kill(process.pid, signal.SIGINT)
+
+
+def kill_worker(process: BaseProcess, worker: int) -> None:
+    os.kill(worker, signal.SIGKILL)
+
+
+def kill_both(process: BaseProcess, worker: int) -> None:
+    kill_worker(process, worker)
+    kill(process, worker)
+
+
+DISTURBANCES = [kill, interrupt_twice, terminate, kill_worker, kill_both]
+
+
+def disturb(folder: Path, times: int) -> int:
+    """Disturb a run so many times, each at a random moment after another shard was finished. Return how often."""
+    random.seed(0)
+    process, disturbed, before = None, 0, 0
+    while disturbed < times:
+        if process is None or not process.is_alive():
+            process = started(work, folder, times)
+        while not (finished(folder) > before and (found := workers(process.pid or 0))) and process.is_alive():
+            time.sleep(0.01)
+        assert process.is_alive(), "the benchmark ended"
+        time.sleep(random.uniform(0, 0.1))
+        before = finished(folder)
+        act = DISTURBANCES[disturbed % len(DISTURBANCES)]
+        act(process, found[0])
+        if act is not kill_worker:
+            process.join()
+        require_ended(found[0])
+        disturbed += 1
+    if process is not None:
+        process.kill()
+        process.join()
+    return disturbed
 
 
 def finished(folder: Path) -> int:
     return len([*folder.glob("checksums/*.sha256")])
 
 
-def main(folder: str, times: int) -> None:
-    """Kill so many times, each at a random moment after another shard was finished."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    random.seed(0)
-    process, killed, before = None, 0, 0
-    while finished(Path(folder)) < 20 * times:
-        if process is None:
-            process = subprocess.Popen([sys.executable, "-c", START, folder, str(times)], env=environment)
-        code = process.poll()
-        assert code in (None, 0), "the benchmark failed"
-        if killed < times and finished(Path(folder)) > before and workers(process.pid):
-            time.sleep(random.uniform(0, 0.2))
-            [worker], parent = workers(process.pid), process.pid
-            for victim in random.choice([[worker], [parent], [worker, parent]]):
-                os.kill(victim, signal.SIGKILL)
-                if victim == parent:
-                    process.wait()
-                    process = None
-            killed, before = killed + 1, finished(Path(folder))
+def require_ended(process: int) -> None:
+    """Wait until a process has ended."""
+    end = time.monotonic() + 20
+    while Path(f"/proc/{process}").exists():
+        assert time.monotonic() < end, "the worker runs"
         time.sleep(0.01)
-    if process is not None:
-        process.wait()
-    print("killed", killed)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))

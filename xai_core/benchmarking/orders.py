@@ -4,7 +4,7 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
-from xai_core.benchmarking.activity import Activity, Blame
+from xai_core.benchmarking.activity import Activity, Blame, ThreadActivity
 from xai_core.benchmarking.shards import Shard, ShardFiles
 
 FORK, STATUS = b"f", b"s"
@@ -24,7 +24,7 @@ class Begin:
     benchmark
         A pickled `ResolvedBenchmark`.
     blames
-        The disabled methods and metrics.
+        The causes that ended earlier workers.
     path
         The folders in which Python looks for modules.
     torch_settings
@@ -44,10 +44,11 @@ class Work:
     shard: Shard
     following: Shard | None
     alone: bool
+    in_threads: bool
 
 
 Order = Begin | Work
-Reply = Activity | ShardFiles | BaseException
+Reply = Activity | ThreadActivity | ShardFiles | BaseException
 
 
 @dataclass(frozen=True)

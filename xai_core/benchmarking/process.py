@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
-from xai_core.benchmarking.activity import Activity
+from xai_core.benchmarking.activity import Activity, ThreadActivity
 from xai_core.benchmarking.orders import FORK, NUMBER, RUNNING, STATUS, Order, Reply, Work
 from xai_core.benchmarking.shards import ShardFiles
 
@@ -30,13 +30,13 @@ class WorkerEndedError(Exception):
         The last activity of the worker.
     reason
         The exit code or signal, and the activity.
-    overdue
-        Whether it was killed because it did not respond to a time limit.
+    certain
+        Whether the activity is the cause: it did not stop at its time limit, and no thread was reading an image.
     """
 
     activity: Activity
     reason: str
-    overdue: bool
+    certain: bool = False
 
 
 class ForkServer:
@@ -72,7 +72,7 @@ class ForkServer:
             for pipe in pipes:
                 pipe.close()
             reason = f"the process that starts workers ended with {_described(self._process.wait())}"
-            raise WorkerEndedError(Activity("start of a worker"), reason, overdue=False) from None
+            raise WorkerEndedError(Activity("start of a worker"), reason) from None
         finally:
             os.close(orders)
             os.close(replies)
@@ -125,6 +125,7 @@ class Process:
     def __init__(self, server: ForkServer, number: int, orders: Connection, replies: Connection) -> None:
         self._server, self._number, self._orders, self._replies = server, number, orders, replies
         self._activity, self._since = Activity("start of the worker"), time.monotonic()
+        self._reads: dict[int | None, tuple[Activity, float]] = {}
         self._code: int | None = None
 
     def send(self, order: Order) -> None:
@@ -155,7 +156,7 @@ class Process:
                 return reply
             if isinstance(reply, BaseException):
                 raise reply
-            self._activity, self._since = reply, time.monotonic()
+            self._note(reply)
 
     def kill(self) -> None:
         """End the process."""
@@ -168,10 +169,7 @@ class Process:
 
     def _reply(self) -> Reply:
         while not self._replies.poll(POLL):
-            limit = self._activity.seconds
-            if limit is not None and time.monotonic() - self._since > limit + GRACE:
-                description = f"{self._activity.description} did not stop at its time limit of {limit:g} s"
-                raise WorkerEndedError(self._activity, f"{description}, and its process was killed", overdue=True)
+            self._require_in_time()
             if self._exit_code() is not None and not self._replies.poll(0):
                 raise self._ended()
         try:
@@ -179,6 +177,22 @@ class Process:
         except (EOFError, OSError):
             raise self._ended() from None
         return reply
+
+    def _note(self, message: Activity | ThreadActivity) -> None:
+        if isinstance(message, Activity):
+            self._activity, self._since = message, time.monotonic()
+        elif message.ended:
+            del self._reads[message.activity.image]
+        else:
+            self._reads[message.activity.image] = message.activity, time.monotonic()
+
+    def _require_in_time(self) -> None:
+        for activity, since in [(self._activity, self._since), *self._reads.values()]:
+            limit = activity.seconds
+            if limit is not None and time.monotonic() - since > limit + GRACE:
+                description = f"{activity.description} did not stop at its time limit of {limit:g} s"
+                reason = f"{description}, and its process was killed"
+                raise WorkerEndedError(self._activity, reason, certain=not self._reads)
 
     def _exit_code(self) -> int | None:
         if self._code is None:
@@ -194,4 +208,4 @@ class Process:
         code = self._wait()
         cause = ", for example because memory ran out," if code == -signal.SIGKILL else ""
         reason = f"its process ended with {_described(code)}{cause} during {self._activity.description}"
-        return WorkerEndedError(self._activity, reason, overdue=False)
+        return WorkerEndedError(self._activity, reason)

@@ -1,11 +1,12 @@
 """Reads and preprocesses images in threads, ahead of the model. A failure is stored in the item of its image."""
 
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from threading import Lock
+from types import MappingProxyType
 from typing import Any
 
 from torch import Tensor
@@ -69,6 +70,10 @@ class Reader:
         The plugin calls of the dataset and of the model's preprocessing, for error messages.
     seconds
         Time limit in seconds for reading and for preprocessing an image, or None.
+    unreadable
+        The error of each image that is not to be read.
+    report
+        Called with the index of an image, and with True when a thread begins to read it or False at the end.
     """
 
     def __init__(
@@ -78,9 +83,12 @@ class Reader:
         workers: int,
         calls: tuple[PluginCall, PluginCall],
         seconds: float | None = None,
+        unreadable: Mapping[int, str] = MappingProxyType({}),
+        report: Callable[[int, bool], None] = lambda index, begins: None,
     ) -> None:
         self._data, self._loaded, self._seconds = data, loaded, seconds
         self._of_data, self._of_model = calls
+        self._unreadable, self._report = unreadable, report
         self._threads = ThreadPoolExecutor(max(1, workers), "reader")
         self._lock: AbstractContextManager[Any] = Lock() if isinstance(data, Pairs) else nullcontext()
         self._started: dict[int, Future[Item]] = {}
@@ -89,12 +97,18 @@ class Reader:
         """Start to read items."""
         for index in indices:
             if index not in self._started:
-                self._started[index] = self._threads.submit(self._read, index)
+                self._started[index] = self._threads.submit(self._read_in_thread, index)
 
     def take(self, indices: Sequence[int]) -> list[Item]:
         """Wait for items, return them and forget them."""
         self.start(indices)
         return [self._started.pop(index).result() for index in indices]
+
+    def read(self, index: int) -> Item:
+        """Read one item in this thread."""
+        if index in self._unreadable:
+            return unread(self._data, index, self._unreadable[index])
+        return self._read(index)
 
     def wait(self) -> None:
         """Wait until every started item is read."""
@@ -103,6 +117,13 @@ class Reader:
     def close(self) -> None:
         """Stop the threads."""
         self._threads.shutdown(cancel_futures=True)
+
+    def _read_in_thread(self, index: int) -> Item:
+        self._report(index, True)
+        try:
+            return self.read(index)
+        finally:
+            self._report(index, False)
 
     def _read(self, index: int) -> Item:
         name, label = str(index), None
@@ -125,6 +146,14 @@ class Reader:
                 return Item(index, name, image, label, model_mask(self._loaded, sample))
         except CONTAINED as error:
             return Item(index, name, image, label, no_mask=in_one_line(error))
+
+
+def unread(data: Dataset, index: int, error: str) -> Item:
+    """Return the item of an image that is not read, with the error."""
+    name = str(index)
+    with suppress(*CONTAINED):
+        name = _id(data, index)
+    return Item(index, name, error=error)
 
 
 def _label(target: Any) -> int | None:

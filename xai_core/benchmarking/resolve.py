@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -72,10 +73,10 @@ class ResolvedBenchmark:
         """Return the model at an index, on the device."""
         return load(self.models[model_index], self.device)
 
-    def reader(self, model_index: int, loaded: LoadedModel) -> Reader:
+    def reader(self, model_index: int, loaded: LoadedModel, **options: Any) -> Reader:
         """Return the reader of images for the model at an index."""
         calls = self.data_call, source_call("model", self.models[model_index])
-        return Reader(self.data, loaded, self.workers, calls, self.manifest.time_limit)
+        return Reader(self.data, loaded, self.workers, calls, self.manifest.time_limit, **options)
 
 
 def load(model: str | LoadedModel, device: torch.device) -> LoadedModel:

@@ -20,8 +20,8 @@ DEATHS = 2
 class SupervisedWorker:
     """A worker in a process of its own, which can be killed. It is replaced when it ends.
 
-    A method or metric that ends the process, or does not respond to its time limit, is disabled. If the process ends
-    for the first time, the shard is computed again, because the cause may be outside of it.
+    A method, metric, image or model that ends the process, or does not respond to its time limit, is excluded. If the
+    process ends for the first time, the shard is computed again, because the cause may be outside of it.
     """
 
     def __init__(self) -> None:
@@ -54,21 +54,21 @@ class SupervisedWorker:
         Raises
         ------
         WorkerError
-            If the process ends repeatedly, and no method or metric can be blamed.
+            If the process ends repeatedly, and nothing can be blamed.
         """
         deaths: Counter[Activity] = Counter()
         alone = False
         while True:
             try:
-                return self._begun().run(Work(shard, following, alone))
+                return self._begun().run(Work(shard, following, alone, in_threads=not deaths))
             except WorkerEndedError as end:
                 self._replace()
                 following = None  # reading its images may be the cause
                 deaths[end.activity] += 1
-                if not end.overdue and deaths[end.activity] < DEATHS:
+                if not end.certain and deaths[end.activity] < DEATHS:
                     continue
-                if len(end.activity.methods) == 1:
-                    self._disable(shard, end)
+                if blames := self._blames_for(shard.model_index, end):
+                    self._blames += blames
                 elif end.activity.methods and not alone:
                     alone = True
                 else:
@@ -100,15 +100,17 @@ class SupervisedWorker:
             self._process.send(order)
         return self._process
 
-    def _disable(self, shard: Shard, end: WorkerEndedError) -> None:
-        [method], metric = end.activity.methods, end.activity.metric
-        reason = f"WorkerError: {end.reason}"
-        of_metric = [
-            blame for blame in self._blames if (blame.model_index, blame.metric) == (shard.model_index, metric)
-        ]
-        self._blames.append(Blame(shard.model_index, method, metric, reason))
-        if metric and of_metric:  # after the maps of one method, these maps may be the cause
-            self._blames.append(Blame(shard.model_index, "", metric, reason))
+    def _blames_for(self, model_index: int, end: WorkerEndedError) -> list[Blame]:
+        """Return what to exclude after a worker has ended, or an empty list if the cause is not known."""
+        activity, metric = end.activity, end.activity.metric
+        if activity.image is not None or activity.of_model:
+            return [Blame(model_index, end.reason, image=activity.image)]
+        if len(activity.methods) != 1:
+            return []
+        blames = [Blame(model_index, end.reason, *activity.methods, metric)]
+        if metric and any((blame.model_index, blame.metric) == (model_index, metric) for blame in self._blames):
+            blames.append(Blame(model_index, end.reason, "", metric))  # after one method, its maps may be the cause
+        return blames
 
 
 def _pickled(benchmark: ResolvedBenchmark) -> bytes:

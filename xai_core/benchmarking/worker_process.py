@@ -6,14 +6,16 @@ open file descriptors. The first is a socket, through which the supervisor reque
 closes when the supervisor ends.
 """
 
+import gc
 import os
 import pickle
 import socket
 import sys
+import threading
 from multiprocessing.connection import Connection
 
 import xai_core.benchmarking.worker
-from xai_core.benchmarking.orders import FORK, NUMBER, RUNNING, Begin, Order
+from xai_core.benchmarking.orders import FORK, NUMBER, RUNNING, Begin, Order, Reply
 from xai_core.benchmarking.reader import in_one_line
 from xai_core.errors import XAIError
 
@@ -21,6 +23,12 @@ from xai_core.errors import XAIError
 def serve(orders: Connection, replies: Connection) -> None:
     """Run the shards that the supervisor requests, until it closes the pipe."""
     worker: xai_core.benchmarking.worker.Worker | None = None
+    lock = threading.Lock()
+
+    def reply(message: Reply) -> None:
+        with lock:
+            replies.send(message)
+
     while True:
         try:
             order: Order = orders.recv()
@@ -31,12 +39,12 @@ def serve(orders: Connection, replies: Connection) -> None:
                 sys.path[:] = order.path
                 order.torch_settings.apply()
                 benchmark = pickle.loads(order.benchmark)
-                worker = xai_core.benchmarking.worker.Worker(benchmark, order.blames, replies.send)
+                worker = xai_core.benchmarking.worker.Worker(benchmark, order.blames, reply)
             else:
                 assert worker is not None
-                replies.send(worker.run(order.shard, order.following, order.alone))
+                reply(worker.run(order.shard, order.following, order.alone, order.in_threads))
         except Exception as error:
-            replies.send(_sendable(error))
+            reply(_sendable(error))
 
 
 def _sendable(error: Exception) -> Exception:
@@ -83,6 +91,9 @@ def main() -> None:
     control, life = map(int, sys.argv[1:])
     os.set_inheritable(life, False)
     _end_with(life)
+    import torch.fx.experimental.symbolic_shapes  # noqa: F401  every worker imports it for its first gradient
+
+    gc.freeze()
     fork_workers(socket.socket(fileno=control))
 
 
