@@ -8,7 +8,8 @@ from xai_core.error_text import message_of
 def out_of_memory(error: BaseException) -> bool:
     """Return whether an error means that memory ran out.
 
-    On the CPU, and outside PyTorch's allocator, such an error is a RuntimeError that only its message identifies.
+    On the CPU, and outside PyTorch's allocator, such an error is a RuntimeError that can be recognized only by its
+    message.
     """
     messages = ("can't allocate memory", "CUDA error: out of memory")
     kind = type(error)  # `isinstance` would run code of the exception
