@@ -14,6 +14,7 @@ from torch import Tensor, nn
 import support.typechecker  # noqa: F401  jaxtyping, which checks calls in xai_core, finds it as an attribute
 from support.conformance import is_slow
 from support.models import FAMILIES, made, three_images
+from support.seeding import seed
 
 # Dozens of tests start a process that imports PyTorch, which takes twice as long without its bytecode.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -34,6 +35,11 @@ MOST_IN_A_TEST = 200_000
 """Objects that tests leave to the oldest generation; all that is loaded is many more."""
 
 
+def pytest_collectstart() -> None:
+    """Collect without garbage collection, which would look through all that tests import again and again."""
+    gc.disable()
+
+
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The slow tests first, so that no worker waits for another's at the end. Most conformance checks are slow."""
@@ -46,6 +52,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     """Do not look through all that is loaded in every collection of garbage, which takes a fifth of the time."""
+    gc.enable()
     gc.freeze()
 
 
@@ -62,7 +69,7 @@ def pytest_sessionfinish() -> None:
 
 @pytest.fixture(autouse=True)
 def seeded() -> None:
-    torch.manual_seed(0)
+    seed()
 
 
 @pytest.fixture(params=FAMILIES)

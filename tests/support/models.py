@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from support.seeding import seed
+
 
 class SmallCNN(nn.Module):
     """Convolutions with in-place ReLU, batch norm, a residual addition in place, pooling and a linear head."""
@@ -135,7 +137,7 @@ def settled(model: nn.Module) -> nn.Module:
 
 def made(family: str) -> nn.Module:
     """A small random model of a family, in evaluation mode."""
-    torch.manual_seed(0)
+    seed()
     return settled(FAMILIES[family]())
 
 

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from support.seeding import seed
+
 SIDE = 16
 
 
@@ -108,7 +110,7 @@ class Padded(nn.Module):
 
 def seeded(kind: Callable[[], nn.Module]) -> nn.Module:
     """Return a model in evaluation mode. Parts that two classes share have equal weights."""
-    torch.manual_seed(0)
+    seed()
     return kind().eval()
 
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import xai_core as xai
+from support.seeding import seed
 
 Forward = Callable[[nn.Module, Tensor], Any]
 Cells = Tensor
@@ -75,7 +76,7 @@ class Strange:
     def build(self) -> nn.Module:
         """The same model at every call, in evaluation mode."""
         with torch.random.fork_rng():
-            torch.manual_seed(0)
+            seed()
             return calibrated(self.make(), self.forward, self.size)
 
     def engine(self) -> xai.Engine:

@@ -1,7 +1,7 @@
 """Test case for metrics: maps to score, ground-truth masks, and a metric wrapper that records what happens."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -42,12 +42,20 @@ class MetricCase:
     """
 
     metric: Metric
+    _probed: dict[str, Engine] = field(default_factory=dict)
+
+    def engine(self, model: nn.Module, **options: Any) -> Engine:
+        """Return an engine for a built-in network. Networks of equal structure are probed once."""
+        key = f"{model} {options}"
+        if key not in self._probed:
+            self._probed[key] = Engine(model, **options)
+        return self._probed[key]._of_copy(model)
 
     def maps(self, model: nn.Module, images: Tensor, target: Any = 1) -> Saliency:
         """Return maps of one class, which metrics can recompute for other images."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConstantMapWarning)
-            [saliency] = Engine(model).explain(images, GradientTimesImage(), target).values()
+            [saliency] = self.engine(model).explain(images, GradientTimesImage(), target).values()
         return saliency
 
     def score(
@@ -63,7 +71,7 @@ class MetricCase:
             Options of `Engine`.
         """
         masks = ground_truth(images) if self.metric.needs_ground_truth else None
-        results = Engine(model, **options).evaluate(images, {"map": saliency}, metric or self.metric, masks)
+        results = self.engine(model, **options).evaluate(images, {"map": saliency}, metric or self.metric, masks)
         [[result]] = [by_metric.values() for by_metric in results.values()]
         return result
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from xai_core.engine import Engine
 from xai_core.errors import NoGroundTruthError
 from xai_core.metric import Metric
 from xai_core.plugins.creation import create_metric
@@ -100,7 +99,7 @@ def batch_matches_single_images(case: MetricCase) -> None:
         image = images[index : index + 1]
         saliency = case.maps(model, image)
         mask = masks[index : index + 1] if case.metric.needs_ground_truth else None
-        results = Engine(model).evaluate(image, {"map": saliency}, case.metric, mask)
+        results = case.engine(model).evaluate(image, {"map": saliency}, case.metric, mask)
         [[single]] = [by_metric.values() for by_metric in results.values()]
         _require_same(single.values[0], batch.values[index], f"image {index} alone and in a batch of three")
 
@@ -211,7 +210,7 @@ def declares_use_of_ground_truth(case: MetricCase) -> None:
     """`needs_ground_truth` is True if and only if `evaluate` reads `evaluation.masks`."""
     model, images = convolutional_network(), random_images()
     saliency = case.maps(model, images)
-    engine = Engine(model)
+    engine = case.engine(model)
     try:
         engine.evaluate(images, {"map": saliency}, case.metric)
     except NoGroundTruthError:

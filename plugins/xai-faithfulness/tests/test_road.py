@@ -37,7 +37,9 @@ def solved(image: Tensor, missing: Tensor) -> Tensor:
         matrix = matrix + sparse.coo_matrix((np.full(len(known), weight), (known, known)), matrix.shape)
         right[known] += weight * values[:, place[0][~there], place[1][~there]].T
     if len(y):
-        values[:, gap] = sparse.linalg.spsolve(matrix.tocsc(), right).reshape(len(y), -1).T
+        # This order of a symmetric matrix leaves far fewer entries in the factors than the default does.
+        symmetric = {"permc_spec": "MMD_AT_PLUS_A", "diag_pivot_thresh": 0.0, "options": {"SymmetricMode": True}}
+        values[:, gap] = sparse.linalg.splu(matrix.tocsc(), **symmetric).solve(right).T
     return torch.from_numpy(values)
 
 

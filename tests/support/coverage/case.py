@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from support import seeding
+
 Forward = Callable[[nn.Module, Tensor], Any]
 Score = Callable[[Any], Tensor]
 """Returns the score [B] of the target in a model's output."""
@@ -58,7 +60,7 @@ class Case:
 
     def build(self, seed: int = 0) -> Built:
         """Build the model, and prepare its weights."""
-        torch.manual_seed(seed)
+        seeding.seed(seed)
         built = self.make()
         prepare(built)
         built.model.eval().requires_grad_(False)
