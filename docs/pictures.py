@@ -19,7 +19,8 @@ from PIL import Image, ImageDraw, ImageFont
 import xai_core as xai
 from xai_core.errors import LayerError, UnsuitableError
 from xai_core.plugin import normalize, resize
-from xai_core.report import overlays
+from xai_core.visualization import overlays
+from xai_core.visualization.photos import model_view
 
 SUBJECTS = (
     ("efficientnet-lite0", "photos:motorcycle", 0),
@@ -74,7 +75,7 @@ class Subject:
         loaded = xai.load_model(model)
         self.engine = xai.Engine(loaded)
         self.image = loaded.preprocess(xai.load_dataset(data)[item].image)[None]
-        self.photo = overlays.model_view(loaded, self.image[0]).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+        self.photo = model_view(self.image[0], loaded.restore).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
 
     def explained(self, name: str) -> Image.Image | None:
         """The overlay of a method's map, or None where there is none, or it is constant."""

@@ -15,15 +15,19 @@ EXAMPLES = [ROOT / "docs/example-plugin/xai_example", *sorted((ROOT / "xai_core/
 
 # Files and folders of `xai_core`. Each imports only from its own layer and from the layers above it in this list.
 LAYERS = [
-    {"batched", "configurable", "cost", "error_text", "errors", "file_limits", "files", "lazy", "locks"}
-    | {"memory_errors", "options", "outputs", "precision", "printable", "spec", "tensor_writes", "version"},
+    {"batched", "configurable", "cost", "error_text", "errors", "file_limits", "files", "html", "lazy", "locks"}
+    | {"memory_errors", "normalization", "options", "outputs", "precision", "printable", "spec"}
+    | {"tensor_writes", "version"},
     {"data", "targets"},
     {"model"},
-    {"model_scorer", "perturb", "saliency"},
+    {"model_scorer", "perturb", "predictions"},
+    {"visualization"},
+    {"saliency"},
     {"blending", "capture"},
     {"explainer", "metric"},
     {"isolation", "plugins"},
     {"adapter_cache", "checks", "image_inputs", "inputs", "plugin_adapters"},
+    {"drawing", "saliency_maps"},
     {"engine", "evaluation", "explained_model", "explanation"},
     {"benchmarking", "testing"},
     {"report"},

@@ -15,9 +15,12 @@ if TYPE_CHECKING:  # what type checkers and editors see; a test compares these i
     from xai_core.capture.captured import Captured as Captured
     from xai_core.capture.needs import Needs as Needs
     from xai_core.data.ground_truth import model_mask as model_mask
+    from xai_core.data.loading import load_image as load_image
     from xai_core.data.pairs import as_dataset as as_dataset
     from xai_core.data.sources import LoadedModel as LoadedModel
     from xai_core.data.sources import Sample as Sample
+    from xai_core.drawing import draw as draw
+    from xai_core.drawing import show as show
     from xai_core.engine import Engine as Engine
     from xai_core.errors import XAIError as XAIError
     from xai_core.explainer import Explainer as Explainer
@@ -61,14 +64,17 @@ _SOURCES = {
     "benchmark": "benchmarking.run",
     "create_explainer": "plugins.creation",
     "create_metric": "plugins.creation",
+    "draw": "drawing",
     "hookimpl": "plugins.hookspecs",
     "list_datasets": "plugins.registry",
     "list_explainers": "plugins.registry",
     "list_metrics": "plugins.registry",
     "list_models": "plugins.registry",
     "load_dataset": "plugins.creation",
+    "load_image": "data.loading",
     "load_model": "plugins.creation",
     "model_mask": "data.ground_truth",
+    "show": "drawing",
 }
 
 __all__ = [name for name in _SOURCES if name != "__version__"]

@@ -1,9 +1,11 @@
 """The engine: explains images with one shared forward and backward pass, and scores the maps."""
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import overload
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
@@ -19,10 +21,14 @@ from xai_core.metric import Metric
 from xai_core.model.adapter import ModelAdapter
 from xai_core.model.layouts import Layer
 from xai_core.model.user_forward import UserForward, accept_forward, preserving_images, selecting
+from xai_core.options import check_integer
 from xai_core.plugins.creation import create_explainer, create_metric
 from xai_core.plugins.registry import Plugins, in_own_plugins, restricted
 from xai_core.plugins.resolve import by_key
+from xai_core.predictions import Predictions
 from xai_core.saliency import Saliency
+from xai_core.saliency_maps import SaliencyMaps
+from xai_core.targets.class_names import named_classes
 from xai_core.targets.target import TargetLike
 
 Methods = str | Explainer | Iterable[str | Explainer] | Mapping[str, str | Explainer]
@@ -79,6 +85,7 @@ class Engine:
         time_limit: float | None = None,
     ) -> None:
         self.model = accept_model(model)
+        self._loaded = model if isinstance(model, LoadedModel) else None
         self.plugins = None if plugins is None else restricted(plugins)
         forward = accept_forward(forward)
         self._explained = ExplainedModel(
@@ -88,6 +95,7 @@ class Engine:
             block=block,
             time_limit=time_limit,
             plugins=self.plugins,
+            loaded=self._loaded,
         )
 
     def __repr__(self) -> str:
@@ -96,10 +104,20 @@ class Engine:
         limit = "" if seconds is None else f", time_limit={seconds:g}"
         return f"Engine({type(model).__name__} on {device}{limit})"
 
+    def _repr_html_(self) -> str:
+        from xai_core.html import facts
+
+        return facts(repr(self), {"class names": "not known" if self.class_names is None else len(self.class_names)})
+
+    @property
+    def class_names(self) -> Sequence[str] | None:
+        """The name of each class, or None if the engine was created with a module, which has no class names."""
+        return None if self._loaded is None else self._loaded.class_names
+
     @in_own_plugins
     def explain(
         self, images: Float[Tensor, "B C H W"], methods: Methods, target: TargetLike = None, *, costs: bool = False
-    ) -> dict[str, Saliency]:
+    ) -> SaliencyMaps:
         """Explain a batch with several methods, in one forward pass and at most one backward pass for all of them.
 
         Methods that need further passes, such as perturbation-based methods, run them in addition.
@@ -112,18 +130,18 @@ class Engine:
             A name, a spec or an explainer object. Several methods are a list of these, a comma-separated string, or a
             dict whose keys name the results.
         target
-            Default: each image's predicted class. Otherwise a class id, a tensor or list of class ids ([B], or [B,T]
-            for T targets per image), or a `Contrast`, `Region` or `Similarity`. A function receives the model's output
-            and returns [B] numbers.
+            Default: each image's predicted class. Otherwise a class id or name, a tensor of class ids, or a list of
+            ids or names. The shape is [B], or [B,T] for T targets per image. Or a `Contrast`, `Region` or
+            `Similarity`. A function receives the model's output and returns [B] numbers.
         costs
             Whether to measure the cost of each method, as `Saliency.cost`. On CUDA this resets the device's statistics
             of peak memory.
 
         Returns
         -------
-        dict
-            A `Saliency` for each method. The key is the method's spec as it was passed, or the name of an object. If
-            two objects share a name, the key is the spec. For T targets, the tensors are [B,T,...].
+        SaliencyMaps
+            A dict of a `Saliency` for each method. The key is the method's spec as it was passed, or the name of an
+            object. If two objects share a name, the key is the spec. For T targets, the tensors are [B,T,...].
 
         Raises
         ------
@@ -132,6 +150,7 @@ class Engine:
             a target or a plugin raises are passed on, with a note that names the plugin.
         """
         explainers = by_key(methods, Explainer, create_explainer)
+        target = named_classes(target, self.class_names)
         return BatchExplanation(self._explained, images, explainers, target, costs).maps()
 
     @in_own_plugins
@@ -171,7 +190,7 @@ class Engine:
         check_images(checks, images)
         check_output(checks, output, len(images))
         checks.read()
-        return record
+        return replace(record, view=self._explained.view(images, output, adapter))
 
     @overload
     def evaluate(
@@ -224,13 +243,35 @@ class Engine:
         return results[SINGLE] if named is not maps else results
 
     @in_own_plugins
+    def predict(self, images: Float[Tensor, "B C H W"], top: int = 5) -> Predictions:
+        """Return the `top` classes with the highest scores of each image, with their names and probabilities.
+
+        Raises
+        ------
+        ModelOutputError
+            If the model's output contains no class scores.
+        OptionError
+            If `top` is not a positive integer.
+        """
+        check_integer("top", top, 1)
+        with torch.inference_mode(False), torch.no_grad():
+            images, adapter = self._explained.accept(images)
+            output = self._explained.runner.output(images)
+        checks, reader = Checks(), adapter.score_reader
+        check_images(checks, images)
+        check_output(checks, output, len(images))
+        scores = reader(output, len(images))
+        checks.read()
+        return Predictions.of(scores, reader.are_probabilities(), self.class_names, top)
+
+    @in_own_plugins
     def adapter(self, images: Float[Tensor, "B C H W"], target: TargetLike = None) -> ModelAdapter:
         """Return the model adapter for images of this size. It is derived from one probe of the model and cached.
 
         A `target` that is a function, or a `Similarity`, may read another part of the output than the class scores.
         Then the default layer is a layer from which this part is computed.
         """
-        return self._explained.accept(images, target)[1]
+        return self._explained.accept(images, named_classes(target, self.class_names))[1]
 
     def _of_copy(self, model: nn.Module) -> "Engine":
         """Return an engine with the same settings and layers for a copy of the model, perhaps with other weights."""

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from xai_core.adapter_cache import Adapters
 from xai_core.capture.runner import Runner, laid_out
+from xai_core.data.sources import LoadedModel
 from xai_core.image_inputs import accept_images
 from xai_core.isolation.guard import Guard
 from xai_core.isolation.model_state import ModelStateMonitor
@@ -13,6 +14,7 @@ from xai_core.model.execution import Forward, unwrapped
 from xai_core.plugin_adapters import PluginAdapters
 from xai_core.plugins.loader import Registry
 from xai_core.tensor_writes import share_memory
+from xai_core.visualization.view import View, view_of
 
 
 class ExplainedModel:
@@ -28,6 +30,8 @@ class ExplainedModel:
         See `Engine`.
     plugins
         The registry in which the engine looks up names, or None for all installed plugins.
+    loaded
+        The model with its preprocessing and class names, or None if they are not known.
     """
 
     def __init__(
@@ -39,11 +43,12 @@ class ExplainedModel:
         block: int | None,
         time_limit: float | None = None,
         plugins: Registry | None = None,
+        loaded: LoadedModel | None = None,
     ) -> None:
         self.bare = unwrapped(model)
         self.forward, self.plugins, self.time_limit = forward, plugins, time_limit
         self.runner = Runner(model, self.bare, forward, memory, block)
-        self._memory, self._block = memory, block
+        self._memory, self._block, self._loaded = memory, block, loaded
         self._monitor = ModelStateMonitor.of(self.bare)
         of_plugins = PluginAdapters(self.bare, self._monitor, time_limit)
         self._adapters = Adapters(self.bare, forward, self._monitor, self.runner.block_of, of_plugins)
@@ -58,6 +63,10 @@ class ExplainedModel:
         with torch.inference_mode(False), torch.no_grad():
             own = laid_out(accepted, adapter)
             return own.clone() if own.is_inference() or share_memory(own, images) else own, adapter
+
+    def view(self, images: Tensor, output: object, adapter: ModelAdapter) -> View:
+        """Return the view of a batch, from which its results are drawn."""
+        return view_of(images, output, adapter.score_reader, self._loaded)
 
     def guard(self, images: Tensor) -> Guard:
         """Return the guard of the plugin calls for a batch."""

@@ -28,6 +28,7 @@ from xai_core.model.adapter import ModelAdapter
 from xai_core.model.execution import autocast_of, without_autocast
 from xai_core.plugins.registry import looking_in, origin
 from xai_core.saliency import ExplainAgain, Saliency
+from xai_core.saliency_maps import SaliencyMaps
 from xai_core.targets.target import BoundTarget, TargetLike, targets_of
 
 
@@ -62,13 +63,16 @@ class BatchExplanation:
         }
         self._methods = {key: self._method(explainers[key], call) for key, call in calls.items()}
 
-    def maps(self) -> dict[str, Saliency]:
+    def maps(self) -> SaliencyMaps:
         """Return the maps of each explainer, by key."""
         record = self._record()
         passes = self._model.runner.further_passes(record, self._adapter)
         maps = {key: self._explain(method, record, passes) for key, method in self._methods.items()}
         self._checks.read()
-        return {key: self._with_cost(saliency, self._methods[key]) for key, saliency in maps.items()}
+        view = self._model.view(self._images, record.output, self._adapter)
+        return SaliencyMaps(
+            (key, replace(self._with_cost(saliency, self._methods[key]), view=view)) for key, saliency in maps.items()
+        )
 
     def _method(self, explainer: Explainer, call: PluginCall) -> _Method:
         adapter = copy.copy(self._adapter)

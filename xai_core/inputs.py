@@ -1,6 +1,7 @@
 """Inputs of the engine besides images: models, maps and masks, converted or rejected with one clear error."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import torch
 from jaxtyping import Bool
@@ -128,7 +129,7 @@ def accept_maps(
             _check_tensor(value, name, batch)
             saliency = Saliency.of(value.to(images.device), batch, size, usable(None), name)
         elif isinstance(value, Saliency):
-            saliency = value.with_targets(usable).to(images.device)
+            saliency = replace(value, view=None).with_targets(usable).to(images.device)  # metrics draw nothing
         else:
             raise InputTypeError(f"{name} must be a Saliency or a tensor {[batch, *size]}; got {type(value).__name__}")
         shape = saliency.values.shape

@@ -63,6 +63,8 @@ if TYPE_CHECKING:  # what type checkers and editors see; a test compares these i
     from xai_core.model.shared_copy import SharedModel as SharedModel
     from xai_core.model.shared_copy import copy_modules as copy_modules
     from xai_core.model_scorer import ModelScorer as ModelScorer
+    from xai_core.normalization import normalize as normalize
+    from xai_core.normalization import resize as resize
     from xai_core.options import SCORE_KINDS as SCORE_KINDS
     from xai_core.options import check_choice as check_choice
     from xai_core.options import check_flag as check_flag
@@ -76,9 +78,7 @@ if TYPE_CHECKING:  # what type checkers and editors see; a test compares these i
     from xai_core.plugins.hookspecs import CONTRACT as CONTRACT
     from xai_core.precision import wide as wide
     from xai_core.saliency import Relevance as Relevance
-    from xai_core.saliency import normalize as normalize
     from xai_core.saliency import relevance as relevance
-    from xai_core.saliency import resize as resize
     from xai_core.spec import Spec as Spec
     from xai_core.spec import Value as Value
     from xai_core.spec import suggest as suggest
@@ -153,7 +153,7 @@ _SOURCES = {
     "joins": "model.autograd_graph",
     "make_folder": "files",
     "masked_scores": "blending",
-    "normalize": "saliency",
+    "normalize": "normalization",
     "open_image": "data.images",
     "out_of_memory": "memory_errors",
     "print_line": "cli.console",
@@ -162,7 +162,7 @@ _SOURCES = {
     "read_image": "data.images",
     "relevance": "saliency",
     "require_plain_modules": "model.runtimes",
-    "resize": "saliency",
+    "resize": "normalization",
     "select_device": "cli.loading",
     "steps_of": "perturb",
     "suggest": "spec",

@@ -5,17 +5,15 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from xai_core.batched import Batched
 from xai_core.cost import Cost
 from xai_core.errors import PluginContractError, UnsuitableError
+from xai_core.normalization import is_constant, normalize, resize
 from xai_core.targets.target import BoundTarget
-
-CONSTANT = 1e-6
-"""A map is constant, up to rounding, if its range is at most this fraction of its largest magnitude."""
+from xai_core.visualization.drawable_maps import DrawableMaps
+from xai_core.visualization.view import View
 
 
 class Relevance(NamedTuple):
@@ -46,7 +44,7 @@ ExplainAgain = Callable[[Tensor, BoundTarget, nn.Module | None], "Saliency"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Saliency(Batched):
+class Saliency(DrawableMaps):
     """Saliency maps of a batch, all on the model's device.
 
     `len(saliency)` is the number of images B. `saliency[i]` and `saliency[i:j]` select images, and
@@ -76,6 +74,9 @@ class Saliency(Batched):
         The function that `explain` calls. None if the engine did not compute these maps.
     cost
         The cost of explaining the whole batch. None unless it was requested with `costs=True`.
+    view
+        The images and predictions of the batch, for plots. It is not saved. None if the engine did not compute these
+        maps.
     """
 
     values: Float[Tensor, "B *T H W"]
@@ -86,6 +87,7 @@ class Saliency(Batched):
     weights: Float[Tensor, "B *T K"] | None = None
     explain_again: ExplainAgain | None = None
     cost: Cost | None = None
+    view: View | None = None
 
     _unsaved = ("explain_again",)
 
@@ -139,6 +141,7 @@ class Saliency(Batched):
             stacked([saliency.parts for saliency in each]),
             stacked([saliency.weights for saliency in each]),
             each[0].explain_again,
+            view=each[0].view,
         )
 
     def explain(self, images: Float[Tensor, "B C H W"], model: nn.Module | None = None) -> "Saliency":
@@ -180,33 +183,5 @@ class Saliency(Batched):
         return [self._of_target(index, target) for index, target in enumerate(self.target)]
 
     def _of_target(self, index: int, target: BoundTarget) -> "Saliency":
-        maps = self._map(lambda tensor: tensor[:, index], lambda nested: nested, ("target",))
+        maps = self._map(lambda tensor: tensor[:, index], lambda nested: nested, ("target", "view"))
         return replace(maps, target=target, cost=None)
-
-
-def resize(maps: Float[Tensor, "B h w"], size: tuple[int, int]) -> Float[Tensor, "B H W"]:
-    """Resize maps bilinearly, with corners not aligned, as other libraries do."""
-    if maps.shape[-2:] == size:
-        return maps
-    return F.interpolate(maps[:, None], size, mode="bilinear", align_corners=False)[:, 0]
-
-
-def normalize(maps: Float[Tensor, "B H W"], constant: Bool[Tensor, " B"] | None = None) -> Float[Tensor, "B H W"]:
-    """Min-max normalize each map to [0, 1]. Constant maps become zero.
-
-    Parameters
-    ----------
-    maps
-        Maps of any range.
-    constant
-        Which maps are constant. Default: the result of `is_constant`.
-    """
-    constant = is_constant(maps) if constant is None else constant
-    low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
-    span = (high - low).where(~constant[:, None, None], 1)
-    return ((maps - low) / span).clamp(0, 1).masked_fill(constant[:, None, None], 0)
-
-
-def is_constant(maps: Float[Tensor, "B h w"]) -> Bool[Tensor, " B"]:
-    """Return which maps are constant up to rounding: range <= 1e-6 * largest magnitude."""
-    return maps.amax((1, 2)) - maps.amin((1, 2)) <= CONSTANT * maps.abs().amax((1, 2))

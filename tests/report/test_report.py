@@ -11,13 +11,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import nn
 
-import xai_core as xai
 from xai_core import files
 from xai_core.data.image_names import stem
 from xai_core.errors import FileError
-from xai_core.report import overlays
 from xai_core.report.csv_rows import csv_rows, write_csv
 from xai_core.report.curves import overview, plot_curves
 from xai_core.report.page import render
@@ -30,6 +27,8 @@ from xai_core.report.results import (
     PerturbationCurve,
     Prediction,
 )
+from xai_core.visualization import overlays
+from xai_core.visualization.photos import model_view
 
 GREY = Image.new("RGB", (8, 6), (120, 120, 120))
 
@@ -177,10 +176,10 @@ def test_what_is_next_to_nothing_is_not_colored() -> None:
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_what_the_model_sees_is_shown(channels: int) -> None:
     image = torch.linspace(-2, 2, channels * 48).view(channels, 6, 8)
-    stretched = np.asarray(overlays.model_view(xai.LoadedModel(nn.Identity(), lambda x: x), image))
+    stretched = np.asarray(model_view(image))
     assert stretched.shape == (6, 8, 3)
     assert stretched.min() == 0
-    restored = overlays.model_view(xai.LoadedModel(nn.Identity(), lambda x: x, restore=lambda x: x * 0 + 1), image)
+    restored = model_view(image, lambda x: x * 0 + 1)
     assert np.asarray(restored).min() == 255
 
 

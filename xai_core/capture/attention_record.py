@@ -17,6 +17,8 @@ from xai_core.model.attention_path import AttentionCall, require_same_calls
 from xai_core.model.attention_reader import AttentionReader
 from xai_core.model.execution import Forward, explaining, without_autocast
 from xai_core.model.user_forward import batch_indices
+from xai_core.visualization.drawable_attention import DrawableAttention
+from xai_core.visualization.view import View
 
 Rows = int | slice | Iterable[int] | None
 """Indices of query tokens. Negative indices count from the end, and None selects all tokens."""
@@ -69,14 +71,22 @@ class LayerRecord(Batched):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class AttentionRecord(Batched):
+class AttentionRecord(DrawableAttention):
     """Attention of a model for a batch: one record for each layer, in order of execution.
 
     `len(record)` is the number of images B. `record[i]` and `record[i:j]` select images, and `record.to(device)` moves
     all weights. Records can be pickled and saved with `torch.save`.
+
+    Attributes
+    ----------
+    layers
+        The record of each layer.
+    view
+        The images and predictions of the batch, for plots. It is not saved.
     """
 
     layers: tuple[LayerRecord, ...]
+    view: View | None = None
 
     def __len__(self) -> int:
         """Return the number of images B."""

@@ -1,7 +1,7 @@
 """A model on its device, with its predictions and its classes by name."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -10,14 +10,14 @@ import typer
 from jaxtyping import Float
 from torch import Tensor
 
+from xai_core.data.class_names import class_name, find_class
 from xai_core.data.sources import LoadedModel
 from xai_core.engine import Engine
-from xai_core.errors import ConstantMapWarning, TargetError
+from xai_core.errors import ConstantMapWarning
 from xai_core.image_inputs import accept_images
 from xai_core.model.runtimes import require_values
 from xai_core.plugins.creation import load_model
 from xai_core.report.results import Prediction
-from xai_core.spec import suggest
 from xai_core.targets.target import targets_of
 
 
@@ -46,8 +46,7 @@ class ModelOnDevice:
 
     def class_name(self, class_id: int) -> str:
         """Return the name of a class, or `class N` if the model has no name for it."""
-        names = self.loaded.class_names
-        return names[class_id] if names is not None and class_id < len(names) else f"class {class_id}"
+        return class_name(class_id, self.loaded.class_names)
 
     def class_id(self, text: str) -> int:
         """Return the id of a class that is given by its id or its name, in any case.
@@ -61,19 +60,6 @@ class ModelOnDevice:
             return int(text)
         except ValueError:
             return find_class(text, self.loaded.class_names)
-
-
-def find_class(name: str, names: Sequence[str] | None) -> int:
-    """Return the id of the class with that name, in any case."""
-    if names is None:
-        raise TargetError(f"this model has no class names: pass a class id instead of {name!r}")
-    ids = [class_id for class_id, known in enumerate(names) if known.casefold() == name.casefold()]
-    if not ids:
-        similar = [known for known in names if name.casefold() in known.casefold()] or names
-        raise TargetError(f"the model has no class {name!r}; {suggest(name, similar)}")
-    if len(ids) > 1:
-        raise TargetError(f"{len(ids)} classes have the name {name!r}: pass an id, {' or '.join(map(str, ids))}")
-    return ids[0]
 
 
 def load(spec: str, device: str | None) -> ModelOnDevice:

@@ -43,6 +43,21 @@ class LoadedModel:
         classes = "unnamed classes" if self.class_names is None else f"{len(self.class_names)} classes"
         return f"LoadedModel({spec}{type(self.model).__name__}, {classes})"
 
+    def _repr_html_(self) -> str:
+        from xai_core.html import facts
+
+        names = "not known" if self.class_names is None else ", ".join(self.class_names[:5])
+        classes = "" if self.class_names is None else f" ({len(self.class_names)} classes)"
+        parameters = sum(parameter.numel() for parameter in self.model.parameters())
+        return facts(
+            _shortened(self.spec) or "LoadedModel",
+            {
+                "model": type(self.model).__name__,
+                "parameters": f"{parameters:,}",
+                "class names": names + ("" if len(self.class_names or ()) <= 5 else ", ...") + classes,
+            },
+        )
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Sample:
@@ -84,6 +99,14 @@ class Sample:
         }
         shown = "".join(f", {name}={value}" for name, value in optional.items() if value is not None)
         return f"Sample({_shortened(self.id)!r}, image={image}, target={self.target}{shown})"
+
+    def _repr_html_(self) -> str:
+        from xai_core.data.pixels import to_pil
+        from xai_core.html import figures
+
+        image = to_pil(self.image) if isinstance(self.image, Tensor) else self.image.convert("RGB")
+        image.thumbnail((240, 240))
+        return figures([(image, f"{_shortened(self.id)}\ntarget: {self.target}")])
 
 
 def _shortened(text: str) -> str:

@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import jinja2
 
-from xai_core.report.overlays import png, side_by_side
 from xai_core.report.ranking import best_methods, mean_scores
 from xai_core.report.results import ImageResult, ModelResults
+from xai_core.visualization.encoding import png
+from xai_core.visualization.overlays import side_by_side
 
 
 def render(

@@ -1,5 +1,6 @@
 """Contrast: why one class and not another."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,9 +10,9 @@ from torch import Tensor
 from xai_core.errors import TargetError
 from xai_core.targets.measures import ContrastMeasure
 from xai_core.targets.score_reader import ScoreReader
-from xai_core.targets.target import BoundTarget, Target, class_ids
+from xai_core.targets.target import BoundTarget, Class, Target, class_ids
 
-Class = int | Tensor | None
+ContrastClass = Class | Tensor | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,13 +24,18 @@ class Contrast(Target):
     Parameters
     ----------
     a
-        A class id, or [B] ids. Default: the predicted class of each image.
+        A class id or name, or [B] ids. Default: the predicted class of each image.
     b
-        A class id, or [B] ids. Default: the highest-scoring class other than `a`.
+        A class id or name, or [B] ids. Default: the highest-scoring class other than `a`.
     """
 
-    a: Class = None
-    b: Class = None
+    a: ContrastClass = None
+    b: ContrastClass = None
+
+    def with_ids(self, id_of: Callable[[str], int]) -> "Contrast":
+        """See `Target.with_ids`."""
+        a, b = (id_of(category) if isinstance(category, str) else category for category in (self.a, self.b))
+        return Contrast(a, b)
 
     def bind(self, output: Any, logits: ScoreReader, batch: int) -> BoundTarget:
         """See `Target.bind`."""

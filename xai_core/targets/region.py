@@ -1,6 +1,6 @@
 """Region: target for the pixels of a segmentation that belong to a class."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from xai_core.errors import TargetError
 from xai_core.targets.measures import RegionMeasure, pixel_scores
 from xai_core.targets.score_reader import ScoreReader
 from xai_core.targets.selection import PIXEL_SCORES, read
-from xai_core.targets.target import BoundTarget, Target, class_ids
+from xai_core.targets.target import BoundTarget, Class, Target, class_ids, replace_names
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,14 +28,18 @@ class Region(Target):
     Parameters
     ----------
     category
-        A class id, or one id per image.
+        A class id or name, or one per image.
     mask
         [h,w] or [B,h,w] at the output's size: booleans or non-negative weights. Default: the pixels to which the model
         assigns the class in the original image.
     """
 
-    category: int | Sequence[int] | Tensor
+    category: Class | Sequence[Class] | Tensor
     mask: Tensor | None = None
+
+    def with_ids(self, id_of: Callable[[str], int]) -> "Region":
+        """See `Target.with_ids`."""
+        return Region(replace_names(self.category, id_of), self.mask)
 
     def bind(self, output: Any, logits: ScoreReader, batch: int) -> BoundTarget:
         """See `Target.bind`."""

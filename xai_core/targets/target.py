@@ -41,6 +41,10 @@ class Target(ABC):
             If the target is not defined for this output.
         """
 
+    def with_ids(self, id_of: Callable[[str], int]) -> "Target":
+        """Return this target with ids in place of class names. `id_of` returns the id of a name."""
+        return self
+
     def reads(self, output: Any) -> Tensor | None:
         """Return the tensor that the target reads from a model's output for one image, or None for the class scores."""
         return None
@@ -57,8 +61,10 @@ def read_by(target: object, output: Any) -> Tensor | None:
     return scores if isinstance(scores, Tensor) and scores.requires_grad else None
 
 
-TargetLike = int | Sequence[int] | Sequence[Sequence[int]] | Tensor | Target | Callable[[Any], Tensor] | None
-"""None (the predicted class), a class id, one id or T ids per image, a `Target`, or a function from output to [B]."""
+Class = int | str
+"""A class id, or the name of a class."""
+TargetLike = Class | Sequence[Class] | Sequence[Sequence[Class]] | Tensor | Target | Callable[[Any], Tensor] | None
+"""None (the predicted class), a class, one or T classes per image, a `Target`, or a function from output to [B]."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -202,6 +208,15 @@ def targets_of(target: TargetLike, output: Any, logits: ScoreReader, batch: int)
         _class_target(column.clamp(0, classes - 1), logits, (column >= 0) & (column < classes), reason)
         for column in (ids.unbind(1) if several else [ids])
     ], several
+
+
+def replace_names(classes: Any, id_of: Callable[[str], int]) -> Any:
+    """Return classes with ids in place of names, also in nested lists. Other objects are returned unchanged."""
+    if isinstance(classes, str):
+        return id_of(classes)
+    if isinstance(classes, list | tuple):
+        return [replace_names(item, id_of) for item in classes]
+    return classes
 
 
 def class_ids(ids: object, scores: Float[Tensor, "B K ..."], batch: int) -> Tensor:

@@ -22,10 +22,12 @@ from xai_core.errors import FileError
 from xai_core.metric import Metric
 from xai_core.plugins.creation import load_dataset
 from xai_core.plugins.registry import registry
-from xai_core.report import overlays, page
+from xai_core.report import page
 from xai_core.report.csv_rows import csv_rows, write_csv
 from xai_core.report.curves import overview, plot_curves
 from xai_core.report.results import ImageResult, ModelResults
+from xai_core.visualization import overlays
+from xai_core.visualization.encoding import png
 
 OUT = Path("xai-demo")
 SHOWN = (
@@ -111,10 +113,10 @@ def _write(folder: Path, results: Sequence[ModelResults], plot: Callable[[ImageR
             methods = files.distinct(explanation.method for explanation in image.explanations)
             for explanation, method in zip(image.explanations, methods, strict=True):
                 file = f"{image.file}.{method}"
-                files.write_file(subfolder / f"{file}.png", overlays.png(explanation.overlay))
+                files.write_file(subfolder / f"{file}.png", png(explanation.overlay))
                 if explanation.parts:
                     parts = overlays.side_by_side(explanation.parts)
-                    files.write_file(subfolder / f"{file}.parts.png", overlays.png(parts))
+                    files.write_file(subfolder / f"{file}.parts.png", png(parts))
             files.write_file(subfolder / f"{image.file}.curves.png", plot(image))
         files.write_file(subfolder / "overview.png", overview(of_model.images))
     write_csv(folder / "results.csv", (row for of_model in results for row in csv_rows(of_model)))

@@ -21,9 +21,10 @@ from xai_core.isolation.error_context import PluginCall
 from xai_core.metric import MetricResult
 from xai_core.plugins.creation import create_explainer, create_metric
 from xai_core.plugins.registry import list_explainers, origin
-from xai_core.report import overlays
 from xai_core.report.results import Explanation, ImageResult, MapScore, PerturbationCurve
 from xai_core.saliency import Saliency
+from xai_core.visualization import overlays
+from xai_core.visualization.photos import model_view
 
 STEPS = 10
 """Steps of each perturbation curve. The RISE protocol uses 224 steps. Ten steps are enough for a first look."""
@@ -72,7 +73,7 @@ class Demonstration:
 
     def _result(self, sample: Sample, name: str, methods: Sequence[str]) -> ImageResult:
         images = self._model.loaded.preprocess(sample.image)[None]
-        photo = overlays.model_view(self._model.loaded, images[0])
+        photo = model_view(images[0], self._model.loaded.restore)
         [predicted] = self._model.predict(images)
         maps: dict[str, Saliency] = {}
         seconds: dict[str, float] = {}

@@ -17,9 +17,11 @@ from xai_core.data.images import open_image
 from xai_core.errors import FileError
 from xai_core.explainer import Explainer
 from xai_core.plugins.creation import create_explainer
-from xai_core.report import overlays
 from xai_core.saliency import Saliency
 from xai_core.spec import read_value, split
+from xai_core.visualization import overlays
+from xai_core.visualization.encoding import png
+from xai_core.visualization.photos import model_view
 
 _SUFFIXES = (".png", ".npy", ".parts.png")
 
@@ -60,11 +62,11 @@ def explain_images(
             shown = (str(path) if images_of_name[path.name] > 1 else path.name, classes)
             for method, slug, saliency in zip(explainers, slugs, maps, strict=True):
                 file = out / f"{name}.{slug}.png"
-                files.write_file(file, overlays.png(overlays.overlay(photo, saliency.values[0])))
+                files.write_file(file, png(overlays.overlay(photo, saliency.values[0])))
                 files.write_file(file.with_suffix(".npy"), _array(saliency))
                 if saliency.parts is not None:
                     strip = overlays.side_by_side(overlays.part_overlays(photo, saliency.parts[0]))
-                    files.write_file(file.with_suffix(".parts.png"), overlays.png(strip))
+                    files.write_file(file.with_suffix(".parts.png"), png(strip))
                 note = " (constant map)" if saliency.constant.tolist()[0] else ""
                 written.add_row(*map(plain, (*shown, method + note, file.name)))
                 shown = ("", "")
@@ -116,7 +118,7 @@ def _explain(
         [explained] = model.predict(pixels, class_id)
         classes += f"\nexplained: {explained.name} {explained.probability:.2f}"
     maps = model.engine.explain(pixels, explainers, class_id)
-    return overlays.model_view(model.loaded, pixels[0]), classes, list(maps.values())
+    return model_view(pixels[0], model.loaded.restore), classes, list(maps.values())
 
 
 def _array(saliency: Saliency) -> bytes:

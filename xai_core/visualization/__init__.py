@@ -1,0 +1,1 @@
+"""Visualization of results: overlays of maps, attention panels, curves, and grids of images."""

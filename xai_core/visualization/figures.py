@@ -1,0 +1,78 @@
+"""Figures of matplotlib: grids of images with captions, drawn without a display or shown in a window or notebook."""
+
+import textwrap
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+
+INK = "#222226"
+CELL = 2.3
+"""Width of an image in a grid, in inches."""
+LINE = 0.16
+"""Height of a line of text in a grid, in inches."""
+_LETTERS = 30
+
+
+class Cell(NamedTuple):
+    """An image of a grid, with the text above and below it."""
+
+    image: Image.Image
+    title: str = ""
+    caption: str = ""
+
+
+def grid_figure(rows: Sequence[Sequence[Cell]], new: Callable[..., Figure] = Figure) -> Figure:
+    """Return a figure of images in rows, each with its title above and its caption below.
+
+    Parameters
+    ----------
+    rows
+        The cells of each row.
+    new
+        Function that creates the figure, such as `matplotlib.pyplot.figure`.
+    """
+    columns = max(map(len, rows))
+    shape = max(cell.image.height / cell.image.width for row in rows for cell in row)
+    lines = max(_lines(cell) for row in rows for cell in row)
+    height = CELL * shape + LINE * lines
+    figure = new(figsize=(columns * CELL, len(rows) * height), layout="constrained")
+    axes = figure.subplots(len(rows), columns, squeeze=False)
+    for row, cells in zip(axes, rows, strict=True):
+        for ax, cell in zip(row, cells, strict=False):
+            draw_cell(ax, cell)
+        for ax in row[len(cells) :]:
+            ax.set_axis_off()
+    return figure
+
+
+def draw_cell(ax: Axes, cell: Cell) -> None:
+    """Draw an image with its title and caption into axes."""
+    ax.imshow(np.asarray(cell.image), interpolation="antialiased")
+    ax.set_xticks([])
+    ax.set_yticks([])
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    ax.set_title(wrapped(cell.title), fontsize=9, color=INK)
+    ax.set_xlabel(wrapped(cell.caption), fontsize=8, color=INK)
+
+
+def wrapped(text: str, letters: int = _LETTERS) -> str:
+    """Break long lines of a text, and escape the dollar signs that would start a formula in matplotlib."""
+    lines = [part for line in text.splitlines() for part in textwrap.wrap(line, letters) or [""]]
+    return "\n".join(lines).replace("$", r"\$")
+
+
+def show_figure(draw: Callable[[Callable[..., Figure]], Figure]) -> None:
+    """Show a figure in a notebook or in a window. `draw` receives the function that creates the figure."""
+    import matplotlib.pyplot as plt
+
+    draw(plt.figure)
+    plt.show()
+
+
+def _lines(cell: Cell) -> int:
+    return sum(wrapped(text).count("\n") + 1 for text in (cell.title, cell.caption) if text)
