@@ -25,7 +25,7 @@ from xai_core.explained_model import ExplainedModel
 from xai_core.explainer import Explainer
 from xai_core.isolation.error_context import PluginCall
 from xai_core.model.adapter import ModelAdapter
-from xai_core.model.execution import autocast_of, without_autocast
+from xai_core.model.execution import Autocast, autocast_of, without_autocast
 from xai_core.plugins.registry import looking_in, origin
 from xai_core.saliency import ExplainAgain, Saliency
 from xai_core.saliency_maps import SaliencyMaps
@@ -57,7 +57,7 @@ class BatchExplanation:
         self._images, self._adapter = model.accept(images, target)
         check_scores(self._adapter, target)
         self._checks, self._meter = Checks(), Meter(self._images.device, costs)
-        self._guard = model.guard(self._images)
+        self._guard, self._autocast = model.guard(self._images), autocast_of(self._images.device)
         calls = {
             key: PluginCall("explainer", key, explainer, origin(explainer)) for key, explainer in explainers.items()
         }
@@ -108,7 +108,8 @@ class BatchExplanation:
 
     def _of_each_target(self, method: _Method, record: PassRecord, passes: FurtherPasses) -> Iterator[Saliency]:
         call, images = method.call, self._images
-        package, again = package_of(method.explainer), explain_again(self._model, images, call, self._target)
+        again = explain_again(self._model, call, self._target, self._autocast)
+        package = package_of(method.explainer)
         for index, target in enumerate(record.targets.requested):
             if index == 0 or method.explainer.targeted:
                 captured = Captured(record, method.needs, method.adapter, passes, index, package)
@@ -126,12 +127,11 @@ class BatchExplanation:
         return replace(saliency, cost=self._meter.cost(passes, PASS, method.call.key))
 
 
-def explain_again(model: ExplainedModel, explained: Tensor, call: PluginCall, wanted: TargetLike) -> ExplainAgain:
+def explain_again(model: ExplainedModel, call: PluginCall, wanted: TargetLike, autocast: Autocast) -> ExplainAgain:
     """Return a function that explains other images with the same method, under the caller's autocast setting.
 
     It runs no checks, because metrics call it many times.
     """
-    autocast = autocast_of(explained.device)
 
     def again(images: Tensor, target: BoundTarget, changed: nn.Module | None) -> Saliency:
         runs = model if changed is None else model.copied_to(changed)

@@ -119,7 +119,7 @@ def test_a_class_by_number_list_tensor_and_callable(ask: Any, images: Tensor) ->
         ([0, 1], "for each of 3 images"),
         ([[1], [2, 3], [1]], "one id or T ids per image"),
         ([0, 1, 7], "target 7 is not a class"),
-        ("cat", "a target must be None"),
+        ("cat", "no class names: pass a class id instead of 'cat'"),
         (1.5, "a target must be None"),
         (True, "a target must be None"),
         ([], "for each of 3 images"),
