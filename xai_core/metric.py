@@ -4,27 +4,24 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from xai_core.batched import Batched
 from xai_core.configurable import Configurable
 from xai_core.errors import NoGroundTruthError
 from xai_core.model_scorer import ModelScorer
 from xai_core.outputs import tensors_in
 from xai_core.saliency import Saliency
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from xai_core.visualization.drawable_result import DrawableResult
 
 Kept = TypeVar("Kept")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class MetricResult(Batched):
+class MetricResult(DrawableResult):
     """A metric's result for a batch, on the model's device.
 
     `len(result)` is the number of images B. `result[i]` and `result[i:j]` select images, and `result.to(device)` moves
@@ -48,28 +45,6 @@ class MetricResult(Batched):
     higher_is_better: bool | None = None
 
     _unbatched = ("fractions",)
-
-    def plot(self, ax: "Axes | None" = None, label: str = "") -> "Axes":
-        """Draw the curve of each image and their mean into axes of matplotlib. Default: the axes of a new figure.
-
-        If the metric has no curve, the value of each image is drawn as a point. Several results can be drawn into the
-        same axes, each with a `label` for `ax.legend()`.
-        """
-        from xai_core.visualization.plots import plot_curves, plot_values
-
-        if self.curve is None or self.fractions is None:
-            return plot_values(self.values, ax, label)
-        return plot_curves(self.fractions, self.curve, ax, f"{label or 'mean'}: {self._summary()}")
-
-    def _summary(self) -> str:
-        better = {True: " (higher is better)", False: " (lower is better)", None: ""}[self.higher_is_better]
-        return f"{float(self.values.float().mean()):.3f}{better}"
-
-    def _repr_html_(self) -> str:
-        from xai_core.html import table
-
-        values = [f"{value:.4f}" for value in self.values.flatten().tolist()]
-        return table(["mean", *map(str, range(len(values)))], [[self._summary(), *values]])
 
     @classmethod
     def of_targets(cls, results: "Sequence[MetricResult]") -> "MetricResult":
