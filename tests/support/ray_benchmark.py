@@ -1,9 +1,7 @@
-"""Benchmarks on Ray on this machine whose processes are killed; prints JSON.
+"""A benchmark on Ray on this machine whose processes are killed at random moments; prints JSON.
 
-Run it as `python -m support.ray_benchmark FOLDER KILLS`.
-
-A run of the same settings as one in this process: on a cluster that is there its own process is killed so many times,
-and then it is resumed on a cluster that it starts itself, where one of its actors is killed.
+Run it as `python -m support.ray_benchmark FOLDER KILLS`. Each time it is a worker, the actor that started it, or the
+process that is connected to the cluster. The rows are compared with those of an undisturbed run in this process.
 """
 
 import json
@@ -14,6 +12,7 @@ import subprocess
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ import torch
 
 import xai_core as xai
 from support.benchmark_runs import Counted, Speckles, loaded, same
+from support.worker_processes import workers
 
 os.environ |= {"RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0", "RAY_AUTH_MODE": "disabled", "RAY_worker_niceness": "0"}
 
@@ -31,61 +31,37 @@ ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
 print(ray.get_runtime_context().gcs_address, flush=True)
 input()
 """
-SETTINGS: dict[str, Any] = {"methods": ["grad-cam", "eigen-cam"], "metrics": ["deletion:steps=500"], "controls": False}
-
-
-PARTS = 3 * int(sys.argv[2]) + 6
-"""Some for each attempt, which is killed soon after it has written one, and some to go on with."""
+SETTINGS: dict[str, Any] = {"methods": ["grad-cam", "eigen-cam"], "metrics": ["deletion:steps=300"], "controls": False}
+PARTS = 4 * int(sys.argv[2]) + 4
+"""Some for each kill, and some to go on with."""
 
 
 def work(out: Path, **options: Any) -> xai.Run:
-    data = Speckles(4 * PARTS)
-    return xai.benchmark(loaded(Counted()), data, out=out, device="cpu", shard=4, **SETTINGS, **options)
+    torch.set_num_threads(1)
+    return xai.benchmark(loaded(Counted()), Speckles(2 * PARTS), out=out, device="cpu", shard=2, **SETTINGS, **options)
 
 
-def actors(cluster: int) -> set[int]:
-    """The processes of a cluster that hold a model."""
-    parents, holding = {}, set()
+def actors() -> list[int]:
+    """The processes that supervise a worker, of which only this test's cluster has any."""
+    found = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
-                parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-                if b"MapWorker" in (folder / "cmdline").read_bytes():
-                    holding.add(int(folder.name))
+                if b"MapWorker" in (folder / "cmdline").read_bytes() and workers(int(folder.name)):
+                    found.append(int(folder.name))
             except OSError:  # it has ended
                 pass
-
-    def ancestors(process: int) -> set[int]:
-        return {process, *ancestors(parents[process])} if process in parents else {process}
-
-    return {process for process in holding if cluster in ancestors(process)}
-
-
-class Killer:
-    """Kills one of the run's own actors once the first part is there."""
-
-    def __init__(self, cluster: int) -> None:
-        self.cluster, self.killed = cluster, 0
-        self.others: set[int] = set()
-
-    def __call__(self, run: xai.Run, part: Any) -> None:
-        if part is None:
-            self.others = actors(self.cluster)
-        elif not self.killed and run.missing:
-            os.kill(min(actors(self.cluster) - self.others), signal.SIGKILL)
-            self.killed += 1
+    return found
 
 
 def parts(out: Path) -> int:
     """How many parts are there."""
-    return len([*out.glob("rows/*.parquet")])
+    return len([*out.glob("checksums/*")])
 
 
-def attempt(out: Path, address: str, seconds: float) -> bool:
-    """Work in a process of its own until there is a part more, and so many seconds, and be killed; whether it was
-    through before.
-    """
-    before, child = parts(out), os.fork()
+def connected(out: Path, address: str) -> int:
+    """Start a process that works on a cluster."""
+    child = os.fork()
     if not child:
         try:
             work(out, backend="ray", workers=2, address=address)
@@ -93,23 +69,19 @@ def attempt(out: Path, address: str, seconds: float) -> bool:
             traceback.print_exc()
             os._exit(1)
         os._exit(0)
-    end = None
-    while end is None or time.monotonic() < end:
-        ended, status = os.waitpid(child, os.WNOHANG)
-        if ended:
-            assert status == 0, "the benchmark failed"
-            return True
-        if end is None and parts(out) > before:
-            end = time.monotonic() + seconds
-        time.sleep(0.01)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return False
+    return child
+
+
+def victims(driver: int, kind: str) -> Sequence[int]:
+    """The processes to kill."""
+    if kind == "driver":
+        return [driver]
+    supervising = actors()[:1]
+    return supervising if kind == "actor" else [worker for actor in supervising for worker in workers(actor)]
 
 
 def main() -> None:
     out, kills = Path(sys.argv[1]), int(sys.argv[2])
-    torch.set_num_threads(1)
     random.seed(0)
     local = work(out / "local", in_process=True)
     # A process that has connected to Ray cannot be forked, so another one starts the cluster.
@@ -118,15 +90,24 @@ def main() -> None:
     )
     assert cluster.stdout
     address = cluster.stdout.readline().strip()
-    killed = 0
-    while killed < kills and not attempt(out / "killed", address, random.uniform(0, 0.5)):
-        killed += 1
-    assert parts(out / "killed") < PARTS
+    driver = connected(out / "killed", address)
+    for number in range(kills):
+        kind, before = ("worker", "actor", "driver")[number % 3], parts(out / "killed")
+        while parts(out / "killed") == before or not (found := victims(driver, kind)):
+            assert os.waitpid(driver, os.WNOHANG) == (0, 0), "the benchmark ended"
+            time.sleep(0.01)
+        time.sleep(random.uniform(0, 0.1))
+        for victim in found:
+            os.kill(victim, signal.SIGKILL)
+        if kind == "driver":
+            os.waitpid(driver, 0)
+            driver = connected(out / "killed", address)
+    left = PARTS - parts(out / "killed")
+    _, status = os.waitpid(driver, 0)
     cluster.communicate("\n")
-    killer = Killer(os.getpid())
-    resumed = work(out / "killed", backend="ray", workers=2, progress=killer)
-    whole = same(resumed, local) and resumed.manifest.hash == local.manifest.hash
-    print(json.dumps({"same": whole, "kills": killed, "killed actors": killer.killed}))
+    resumed = xai.Run.read(out / "killed")
+    whole = not status and same(resumed, local) and resumed.manifest.hash == local.manifest.hash
+    print(json.dumps({"same": whole, "kills": kills, "left": left > 0}))
 
 
 if __name__ == "__main__":
