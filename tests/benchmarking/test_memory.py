@@ -53,7 +53,7 @@ class Greedy(Brightness):
 
 def test_out_of_memory_while_scoring_halves_too(tmp_path: Path) -> None:
     found = run(tmp_path / "run", Speckles(4), metrics=Greedy())
-    assert found.notes() == ["out of memory: counted continues with batches of 2 images instead of 4"]
+    assert found.notes() == ["out of memory: greedy continues with batches of 2 images instead of 4"]
     assert not summarize(found).errors
 
 

@@ -182,7 +182,7 @@ class ShardScorer:
     def _after_error(self, work: Work, error: Exception, memory_ran_out: bool) -> Iterator[Work]:
         """Iterate over the work to try next.
 
-        1. If memory ran out, retry with smaller batches.
+        1. If memory ran out in no single method or metric, or in one that runs alone, retry with smaller batches.
         2. If a known method or metric fails for every image, store its error and continue without it.
         3. Separate the method or metric that raised the error from the others. If the error does not name it, bisect.
         4. Bisect the methods whose maps are scored.
@@ -192,8 +192,8 @@ class ShardScorer:
         call = responsible_call(error)
         culprits = [name for name in work.called if call and self._object(work, name) is call.plugin_object]
         others = [name for name in work.called if name not in culprits]
-        if memory_ran_out and len(work.items) > 1:
-            yield from self._smaller_batches(work)
+        if memory_ran_out and len(work.items) > 1 and not (culprits and others):
+            yield from self._smaller_batches(work, *culprits)
         elif call and culprits and is_deterministic(error):
             yield from self._without(work, call, culprits, others, error)
         elif len(work.called) > 1:
@@ -208,17 +208,16 @@ class ShardScorer:
         else:
             self._give_up(work, error)
 
-    def _smaller_batches(self, work: Work) -> Iterator[Work]:
-        """Explain again in batches of half the size, which remains the batch size for the rest of the shard."""
+    def _smaller_batches(self, work: Work, plugin: str = "") -> Iterator[Work]:
+        """Explain again in batches of half the size: one plugin now, or everything in the rest of the shard."""
         half = len(work.items) // 2
-        self._batch_size = min(self._batch_size, half)
-        self._result.notes.append(
-            f"out of memory: {self._session.spec} continues with batches of {half} images instead of {len(work.items)}"
-        )
-        remaining = work.items
-        while remaining:
-            batch, remaining = remaining[: self._batch_size], remaining[self._batch_size :]
-            yield replace(work, items=batch, maps=None)
+        if not plugin:
+            self._batch_size = min(self._batch_size, half)
+        subject = plugin or self._session.spec
+        note = f"out of memory: {subject} continues with batches of {half} images instead of {len(work.items)}"
+        self._result.notes.append(note)
+        for start in range(0, len(work.items), half):
+            yield replace(work, items=work.items[start : start + half], maps=None)
 
     def _without(
         self, work: Work, call: PluginCall, culprits: Sequence[str], others: Sequence[str], error: Exception

@@ -23,9 +23,11 @@ from xai_core.errors import XAIError
 def serve(orders: Connection, replies: Connection) -> None:
     """Run the shards that the supervisor requests, until it closes the pipe."""
     worker: xai_core.benchmarking.worker.Worker | None = None
-    lock = threading.Lock()
+    lock, process = threading.Lock(), os.getpid()
 
     def reply(message: Reply) -> None:
+        if os.getpid() != process:  # a plugin called `os.fork`
+            os._exit(1)
         with lock:
             replies.send(message)
 

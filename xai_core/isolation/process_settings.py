@@ -1,10 +1,12 @@
 """The settings of the process and of a thread that plugins must not change: how they are read and restored."""
 
 import contextlib
+import gc
 import os
 import pickle
 import random
 import signal
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Mapping
@@ -16,9 +18,10 @@ import numpy as np
 import torch
 from torch.nn.modules import module as torch_modules
 
-from xai_core.model.process_settings import without_cudnn
+from xai_core.model.process_settings import unfused_attention, without_cudnn
 
 _GLOBAL_HOOKS = ("_global_forward_hooks", "_global_forward_pre_hooks", "_global_backward_hooks")
+_SMALLEST = sys.float_info.min
 _SIGNALS = [number for number in signal.Signals if number.name not in ("SIGKILL", "SIGSTOP", "SIGRTMIN", "SIGRTMAX")]
 
 
@@ -121,6 +124,53 @@ def _set_cudnn(values: tuple[bool, bool, bool, bool]) -> None:
     flags.enabled, flags.benchmark, flags.deterministic, flags.allow_tf32 = values
 
 
+def _flushes_denormals() -> bool:
+    return _SMALLEST / 2 == 0
+
+
+def _autocast() -> list[tuple[str, bool, torch.dtype]]:
+    return [(kind, torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)) for kind in ("cpu", "cuda")]
+
+
+def _set_autocast(values: list[tuple[str, bool, torch.dtype]]) -> None:
+    for kind, enabled, dtype in values:
+        torch.set_autocast_enabled(kind, enabled)
+        torch.set_autocast_dtype(kind, dtype)
+
+
+def _attention_kernels() -> tuple[bool, ...] | None:
+    """Return the enabled kernels of attention, unless a pass of the engine has set them."""
+    if unfused_attention.active:
+        return None
+    kernels = torch.backends.cuda
+    fused = kernels.flash_sdp_enabled(), kernels.mem_efficient_sdp_enabled()
+    return *fused, kernels.math_sdp_enabled(), kernels.cudnn_sdp_enabled()
+
+
+def _set_attention_kernels(values: tuple[bool, ...]) -> None:
+    flash, memory_efficient, math, cudnn = values
+    torch.backends.cuda.enable_flash_sdp(flash)
+    torch.backends.cuda.enable_mem_efficient_sdp(memory_efficient)
+    torch.backends.cuda.enable_math_sdp(math)
+    torch.backends.cuda.enable_cudnn_sdp(cudnn)
+
+
+def _set_streams(streams: tuple[Any, Any]) -> None:
+    sys.stdout, sys.stderr = streams
+
+
+def _set_import_path(path: list[str]) -> None:
+    sys.path[:] = path
+
+
+def _contains_in_order(before: list[str], now: list[str]) -> bool:
+    return [each for each in now if each in before] == before
+
+
+def _set_garbage_collector(enabled: bool) -> None:
+    gc.enable() if enabled else gc.disable()
+
+
 def _global_hooks() -> list[dict[int, Any]]:
     return [dict(vars(torch_modules)[name]) for name in _GLOBAL_HOOKS]
 
@@ -162,6 +212,9 @@ def _set_torch_random(states: list[bytes]) -> None:
 OF_THREAD = (
     Setting("the grad mode", torch.is_grad_enabled, torch.set_grad_enabled),
     Setting("the default device", _default_device, _set_default_device),
+    Setting("autocast", _autocast, _set_autocast),
+    Setting("the flush of denormal numbers", _flushes_denormals, torch.set_flush_denormal),
+    Setting("the error handling of NumPy", np.geterr, lambda values: np.seterr(**values)),
     Setting("the number of threads", torch.get_num_threads, torch.set_num_threads),
     Setting("the handler of", _signal_handlers, _set_signal_handlers),
 )
@@ -175,6 +228,13 @@ OF_PROCESS = (
     ),
     Setting("the precision of matrix products", _matmul_precision, torch.set_float32_matmul_precision),
     Setting("the flags of cuDNN", _cudnn, _set_cudnn),
+    Setting("the use of oneDNN", torch._C._get_mkldnn_enabled, torch._C._set_mkldnn_enabled),
+    Setting("the kernels of attention", _attention_kernels, _set_attention_kernels),
+    Setting(
+        "the anomaly detection",
+        lambda: (torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()),
+        lambda values: torch.autograd.set_detect_anomaly(*values),
+    ),
     Setting("the hooks of all modules", _global_hooks, _set_global_hooks),
     Setting("the random state of PyTorch", _torch_random, _set_torch_random),
     Setting(
@@ -191,5 +251,9 @@ OF_PROCESS = (
         lambda before, now: before.items() <= now.items(),
     ),
     Setting("the working directory", _working_directory, _set_working_directory),
+    Setting("the import path", sys.path.copy, _set_import_path, _contains_in_order),
+    Setting("the recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
+    Setting("the standard streams", lambda: (sys.stdout, sys.stderr), _set_streams),
+    Setting("the garbage collector", gc.isenabled, _set_garbage_collector),
 )
 """Settings of the whole process."""

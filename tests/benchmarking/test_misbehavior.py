@@ -1,0 +1,68 @@
+"""Each plugin of the catalogue costs its own rows in a benchmark. All other rows equal those of a run without it."""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.benchmark_runs import Speckles, by_key, run
+from support.misbehavior import ENDINGS, IN_CALLS, Kind, Misbehavior
+from support.models import made
+from xai_core.benchmarking import process
+
+METHODS = ["rise:masks=4", "grad-cam", "random"]
+METRICS = ["deletion:steps=2", "average-drop"]
+DATA = Speckles(2, masked=(0, 1))
+Rows = Mapping[tuple[str, str, str], tuple[float | None, str | None]]
+
+
+def rows(out: Path, methods: list[Any], metrics: list[Any], **options: Any) -> Rows:
+    """Return the score and the error for each image, method and metric."""
+    run_ = run(out, DATA, made("cnn"), methods=methods, metrics=metrics, **options)
+    return {key: (row["score"], row["error"]) for key, row in by_key(run_.rows()).items()}
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Rows:
+    found = rows(tmp_path_factory.mktemp("undisturbed"), METHODS, METRICS)
+    assert {error for _, error in found.values()} == {None}
+    return found
+
+
+def assert_error(case: Misbehavior, error: str | None) -> None:
+    if case.error is None:
+        assert error is None
+        return
+    assert error is not None, case.name
+    assert error.removeprefix("disabled: ").startswith(case.error.__name__)
+    assert case.name in error
+    assert re.search(case.message, error)
+
+
+def assert_only_own_rows(kind: Kind, undisturbed: Rows, out: Path, **options: Any) -> None:
+    """Run a benchmark with all plugins of a kind, and compare all rows."""
+    methods, metrics = [METHODS[0], *kind.explainers, *METHODS[1:]], [METRICS[0], *kind.metrics, METRICS[1]]
+    found = rows(out, methods, metrics, time_limit=kind.time_limit, **options)
+    assert len(found) == len(DATA) * len(methods) * len(metrics)
+    assert {key: found[key] for key in undisturbed} == undisturbed
+    for case in kind.cases:
+        own = {*((case.name, metric) for metric in METRICS), *((method, case.name) for method in METHODS)}
+        errors = [error for (_, *names), (_, error) in found.items() if tuple(names) in own]
+        assert errors
+        for error in errors:
+            assert_error(case, error)
+
+
+@pytest.mark.parametrize("kind", IN_CALLS, ids=lambda kind: kind.name)
+def test_benchmark(kind: Kind, undisturbed: Rows, tmp_path: Path) -> None:
+    assert_only_own_rows(kind, undisturbed, tmp_path / "run")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="the worker is this process")
+def test_supervised_benchmark(undisturbed: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "GRACE", 0.5)
+    assert_only_own_rows(ENDINGS, undisturbed, tmp_path / "run", in_process=False)
