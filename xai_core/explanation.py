@@ -1,7 +1,7 @@
 """Explains a batch with several explainers, which share one forward pass and at most one backward pass."""
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -101,12 +101,13 @@ class BatchExplanation:
             self._meter.span(method.call.key),
             self._guard.around(method.call, record.tensors),
         ):
-            each = [*self._of_each_target(method, record, passes)]
+            each = self._of_each_target(method, record, passes)
         for saliency in each:
             check_map(self._checks, saliency, method.call)
         return Saliency.of_targets(each) if record.targets.several else each[0]
 
-    def _of_each_target(self, method: _Method, record: PassRecord, passes: FurtherPasses) -> Iterator[Saliency]:
+    def _of_each_target(self, method: _Method, record: PassRecord, passes: FurtherPasses) -> list[Saliency]:
+        each: list[Saliency] = []  # not a generator, which would replace a `StopIteration` of the explainer
         call, images = method.call, self._images
         again = explain_again(self._model, call, self._target, self._autocast)
         package = package_of(method.explainer)
@@ -116,7 +117,8 @@ class BatchExplanation:
                 relevance = method.explainer.explain(captured)
                 check_relevance(relevance, call, len(images), images.device)
                 saliency = Saliency.of(relevance, len(images), _size(images), target, call.description, again)
-            yield replace(saliency, target=target)
+            each.append(replace(saliency, target=target))
+        return each
 
     def _with_cost(self, saliency: Saliency, method: _Method) -> Saliency:
         """Return maps with their cost, if costs are measured."""

@@ -2,7 +2,6 @@
 
 import os
 import random
-import signal
 import sys
 import threading
 import time
@@ -18,8 +17,9 @@ import torch
 from torch import Tensor, nn
 
 import xai_core as xai
-from support.benchmark_runs import TWO, Speckles, by_key, run
+from support.benchmark_runs import Speckles, by_key, run
 from support.misbehaving import THEIRS, TheirCAM, TheirScore, fail
+from support.misbehavior.process import CHANGES, Change
 from support.models import SmallCNN, made, settled, three_images
 from xai_core.errors import PluginWarning, SideEffectError
 from xai_core.isolation.error_context import PluginCall, message_with_notes, responsible_call
@@ -33,41 +33,11 @@ NAME = "XAI_CORE_TEST_VARIABLE"
 
 
 @pytest.fixture
-def restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def restored() -> Iterator[None]:
     """Restore all settings after a test that fails."""
-    monkeypatch.setenv("XAI_CORE_OTHER_VARIABLE", "before")
     before = Snapshot()
     yield
     before.undo({"the environment variables"})
-
-
-def set_environment() -> None:
-    os.environ[NAME] = "1"
-    os.environ["XAI_CORE_OTHER_VARIABLE"] = "2"
-
-
-DEEDS: dict[str, tuple[Callable[[], Any], str]] = {
-    "grad": (lambda: torch.set_grad_enabled(not torch.is_grad_enabled()), "the grad mode"),
-    "device": (lambda: torch.set_default_device("meta"), "the default device"),
-    "dtype": (lambda: torch.set_default_dtype(torch.float64), "the default dtype"),
-    "threads": (lambda: torch.set_num_threads(torch.get_num_threads() + 1), "the number of threads"),
-    "signal": (lambda: signal.signal(signal.SIGTERM, lambda *_: None), "the handler of SIGTERM"),
-    "ctrl-c": (lambda: signal.signal(signal.SIGINT, signal.SIG_IGN), "the handler of SIGINT"),
-    "deterministic": (lambda: torch.use_deterministic_algorithms(True), "the use of deterministic algorithms"),
-    "precision": (lambda: torch.set_float32_matmul_precision("medium"), "the precision of matrix products"),
-    "cudnn": (lambda: setattr(torch.backends.cudnn, "benchmark", True), "the flags of cuDNN"),
-    "hooks": (lambda: nn.modules.module.register_module_forward_hook(fail), "the hooks of all modules"),
-    "torch draw": (lambda: torch.rand(1), "the random state of PyTorch"),
-    "torch seed": (lambda: torch.manual_seed(3), "the random state of PyTorch"),
-    "numpy draw": (np.random.rand, "the random state of NumPy"),
-    "numpy seed": (lambda: np.random.seed(3), "the random state of NumPy"),
-    "filters": (lambda: warnings.simplefilter("ignore"), "the warning filters"),
-    "reset filters": (warnings.resetwarnings, "the warning filters"),
-    "environment": (set_environment, f"the environment variables XAI_CORE_OTHER_VARIABLE, {NAME}"),
-    "unset": (lambda: os.environ.pop("PATH"), "the environment variables PATH"),
-    "directory": (lambda: os.chdir("/"), "the working directory"),
-    "two": (lambda: (np.random.rand(), torch.rand(1)), "the random state of PyTorch and the random state of NumPy"),
-}
 
 
 def doing(deed: Callable[[], Any]) -> Callable[[Any], Any]:
@@ -78,24 +48,16 @@ def doing(deed: Callable[[], Any]) -> Callable[[Any], Any]:
     return give
 
 
-@pytest.mark.parametrize(("deed", "what"), DEEDS.values(), ids=DEEDS)
-@pytest.mark.parametrize("time_limit", [None, 10])
-def test_a_changed_setting_is_restored_and_names_the_plugin(
-    deed: Callable[[], Any], what: str, time_limit: float | None
-) -> None:
-    engine = xai.Engine(made("cnn"), time_limit=time_limit)
-    maps = engine.explain(three_images(), "grad-cam")
-    before = Snapshot()
-    explainer = TheirCAM(doing(deed))
-    metric = TheirScore(lambda values: doing(deed)(xai.MetricResult(values)))
-    for who, plugin, call in (
-        ("their-cam", explainer, lambda: engine.explain(three_images(), explainer)),
-        ("their-score", metric, lambda: engine.evaluate(three_images(), maps, metric)),
-    ):
-        with pytest.raises(SideEffectError, match=f"^{who} of their-cam 2.3.* changed the process: {what}; ") as raised:
-            call()
-        assert responsible_call(raised.value).plugin_object is plugin
-        assert before.changed() == []
+@pytest.mark.parametrize("change", [change for change in CHANGES.values() if change.setting], ids=lambda c: c.setting)
+def test_a_setting_that_a_metric_changes_is_restored(change: Change) -> None:
+    engine = xai.Engine(made("cnn"))
+    maps, before = engine.explain(three_images(), "grad-cam"), Snapshot()
+    metric = TheirScore(lambda values: doing(change.act)(xai.MetricResult(values)))
+    message = f"^their-score of their-cam 2.3.* changed the process: {change.setting}; "
+    with pytest.raises(SideEffectError, match=message) as raised:
+        engine.evaluate(three_images(), maps, metric)
+    assert responsible_call(raised.value).plugin_object is metric
+    assert before.changed() == []
 
 
 def test_python_numbers_are_restored_without_an_error() -> None:
@@ -223,30 +185,6 @@ def test_settings_of_a_thread_name_its_call() -> None:
     assert second is None
 
 
-class Drawing(TheirCAM):
-    name = "drawing"
-
-
-class Naming(TheirScore):
-    name = "naming"
-
-
-def test_a_change_costs_rows(tmp_path: Path) -> None:
-    data = Speckles(9)
-    alone = by_key(run(tmp_path / "alone", data, methods=["random", "grad-cam"], metrics=TWO).rows())
-    methods = [Drawing(doing(lambda: torch.manual_seed(0))), "random", "grad-cam"]
-    metrics = [Naming(lambda values: doing(set_environment)(xai.MetricResult(values))), *TWO]
-    rows = by_key(run(tmp_path / "run", data, methods=methods, metrics=metrics, shard=3).rows())
-    assert len(rows) == 9 * 3 * 3
-    for key, row in rows.items():
-        if key[1] == "drawing":
-            assert "SideEffectError: drawing changed the process: the random state of PyTorch" in row["error"]
-        elif key[2] == "naming":
-            assert "changed the process: the environment variables" in row["error"]
-        else:
-            assert (row["score"], row["error"]) == (alone[key]["score"], None)
-
-
 class DrawnSpeckles(Speckles):
     """Seeds and draws while methods run."""
 
@@ -275,6 +213,6 @@ def test_a_guarded_call_costs_little() -> None:
 
 
 def test_every_setting_has_a_test() -> None:
-    tested = " ".join(what for _, what in DEEDS.values())
+    tested = " ".join(change.setting for change in CHANGES.values())
     names = [setting.name for setting in (*OF_THREAD, *OF_PROCESS) if setting.reported]
     assert [name for name in names if name not in tested] == []

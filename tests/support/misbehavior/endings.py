@@ -13,7 +13,7 @@ from xai_core.errors import WorkerError
 
 SUPERVISED = "tests/benchmarking/test_misbehavior.py::test_supervised_benchmark"
 ENDED = "its process ended with "
-KILLED = " did not respond to its time limit of .* s, and its process was killed"
+KILLED = " did not stop at its time limit of .* s, and its process was killed"
 
 
 def _close_files() -> None:

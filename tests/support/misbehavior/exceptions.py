@@ -122,6 +122,12 @@ EXCEPTIONS = Kind(
             "not today",
         ),
         Misbehavior(
+            BadMetric("metric-stop-iteration", raising(lambda: StopIteration("not today"))),
+            "It is a metric that raises `StopIteration`.",
+            StopIteration,
+            "not today",
+        ),
+        Misbehavior(
             BadMetric("metric-exits", lambda *_: sys.exit(3)),
             "It is a metric that calls `sys.exit`.",
             PluginContractError,
