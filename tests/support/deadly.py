@@ -5,7 +5,6 @@ import ctypes
 import itertools
 import os
 import signal
-import sys
 import threading
 import types
 from collections.abc import Callable, Mapping
@@ -21,10 +20,6 @@ from xai_core.plugin import Evaluation
 
 def leave() -> None:
     os._exit(7)
-
-
-def leave_politely() -> None:
-    sys.exit(0)
 
 
 def crash() -> None:
