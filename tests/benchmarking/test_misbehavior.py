@@ -64,5 +64,6 @@ def test_benchmark(kind: Kind, undisturbed: Rows, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="the worker is this process")
 def test_supervised_benchmark(undisturbed: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "GRACE", 0.5)
+    monkeypatch.setattr(process, "GRACE", 0.3)
+    monkeypatch.setattr(process, "POLL", 0.05)
     assert_only_own_rows(ENDINGS, undisturbed, tmp_path / "run", in_process=False)

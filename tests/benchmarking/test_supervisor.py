@@ -19,12 +19,9 @@ from support.deadly import (
     LeavingModel,
     Unloadable,
     Unpicklable,
-    block,
-    crash,
     deadly,
     hold,
     leave,
-    leave_politely,
     run_out_of_memory,
 )
 from support.worker_processes import KeptServer, children, workers
@@ -35,9 +32,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="t
 DURING = "WorkerError: its process ended with"
 OF_METHODS = {
     leave: f"disabled: {DURING} exit code 7 during leave",
-    leave_politely: "PluginContractError: leave-politely raised an exception that would end the process, SystemExit: 0",
-    crash: f"disabled: {DURING} SIGSEGV during crash",
-    block: "disabled: WorkerError: block did not stop at its time limit of 0.6 s, and its process was killed",
 }
 OF_IMAGES = {
     2: (run_out_of_memory, f"{DURING} SIGKILL, for example because memory ran out, during reading of image 2"),
