@@ -1,7 +1,6 @@
 """Detects side effects of a plugin call on a model, and undoes them where possible."""
 
 import contextlib
-import copy
 from collections import defaultdict
 from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
@@ -139,7 +138,7 @@ class _State:
                         tensors.append(tensor)
         names = ("_modules", *kinds, *HOOKS)
         self._containers = [(vars(module), name) for module in self.modules.values() for name in names]
-        self._contents_before = [copy.copy(own[name]) for own, name in self._containers]
+        self._contents_before = [own[name].copy() for own, name in self._containers]  # `copy.copy` pickles
         self._tensors = [tensor for tensor in tensors if _plain(tensor)]
         self._read_before = self._read()
 
@@ -156,7 +155,7 @@ class _State:
         for (own, name), before in zip(self._containers, self._contents_before, strict=True):
             if not isinstance(own.get(name), dict):
                 changes["the internal dictionary"].append(name)
-                own[name] = copy.copy(before)
+                own[name] = before.copy()
 
     def _read(self) -> tuple[list[Any], ...]:
         own = [vars(module) for module in self.modules.values()]

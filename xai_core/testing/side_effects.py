@@ -62,6 +62,7 @@ def seed_global_generators(seed: int) -> None:
 
 def leaked_bytes(call: Callable[[], object]) -> int:
     """Return the number of bytes of tensors that a call leaves in memory after its result is discarded."""
+    were_frozen = gc.get_freeze_count() > 0
     gc.freeze()  # excludes existing objects from collection, which would take most of the time
     try:
         before = live_bytes()
@@ -69,4 +70,5 @@ def leaked_bytes(call: Callable[[], object]) -> int:
         gc.collect()
         return live_bytes() - before
     finally:
-        gc.unfreeze()
+        if not were_frozen:
+            gc.unfreeze()
