@@ -26,13 +26,18 @@ def attention_blocks(observed: ObservedPass, layouts: SiteLayouts) -> tuple[Feat
     attentions_in = Counter(name for _, traced in on_path for name in traced.around)
     blocks: list[Features] = []
     for number, traced in on_path:
-        own = [dominating[name] for name in traced.around if attentions_in[name] == 1 and name in dominating]
+        alone = [dominating[name] for name in traced.around if attentions_in[name] == 1 and name in dominating]
+        own = [site for site in alone if _may_have_tokens(site.shape, traced)]
         outputs = [features for features in map(layouts.of, own) if _has_tokens(features, traced)]
         later = _inputs(number, traced, observed, layouts)
         inputs = [features for features in later if _has_tokens(features, traced)]
         blocks += [features for features in (outputs[:1] or inputs[-1:]) if features is not None]
     alike = len({(features.layout, features.count, features.channels) for features in blocks}) == 1
     return tuple(blocks) if alike and len(blocks) == len(on_path) else ()
+
+
+def _may_have_tokens(shape: tuple[int, ...], traced: TracedAttention) -> bool:
+    return len(shape) == 3 and traced.layer.keys in shape[:2]
 
 
 def _has_tokens(features: Features | None, traced: TracedAttention) -> bool:
@@ -45,8 +50,9 @@ def _inputs(
     """Yield layouts of module inputs before the next attention, if they are on every path to the scores."""
     calls, graph = observed.calls, observed.graph
     for name, tensor in calls.inputs_after(number):
-        if calls.runs[name] == 1 and _is_after(tensor, traced, graph):
-            same = (site for site in calls.tensors if site.layer == name and site.shape == tuple(tensor.shape))
+        shape = tuple(tensor.shape)
+        if calls.runs[name] == 1 and _may_have_tokens(shape, traced) and _is_after(tensor, traced, graph):
+            same = (site for site in calls.tensors if site.layer == name and site.shape == shape)
             features = next((layouts.of(site) for site in same), None)
             yield None if features is None else replace(features, is_input=True)
 

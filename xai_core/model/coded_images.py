@@ -4,6 +4,7 @@ The stripes of image k follow bit k of the Gray code of the position. The respon
 its position, for any model.
 """
 
+import copy
 import math
 from collections.abc import Iterator
 
@@ -26,8 +27,8 @@ class CodedImages:
     ----------
     shape
         (C, H, W)
-    sides
-        The number of (rows, columns) of the finest grid whose cells must be located.
+    bits
+        The numbers of bits that code the rows and the columns.
     mean, spread
         The mean and the standard deviation of the values that the model expects.
     seed
@@ -42,14 +43,15 @@ class CodedImages:
     """
 
     def __init__(
-        self, shape: tuple[int, int, int], sides: Size, mean: float = 0.0, spread: float = 1.0, seed: int = 0
+        self, shape: tuple[int, int, int], bits: tuple[int, int], mean: float = 0.0, spread: float = 1.0, seed: int = 0
     ) -> None:
         generator = torch.Generator().manual_seed(seed)
         self.textures: Float[Tensor, "2 C H W"] = mean + spread * torch.stack(
             [_texture(shape, generator) for _ in range(2)]
         )
+        self._coarser: dict[tuple[int, int], CodedImages] = {}
         self._templates: dict[Size, list[Float[ndarray, "_ _"]]] = {}
-        self.codes = tuple(_gray_code(pixels, _bits(side)) for pixels, side in zip(shape[1:], sides, strict=True))
+        self.codes = tuple(_gray_code(*pixels_and_bits) for pixels_and_bits in zip(shape[1:], bits, strict=True))
 
     @property
     def pairs(self) -> int:
@@ -67,6 +69,20 @@ class CodedImages:
                 inside = code.view(shape) > 0
                 yield torch.stack([torch.where(inside, second, first), torch.where(inside, first, second)])
 
+    def coarser(self, bits: tuple[int, int]) -> "CodedImages":
+        """Return the images of the first bits of each axis."""
+        if bits not in self._coarser:
+            self._coarser[bits] = coarser = copy.copy(self)
+            coarser.codes = tuple(codes[:count] for codes, count in zip(self.codes, bits, strict=True))
+            coarser._templates = {}
+        return self._coarser[bits]
+
+    def columns(self, bits: tuple[int, int]) -> list[int]:
+        """Return the indices of the pairs of images of the first bits of each axis."""
+        rows, columns = bits
+        start = len(self.codes[0])
+        return [*range(rows), *range(start, start + columns)]
+
     def templates(self, grid: Size) -> list[Float[ndarray, "_ _"]]:
         """Return the mean code of each row, and of each column, of a grid over the image."""
         if grid not in self._templates:
@@ -75,8 +91,9 @@ class CodedImages:
         return self._templates[grid]
 
 
-def _bits(side: int) -> int:
-    return min(math.ceil(math.log2(max(side, 2))) + 1, MOST_BITS)
+def bits_for(side: float) -> int:
+    """Return the number of bits that locate about `side` cells along an axis."""
+    return min(math.ceil(math.log2(max(round(side), 2))) + 1, MOST_BITS)
 
 
 def _gray_code(pixels: int, bits: int) -> Float[Tensor, "bits pixels"]:

@@ -27,7 +27,8 @@ from xai_core.model.observed_pass import Observer
 from xai_core.model.readout import Readout, read_out
 from xai_core.model.responses import Responses, respond
 from xai_core.model.runtimes import single_image_errors
-from xai_core.model.site_layouts import Respond, SiteLayouts
+from xai_core.model.site_layouts import SiteLayouts
+from xai_core.model.site_responses import Bits, Respond
 from xai_core.model.sites import Site, split_call
 from xai_core.targets.score_reader import ScoreLocation
 
@@ -264,9 +265,9 @@ def _responder(model: nn.Module, forward: Forward, image: Tensor, block: BlockOf
         return forward(model, images.to(device, dtype), of)
 
     def respond_with(
-        sites: Sequence[tuple[Site, str]], sides: Size, seed: int
+        sites: Sequence[tuple[Site, str]], bits: Bits, seed: int
     ) -> tuple[CodedImages, Mapping[tuple[Site, str], Responses]]:
-        images = CodedImages((channels, height, width), sides, mean, spread if spread > 0 else 1.0, seed)
+        images = CodedImages((channels, height, width), bits, mean, spread if spread > 0 else 1.0, seed)
         largest = max((site.nbytes for site, _ in sites), default=1)
         return images, respond(model, run, images, sites, block(4 * largest))
 

@@ -16,6 +16,7 @@ from xai_core.model.layouts import to_elements
 from xai_core.model.sites import Site
 from xai_core.outputs import leaf_at
 from xai_core.targets.measures import at_least_float32
+from xai_core.tensor_writes import version
 
 Run = Callable[[Tensor], Any]
 """Runs the model on images [N,C,H,W]."""
@@ -48,11 +49,18 @@ def respond(
     """
     directions: dict[tuple[Site, str], tuple[Tensor, Tensor]] = {}
 
-    def direction(key: tuple[Site, str], elements: Tensor) -> None:
+    def direction(key: tuple[Site, str], elements: Tensor, same: tuple[Site, str] | None) -> None:
+        if same is not None:
+            directions[key] = directions[same]
+            return
         difference = elements[1] - elements[0]  # [n,C]
         directions[key] = difference, difference - difference.mean(0)
 
-    def contrast(key: tuple[Site, str], elements: Tensor) -> None:
+    def contrast(key: tuple[Site, str], elements: Tensor, same: tuple[Site, str] | None) -> None:
+        if same is not None and directions[key] is directions[same]:
+            for found, of_same in zip(contrasts[key], contrasts[same], strict=True):
+                found.append(of_same[-1])
+            return
         difference = elements[0::2] - elements[1::2]  # [pairs,n,C]
         parts = (difference, difference - difference.mean(1, keepdim=True))
         for found, part, wanted in zip(contrasts[key], parts, directions[key], strict=True):
@@ -81,36 +89,55 @@ def _observe(
     run: Run,
     images: Tensor,
     sites: Sequence[tuple[Site, str]],
-    observe: Callable[[tuple[Site, str], Tensor], None],
+    observe: Callable[[tuple[Site, str], Tensor, tuple[Site, str] | None], None],
     block: int,
 ) -> None:
-    """Run the model on at most `block` images per forward pass. Pass the elements [N,n,C] of each site to `observe`."""
+    """Run the model on at most `block` images per forward pass. Pass the elements [N,n,C] of each site to `observe`.
+
+    If the tensor of the previous site is the same, as in containers of one module, `observe` receives this site too.
+    """
     if block < len(images):
         single: dict[tuple[Site, str], list[Tensor]] = {key: [] for key in sites}
         for image in images.split(block):
-            _observe(model, run, image, sites, lambda key, elements: single[key].append(elements), block)
+            _observe(model, run, image, sites, lambda key, elements, _: single[key].append(elements), block)
         for key, parts in single.items():
             if sum(map(len, parts)) == len(images):
-                observe(key, torch.cat(parts))
+                observe(key, torch.cat(parts), None)
         return
     wanted: dict[tuple[str, int], list[tuple[Site, str]]] = {}
     for site, layout in sites:
         wanted.setdefault((site.layer, site.call), []).append((site, layout))
     names = {module: name for name, module in model.named_modules()}
     calls: Counter[str] = Counter()
+    previous = _PreviousTensors()
 
     def leave(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         name = names[module]
         for site, layout in wanted.get((name, calls[name]), ()):
             tensor = leaf_at(output, site.path)
             if tensor is not None and tensor.shape == _shape_for(site, layout, len(images)):
-                observe((site, layout), to_elements(at_least_float32(tensor), layout).float())
+                elements = to_elements(at_least_float32(tensor), layout).float()
+                observe((site, layout), elements, previous.same(tensor, site, layout))
         calls[name] += 1
 
     layers = {name for name, _ in wanted}
     hooks = {module: leave for module, name in names.items() if name in layers}
     with explaining(model, gradients=False), temporary_hooks(after=hooks):
         run(images)
+
+
+class _PreviousTensors:
+    """The previous tensor that was observed with each layout."""
+
+    def __init__(self) -> None:
+        self._by_layout: dict[str, tuple[Tensor, int, Site]] = {}
+
+    def same(self, tensor: Tensor, site: Site, layout: str) -> tuple[Site, str] | None:
+        """Return the site of the previous tensor if it is the same tensor without a write since, or None."""
+        previous, written, other = self._by_layout.get(layout, (None, 0, site))
+        self._by_layout[layout] = tensor, version(tensor), site
+        is_same = previous is tensor and written == version(tensor) and not tensor.is_inference()
+        return (other, layout) if is_same else None
 
 
 def _shape_for(site: Site, layout: str, count: int) -> tuple[int, ...]:

@@ -5,14 +5,12 @@ other tensors, coded images determine once which part of the image affects each 
 and `locations`.
 """
 
-import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-from xai_core.model.coded_images import CodedImages
 from xai_core.model.kept_locations import Kept
 from xai_core.model.layouts import Features, Size, count_and_channels, fits, possible_layouts
 from xai_core.model.locations import Locations, agrees, contradicts, fit, read_locations
-from xai_core.model.responses import Responses
+from xai_core.model.site_responses import Respond, SiteResponses
 from xai_core.model.sites import Site
 
 FEWEST_CELLS = 7
@@ -21,9 +19,6 @@ NOISE = 0.85
 """Locations of an earlier site are preferred if their fit is at least this fraction of the fit of a site's own."""
 LARGEST_COUNT = 4096
 """The number of elements above which the locations of a tensor are not measured."""
-
-Respond = Callable[[Sequence[tuple[Site, str]], Size, int], tuple[CodedImages, Mapping[tuple[Site, str], Responses]]]
-"""Returns coded images that resolve (rows, columns) with textures of a seed, and the responses of sites to them."""
 
 
 class SiteLayouts:
@@ -52,11 +47,12 @@ class SiteLayouts:
         respond: Respond,
     ) -> None:
         self.sites, self.size = sites, size
-        self._kept, self._earlier, self._respond = kept, earlier, respond
+        self._kept, self._earlier = kept, earlier
         self._possible = {site: possible_layouts(site.shape, size) for site in sites}
+        keys = [(site, layout) for site in sites for layout in self._possible[site] if self._is_measured(site, layout)]
+        self._responses = SiteResponses(keys, size, respond)
         self._found: dict[Site, Features | None] = {}
         self._read: dict[tuple[Site, str], Locations | None] = {}
-        self._responses: dict[int, tuple[CodedImages, Mapping[tuple[Site, str], Responses]]] = {}
 
     def of(self, site: Site) -> Features | None:
         """Return the layout of a site, or None if its elements have no locations in the image that can be read."""
@@ -87,10 +83,11 @@ class SiteLayouts:
                 return Features(site.layer, layout, locations.grid, channels, locations.elements, count)
         return None
 
-    def _is_known(self, site: Site) -> bool:
-        """Whether a feature map is in image order, because the graph keeps the order of the image."""
+    def _is_measured(self, site: Site, layout: str) -> bool:
+        """Whether coded images locate a site, unless the graph shows that it keeps the order of the image."""
+        count, _ = count_and_channels(site.shape, layout)
         kept = self._kept.get(site)
-        return kept is not None and not kept.bases
+        return 4 <= count <= LARGEST_COUNT and (kept is None or bool(kept.bases))
 
     def _is_in_order(self, site: Site, layout: str) -> bool:
         """Whether a feature map is in image order, because the graph keeps the order of its bases."""
@@ -129,8 +126,7 @@ class SiteLayouts:
         return None
 
     def _fit(self, site: Site, layout: str, locations: Locations) -> float:
-        images, responses = self._all_responses(0)
-        return max((fit(contrasts, images, locations) for contrasts in responses.get((site, layout), ())), default=0.0)
+        return max((fit(*response, locations) for response in self._responses.of((site, layout))), default=0.0)
 
     def _locations_in(self, site: Site, layout: str, grid: Size | None) -> Locations | None:
         """Return the locations that the responses of a site show, or None."""
@@ -147,28 +143,11 @@ class SiteLayouts:
         return self._read[key]
 
     def _read_with(self, key: tuple[Site, str], grid: Size | None, seed: int) -> Locations | None:
-        images, responses = self._all_responses(seed)
-        readings = (read_locations(contrasts, images, grid) for contrasts in responses.get(key, ()))
+        readings = (read_locations(*response, grid) for response in self._responses.of(key, seed))
         return next((locations for locations in readings if locations is not None), None)
 
     def _agrees(self, site: Site, layout: str, locations: Locations) -> bool:
-        images, responses = self._all_responses(0)
-        return any(agrees(contrasts, images, locations) for contrasts in responses.get((site, layout), ()))
+        return any(agrees(*response, locations) for response in self._responses.of((site, layout)))
 
     def _contradicts(self, site: Site, layout: str, grid: Size) -> bool:
-        images, responses = self._all_responses(0)
-        return any(contradicts(contrasts, images, grid) for contrasts in responses.get((site, layout), ()))
-
-    def _all_responses(self, seed: int) -> tuple[CodedImages, Mapping[tuple[Site, str], Responses]]:
-        if seed not in self._responses:
-            wanted, most = [], 1
-            for site in self.sites:
-                for layout in self._possible[site]:
-                    count, _ = count_and_channels(site.shape, layout)
-                    if 4 <= count <= LARGEST_COUNT and not self._is_known(site):
-                        wanted.append((site, layout))
-                        most = max(most, count)
-            height, width = self.size
-            sides = math.ceil(math.sqrt(most * height / width)), math.ceil(math.sqrt(most * width / height))
-            self._responses[seed] = self._respond(wanted, sides, seed)
-        return self._responses[seed]
+        return any(contradicts(*response, grid) for response in self._responses.of((site, layout)))

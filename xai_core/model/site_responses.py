@@ -1,0 +1,74 @@
+"""The responses of a model's sites to coded images. The model runs on as many images as the requested sites require."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+from jaxtyping import Float
+from numpy import ndarray
+
+from xai_core.model.coded_images import CodedImages, bits_for
+from xai_core.model.layouts import Size, count_and_channels
+from xai_core.model.responses import Responses
+from xai_core.model.sites import Site
+
+Key = tuple[Site, str]
+"""A site, and one of its possible layouts."""
+Bits = tuple[int, int]
+"""The numbers of bits that code rows and columns."""
+Respond = Callable[[Sequence[Key], Bits, int], tuple[CodedImages, Mapping[Key, Responses]]]
+"""Returns coded images with these numbers of bits and textures of a seed, and the responses of sites to them."""
+
+
+class SiteResponses:
+    """Responses to coded images. Each is measured when it is first requested.
+
+    The first request measures all sites that require no more images than the requested site. The first request of a
+    site that requires more images measures the rest.
+
+    Parameters
+    ----------
+    keys
+        The sites to measure.
+    size
+        (H, W) of the image.
+    respond
+        Runs the model on coded images.
+    """
+
+    def __init__(self, keys: Sequence[Key], size: Size, respond: Respond) -> None:
+        self._bits = {key: _bits(key, size) for key in keys}
+        self._respond = respond
+        self._measured: dict[tuple[Key, int], tuple[CodedImages, Responses | tuple[()]]] = {}
+
+    def of(self, key: Key, seed: int = 0) -> list[tuple[Float[ndarray, "n bits"], CodedImages]]:
+        """Return the contrasts of a site's elements with the images, or an empty list if it was not measured.
+
+        Parameters
+        ----------
+        key
+            The site.
+        seed
+            The seed of the textures.
+        """
+        if key not in self._bits:
+            return []
+        if (key, seed) not in self._measured:
+            self._measure(key, seed)
+        images, responses = self._measured[key, seed]
+        bits = self._bits[key]
+        return [(contrasts[:, images.columns(bits)], images.coarser(bits)) for contrasts in responses]
+
+    def _measure(self, key: Key, seed: int) -> None:
+        rest = {other: bits for other, bits in self._bits.items() if (other, seed) not in self._measured}
+        rows, columns = zip(*rest.values(), strict=True)
+        is_first = len(rest) == len(self._bits)
+        most = self._bits[key] if is_first else (max(rows), max(columns))
+        wanted = [other for other, bits in rest.items() if bits[0] <= most[0] and bits[1] <= most[1]]
+        images, responses = self._respond(wanted, most, seed)
+        self._measured |= {(other, seed): (images, responses.get(other, ())) for other in wanted}
+
+
+def _bits(key: Key, size: Size) -> Bits:
+    """Return the numbers of bits that locate the cells of a grid with the aspect ratio of the image."""
+    (height, width), (count, _) = size, count_and_channels(key[0].shape, key[1])
+    return bits_for(math.sqrt(count * height / width)), bits_for(math.sqrt(count * width / height))
