@@ -2,6 +2,7 @@
 
 All times are divided by the time of one plain forward pass of one image. The number of images counts those that the
 model runs on in the first call. With `--against`, the same measurements follow for another checkout of this repository.
+If other processes use the machine, `--cpu-time` measures the CPU time of a single thread.
 
     uv run python benchmarks/first_call.py --against ../older-checkout
 """
@@ -35,14 +36,17 @@ MODELS = [
 ]
 
 
-def seconds(run: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
-
-
-def measure(name: str, turns: int) -> dict[str, float]:
+def measure(name: str, turns: int, cpu_time: bool) -> dict[str, float]:
     """Return the time of a forward pass, and the other times divided by it."""
+    clock = time.process_time if cpu_time else time.perf_counter
+    if cpu_time:
+        torch.set_num_threads(1)
+
+    def seconds(run: Callable[[], object]) -> float:
+        start = clock()
+        run()
+        return clock() - start
+
     torch.manual_seed(0)
     model = timm.create_model(name, pretrained=False).eval()
     image = torch.randn(1, 3, 224, 224)
@@ -70,10 +74,10 @@ def measure(name: str, turns: int) -> dict[str, float]:
     }
 
 
-def of_checkout(path: Path, name: str, turns: int) -> dict[str, float]:
+def of_checkout(path: Path, name: str, turns: int, cpu_time: bool) -> dict[str, float]:
     """Measure another checkout in a separate process."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, [path, *path.glob("plugins/*")]))}
-    command = [sys.executable, __file__, "--json", "--turns", str(turns), name]
+    command = [sys.executable, __file__, "--json", "--turns", str(turns), name, *(["--cpu-time"] if cpu_time else [])]
     process = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     found: dict[str, float] = json.loads(process.stdout)
     return found
@@ -84,17 +88,18 @@ def main() -> None:
     parser.add_argument("models", nargs="*", default=MODELS, help="Models of timm.")
     parser.add_argument("--turns", type=int, default=5, help="Number of repetitions. The median counts.")
     parser.add_argument("--against", type=Path, help="Another checkout of this repository.")
+    parser.add_argument("--cpu-time", action="store_true", help="Measure the CPU time of a single thread.")
     parser.add_argument("--json", action="store_true", help="Measure one model in this process and print JSON.")
     options = parser.parse_args()
     if options.json:
-        print(json.dumps(measure(options.models[0], options.turns)))
+        print(json.dumps(measure(options.models[0], options.turns, options.cpu_time)))
         return
     checkouts = {"": Path(__file__).parents[1]} | ({"other ": options.against.resolve()} if options.against else {})
     for row, name in enumerate(options.models):
         found = {
             label + what: value
             for label, path in checkouts.items()
-            for what, value in of_checkout(path, name, options.turns).items()
+            for what, value in of_checkout(path, name, options.turns, options.cpu_time).items()
         }
         if row == 0:
             print(" | ".join(["model", *found]))
