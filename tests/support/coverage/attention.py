@@ -198,7 +198,8 @@ def in_stages(matrices: Sequence[Tensor]) -> list[list[int]]:
 def token_of_cell(built: Built, images: Tensor, grid: Sequence[int]) -> Tensor:
     """Return the token [h,w] whose row of logits in the first attention changes most, for a change in each cell.
 
-    Patches that overlap need several images until each cell has a token of its own.
+    Patches that overlap need several images until each cell has a token of its own. If several cells still change one
+    token most, the assignment with the largest product of changes is returned.
     """
     total = torch.zeros(())
     for _ in range(ROUNDS):
@@ -209,7 +210,7 @@ def token_of_cell(built: Built, images: Tensor, grid: Sequence[int]) -> Tensor:
             break
         images = torch.randn_like(images)
     else:
-        tokens = torch.as_tensor(linear_sum_assignment(share, maximize=True)[1])
+        tokens = torch.as_tensor(linear_sum_assignment(share.clamp_min(1e-9).log(), maximize=True)[1])
     return tokens.unflatten(0, tuple(grid))
 
 
