@@ -1,6 +1,7 @@
 """Which specs name files and modules, and which name sources."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -75,6 +76,25 @@ def test_without_the_source_the_error_names_its_package() -> None:
         pytest.raises(UnknownModelError, match="`python` of the package xai-zoo"),
     ):
         with_source(parse("mine.py:build"))
+
+
+@pytest.mark.parametrize(
+    ("spec", "file", "hint"),
+    [
+        ("mine:build", "mine.py", r"did you mean the file `mine\.py`"),
+        ("last.ckpt", "last.ckpt", r"a weights file, so name the model too, as in `timm:resnet18,weights=last\.ckpt`"),
+        ("my-vit", "my-vit/config.json", "did you mean `hf:my-vit`"),
+    ],
+)
+@pytest.mark.usefixtures("sources")
+def test_other_files_suggest_the_spec_of_a_model(
+    spec: str, file: str, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(file).parent.mkdir(exist_ok=True)
+    Path(file).touch()
+    with pytest.raises(UnknownModelError, match=hint):
+        with_source(parse(spec))
 
 
 def test_checkpoint_is_another_name_of_weights() -> None:

@@ -1,11 +1,14 @@
 """Base of every command line of the project: one-line errors, `--version` and `--debug`."""
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from xai_core.errors import XAIError
+from xai_core.errors import CheckpointWarning, XAIError
 
 
 class Commands(TyperGroup):
@@ -13,7 +16,8 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with _short_warnings():
+                return super().invoke(ctx)
         except XAIError as error:
             if ctx.params["debug"]:
                 raise
@@ -22,6 +26,26 @@ class Commands(TyperGroup):
 
             complain(f"error: {message_with_notes(error)}")
             raise typer.Exit(2) from None
+
+
+@contextmanager
+def _short_warnings() -> Iterator[None]:
+    """Print warnings about weights files as one line, without the line of code that issued them."""
+    before = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *location: Any, **options: Any) -> None:
+        if issubclass(category, CheckpointWarning):
+            from xai_core.cli.console import warn
+
+            warn(f"warning: {message}")
+        else:
+            before(message, category, *location, **options)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
 
 
 def command_line(distribution: str, purpose: str) -> typer.Typer:

@@ -12,23 +12,32 @@ def listing(
         Kind | None,
         typer.Argument(
             metavar="KIND",
-            help="Kind of name to list: methods, metrics, models, datasets or plugins.  [default: all]",
+            help="Kind of name: methods, metrics, models, datasets, plugins or layers.  [default: all but layers]",
             show_default=False,
         ),
     ] = None,
     source: Annotated[
         str | None, typer.Option(metavar="NAME", help="List the models of this model source, one spec per line.")
     ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="SPEC", help="Model whose layers `xai list layers` lists.")
+    ] = None,
 ) -> None:
-    """List installed methods, metrics, models and datasets.
+    """List methods, metrics, models, datasets, plugins or layers.
 
     The list also shows which plugin provides each name. `xai list models --source timm` lists the models of the source
-    `timm`.
+    `timm`. `xai list layers --model timm:resnet18` lists the layers of a model for the option `layer` of methods.
     """
     from xai_core.cli.actions.listing import print_models, print_tables
 
-    if source is None:
-        print_tables([*Kind] if kind is None else [kind])
+    if (kind is Kind.layers) != (model is not None):
+        raise typer.BadParameter("expected `xai list layers --model SPEC`", param_hint="--model")
+    if model is not None and source is None:
+        from xai_core.cli.actions.layers import print_layers
+
+        print_layers(model)
+    elif source is None:
+        print_tables([each for each in Kind if each is not Kind.layers] if kind is None else [kind])
     elif kind in (None, Kind.models):
         print_models(source)
     else:

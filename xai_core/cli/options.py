@@ -31,3 +31,4 @@ class Kind(StrEnum):
     models = "models"
     datasets = "datasets"
     plugins = "plugins"
+    layers = "layers"

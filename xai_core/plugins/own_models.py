@@ -5,11 +5,12 @@ from pathlib import Path
 
 from xai_core.errors import UnknownModelError
 from xai_core.plugins.registry import current
-from xai_core.spec import Spec, close_names
+from xai_core.spec import Spec
 
 SOURCE = "python"
 """The name of the source that calls such functions."""
 _FILE = re.compile(r"\.py(:|$)")
+_WEIGHTS = {".bin", ".ckpt", ".pt", ".pth", ".safetensors"}
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 
 
@@ -22,22 +23,35 @@ def with_source(spec: Spec) -> Spec:
     Raises
     ------
     UnknownModelError
-        If the spec names a file or module, and no plugin provides the source `python`. Also if the spec begins with the
-        name of a file without `.py`.
+        If the spec names a file or module, and no plugin provides the source `python`. Also if the spec begins with
+        another file or folder, such as a weights file. The message contains the spec that is probably meant.
     """
     sources = current().entries["models"]
     if spec.head in sources:
         return spec
     where = spec.head if spec.name is None else f"{spec.head}:{spec.name}"
     if not _names_code(spec, where):
-        if not close_names(spec.head, sources, cutoff=0.8) and Path(f"{spec.head}.py").is_file():
-            raise UnknownModelError(f"no source has the name {spec.head!r}; did you mean the file `{spec.head}.py`?")
+        if hint := _hint(spec.head):
+            raise UnknownModelError(f"no model source has the name {spec.head!r}; {hint}")
         return spec
     if SOURCE not in sources:
         raise UnknownModelError(
             f"{where} is a file or module with a model; the source `{SOURCE}` of the package xai-zoo loads it"
         )
     return Spec(SOURCE, where, spec.options)
+
+
+def _hint(name: str) -> str:
+    """Return advice for a name that is a file or folder, or nothing."""
+    path = Path(name)
+    if Path(f"{name}.py").is_file():
+        return f"did you mean the file `{name}.py`?"
+    if (path / "config.json").is_file():
+        return f"did you mean `hf:{name}`, which loads the folder with transformers?"
+    if path.suffix in _WEIGHTS and path.is_file():
+        example = f"`timm:resnet18,weights={name}` or `mine.py:build,weights={name}`"
+        return f"it is a weights file, so name the model too, as in {example}"
+    return ""
 
 
 def _names_code(spec: Spec, where: str) -> bool:

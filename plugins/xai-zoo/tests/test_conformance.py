@@ -31,7 +31,7 @@ MODELS: dict[str, tuple[str | None, dict[str, Any]]] = {
 
 
 def model_source_checks() -> Iterator[Check]:
-    assert {*MODELS} == {*registry().entries["models"]}
+    assert {*MODELS, "hf"} == {*registry().entries["models"]}  # test_hugging_face_models.py checks `hf`
     for name, (model, options) in MODELS.items():
         yield from check_model_source(registry().find("models", name).made_by, model, **options)
 

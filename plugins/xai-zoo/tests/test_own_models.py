@@ -219,9 +219,3 @@ def test_a_file_that_cannot_be_imported_is_named_with_the_line(text: str, messag
     Path("bad.py").write_text(text)
     with pytest.raises(ModelCodeError, match=message):
         xai.load_model("bad.py:build")
-
-
-def test_the_name_of_a_file_without_its_ending_suggests_the_file() -> None:
-    Path("models/mine.py").rename("mine.py")
-    with pytest.raises(UnknownModelError, match=r"did you mean the file `mine\.py`\?"):
-        xai.load_model("mine:build")

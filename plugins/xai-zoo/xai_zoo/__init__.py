@@ -10,6 +10,7 @@ from xai_zoo.efficientnet_lite0 import EfficientNetLite0
 from xai_zoo.folder import Folder
 from xai_zoo.frozen_resnet import FrozenResNetSource
 from xai_zoo.hugging_face import HuggingFace
+from xai_zoo.hugging_face_models import HuggingFaceModels
 from xai_zoo.imagenet_images import ImageNet
 from xai_zoo.own_models import PythonModels
 from xai_zoo.photos import Photos
@@ -31,6 +32,7 @@ __all__ = [
     "Folder",
     "FrozenResNetSource",
     "HuggingFace",
+    "HuggingFaceModels",
     "ImageNet",
     "Photos",
     "PythonModels",
@@ -55,6 +57,7 @@ def xai_models() -> list[type[ModelSource]]:
         Dino,
         EfficientNetLite0,
         FrozenResNetSource,
+        HuggingFaceModels,
         PythonModels,
         ResNetBAM,
         ResNetCBAM,

@@ -105,11 +105,19 @@ def fit(model: nn.Module, state: Mapping[str, Tensor], file: Value | Path) -> No
     }
     listed = "; ".join(f"{what}: {_few(keys)}" for what, keys in problems.items() if keys)
     if listed:
+        classes = _classes(misshaped, state)
         without = f" After removing the prefix {prefix!r}:" if prefix else ""
         raise CheckpointError(
             f"{file} does not match {type(model).__name__}.{without} {listed}. Check that the file belongs to this"
-            " model, and pass the options that the model was built with, such as num_classes=N"
+            f" model, and pass the options that the model was built with, such as num_classes={classes}"
         )
+
+
+def _classes(misshaped: set[str], state: Mapping[str, Tensor]) -> str:
+    """Return the number of classes in a file if only the head differs, or `N`."""
+    sizes = {state[key].shape[:1] for key in misshaped}
+    heads = {key.rpartition(".")[0] for key in misshaped}
+    return str(*sizes.pop()) if len(sizes) == len(heads) == 1 else "N"
 
 
 def _read(path: Path) -> Any:

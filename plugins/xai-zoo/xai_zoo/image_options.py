@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from xai_core.plugin import OptionError
+from xai_core.plugin import OptionError, Value
 from xai_zoo.imagenet import MEAN, STD
 from xai_zoo.preprocess import Preprocess, Restore, resize_and_crop, to_grayscale
 
@@ -42,10 +42,16 @@ class ImageOptions:
             raise OptionError(f"std must be positive, got {std!r}")
         return options
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether the user chose nothing."""
-        return self == ImageOptions()
+    def as_written(self) -> dict[str, Value]:
+        """Return the options that the user chose, as a spec contains them."""
+        numbers = {"mean": self.mean, "std": self.std}
+        written: dict[str, Value] = {}
+        if self.size is not None:
+            written["size"] = self.size[0] if self.size[0] == self.size[1] else f"{self.size[0]}x{self.size[1]}"
+        for name, values in numbers.items():
+            if values is not None:
+                written[name] = values[0] if len(values) == 1 else "+".join(map(str, values))
+        return written
 
     def normalization(self, mean: Sequence[float], std: Sequence[float]) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Return the mean and the standard deviation of each channel, with those of the model as defaults.

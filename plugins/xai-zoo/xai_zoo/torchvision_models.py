@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import xai_core as xai
 from xai_core.plugin import CheckpointError, ModelSource, Spec, UnknownModelError, Value, suggest
 from xai_zoo.checkpoint import fit, read_state_dict
+from xai_zoo.image_options import ImageOptions
 from xai_zoo.imagenet import MEAN, STD
 from xai_zoo.prefixes import StateDict
 from xai_zoo.preprocess import Preprocess, Restore, resize_and_crop
@@ -29,7 +30,7 @@ class TorchvisionModels(ModelSource):
 
     Options: `weights` is a file, `none` for random weights, or a name of torchvision such as `IMAGENET1K_V1`. The
     default is torchvision's best weights, which are downloaded once. `num_classes` is the size of the classification
-    head. Other options are passed to torchvision.
+    head. `size`, `mean` and `std` replace the preprocessing of the model. Other options are passed to torchvision.
     """
 
     name = "torchvision"
@@ -39,8 +40,16 @@ class TorchvisionModels(ModelSource):
         return _torchvision().list_models(module=_torchvision())
 
     def load(
-        self, name: str | None, weights: Value | Path = _BEST, num_classes: int | None = None, **options: Any
+        self,
+        name: str | None,
+        weights: Value | Path = _BEST,
+        num_classes: int | None = None,
+        size: Value = None,
+        mean: Value = None,
+        std: Value = None,
+        **options: Any,
     ) -> xai.LoadedModel:
+        images = ImageOptions.read(size, mean, std)
         if name is None or name not in self.names():
             raise UnknownModelError(f"torchvision has no classifier {name!r}; {suggest(name or '', self.names())}")
         published = _published(name)
@@ -49,18 +58,19 @@ class TorchvisionModels(ModelSource):
             raise CheckpointError(f"torchvision publishes no weights for {name}; pass weights=FILE or weights=none")
         build_options = options if num_classes is None else {"num_classes": num_classes, **options}
         state = read_state_dict(weights) if weights is not None and pretrained is None else None
-        model = _build(name, pretrained, build_options)
+        model = _build(name, pretrained, {**_of_size(name, images), **build_options})
         if state is not None:
             fit(model, _current_names(state), weights)
         shown = str(weights) if isinstance(weights, Path) else weights
         described = pretrained or published.get(_BEST)
-        transform, restore = _transform(described, model)
+        transform, restore = _transform(described, model, images)
+        written = {**images.as_written(), **build_options}
         return xai.LoadedModel(
             model=model.eval(),
             preprocess=Preprocess(transform),
             class_names=described.meta["categories"] if described and num_classes is None else None,
             restore=restore,
-            spec=str(Spec(self.name, name, build_options if weights == _BEST else {"weights": shown, **build_options})),
+            spec=str(Spec(self.name, name, written if weights == _BEST else {"weights": shown, **written})),
         )
 
 
@@ -94,16 +104,23 @@ def _build(name: str, pretrained: "WeightsEnum | None", options: dict[str, Any])
         ) from error
 
 
-def _transform(weights: "WeightsEnum | None", model: "nn.Module") -> "tuple[Callable[..., Tensor], Restore]":
-    """Return the transform of the published weights, for the model's image size, and its inverse."""
-    if weights is None:
-        return resize_and_crop(256, 224, MEAN, STD), Restore(MEAN, STD)
-    transform = weights.transforms()
-    (crop,), (resize,) = transform.crop_size, transform.resize_size
-    size = getattr(model, "image_size", crop)
-    if size != crop:
-        transform = weights.transforms(crop_size=size, resize_size=round(size * resize / crop))
-    return transform, Restore(tuple(transform.mean), tuple(transform.std))
+def _of_size(name: str, images: ImageOptions) -> dict[str, Any]:
+    """Return the option of vision transformers, which are built for one image size."""
+    return {"image_size": images.size[0]} if name.startswith("vit_") and images.size else {}
+
+
+def _transform(
+    weights: "WeightsEnum | None", model: "nn.Module", images: ImageOptions
+) -> "tuple[Callable[..., Tensor], Restore]":
+    """Return the transform of the published weights, for the image size of the model or user, and its inverse."""
+    published = None if weights is None else weights.transforms()
+    crop, resize = (224, 256) if published is None else (published.crop_size[0], published.resize_size[0])
+    mean, std = images.normalization(*((MEAN, STD) if published is None else (published.mean, published.std)))
+    size = images.size or (getattr(model, "image_size", crop),) * 2
+    height, width = (round(side * resize / crop) for side in size)
+    if weights is None or size[0] != size[1]:
+        return resize_and_crop((height, width), size, mean, std), Restore(mean, std)
+    return weights.transforms(crop_size=size[0], resize_size=height, mean=mean, std=std), Restore(mean, std)
 
 
 def _current_names(state: StateDict) -> StateDict:
