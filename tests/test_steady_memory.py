@@ -12,7 +12,7 @@ import torch
 import xai_core as xai
 from support.benchmark_runs import Speckles, run
 from support.models import SmallCNN, fused_vit, settled
-from support.worker_processes import workers
+from support.worker_processes import children, workers
 from xai_core.benchmarking.shards import ShardFiles
 
 MOST = 5 * 2**20
@@ -64,3 +64,4 @@ def test_the_images_of_a_run_keep_no_memory_and_no_files(tmp_path: Path) -> None
         assert max(memory) - memory[0] < MOST
     assert len({*files[1:-1]}) == 1
     assert len(files[0]) == 2
+    assert not children(os.getpid())

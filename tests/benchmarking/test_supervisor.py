@@ -77,8 +77,7 @@ def errors(done: xai.Run, model: str = "counted") -> Mapping[tuple[str, str, str
     return {key: row["error"] for key, row in by_key(rows).items()}
 
 
-def test_rows_are_those_of_this_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()
+def test_rows_are_those_of_this_process(tmp_path: Path) -> None:
     dtype, precision = torch.get_default_dtype(), torch.get_float32_matmul_precision()
     here = run(tmp_path / "here", Speckles(9, broken=(3,)))
     there = supervised(tmp_path / "there", Speckles(9, broken=(3,)))
