@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from support.benchmark_runs import Speckles, by_key, run
-from support.misbehavior import ENDINGS, IN_CALLS, Kind, Misbehavior
+from support.misbehavior import ADAPTERS, ENDINGS, IN_CALLS, Kind, Misbehavior
+from support.misbehavior.registering import register_adapter
 from support.models import made
 from xai_core.benchmarking import process
 
@@ -59,6 +60,14 @@ def assert_only_own_rows(kind: Kind, undisturbed: Rows, out: Path, **options: An
 @pytest.mark.parametrize("kind", IN_CALLS, ids=lambda kind: kind.name)
 def test_benchmark(kind: Kind, undisturbed: Rows, tmp_path: Path) -> None:
     assert_only_own_rows(kind, undisturbed, tmp_path / "run")
+
+
+@pytest.mark.filterwarnings("ignore::xai_core.errors.PluginWarning")
+def test_adapters(undisturbed: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = [register_adapter(case, monkeypatch) for case in ADAPTERS.cases]
+    found = rows(tmp_path / "run", METHODS, METRICS, time_limit=ADAPTERS.time_limit)
+    assert found == undisturbed
+    assert all(calls)
 
 
 @pytest.mark.slow

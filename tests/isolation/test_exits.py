@@ -13,13 +13,11 @@ from typing import Any
 import pytest
 
 import xai_core as xai
-from support.benchmark_runs import TWO, Speckles, by_key, run, same
-from support.misbehaving import THEIRS, TheirCAM, TheirScore
+from support.benchmark_runs import TWO, Speckles, run, same
+from support.misbehaving import TheirCAM, TheirScore
 from support.models import made, three_images
-from xai_core.errors import PluginContractError, PluginWarning, TimeLimitError
+from xai_core.errors import PluginContractError, TimeLimitError
 from xai_core.isolation.error_context import message_with_notes, responsible_call
-from xai_core.plugins.loader import Entry
-from xai_core.plugins.registry import registry
 
 pytestmark = pytest.mark.usefixtures("their_plugin")
 
@@ -139,35 +137,6 @@ class Leaving(TheirCAM):
     name = "leaving"
 
 
-class Closing(TheirScore):
-    name = "closing"
-
-
-@pytest.mark.parametrize(
-    ("deed", "shown"),
-    [
-        *ENDING.values(),
-        (recurse, "RecursionError: maximum recursion depth exceeded"),
-        (exhaust, "MemoryError"),
-    ],
-    ids=[*ENDING, "recursion", "memory"],
-)
-def test_an_exception_that_would_end_the_run_costs_rows(tmp_path: Path, deed: Callable[[Any], Any], shown: str) -> None:
-    data = Speckles(3)
-    alone = by_key(run(tmp_path / "alone", data, methods="grad-cam", metrics=TWO).rows())
-    rows = by_key(
-        run(tmp_path / "run", data, methods=["grad-cam", Leaving(deed)], metrics=[*TWO, Closing(deed)]).rows()
-    )
-    assert len(rows) == 3 * 2 * 3
-    for (image, method, metric), row in rows.items():
-        if (method, metric) in {("grad-cam", name) for name in TWO}:
-            assert (row["score"], row["error"]) == (alone[image, method, metric]["score"], None)
-        else:
-            who = "leaving" if method == "leaving" else "closing"
-            assert shown in row["error"]
-            assert who in row["error"]
-
-
 def test_ctrl_c_ends_a_run_that_resumes(tmp_path: Path) -> None:
     data, calls = Speckles(8), list[int]()
 
@@ -182,18 +151,6 @@ def test_ctrl_c_ends_a_run_that_resumes(tmp_path: Path) -> None:
     resumed = run(tmp_path / "run", data, **settings)
     assert same(resumed, run(tmp_path / "undisturbed", data, **settings))
     assert all(row["error"] is None for row in resumed.rows().to_pylist())
-
-
-@pytest.mark.parametrize(("deed", "shown"), ENDING.values(), ids=ENDING)
-def test_an_adapter_that_would_end_the_process_is_skipped(
-    monkeypatch: pytest.MonkeyPatch, deed: Callable[[Any], Any], shown: str
-) -> None:
-    class Odd(xai.ModelAdapter):
-        suits = classmethod(lambda cls, model, probe: deed(model))
-
-    monkeypatch.setitem(registry().entries["adapters"], "odd", Entry("odd", Odd, THEIRS))
-    with pytest.warns(PluginWarning, match=f"adapter odd of their-cam 2.3 failed .* {shown}"):
-        assert list(xai.Engine(made("cnn")).explain(three_images(), "grad-cam")) == ["grad-cam"]
 
 
 def test_an_outer_time_limit_passes() -> None:

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 import xai_core as xai
-from support.misbehavior import IN_CALLS, Kind, Misbehavior
+from support.misbehavior import ADAPTERS, IN_CALLS, Kind, Misbehavior
+from support.misbehavior.registering import register_adapter
 from support.models import made, three_images
 from support.observing import everything
+from xai_core.errors import PluginWarning
 from xai_core.isolation.error_context import message_with_notes, responsible_call
 from xai_core.isolation.process_state import Snapshot
 
@@ -72,4 +74,18 @@ def test_explain(kind: Kind, case: Misbehavior, undisturbed: Mapping[str, Tensor
     assert everything(model) == before
     assert settings.changed() == []
     assert found.keys() == undisturbed.keys()
+    assert [name for name, result in found.items() if not torch.equal(result, undisturbed[name])] == []
+
+
+@pytest.mark.parametrize("case", ADAPTERS.cases, ids=lambda case: case.name)
+def test_adapter(case: Misbehavior, undisturbed: Mapping[str, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
+    model = made("cnn")
+    before, settings = everything(model), Snapshot()
+    register_adapter(case, monkeypatch)
+    with pytest.warns(
+        PluginWarning, match=f"adapter {case.name} of their-cam 2.3 failed and was skipped: {case.message}"
+    ):
+        found = results(xai.Engine(model, time_limit=ADAPTERS.time_limit))
+    assert everything(model) == before
+    assert settings.changed() == []
     assert [name for name, result in found.items() if not torch.equal(result, undisturbed[name])] == []

@@ -18,15 +18,13 @@ from torch import Tensor, nn
 
 import xai_core as xai
 from support.benchmark_runs import Speckles, by_key, run
-from support.misbehaving import THEIRS, TheirCAM, TheirScore, fail
+from support.misbehaving import TheirCAM, TheirScore, fail
 from support.misbehavior.process import CHANGES, Change
 from support.models import SmallCNN, made, settled, three_images
-from xai_core.errors import PluginWarning, SideEffectError
+from xai_core.errors import SideEffectError
 from xai_core.isolation.error_context import PluginCall, message_with_notes, responsible_call
 from xai_core.isolation.process_settings import OF_PROCESS, OF_THREAD
 from xai_core.isolation.process_state import Snapshot, process_monitor
-from xai_core.plugins.loader import Entry
-from xai_core.plugins.registry import registry
 
 pytestmark = pytest.mark.usefixtures("their_plugin", "restored")
 NAME = "XAI_CORE_TEST_VARIABLE"
@@ -77,15 +75,6 @@ def test_an_exception_after_a_change_mentions_it() -> None:
         engine.explain(three_images(), TheirCAM(draw_and_fail))
     assert "changed the process: the random state of PyTorch" in message_with_notes(raised.value)
     assert torch.equal(torch.get_rng_state(), state)
-
-
-def test_an_adapter_that_changes_the_process_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Odd(xai.ModelAdapter):
-        suits = classmethod(lambda cls, model, probe: torch.manual_seed(0))
-
-    monkeypatch.setitem(registry().entries["adapters"], "odd", Entry("odd", Odd, THEIRS))
-    with pytest.warns(PluginWarning, match="odd of their-cam 2.3 changed the process: the random state of PyTorch"):
-        assert list(xai.Engine(made("cnn")).explain(three_images(), "grad-cam")) == ["grad-cam"]
 
 
 def test_an_import_may_add_filters_and_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

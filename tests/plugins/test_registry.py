@@ -43,20 +43,6 @@ EXPLAINER = """
 """
 
 
-HOOK = """
-    import sys
-    import xai_core as xai
-
-    class Odd(Exception):
-        def __str__(self):
-            raise RuntimeError
-
-    @xai.hookimpl
-    def xai_metrics():
-        {body}
-"""
-
-
 @pytest.fixture
 def environment(tmp_path: Path) -> Environment:
     return Environment(tmp_path)
@@ -101,35 +87,8 @@ def test_a_hook_with_arguments_that_do_not_exist_is_an_error(environment: Enviro
     assert "model" in message
 
 
-@pytest.mark.parametrize(
-    ("code", "reason"),
-    [
-        ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
-        ("1 / 0", "ZeroDivisionError: division by zero"),
-        ("raise SystemExit(3)", "SystemExit: 3"),
-        ("import xai_core as xai\n@xai.hookimpl\ndef xai_metrics(): raise RuntimeError('no')", "RuntimeError: no"),
-        ("import xai_core as xai\n@xai.hookimpl\ndef xai_metrics(): return [int]", "must return subclasses of Metric"),
-        (EXPLAINER.format(name="Their CAM", hook="xai_explainers"), "must be lower case with hyphens"),
-        (EXPLAINER.format(name="a" * 5000, hook="xai_explainers"), "at most 100 characters; got 'aaaaaaaa"),
-        (EXPLAINER.format(name="mine", hook="xai_explainers").replace('"mine"', "3"), "characters; got 3"),
-        (
-            EXPLAINER.format(name="mine", hook="xai_explainers").replace("[Mine]", "[Mine, Mine]"),
-            "xai_explainers returned 'mine' twice; return each class once",
-        ),
-        (HOOK.format(body="sys.exit('bye')"), "SystemExit: bye"),
-        (HOOK.format(body="raise GeneratorExit"), "GeneratorExit"),
-        (HOOK.format(body="return 5"), "TypeError: 'int' object is not iterable"),
-        (HOOK.format(body="raise Odd"), "Odd: its message cannot be read"),
-        (
-            "class Odd(ImportError):\n    def __str__(self): raise SystemExit\nraise Odd",
-            "Odd: its message cannot be read",
-        ),
-    ],
-)
-def test_a_broken_plugin_is_listed_with_its_reason_and_nothing_else_breaks(
-    environment: Environment, code: str, reason: str
-) -> None:
-    environment.install("a-broken-plugin", code, "0.9")
+def test_a_broken_plugin_is_listed_with_its_version_and_named_for_unknown_names(environment: Environment) -> None:
+    environment.install("a-broken-plugin", "import no_such_module", "0.9")
     environment.install("their-cam", EXPLAINER.format(name="their-cam", hook="xai_explainers"))
     names, broken, message = environment.run(
         """
@@ -144,12 +103,12 @@ def test_a_broken_plugin_is_listed_with_its_reason_and_nothing_else_breaks(
     )
     assert set(names) == {*xai.list_explainers(), "their-cam"}
     assert [item[:2] for item in broken] == [["a-broken-plugin", "0.9"]]
-    assert reason in broken[0][2]
+    assert "ModuleNotFoundError: No module named 'no_such_module'" in broken[0][2]
     assert "a-broken-plugin" in message
 
 
 def test_broken_plugins_are_listed_on_the_command_line(environment: Environment) -> None:
-    environment.install("a-broken-plugin", HOOK.format(body="sys.exit('bye')"), "0.9")
+    environment.install("a-broken-plugin", "raise SystemExit('bye')", "0.9")
     out = environment.run(
         """
         from typer.testing import CliRunner

@@ -1,6 +1,8 @@
 """A catalogue of plugins that misbehave, one module for each kind."""
 
+from support.misbehavior.adapters import ADAPTERS
 from support.misbehavior.case import Kind, Misbehavior
+from support.misbehavior.discovery import DISCOVERY
 from support.misbehavior.endings import ENDINGS
 from support.misbehavior.exceptions import EXCEPTIONS
 from support.misbehavior.model import MODEL
@@ -11,5 +13,5 @@ from support.misbehavior.writes import ATTRIBUTES, WRITES
 
 IN_CALLS = (WRITES, ATTRIBUTES, EXCEPTIONS, PROCESS, MODEL, VALUES, TIME_LIMITS)
 """Plugins whose calls misbehave, in a way that the process survives."""
-KINDS = (*IN_CALLS, ENDINGS)
-__all__ = ["ENDINGS", "IN_CALLS", "KINDS", "Kind", "Misbehavior"]
+KINDS = (*IN_CALLS, ENDINGS, ADAPTERS, DISCOVERY)
+__all__ = ["ADAPTERS", "DISCOVERY", "ENDINGS", "IN_CALLS", "KINDS", "Kind", "Misbehavior"]
