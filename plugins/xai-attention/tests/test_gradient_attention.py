@@ -169,6 +169,29 @@ def test_class_attention_of_attention_pooling(implementation: str) -> None:
     assert_is(ours, matrices[-1].mean(1)[:, 0].unflatten(1, (4, 4)))
 
 
+class Average(nn.Module):
+    """The mean of the scores of two models."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        options = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 4, "num_classes": 5}
+        self.models = nn.ModuleList(timm.create_model("cait_xxs24_224", **options) for _ in range(2))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return (self.models[0](images) + self.models[1](images)) / 2
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_class_attention_of_one_model_of_an_ensemble(number: int) -> None:
+    ensemble: Any = settled(Average())
+    images, spec = torch.randn(2, 3, 32, 32), f"class-attention:layer=0,module=models.{number}"
+    ours = xai.Engine(ensemble).explain(images, spec)[spec].raw
+    alone = xai.Engine(ensemble.models[number]).explain(images, "class-attention:layer=0")
+    torch.testing.assert_close(ours, alone["class-attention:layer=0"].raw)
+    with pytest.raises(LayerError, match=r"'models\.1' has 2 such layers"):
+        xai.Engine(ensemble).explain(images, "class-attention:layer=2,module=models.1")
+
+
 def test_class_attention_is_of_layers_with_one_query() -> None:
     with pytest.raises(UnsuitableError, match="use raw-attention"):
         xai.Engine(fused_vit().eval()).explain(torch.randn(1, 3, 32, 32), "class-attention")

@@ -2,7 +2,7 @@
 
 import xai_core as xai
 from xai_attention.attention_ops import HEAD_FUSIONS, fuse_heads, on_grid
-from xai_core.plugin import LayerError, Relevance, UnsuitableError, check_choice, check_integer
+from xai_core.plugin import Layer, LayerError, Relevance, UnsuitableError, check_choice, check_integer
 
 
 class ClassAttention(xai.Explainer):
@@ -19,13 +19,16 @@ class ClassAttention(xai.Explainer):
         Index among the class-attention layers, in order of execution. Negative indices count from the end.
     heads
         How the heads are fused: `mean`, `max` or `min`.
+    module
+        Name of the module to which the method is limited, such as a vision tower, or the module itself. Default: the
+        whole model.
     """
 
     name = "class-attention"
     targeted = False
 
-    def __init__(self, layer: int = -1, heads: str = "mean") -> None:
-        self.layer = check_integer("layer", layer)
+    def __init__(self, layer: int = -1, heads: str = "mean", module: Layer | None = None) -> None:
+        self.layer, self.module = check_integer("layer", layer), module
         self.heads = check_choice("heads", heads, HEAD_FUSIONS)
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
@@ -41,10 +44,13 @@ class ClassAttention(xai.Explainer):
     def explain(self, captured: xai.Captured) -> Relevance:
         """Return the only row of the layer's attention."""
         calls = captured.adapter.probe.attention.calls
-        numbers = [n for n, call in enumerate(calls) if call.on_path and call.of_one_query and call.windows == 1]
+        module = "" if self.module is None else captured.adapter.layer_name(self.module)
+        inside = [n for n, call in enumerate(calls) if call.on_path and call.is_in(module)]
+        numbers = [n for n in inside if calls[n].of_one_query and calls[n].windows == 1]
         if not -len(numbers) <= self.layer < len(numbers):
             raise LayerError(
-                f"class-attention layer {self.layer} is out of range; the model has {len(numbers)} such layers"
+                f"class-attention layer {self.layer} is out of range; "
+                f"{f'module {module!r}' if module else 'the model'} has {len(numbers)} such layers"
             )
         number = numbers[self.layer]
         rows = captured.attention_layer(number).rows()
