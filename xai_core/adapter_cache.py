@@ -49,10 +49,13 @@ class Adapters:
         return self._adapters[key]
 
     def share_probes(self, other: "Adapters") -> None:
-        """Share the disabled adapters of another model, and its probes if its modules have the same names and types."""
-        self._of_plugins.share_disabled(other._of_plugins)
+        """Share the probes of another model if its modules have the same names and types."""
         if _modules(self._model) == _modules(other._model):
             self._probes = other._probes
+
+    def share_disabled(self, other: "Adapters") -> None:
+        """Share the adapters of plugins that are not called again with a copy of the model."""
+        self._of_plugins.share_disabled(other._of_plugins)
 
     def _probe(self, images: Tensor, target: object, key: Key) -> Probe:
         if key not in self._probes:

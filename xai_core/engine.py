@@ -1,6 +1,5 @@
 """The engine: explains images with one shared forward and backward pass, and scores the maps."""
 
-import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import overload
@@ -273,8 +272,7 @@ class Engine:
         """
         return self._explained.accept(images, named_classes(target, self.class_names))[1]
 
-    def _of_copy(self, model: nn.Module) -> "Engine":
-        """Return an engine with the same settings and layers for a copy of the model, perhaps with other weights."""
-        engine = copy.copy(self)
-        engine.model, engine._explained = model, self._explained.copied_to(model)
-        return engine
+    def _with_probes_of(self, other: "Engine") -> "Engine":
+        """Share the probes of an engine for a model of the same structure. Return this engine."""
+        self._explained.share_probes(other._explained)
+        return self

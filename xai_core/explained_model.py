@@ -75,5 +75,10 @@ class ExplainedModel:
     def copied_to(self, model: nn.Module) -> "ExplainedModel":
         """Return a copy of the model, perhaps with other weights, as a model with the same settings and layers."""
         other = ExplainedModel(model, self.forward, memory=self._memory, block=self._block, plugins=self.plugins)
-        other._adapters.share_probes(self._adapters)
+        other._adapters.share_disabled(self._adapters)
+        other.share_probes(self)
         return other
+
+    def share_probes(self, other: "ExplainedModel") -> None:
+        """Share the probes of another model if its modules have the same names and types."""
+        self._adapters.share_probes(other._adapters)

@@ -23,6 +23,7 @@ from xai_core.saliency import Relevance, Saliency
 from xai_core.testing.check import require
 from xai_core.testing.host_transfers import host_transfers
 from xai_core.testing.networks import fallback_networks, networks, random_images
+from xai_core.testing.probed_networks import probed_engine
 
 ROUNDING = 1e-5
 """Largest rounding difference between values in [0,1], for models in float64."""
@@ -68,12 +69,12 @@ class ExplainerCase:
 
     def engine(self, label: str, model: nn.Module) -> Engine:
         """Return an engine for a copy of a supported model. The model is probed once for all copies."""
-        return self._engines[label]._of_copy(model)
+        return Engine(model)._with_probes_of(self._engines[label])
 
     def _supported(self, models: dict[str, nn.Module]) -> dict[str, nn.Module]:
         supported = {}
         for label, model in models.items():
-            engine = Engine(model)
+            engine = Engine(model) if self.candidates else probed_engine(label, model)
             with contextlib.suppress(UnsuitableError):
                 self.explainer.needs(engine.adapter(random_images()))
                 supported[label], self._engines[label] = model, engine

@@ -6,7 +6,6 @@ import torch
 from torch import nn
 
 from xai_core.capture.needs import Needs
-from xai_core.engine import Engine
 from xai_core.errors import UnsuitableError
 from xai_core.explainer import Explainer
 from xai_core.testing.check import Check, build_checks, require, single_threaded
@@ -29,6 +28,7 @@ from xai_core.testing.explainer_side_effects import (
     uses_only_declared_needs,
 )
 from xai_core.testing.networks import WIDE, convolutional_network, random_images
+from xai_core.testing.probed_networks import probed_engine
 
 MIN_CORRELATION = 0.9
 """Smallest accepted correlation between a map of a bfloat16 model and the map of the float64 model."""
@@ -157,7 +157,8 @@ def supports_bfloat16(case: ExplainerCase) -> None:
 def supports_in_place_activations(case: ExplainerCase) -> None:
     """A model with in-place activations has the same maps as the model without them."""
     for inplace in (True, False):
-        engine, images = Engine(convolutional_network(inplace).double()), random_images().double()
+        model, images = convolutional_network(inplace).double(), random_images().double()
+        engine = probed_engine(f"a convolutional network, inplace={inplace}", model)
         try:
             case.explainer.needs(engine.adapter(images))
         except UnsuitableError:

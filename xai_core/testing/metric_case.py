@@ -1,7 +1,7 @@
 """Test case for metrics: maps to score, ground-truth masks, and a metric wrapper that records what happens."""
 
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from xai_core.metric import Evaluation, Metric, MetricResult
 from xai_core.model.adapter import ModelAdapter
 from xai_core.saliency import Saliency
 from xai_core.testing.host_transfers import host_transfers
+from xai_core.testing.probed_networks import probed_engine
 
 
 class GradientTimesImage(Explainer):
@@ -42,14 +43,10 @@ class MetricCase:
     """
 
     metric: Metric
-    _probed: dict[str, Engine] = field(default_factory=dict)
 
     def engine(self, model: nn.Module, **options: Any) -> Engine:
-        """Return an engine for a built-in network. Networks of equal structure are probed once."""
-        key = f"{model} {options}"
-        if key not in self._probed:
-            self._probed[key] = Engine(model, **options)
-        return self._probed[key]._of_copy(model)
+        """Return an engine for a built-in network."""
+        return probed_engine(type(model).__name__, model, **options)
 
     def maps(self, model: nn.Module, images: Tensor, target: Any = 1) -> Saliency:
         """Return maps of one class, which metrics can recompute for other images."""

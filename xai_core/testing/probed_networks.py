@@ -1,0 +1,27 @@
+"""Engines of the built-in networks. Each network is probed once in a process, whatever number of methods is tested."""
+
+import copy
+from typing import Any
+
+from torch import nn
+
+from xai_core.engine import Engine
+
+_PROBED: dict[str, Engine] = {}
+
+
+def probed_engine(name: str, model: nn.Module, **options: Any) -> Engine:
+    """Return an engine for a built-in network.
+
+    Parameters
+    ----------
+    name
+        Name of the network. Networks of one name have the same structure.
+    model
+        The network, perhaps in another precision or with other weights.
+    options
+        Options of `Engine`.
+    """
+    if name not in _PROBED:
+        _PROBED[name] = Engine(copy.deepcopy(model))
+    return Engine(model, **options)._with_probes_of(_PROBED[name])
