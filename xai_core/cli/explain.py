@@ -5,21 +5,36 @@ from typing import Annotated
 
 import typer
 
-from xai_core.cli.options import DeviceOption, Model
+from xai_core.cli.options import DeviceOption, Several
 
 
 def explain(
     images: Annotated[
         list[Path], typer.Argument(metavar="IMAGE", help="Image files, or folders that are searched recursively.")
     ],
-    model: Model,
+    model: Annotated[
+        str, typer.Option(metavar="SPEC", help="Model to explain (see `xai list models`).")
+    ] = "efficientnet-lite0",
     method: Annotated[
         str,
-        typer.Option(metavar="SPEC[,SPEC...]", help="Methods, separated by commas (see `xai list methods`)."),
-    ],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Output folder.")],
+        typer.Option(
+            metavar="SPEC[,SPEC...]",
+            help="Methods, separated by commas (see `xai list methods`), or all for every compatible method.",
+        ),
+    ] = "grad-cam,layer-cam,occlusion",
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Output folder.  [default: xai-explain]", show_default=False)
+    ] = None,
     target: Annotated[
-        str | None, typer.Option(metavar="CLASS", help="Class to explain, by id or name.  [default: predicted class]")
+        Several,
+        typer.Option(metavar="CLASS", help="Class to explain, by id or name. Repeatable.  [default: predicted class]"),
+    ] = None,
+    contrast: Annotated[
+        Several,
+        typer.Option(metavar="CLASS,CLASS", help="Explain why the first class and not the second. Repeatable."),
+    ] = None,
+    top: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Explain the N classes with the highest scores.")
     ] = None,
     layer: Annotated[
         str | None,
@@ -27,16 +42,34 @@ def explain(
             metavar="LAYER", help="Layer name, for methods with a `layer` option.  [default: chosen by the method]"
         ),
     ] = None,
+    crop: Annotated[
+        bool, typer.Option("--crop", help="Draw maps only on the part of the image that the model receives.")
+    ] = False,
     device: DeviceOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Overwrite existing files.")] = False,
 ) -> None:
     """Compute saliency maps of images and save overlays.
 
-    For each image and method, the command writes an overlay (.png) and the map (.npy) to DIR. The map is a NumPy array
-    [H,W] of float32 in [0,1], at the input size of the model. The colors of the overlay saturate at the 99th percentile
-    of the map. Some methods also compute partial maps, such as one map per attention head. A .parts.png file shows them
-    side by side.
+    For each image, method and target, the command writes an overlay (.png) and the map (.npy) to the output folder. The
+    map is a NumPy array [H,W] of float32 in [0,1], at the input size of the model. The overlay has the size of the
+    image, and its colors saturate at the 99th percentile of the map. Some methods also compute partial maps, such as
+    one map per attention head. A .parts.png file shows them side by side.
+
+    For each image, .sheet.png shows all overlays with captions, and .json contains the predictions and the names of the
+    files. maps.csv lists all maps. Repeat the command to resume an interrupted run, or to add images and methods.
     """
     from xai_core.cli.actions.explain import explain_images
 
-    explain_images(images, model, method, out, target, layer, device, overwrite)
+    explain_images(
+        images,
+        model,
+        method,
+        out,
+        classes=target or (),
+        contrasts=contrast or (),
+        top=top,
+        layer=layer,
+        device=device,
+        crop=crop,
+        overwrite=overwrite,
+    )

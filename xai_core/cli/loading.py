@@ -10,7 +10,7 @@ import typer
 from jaxtyping import Float
 from torch import Tensor
 
-from xai_core.data.class_names import class_name, find_class
+from xai_core.data.class_names import class_name
 from xai_core.data.sources import LoadedModel
 from xai_core.engine import Engine
 from xai_core.errors import ConstantMapWarning, OptionError
@@ -55,19 +55,6 @@ class ModelOnDevice:
     def class_name(self, class_id: int) -> str:
         """Return the name of a class, or `class N` if the model has no name for it."""
         return class_name(class_id, self.loaded.class_names)
-
-    def class_id(self, text: str) -> int:
-        """Return the id of a class that is given by its id or its name, in any case.
-
-        Raises
-        ------
-        TargetError
-            If no class has that name, or if several classes have it.
-        """
-        try:
-            return int(text)
-        except ValueError:
-            return find_class(text, self.loaded.class_names)
 
 
 def load(spec: str, device: str | None) -> ModelOnDevice:

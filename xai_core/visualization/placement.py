@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,6 +10,7 @@ from jaxtyping import Bool, Float
 from PIL import Image
 from torch import Tensor
 
+from xai_core.data.pixels import to_pil
 from xai_core.errors import UnsuitableError
 
 _TOLERANCE = 0.02
@@ -33,7 +35,7 @@ class Placement:
     bottom: float
 
     @classmethod
-    def of(cls, preprocess: Callable[[Tensor], Tensor], width: int, height: int) -> "Placement":
+    def of(cls, preprocess: Callable[[Any], Tensor], width: int, height: int) -> "Placement":
         """Return where `preprocess` takes the model's input from, for photos of this size.
 
         `preprocess` receives a black image, a white image, and an image whose red and green values are the coordinates.
@@ -48,10 +50,10 @@ class Placement:
         coordinates = torch.stack(
             [x.expand(height, width), y[:, None].expand(height, width), torch.ones(height, width)]
         )
-        black, white = preprocess(torch.zeros(3, height, width)), preprocess(torch.ones(3, height, width))
+        black, white = (_applied(preprocess, torch.full((3, height, width), value)) for value in (0.0, 1.0))
         span = (white - black).double()
         inside = (span.abs() >= _INSIDE * span.abs().amax((-2, -1), keepdim=True)).all(0)
-        located = (preprocess(coordinates).double() - black) / span.where(inside, 1)
+        located = (_applied(preprocess, coordinates).double() - black) / span.where(inside, 1)
         left, right = _edges(located[0], inside, width)
         top, bottom = _edges(located[1].T, inside.T, height)
         return cls(left, top, right, bottom)
@@ -74,6 +76,14 @@ class Placement:
         placed = np.zeros((height, width), np.float32)
         placed[top:bottom, left:right] = np.asarray(region)
         return placed
+
+
+def _applied(preprocess: Callable[[Any], Tensor], image: Float[Tensor, "3 H W"]) -> Float[Tensor, "C h w"]:
+    """Apply a preprocessing to a tensor, or to a PIL image if it accepts no tensor."""
+    try:
+        return preprocess(image)
+    except Exception:  # of any class: the preprocessing belongs to the user
+        return preprocess(to_pil(image))
 
 
 def _edges(coordinates: Float[Tensor, "h w"], inside: Bool[Tensor, "h w"], size: int) -> tuple[float, float]:

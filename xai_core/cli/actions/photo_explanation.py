@@ -1,0 +1,186 @@
+"""Maps of one photo for its targets, with every method that is compatible with the model."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from jaxtyping import Float
+from PIL.Image import Image
+from torch import Tensor
+
+from xai_core.cli.actions.photo_targets import PhotoTarget, PhotoTargets, together
+from xai_core.cli.loading import ModelOnDevice
+from xai_core.errors import UnsuitableError, XAIError
+from xai_core.explainer import Explainer
+from xai_core.isolation.error_context import message_with_notes
+from xai_core.predictions import Predictions
+from xai_core.saliency import Saliency
+from xai_core.saliency_maps import SaliencyMaps
+from xai_core.targets.target import TargetLike
+
+PREDICTED = 5
+"""Number of predicted classes that are recorded for each photo."""
+
+
+class Photo(NamedTuple):
+    """A photo that was read.
+
+    Attributes
+    ----------
+    path
+        The file.
+    name
+        Its name in the names of the written files.
+    digest
+        The SHA-256 of the file.
+    image
+        The image, upright in RGB.
+    """
+
+    path: Path
+    name: str
+    digest: str
+    image: Image
+
+
+class PhotoMap(NamedTuple):
+    """The map of one method for one target of a photo. `probability` is that of the class, or None for a contrast."""
+
+    method: str
+    target: PhotoTarget
+    probability: float | None
+    saliency: Saliency
+
+
+@dataclass(frozen=True)
+class ExplainedPhoto:
+    """A photo with its maps.
+
+    Attributes
+    ----------
+    photo
+        The photo.
+    shown
+        The image on which the maps are drawn, or None for the model's input.
+    predictions
+        The predicted classes.
+    maps
+        The maps, target by target.
+    skipped
+        The reason for each method that is not compatible with the model.
+    failures
+        A message for each method that failed.
+    """
+
+    photo: Photo
+    shown: Image | None
+    predictions: Predictions
+    maps: Sequence[PhotoMap]
+    skipped: Mapping[str, str]
+    failures: Sequence[str]
+
+
+@dataclass
+class PhotoExplainer:
+    """Explains photos one by one.
+
+    Attributes
+    ----------
+    model
+        The model.
+    explainers
+        The explainers, by spec.
+    targets
+        The targets of every photo.
+    crop
+        Whether to draw maps on the model's input instead of the photo.
+    skipped
+        The reason for each method that is not compatible with the model.
+    """
+
+    model: ModelOnDevice
+    explainers: Mapping[str, Explainer]
+    targets: PhotoTargets
+    crop: bool
+    skipped: dict[str, str] = field(default_factory=dict)
+    _checked: bool = False
+
+    def explain(self, photo: Photo) -> ExplainedPhoto:
+        """Return the maps of a photo.
+
+        Raises
+        ------
+        UnsuitableError
+            If no method is compatible with the model.
+        """
+        images = self.model.loaded.preprocess(photo.image)[None]
+        if not self._checked:
+            self._skip_unsuitable(images)
+        failures: list[str] = []
+        predictions = self.model.engine.predict(images, max(PREDICTED, self.targets.top))
+        maps = [
+            PhotoMap(method, target, _probability(saliency, target), saliency)
+            for value, group in together(self.targets.of(predictions))
+            for target, maps_of_target in zip(
+                group, _of_each(self._maps(images, value, failures), len(group)), strict=True
+            )
+            for method, saliency in maps_of_target.items()
+        ]
+        return ExplainedPhoto(photo, self._shown(photo, maps), predictions, maps, self.skipped, failures)
+
+    def _skip_unsuitable(self, images: Float[Tensor, "1 C H W"]) -> None:
+        """Record methods that are not compatible with the model."""
+        self._checked = True
+        adapter = self.model.engine.adapter(images)
+        for spec, explainer in self.explainers.items():
+            try:
+                explainer.needs(adapter)
+            except UnsuitableError as error:
+                self.skipped[spec] = str(error)
+        if len(self.skipped) == len(self.explainers):
+            reasons = "; ".join(f"{spec}: {reason}" for spec, reason in self.skipped.items())
+            several = "no method is compatible with the model: " if len(self.skipped) > 1 else ""
+            raise UnsuitableError(several + reasons)
+
+    def _maps(self, images: Tensor, target: TargetLike, failures: list[str]) -> SaliencyMaps:
+        """Return the maps of all methods. If a method fails, the methods run one by one."""
+        explainers = {spec: each for spec, each in self.explainers.items() if spec not in self.skipped}
+        try:
+            return self.model.engine.explain(images, explainers, target)
+        except XAIError:
+            if len(explainers) == 1:
+                raise
+        maps = SaliencyMaps()
+        for spec, explainer in explainers.items():
+            try:
+                maps |= self.model.engine.explain(images, {spec: explainer}, target)
+            except XAIError as error:
+                failures.append(f"{spec}: {message_with_notes(error)}")
+        return maps
+
+    def _shown(self, photo: Photo, maps: Sequence[PhotoMap]) -> Image | None:
+        """Return the photo, or None if maps are drawn on the model's input."""
+        if self.crop or not maps or maps[0].saliency.view is None:
+            return None
+        try:
+            maps[0].saliency.view.placement(photo.image)
+        except UnsuitableError:
+            return None
+        return photo.image
+
+
+def _of_each(maps: SaliencyMaps, count: int) -> list[dict[str, Saliency]]:
+    """Return the maps of each of several targets."""
+    each = {method: saliency.each for method, saliency in maps.items()}
+    return [{method: singles[number] for method, singles in each.items()} for number in range(count)]
+
+
+def _probability(saliency: Saliency, target: PhotoTarget) -> float | None:
+    """Return the probability of the class that a map explains."""
+    if target.class_id is None or saliency.view is None:
+        return None
+    scores = saliency.view.predictions(10**9)
+    if scores is None:
+        return None
+    return float(scores.probabilities[0, scores.ids[0] == target.class_id])

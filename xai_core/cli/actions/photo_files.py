@@ -1,0 +1,136 @@
+"""Files that `xai explain` writes for each photo: overlays, arrays, a contact sheet, and a record in JSON."""
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from PIL.Image import Image
+
+from xai_core import files
+from xai_core.cli.actions.photo_explanation import ExplainedPhoto, PhotoMap
+from xai_core.predictions import Predictions
+from xai_core.report.csv_text import csv_text
+from xai_core.visualization.encoding import encode_figure, png
+from xai_core.visualization.figures import Cell, grid_figure
+from xai_core.visualization.overlays import part_overlays, side_by_side
+
+Record = dict[str, Any]
+"""The content of the JSON file of an explained photo."""
+COLUMNS = ("image", "method", "target", "target_id", "probability", "predicted", "constant", "overlay", "array")
+SHEET_COLUMNS = 8
+_THUMBNAIL = (420, 420)
+_DRAWING = Lock()  # matplotlib does not support threads
+
+
+def write_photo(explained: ExplainedPhoto, out: Path, previous: Record | None) -> Record:
+    """Write the files of a photo and return its record, which is written last.
+
+    Parameters
+    ----------
+    explained
+        The photo with its maps.
+    out
+        The folder.
+    previous
+        The record of an earlier run with other methods, whose maps are kept in the record.
+    """
+    photo, maps = explained.photo, explained.maps
+    targets, methods = _slugs([each.target.name for each in maps]), [*dict.fromkeys(each.method for each in maps)]
+    slugs = dict(zip(methods, files.distinct(methods), strict=True))
+    overlays = [each.saliency.overlay(explained.shown) for each in maps]
+    rows = []
+    for each, overlay in zip(maps, overlays, strict=True):
+        name = ".".join(filter(None, (photo.name, targets[each.target.name], slugs[each.method])))
+        rows.append(_write_map(each, overlay, out, name))
+    files.write_file(out / f"{photo.name}.sheet.png", _sheet(explained, overlays))
+    record = {
+        "image": str(photo.path),
+        "sha256": photo.digest,
+        "size": list(photo.image.size),
+        "predictions": _predicted(explained.predictions),
+        "maps": [row for row in (previous or {}).get("maps", ()) if row["method"] not in slugs] + rows,
+        "skipped": dict(explained.skipped),
+        "failures": list(explained.failures),
+    }
+    files.write_file(out / f"{photo.name}.json", json.dumps(record, indent=1))
+    return record
+
+
+def _predicted(predictions: Predictions) -> list[Record]:
+    """Return the predicted classes of one image, the highest probability first."""
+    columns = (predictions.ids[0].tolist(), predictions.names[0], predictions.probabilities[0].tolist())
+    return [
+        {"id": class_id, "name": name, "probability": round(probability, 6)}
+        for class_id, name, probability in zip(*columns, strict=True)
+    ]
+
+
+def write_table(out: Path, records: Sequence[Record]) -> None:
+    """Write the table of all maps as comma-separated values."""
+    rows = [
+        (
+            record["image"],
+            *(row[column] for column in ("method", "target", "target_id", "probability")),
+            record["predictions"][0]["name"],
+            *(row[column] for column in ("constant", "overlay", "array")),
+        )
+        for record in records
+        for row in record["maps"]
+    ]
+    files.write_file(out / "maps.csv", csv_text(COLUMNS, rows))
+
+
+def _slugs(targets: Sequence[str]) -> Mapping[str, str]:
+    """Return the part of file names for each target. It is empty if there is one target."""
+    names = [*dict.fromkeys(targets)]
+    return dict(zip(names, files.distinct(names) if len(names) > 1 else [""], strict=bool(names)))
+
+
+def _write_map(each: PhotoMap, overlay: Image, out: Path, name: str) -> Record:
+    """Write the overlay and the array of a map, and its parts if it has any."""
+    files.write_file(out / f"{name}.png", png(overlay))
+    files.write_file(out / f"{name}.npy", _array(each))
+    saliency = each.saliency
+    if saliency.parts is not None and saliency.view is not None:
+        parts = side_by_side(part_overlays(saliency.view.photo(0), saliency.parts[0]))
+        files.write_file(out / f"{name}.parts.png", png(parts))
+    return {
+        "method": each.method,
+        "target": each.target.name,
+        "target_id": each.target.class_id,
+        "probability": None if each.probability is None else round(each.probability, 6),
+        "constant": bool(saliency.constant[0]),
+        "overlay": f"{name}.png",
+        "array": f"{name}.npy",
+    }
+
+
+def _array(each: PhotoMap) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, each.saliency.values[0].cpu().numpy(), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _sheet(explained: ExplainedPhoto, overlays: Sequence[Image]) -> bytes:
+    """Return a sheet of the photo and its overlays with captions, one row or more for each target, as PNG."""
+    predicted = zip(explained.predictions.names[0], explained.predictions.probabilities[0].tolist(), strict=True)
+    caption = "\n".join(f"{name} {probability:.2f}" for name, probability in [*predicted][:3])
+    first = Cell(_thumbnail(explained.photo.image), explained.photo.path.name, caption)
+    rows: dict[str, list[Cell]] = {}
+    for each, overlay in zip(explained.maps, overlays, strict=True):
+        text = each.target.name + ("" if each.probability is None else f" {each.probability:.2f}")
+        note = "\nconstant map" if bool(each.saliency.constant[0]) else ""
+        rows.setdefault(each.target.name, [first]).append(Cell(_thumbnail(overlay), each.method, text + note))
+    cells = [row[start : start + SHEET_COLUMNS] for row in rows.values() for start in range(0, len(row), SHEET_COLUMNS)]
+    with _DRAWING:
+        return encode_figure(grid_figure(cells or [[first]]), dpi=130)
+
+
+def _thumbnail(image: Image) -> Image:
+    small = image.convert("RGB")
+    small.thumbnail(_THUMBNAIL)
+    return small

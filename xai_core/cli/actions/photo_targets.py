@@ -1,0 +1,122 @@
+"""Targets that the options of `xai explain` select for each photo."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+
+from xai_core.data.class_names import class_name, find_class
+from xai_core.errors import TargetError
+from xai_core.predictions import Predictions
+from xai_core.targets.contrast import Contrast
+from xai_core.targets.target import TargetLike
+
+
+class PhotoTarget(NamedTuple):
+    """A target of one photo.
+
+    Attributes
+    ----------
+    value
+        The target for `Engine.explain`.
+    name
+        Its name in tables and file names.
+    class_id
+        The id of the class, or None for a contrast.
+    """
+
+    value: TargetLike
+    name: str
+    class_id: int | None
+
+
+@dataclass(frozen=True)
+class PhotoTargets:
+    """The targets of every photo.
+
+    Attributes
+    ----------
+    ids
+        Ids of the classes to explain. If there are neither ids nor contrasts, the predicted class is explained.
+    contrasts
+        Pairs of class ids: why the first and not the second.
+    top
+        The number of predicted classes to explain, or 0 for only the ids and contrasts.
+    class_names
+        The names of all classes, or None if they are not known.
+    """
+
+    ids: Sequence[int]
+    contrasts: Sequence[tuple[int, int]]
+    top: int
+    class_names: Sequence[str] | None
+
+    @classmethod
+    def parse(
+        cls, classes: Sequence[str], contrasts: Sequence[Sequence[str]], top: int | None, names: Sequence[str] | None
+    ) -> "PhotoTargets":
+        """Return the targets of the command line.
+
+        Parameters
+        ----------
+        classes
+            Names or ids of classes.
+        contrasts
+            Pairs of names or ids.
+        top
+            The number of predicted classes. Default: 1 if there are neither classes nor contrasts, otherwise 0.
+        names
+            The names of all classes, or None if they are not known.
+
+        Raises
+        ------
+        TargetError
+            If no class has a name, several classes have it, or a contrast is not a pair of classes.
+        """
+        ids = [class_id(text, names) for text in classes]
+        pairs = [_pair(contrast, names) for contrast in contrasts]
+        if top is None:
+            top = 0 if ids or pairs else 1
+        return cls(ids, pairs, top, names)
+
+    def of(self, predictions: Predictions) -> list[PhotoTarget]:
+        """Return the targets of a photo with these predictions, each once."""
+        ids = dict.fromkeys([*predictions.ids[0, : self.top].tolist(), *self.ids])
+        classes = [PhotoTarget(number, class_name(number, self.class_names), number) for number in ids]
+        pairs = dict.fromkeys(self.contrasts)
+        return classes + [PhotoTarget(Contrast(a, b), self._contrast_name(a, b), None) for a, b in pairs]
+
+    def _contrast_name(self, a: int, b: int) -> str:
+        return f"{class_name(a, self.class_names)} not {class_name(b, self.class_names)}"
+
+
+def together(targets: Sequence[PhotoTarget]) -> list[tuple[TargetLike, list[PhotoTarget]]]:
+    """Return groups of targets that one pass can explain, each with its target for `Engine.explain`."""
+    classes = [target for target in targets if target.class_id is not None]
+    ids = torch.tensor([[target.class_id for target in classes]])
+    groups: list[tuple[TargetLike, list[PhotoTarget]]] = [(ids, classes)] if classes else []
+    return groups + [(target.value, [target]) for target in targets if target.class_id is None]
+
+
+def class_id(text: str, names: Sequence[str] | None) -> int:
+    """Return the id of a class that is given by its id or its name, in any case.
+
+    Raises
+    ------
+    TargetError
+        If no class has that name, or if several classes have it.
+    """
+    try:
+        return int(text)
+    except ValueError:
+        return find_class(text, names)
+
+
+def _pair(contrast: Sequence[str], names: Sequence[str] | None) -> tuple[int, int]:
+    if len(contrast) != 2:
+        raise TargetError(f"a contrast is two classes, separated by a comma; got {','.join(contrast)!r}")
+    a, b = (class_id(text.strip(), names) for text in contrast)
+    if a == b:
+        raise TargetError(f"a contrast is two different classes; got {','.join(contrast)!r}")
+    return a, b
