@@ -250,7 +250,7 @@ class Engine:
         ModelOutputError
             If the model's output contains no class scores.
         OptionError
-            If `top` is not a positive integer.
+            If `top` is not a positive integer, or there is not one name per class.
         """
         check_integer("top", top, 1)
         with torch.inference_mode(False), torch.no_grad():

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from xai_core.batched import Batched
-from xai_core.data.class_names import class_name
+from xai_core.data.class_names import class_name, require_names_of
 from xai_core.targets.measures import at_least_float32, probabilities
 
 _SHOWN = 3
@@ -38,7 +38,14 @@ class Predictions(Batched):
     def of(
         cls, scores: Float[Tensor, "B K"], are_probabilities: bool, class_names: Sequence[str] | None, top: int
     ) -> "Predictions":
-        """Return the `top` classes of class scores."""
+        """Return the `top` classes of class scores.
+
+        Raises
+        ------
+        OptionError
+            If there is not one name per class.
+        """
+        require_names_of(scores.shape[1], class_names)
         values = at_least_float32(scores) if are_probabilities else probabilities(scores)
         best = values.topk(min(top, values.shape[1]), 1)
         return cls(best.indices, best.values, class_names)

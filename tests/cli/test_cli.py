@@ -3,7 +3,6 @@
 import csv
 import inspect
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -12,16 +11,15 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 
 import xai_core as xai
 from support.command_line import Run, refused
 from support.explaining import suitable
-from support.models import SmallCNN, fused_vit, settled
+from support.models import SmallCNN, fused_vit
+from support.tiny_models import CLASSES, TEST, Flat, explain, register, save
 from xai_core.cli.actions import demonstration
 from xai_core.configurable import MADE_OF
 from xai_core.data.images import open_image
@@ -33,39 +31,10 @@ from xai_core.plugins.registry import registry
 from xai_core.report.csv_rows import CSVRow
 from xai_core.spec import parse
 
-CLASSES = ("Tabby", "tiger cat", "crane", "Crane", "espresso")
-TEST = Plugin("test", "test_cli", "the-tests", "1.2")
-
-
-def preprocess(image: Image.Image | Tensor) -> Tensor:
-    if isinstance(image, Tensor):
-        return image * 2 - 1
-    return torch.from_numpy(np.array(image.resize((32, 32)), dtype=np.float32) / 127.5 - 1).permute(2, 0, 1)
-
-
-class Tiny(ModelSource):
-    """Tiny random models: `tiny:cnn`, `tiny:vit`, `tiny:nameless`."""
-
-    name = "tiny"
-
-    def names(self) -> Sequence[str]:
-        return ("cnn", "vit", "nameless")
-
-    def load(self, name: str | None, **options: Any) -> xai.LoadedModel:
-        if name == "bug":
-            raise RuntimeError("a bug")
-        torch.manual_seed(0)
-        model = settled(fused_vit() if name == "vit" else SmallCNN())
-        if isinstance(model, SmallCNN):
-            nn.init.uniform_(model.head.weight)  # each class has evidence, so that no map is flat
-        if name == "nameless":
-            return xai.LoadedModel(model, preprocess)
-        return xai.LoadedModel(model, preprocess, CLASSES, restore=lambda image: ((image + 1) / 2).clamp(0, 1))
-
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(registry().entries["models"], "tiny", Entry("tiny", Tiny, TEST))
+    register(monkeypatch)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
 
@@ -76,16 +45,6 @@ def photos(tmp_path: Path) -> Path:
     save(tmp_path / "photos" / "cat.png", seed=0)
     save(tmp_path / "photos" / "dog.jpg", seed=1)
     return tmp_path / "photos"
-
-
-def save(path: Path, seed: int = 0) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.random.default_rng(seed).integers(0, 255, (40, 40, 3), dtype=np.uint8)).save(path)
-    return path
-
-
-def explain(*args: object, method: str = "grad-cam", model: str = "tiny:cnn", out: str = "out") -> Run:
-    return Run("explain", *args, "--model", model, "--method", method, "--out", out)
 
 
 def demo(photos: Path, *args: object, model: str = "tiny:cnn") -> Run:
@@ -239,121 +198,6 @@ def test_demo_leaves_broken_images_out(photos: Path) -> None:
     refused(demo(photos), "no readable image")
 
 
-def test_explain_writes_an_overlay_and_the_map(photos: Path) -> None:
-    run = explain(photos / "cat.png", method="grad-cam,score-cam:score=logit")
-    assert run.code == 0, run.err
-    assert {path.name for path in Path("out").iterdir()} == {
-        f"cat.{slug}.{end}" for slug in ("grad-cam", "score-cam-score=logit") for end in ("png", "npy")
-    }
-    values = np.load("out/cat.grad-cam.npy", allow_pickle=False)
-    assert (values.shape, values.dtype) == ((32, 32), np.float32)
-    assert (values.min(), values.max()) == (0, 1)
-    assert open_image("out/cat.grad-cam.png").size == (32, 32)
-    for shown in ("cat.png", "grad-cam", "score-cam:score=logit", "cat.grad-cam.png"):
-        assert shown in run.out
-    assert re.search(rf"({'|'.join(CLASSES)}) 0\.\d\d", run.out)
-
-
-def test_explain_gives_the_map_of_the_engine(photos: Path) -> None:
-    explain(photos / "cat.png", "--target", "espresso")
-    loaded = xai.load_model("tiny:cnn")
-    maps = xai.Engine(loaded).explain(preprocess(open_image(photos / "cat.png"))[None], "grad-cam", 4)
-    np.testing.assert_allclose(np.load("out/cat.grad-cam.npy"), maps["grad-cam"].values[0].numpy(), atol=1e-6)
-
-
-def test_explain_finds_the_pictures_in_folders_and_keeps_namesakes_apart(photos: Path) -> None:
-    save(photos / "more" / "cat.png", seed=2)
-    save(photos / ".hidden" / "cat.png")
-    (photos / "notes.txt").write_text("no image")
-    assert explain(photos, photos / "cat.png").code == 0
-    assert {path.name for path in Path("out").glob("*.npy")} == {f"{n}.grad-cam.npy" for n in ("cat", "cat-2", "dog")}
-    first, second = (np.load(f"out/{name}.grad-cam.npy") for name in ("cat", "cat-2"))
-    assert not np.array_equal(first, second)
-
-
-def test_explain_goes_on_past_broken_images(photos: Path) -> None:
-    (photos / "broken.png").write_bytes(b"not an image")
-    Path("empty").mkdir()
-    run = explain(photos, "gone.png", "empty")
-    assert run.code == 1
-    lines = run.err.splitlines()
-    assert len(lines) == 3
-    for name in ("broken.png", "gone.png", "empty"):
-        assert any(name in line for line in lines)
-    assert len(list(Path("out").glob("*.png"))) == 2
-
-
-def test_explain_writes_over_nothing_unless_told(photos: Path) -> None:
-    assert explain(photos).code == 0
-    before = Path("out/cat.grad-cam.npy").stat().st_mtime_ns
-    refused(explain(photos, "--target", "0"), "would be overwritten", "--overwrite")
-    assert Path("out/cat.grad-cam.npy").stat().st_mtime_ns == before
-    assert explain(photos, "--overwrite").code == 0
-    assert explain(photos, method="score-cam").code == 0
-    refused(explain(photos, out="photos/cat.png"), "is a file")
-
-
-@pytest.mark.parametrize("target", ["1", "tiger cat", "TIGER Cat"])
-def test_explain_takes_a_class_by_id_or_name(photos: Path, target: str) -> None:
-    run = explain(photos / "cat.png", "--target", target)
-    assert run.code == 0
-    assert "tiger cat" in run.out
-
-
-def test_explain_refuses_classes_that_are_not(photos: Path) -> None:
-    refused(explain(photos, "--target", "tiger cot"), "no class 'tiger cot'", "did you mean 'tiger cat'")
-    refused(explain(photos, "--target", "cat"), "'tiger cat'")
-    refused(explain(photos, "--target", "crane"), "2 or 3")
-    refused(explain(photos, "--target", "5"), "0 to 4")
-    refused(explain(photos, "--target", "Tabby", model="tiny:nameless"), "pass a class id")
-
-
-def test_explain_shows_models_without_class_names(photos: Path) -> None:
-    run = explain(photos / "cat.png", model="tiny:nameless")
-    assert run.code == 0
-    assert re.search(r"class \d 0\.\d\d", run.out)
-
-
-def test_explain_passes_the_layer_to_methods_that_take_one(photos: Path) -> None:
-    assert explain(photos / "cat.png", "--layer", "stem.2", method="grad-cam,score-cam").code == 0
-    maps = xai.Engine(xai.load_model("tiny:cnn")).explain(
-        preprocess(open_image(photos / "cat.png"))[None], "grad-cam:layer=stem.2"
-    )
-    [expected] = maps.values()
-    np.testing.assert_allclose(np.load("out/cat.grad-cam.npy"), expected.values[0].numpy(), atol=1e-6)
-    refused(explain(photos, "--layer", "1", method="head-attention,rollout", model="tiny:vit"), "rollout", "layer")
-    refused(explain(photos, "--layer", "nowhere", out="other"), "no layer 'nowhere'")
-
-
-@pytest.mark.parametrize("model", ["dino:vits16,size=96", "timm:vit_tiny_patch16_224,pretrained=false,img_size=96"])
-def test_explain_takes_the_size_that_positions_are_interpolated_to(photos: Path, model: str) -> None:
-    run = explain(photos / "cat.png", model=model, method="rollout")
-    assert run.code == 0, run.err
-    assert np.load("out/cat.rollout.npy").shape == (96, 96)
-
-
-def test_explain_says_where_a_method_found_nothing(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Flat(xai.Explainer):
-        """Finds nothing."""
-
-        name = "flat"
-
-        def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
-            return xai.Needs()
-
-        def explain(self, captured: xai.Captured) -> Tensor:
-            return captured.images.mean(1) * 0
-
-    monkeypatch.setitem(registry().entries["explainers"], "flat", Entry("flat", Flat, TEST))
-    run = explain(photos / "cat.png", method="flat")
-    assert run.code == 0
-    assert "constant map" in " ".join(run.out.split())
-    assert np.load("out/cat.flat.npy").max() == 0
-    demonstrate(monkeypatch, "flat", "grad-cam")
-    assert demo(photos, "--limit", 1).code == 0
-    assert ">constant map<" in Path("xai-demo/index.html").read_text()
-
-
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -486,3 +330,10 @@ demonstration.list_explainers = lambda: ["cam", "conceptor-cam", "grad-cam", "sc
     assert Path("xai-demo/coffee.curves.png").exists()
     assert "efficientnet-lite0 on photos:coffee" in run.stdout
     assert max(map(len, run.stdout.splitlines())) <= 80
+
+
+def test_demo_marks_constant_maps(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry().entries["explainers"], "flat", Entry("flat", Flat, TEST))
+    demonstrate(monkeypatch, "flat", "grad-cam")
+    assert demo(photos, "--limit", 1).code == 0
+    assert ">constant map<" in Path("xai-demo/index.html").read_text()

@@ -98,7 +98,7 @@ def test_every_option_has_a_help_text_that_stands_alone(words: Words) -> None:
 @pytest.mark.parametrize(
     ("command", "options", "mark"),
     [
-        ("explain", ["IMAGE <list[Path]>", "--model SPEC", "--method SPEC[,SPEC...]", "--out DIR"], "[required]"),
+        ("explain", ["IMAGE <list[Path]>"], "[required]"),
         ("benchmark", ["--model SPEC", "--data SPEC", "--out RUN"], "[required here or in FILE]"),
         ("report", ["RUN <path>"], "[required]"),
     ],

@@ -10,10 +10,10 @@ import typer
 from jaxtyping import Float
 from torch import Tensor
 
-from xai_core.data.class_names import class_name
+from xai_core.data.class_names import class_name, require_names_of
 from xai_core.data.sources import LoadedModel
 from xai_core.engine import Engine
-from xai_core.errors import ConstantMapWarning, OptionError
+from xai_core.errors import ConstantMapWarning
 from xai_core.image_inputs import accept_images
 from xai_core.model.runtimes import require_values
 from xai_core.plugins.creation import load_model
@@ -37,20 +37,13 @@ class ModelOnDevice:
         with torch.no_grad():
             output = self.engine.model(images)
             [bound], _ = targets_of(target, output, adapter.score_reader, len(images))
-            self._require_names_of(adapter.scores(output).shape[1])
+            require_names_of(adapter.scores(output).shape[1], self.loaded.class_names)
             probabilities = bound.model_score(output, kind="probability")
         assert bound.ids is not None
         return [
             Prediction(class_id, self.class_name(class_id), probability)
             for class_id, probability in zip(bound.ids.tolist(), probabilities.tolist(), strict=True)
         ]
-
-    def _require_names_of(self, classes: int) -> None:
-        names = self.loaded.class_names
-        if names is not None and len(names) != classes:
-            raise OptionError(
-                f"the model has {classes} classes, but {len(names)} class names; pass labels= with one name per class"
-            )
 
     def class_name(self, class_id: int) -> str:
         """Return the name of a class, or `class N` if the model has no name for it."""

@@ -2,13 +2,27 @@
 
 from collections.abc import Sequence
 
-from xai_core.errors import TargetError
+from xai_core.errors import OptionError, TargetError
 from xai_core.spec import suggest
 
 
 def class_name(class_id: int, names: Sequence[str] | None) -> str:
     """Return the name of a class, or `class N` if the model has no name for it."""
     return names[class_id] if names is not None and class_id < len(names) else f"class {class_id}"
+
+
+def require_names_of(classes: int, names: Sequence[str] | None) -> None:
+    """Require a name for each class, if the names are known.
+
+    Raises
+    ------
+    OptionError
+        If the number of names differs from the number of classes.
+    """
+    if names is not None and len(names) != classes:
+        raise OptionError(
+            f"the model has {classes} classes, but {len(names)} class names; pass labels= with one name per class"
+        )
 
 
 def find_class(name: str, names: Sequence[str] | None) -> int:

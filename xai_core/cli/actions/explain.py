@@ -54,7 +54,6 @@ def explain_images(
     pairs = [split(pair) for pair in contrasts]
     selected = PhotoTargets.parse(classes, pairs, top, model.loaded.class_names)
     explainer = PhotoExplainer(model, explainers, selected, crop)
-    folder.create()
 
     def read(path: Path) -> Photo | Record | str:
         """Return a photo, the record of a photo that an earlier run explained, or a message."""
@@ -66,7 +65,11 @@ def explain_images(
             return str(error)
 
     def compute(content: Photo | Record | str) -> ExplainedPhoto | Record | str:
-        return explainer.explain(content) if isinstance(content, Photo) else content
+        if not isinstance(content, Photo):
+            return content
+        explained = explainer.explain(content)
+        folder.create()  # only now: a mistake in an option leaves no folder behind
+        return explained
 
     def write(result: ExplainedPhoto | Record | str) -> Record | str:
         if not isinstance(result, ExplainedPhoto):
@@ -83,13 +86,15 @@ def explain_images(
             else:
                 records.append(result)
                 later += [f"{result['image']}: {failure}" for failure in result["failures"]]
-    write_table(folder.path, records)
+    if records:
+        write_table(folder.path, records)
     _print(records, folder.path)
-    for method, reason in {**skipped, **explainer.skipped}.items():
+    unsuitable = {method: reason for record in records for method, reason in record["skipped"].items()}
+    for method, reason in {**skipped, **unsuitable}.items():
         (warn if methods == ALL else complain)(f"skipped {method}: {reason}")
     for failure in later:
         complain(failure)
-    if failures or later or (explainer.skipped and methods != ALL):
+    if failures or later or (unsuitable and methods != ALL):
         raise typer.Exit(1)
 
 

@@ -11,7 +11,14 @@ from torch import Tensor
 
 from xai_core.cli.actions.photo_targets import PhotoTarget, PhotoTargets, together
 from xai_core.cli.loading import ModelOnDevice
-from xai_core.errors import UnsuitableError, XAIError
+from xai_core.errors import (
+    ConvergenceError,
+    NoGradientError,
+    NonFiniteMapError,
+    NotConnectedError,
+    PluginError,
+    UnsuitableError,
+)
 from xai_core.explainer import Explainer
 from xai_core.isolation.error_context import message_with_notes
 from xai_core.predictions import Predictions
@@ -21,6 +28,8 @@ from xai_core.targets.target import TargetLike
 
 PREDICTED = 5
 """Number of predicted classes that are recorded for each photo."""
+METHOD_ERRORS = (UnsuitableError, NonFiniteMapError, NoGradientError, NotConnectedError, ConvergenceError, PluginError)
+"""Errors of one method, after which other methods can run."""
 
 
 class Photo(NamedTuple):
@@ -122,10 +131,8 @@ class PhotoExplainer:
         maps = [
             PhotoMap(method, target, _probability(saliency, target), saliency)
             for value, group in together(self.targets.of(predictions))
-            for target, maps_of_target in zip(
-                group, _of_each(self._maps(images, value, failures), len(group)), strict=True
-            )
-            for method, saliency in maps_of_target.items()
+            for target, of_target in zip(group, self._of_each(images, value, len(group), failures), strict=True)
+            for method, saliency in of_target.items()
         ]
         return ExplainedPhoto(photo, self._shown(photo, maps), predictions, maps, self.skipped, failures)
 
@@ -143,19 +150,26 @@ class PhotoExplainer:
             several = "no method is compatible with the model: " if len(self.skipped) > 1 else ""
             raise UnsuitableError(several + reasons)
 
+    def _of_each(
+        self, images: Tensor, target: TargetLike, count: int, failures: list[str]
+    ) -> list[dict[str, Saliency]]:
+        """Return the maps of all methods, for each of several targets."""
+        each = {method: saliency.each for method, saliency in self._maps(images, target, failures).items()}
+        return [{method: singles[number] for method, singles in each.items()} for number in range(count)]
+
     def _maps(self, images: Tensor, target: TargetLike, failures: list[str]) -> SaliencyMaps:
         """Return the maps of all methods. If a method fails, the methods run one by one."""
         explainers = {spec: each for spec, each in self.explainers.items() if spec not in self.skipped}
         try:
             return self.model.engine.explain(images, explainers, target)
-        except XAIError:
+        except METHOD_ERRORS:
             if len(explainers) == 1:
                 raise
         maps = SaliencyMaps()
         for spec, explainer in explainers.items():
             try:
                 maps |= self.model.engine.explain(images, {spec: explainer}, target)
-            except XAIError as error:
+            except METHOD_ERRORS as error:
                 failures.append(f"{spec}: {message_with_notes(error)}")
         return maps
 
@@ -168,12 +182,6 @@ class PhotoExplainer:
         except UnsuitableError:
             return None
         return photo.image
-
-
-def _of_each(maps: SaliencyMaps, count: int) -> list[dict[str, Saliency]]:
-    """Return the maps of each of several targets."""
-    each = {method: saliency.each for method, saliency in maps.items()}
-    return [{method: singles[number] for method, singles in each.items()} for number in range(count)]
 
 
 def _probability(saliency: Saliency, target: PhotoTarget) -> float | None:

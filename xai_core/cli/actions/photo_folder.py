@@ -76,15 +76,16 @@ class PhotoFolder:
         )
 
     def create(self) -> None:
-        """Create the folder, and write its settings into it.
+        """Create the folder and write its settings into it, unless this was done before.
 
         Raises
         ------
         FileError
             If the folder or the file cannot be written.
         """
-        files.make_folder(self.path)
-        files.write_file(self.path / SETTINGS, json.dumps(self.settings, indent=1))
+        if _read(self.path / SETTINGS) != self.settings:
+            files.make_folder(self.path)
+            files.write_file(self.path / SETTINGS, json.dumps(self.settings, indent=1))
 
     def name_photos(self, paths: Sequence[Path], overwrite: bool) -> list[str]:
         """Return a unique name for the files of each photo. Photos of earlier runs keep theirs.
