@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+import xai_core as xai
 from support.benchmark_runs import Speckles, by_key, run
-from support.misbehavior import ADAPTERS, ENDINGS, IN_CALLS, Kind, Misbehavior
+from support.misbehavior import ADAPTERS, ENDINGS, EXCEPTIONS, IN_CALLS, Kind, Misbehavior
 from support.misbehavior.registering import register_adapter
 from support.models import made
+from support.on_ray import run_driver
 from xai_core.benchmarking import process
 
 METHODS = ["rise:masks=4", "grad-cam", "random"]
@@ -22,8 +24,11 @@ Rows = Mapping[tuple[str, str, str], tuple[float | None, str | None]]
 
 def rows(out: Path, methods: list[Any], metrics: list[Any], **options: Any) -> Rows:
     """Return the score and the error for each image, method and metric."""
-    run_ = run(out, DATA, made("cnn"), methods=methods, metrics=metrics, **options)
-    return {key: (row["score"], row["error"]) for key, row in by_key(run_.rows()).items()}
+    return rows_of(run(out, DATA, made("cnn"), methods=methods, metrics=metrics, **options))
+
+
+def rows_of(finished: xai.Run) -> Rows:
+    return {key: (row["score"], row["error"]) for key, row in by_key(finished.rows()).items()}
 
 
 @pytest.fixture(scope="session")
@@ -43,10 +48,19 @@ def assert_error(case: Misbehavior, error: str | None) -> None:
     assert re.search(case.message, error)
 
 
+def with_good_ones(kind: Kind) -> tuple[list[Any], list[Any]]:
+    """Return methods and metrics: the plugins of a kind between good ones."""
+    return [METHODS[0], *kind.explainers, *METHODS[1:]], [METRICS[0], *kind.metrics, METRICS[1]]
+
+
 def assert_only_own_rows(kind: Kind, undisturbed: Rows, out: Path, **options: Any) -> None:
     """Run a benchmark with all plugins of a kind, and compare all rows."""
-    methods, metrics = [METHODS[0], *kind.explainers, *METHODS[1:]], [METRICS[0], *kind.metrics, METRICS[1]]
-    found = rows(out, methods, metrics, time_limit=kind.time_limit, **options)
+    assert_rows(kind, undisturbed, rows(out, *with_good_ones(kind), time_limit=kind.time_limit, **options))
+
+
+def assert_rows(kind: Kind, undisturbed: Rows, found: Rows) -> None:
+    """Require that only the rows of the plugins of a kind contain errors."""
+    methods, metrics = with_good_ones(kind)
     assert len(found) == len(DATA) * len(methods) * len(metrics)
     assert {key: found[key] for key in undisturbed} == undisturbed
     for case in kind.cases:
@@ -76,3 +90,21 @@ def test_supervised_benchmark(undisturbed: Rows, tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(process, "GRACE", 0.3)
     monkeypatch.setattr(process, "POLL", 0.05)
     assert_only_own_rows(ENDINGS, undisturbed, tmp_path / "run", in_process=False)
+
+
+ON_RAY = Kind(
+    "on-ray",
+    "On Ray",
+    EXCEPTIONS.cost,
+    (*EXCEPTIONS.cases, *(case for case in ENDINGS.cases if case.name in ("ending-exit", "ending-crash"))),
+)
+
+
+@pytest.mark.slow
+def test_on_ray(undisturbed: Rows, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    code = (
+        f"from test_misbehavior import *; rows(Path({str(out)!r}), *with_good_ones(ON_RAY), backend='ray', workers=1)"
+    )
+    run_driver(code, Path(__file__).parent)
+    assert_rows(ON_RAY, undisturbed, rows_of(xai.Run.read(out)))

@@ -1,8 +1,6 @@
 """Benchmarks of models that a file of the user builds: in other processes, and resumed after a change of the file."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +9,7 @@ import pytest
 import support
 import xai_core as xai
 from support.benchmark_runs import Speckles, run, same
+from support.on_ray import run_driver
 from xai_core.errors import FileError
 
 NET = """
@@ -68,15 +67,7 @@ def test_a_worker_process_builds_the_same_model() -> None:
 @pytest.mark.slow
 def test_actors_of_ray_build_the_same_model(folder: Path) -> None:
     code = "from test_own_models import *; of_file('ray', backend='ray', workers=1)"
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(Path(support.__file__).parents[1]), str(Path(__file__).parent), *sys.path]),
-        "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
-        "RAY_AUTH_MODE": "disabled",
-        "RAY_worker_niceness": "0",
-    }
-    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_driver(code, Path(support.__file__).parents[1], Path(__file__).parent)
     assert same(of_file("here"), xai.Run.read("ray"))
 
 

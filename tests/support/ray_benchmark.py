@@ -20,9 +20,10 @@ import torch
 
 import xai_core as xai
 from support.benchmark_runs import Counted, Speckles, loaded, same
+from support.on_ray import ENVIRONMENT
 from support.worker_processes import workers
 
-os.environ |= {"RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0", "RAY_AUTH_MODE": "disabled", "RAY_worker_niceness": "0"}
+os.environ |= ENVIRONMENT
 
 CLUSTER = """
 import ray

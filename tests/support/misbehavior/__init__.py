@@ -14,4 +14,4 @@ from support.misbehavior.writes import ATTRIBUTES, WRITES
 IN_CALLS = (WRITES, ATTRIBUTES, EXCEPTIONS, PROCESS, MODEL, VALUES, TIME_LIMITS)
 """Plugins whose calls misbehave, in a way that the process survives."""
 KINDS = (*IN_CALLS, ENDINGS, ADAPTERS, DISCOVERY)
-__all__ = ["ADAPTERS", "DISCOVERY", "ENDINGS", "IN_CALLS", "KINDS", "Kind", "Misbehavior"]
+__all__ = ["ADAPTERS", "DISCOVERY", "ENDINGS", "EXCEPTIONS", "IN_CALLS", "KINDS", "Kind", "Misbehavior"]

@@ -11,6 +11,7 @@ from xai_core.plugin import Evaluation, Relevance
 
 EXPLAIN = "tests/isolation/test_misbehavior.py::test_explain"
 BENCHMARK = "tests/benchmarking/test_misbehavior.py::test_benchmark"
+ON_RAY = "tests/benchmarking/test_misbehavior.py::test_on_ray"
 
 
 @dataclass(frozen=True, eq=False)

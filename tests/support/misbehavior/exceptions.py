@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import torch
 
-from support.misbehavior.case import BadExplainer, BadMetric, Kind, Misbehavior
+from support.misbehavior.case import BENCHMARK, EXPLAIN, ON_RAY, BadExplainer, BadMetric, Kind, Misbehavior
 from xai_core.errors import PluginContractError, UnsuitableError
 
 SHARED = RuntimeError("not today")
@@ -198,4 +198,5 @@ EXCEPTIONS = Kind(
             "CUDA out of memory",
         ),
     ),
+    tests=(EXPLAIN, BENCHMARK, ON_RAY),
 )
