@@ -31,6 +31,7 @@ EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage
 SHARD = "000-000000000"
 UNPICKLING = {
     "xai_core/benchmarking/on_ray.py",  # what actors of the same run return
+    "xai_core/benchmarking/saved_maps.py",  # arrays without objects
     "xai_core/benchmarking/worker_process.py",  # what the parent process sends
     "xai_core/isolation/process_settings.py",  # the random state of this process
     "xai_core/testing/datasets.py",  # a copy of a dataset that the caller passes
@@ -119,6 +120,9 @@ def test_no_file_is_unpickled() -> None:
     loading = [call for _, function, call in calls if function == "torch.load" and call]
     assert loading
     assert all("weights_only=True" in call for call in loading)
+    arrays = [call for _, function, call in calls if function == "np.load" and call]
+    assert arrays
+    assert all("allow_pickle=False" in call for call in arrays)
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1+1", "-1+1", "@SUM(1)", '=HYPERLINK("https://x")', "\n=1+1"])

@@ -23,10 +23,11 @@ from xai_core.benchmarking.summary import summarize
 from xai_core.cli import app
 from xai_core.cli.actions.benchmark import ProgressDisplay
 from xai_core.cli.console import Rate, progress_bar, rich_table
-from xai_core.report.critical_difference import _groups as groups
-from xai_core.report.critical_difference import critical_difference_diagram
+from xai_core.report.figures.critical_difference import AXIS, critical_difference_diagram
+from xai_core.report.figures.critical_difference import _groups as groups
 from xai_core.report.summary_tables import summary_tables
 from xai_core.report.tables import TextTable, latex, markdown
+from xai_core.visualization.encoding import encode_figure
 
 NAMES = ["grad-cam:layer=blocks.4|x", "smoothed(grad-cam):flip=false", "__init__<b>*a*[b](c)~d~$e$\\f&lt;", "`tick`"]
 ODD = TextTable("model|a: *metric*", ("method", "mean"), [(name, "-1") for name in NAMES], frozenset({"mean"}))
@@ -232,7 +233,7 @@ def test_names_of_several_lines_are_one_in_tables() -> None:
     name = "tuned:how=tensor([1.,\r\n2.])"
     sheet = TextTable(name, ("method", "mean"), [(name, "1")], frozenset(), [f"`{name}` is better"])
     assert [line[:2] for line in markdown([sheet]).splitlines() if line] == ["##", "| ", "| ", "| ", "`t"]
-    [title, below, *_, row, rule, end] = latex([sheet]).splitlines()
+    [title, below, *_, row, rule, end, _] = latex([sheet]).splitlines()
     assert title == "% tuned:how=tensor([1., 2.])"
     assert below == "% `tuned:how=tensor([1., 2.])` is better"
     assert (row, rule, end) == (r"tuned:how=tensor({[}1., 2.{]}) & 1 \\", r"\bottomrule", r"\end{tabular}")
@@ -253,10 +254,10 @@ def test_the_picture_has_room_for_long_names(tmp_path: Path) -> None:
     scores = np.random.default_rng(3).normal(size=(12, 4))
     names = ["grad-cam:layer=model.blocks.11.norm1$x^$" * 3, "b", "c", "d"]
     [comparison] = summarize(written(tmp_path / "run", scores, names)).comparisons
-    with Image.open(io.BytesIO(critical_difference_diagram(comparison))) as picture:
+    with Image.open(io.BytesIO(encode_figure(critical_difference_diagram(comparison), dpi=150))) as picture:
         dark = np.asarray(picture.convert("L")) < 160
     runs = [len(one) for line in dark for one in "".join("#" if on else " " for on in line).split()]
-    assert max(runs) > 850
+    assert max(runs) > 0.7 * AXIS * 150
 
 
 def test_bars_join_what_the_critical_difference_does_not_tell_apart() -> None:

@@ -1,8 +1,11 @@
 """`xai benchmark` and `xai report`, on a small trained model and pictures whose truth is known."""
 
 import csv
+import html
 import io
 import json
+import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -169,6 +172,21 @@ def test_reports_in_every_format(ran: tuple[Path, Did], tmp_path: Path) -> None:
     assert picture.read_text() == "mine"
     assert Did("report", out, "--figures", pictures, "--overwrite").code == 0
     assert open_image(picture).width > 500
+
+
+def test_a_page_shows_the_command_of_its_run(ran: tuple[Path, Did], tmp_path: Path) -> None:
+    out, _ = ran
+    did = Did("report", out, "--page", "--out", tmp_path / "page")
+    index = tmp_path / "page" / "index.html"
+    assert did.err == f"Wrote the page {index}.\n"
+    [command] = re.findall(r'<pre class="command">(.*?)</pre>', index.read_text())
+    again = Did(*shlex.split(html.unescape(command))[1:-1], out, "--in-process")
+    assert again.out.startswith("Resuming: 1 of 1 shards"), again.err
+    index.write_text("mine")
+    refused = Did("report", out, "--page", "--out", tmp_path / "page")
+    assert refused.code == 2
+    assert "would be overwritten" in refused.err
+    assert Did("report", out, "--out", tmp_path / "page").code == 2
 
 
 def test_a_report_of_nothing(tmp_path: Path) -> None:

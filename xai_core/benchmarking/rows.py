@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -140,7 +141,7 @@ def readable(file: Path) -> Iterator[None]:
 
     try:
         yield
-    except (OSError, LookupError, TypeError, ValueError, pa.ArrowException) as error:
+    except (OSError, LookupError, TypeError, ValueError, BadZipFile, pa.ArrowException) as error:
         reason = str(error).partition("\n")[0]
         raise FileError(
             f"{file} is damaged, or another version of xai-core wrote it ({reason}); repeat the benchmark command to"

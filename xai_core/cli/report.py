@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from xai_core.cli.options import Format
+from xai_core.errors import OptionError
 
 
 def report(
@@ -18,14 +19,28 @@ def report(
     figures: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder for critical-difference diagrams.  [default: none]")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Overwrite existing diagrams.")] = False,
+    page: Annotated[
+        bool, typer.Option("--page", help="Write an HTML page with figures, LaTeX tables and BibTeX references.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the page.  [default: report in the folder RUN]")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Overwrite existing diagrams, and files of the page that were changed.")
+    ] = False,
 ) -> None:
     """Summarize a benchmark: scores, ranks, tests and errors.
 
     The tables contain mean scores with confidence intervals, ranks, significance tests and errors. The csv format
     contains only mean scores, intervals and ranks, at full precision. The json format contains all results and the
-    manifest of the run.
+    manifest of the run. With --page, a page is written instead.
     """
     from xai_core.cli.actions.report import print_report
+    from xai_core.cli.actions.report_page import write_report_page
 
-    print_report(run, format, pairs, costs, figures, overwrite)
+    if out is not None and not page:
+        raise OptionError("--out is the folder of the page; add --page")
+    if page:
+        write_report_page(run, out, overwrite)
+    else:
+        print_report(run, format, pairs, costs, figures, overwrite)

@@ -6,6 +6,7 @@ from xai_core.benchmarking.comparison import ExcludedMethod, MethodComparison
 from xai_core.benchmarking.conclusions import conclusions
 from xai_core.benchmarking.statistics import Estimate
 from xai_core.benchmarking.summary import Summary
+from xai_core.report.controls import best_of, labeled
 from xai_core.report.tables import TextTable
 
 _NUMBERS = frozenset(
@@ -28,11 +29,11 @@ def summary_tables(summary: Summary, pairs: bool = False, costs: bool = False) -
         Whether to include the costs of the maps.
     """
     return [
-        *(_standings(comparison) for comparison in summary.comparisons),
-        *(_pairs(comparison) for comparison in summary.comparisons if pairs and comparison.pairs),
-        *_agreements(summary),
-        *([_costs(summary)] if costs and summary.costs else []),
-        *_errors(summary),
+        *(method_table(comparison) for comparison in summary.comparisons),
+        *(pair_table(comparison) for comparison in summary.comparisons if pairs and comparison.pairs),
+        *agreement_tables(summary),
+        *([cost_table(summary)] if costs and summary.costs else []),
+        *error_tables(summary),
     ]
 
 
@@ -52,11 +53,12 @@ def standings_table(summary: Summary) -> TextTable:
     return TextTable("Standings", columns, rows)
 
 
-def _standings(comparison: MethodComparison) -> TextTable:
+def method_table(comparison: MethodComparison) -> TextTable:
+    """Return the means, intervals and ranks of the compared methods. The best are bold, and controls are labeled."""
     direction = "higher" if comparison.higher_is_better else "lower"
     rows = [
         (
-            standing.method,
+            labeled(standing.method),
             f"{standing.estimate.mean:.4f}",
             interval(standing.estimate),
             f"{standing.rank:g}",
@@ -81,7 +83,15 @@ def _standings(comparison: MethodComparison) -> TextTable:
         rows,
         _NUMBERS,
         below,
+        _bold(comparison),
     )
+
+
+def _bold(comparison: MethodComparison) -> frozenset[tuple[int, int]]:
+    """Return the cells with the names and the means of the best methods."""
+    best = best_of(comparison)
+    rows = [row for row, standing in enumerate(comparison.standings) if standing.method in best]
+    return frozenset((row, column) for row in rows for column in (0, 1))
 
 
 def _exclusion(method: str, excluded: ExcludedMethod) -> str:
@@ -93,7 +103,8 @@ def _exclusion(method: str, excluded: ExcludedMethod) -> str:
     )
 
 
-def _pairs(comparison: MethodComparison) -> TextTable:
+def pair_table(comparison: MethodComparison) -> TextTable:
+    """Return the differences between every two methods, with their tests."""
     rows = [
         (
             pair.better,
@@ -114,7 +125,8 @@ def _pairs(comparison: MethodComparison) -> TextTable:
     )
 
 
-def _agreements(summary: Summary) -> Iterator[TextTable]:
+def agreement_tables(summary: Summary) -> Iterator[TextTable]:
+    """Yield a table of the agreement between metrics, if the run has several metrics."""
     if summary.agreements:
         rows = [(each.model, *each.metrics, f"{each.tau:+.2f}", p_value(each.p)) for each in summary.agreements]
         yield TextTable(
@@ -126,7 +138,8 @@ def _agreements(summary: Summary) -> Iterator[TextTable]:
         )
 
 
-def _costs(summary: Summary) -> TextTable:
+def cost_table(summary: Summary) -> TextTable:
+    """Return the forward passes, seconds and memory of each method."""
     rows = [
         (
             cost.model,
@@ -146,7 +159,8 @@ def _costs(summary: Summary) -> TextTable:
     )
 
 
-def _errors(summary: Summary) -> Iterator[TextTable]:
+def error_tables(summary: Summary) -> Iterator[TextTable]:
+    """Yield tables of errors, skipped methods and notes, if there are any."""
     if summary.errors:
         rows = [(str(count), error) for error, count in summary.errors.items()]
         yield TextTable("Rows with errors", ("rows", "error"), rows, frozenset({"rows"}))

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from xai_core.files import distinct
 from xai_core.printable import printable
 from xai_core.report.csv_text import csv_text
 
@@ -24,6 +25,8 @@ class TextTable:
         Names of the columns with numbers, which are right-aligned.
     below
         Sentences below the table. Text between backticks is code.
+    bold
+        Row and column of each bold cell, in formats with bold text.
     """
 
     title: str
@@ -31,6 +34,7 @@ class TextTable:
     rows: Sequence[Sequence[str]]
     numbers: frozenset[str] = frozenset()
     below: Sequence[str] = ()
+    bold: frozenset[tuple[int, int]] = frozenset()
 
 
 _LATEX = {
@@ -51,8 +55,12 @@ def markdown(tables: Sequence[TextTable]) -> str:
 
 
 def latex(tables: Sequence[TextTable]) -> str:
-    """Format tables as LaTeX for the package booktabs, with titles and sentences as comments."""
-    return "\n\n".join(map(_latex, tables)) + "\n"
+    """Format tables as LaTeX for the package booktabs, with titles as captions and sentences as comments.
+
+    Each table has a label, such as `tab:resnet50-deletion`. Numbers have minus signs instead of hyphens.
+    """
+    labels = distinct(table.title.partition(" (")[0] for table in tables)
+    return "\n\n".join(map(_latex, tables, labels)) + "\n"
 
 
 def comma_separated(table: TextTable) -> str:
@@ -81,26 +89,47 @@ def _sentence(text: str) -> str:
     return "".join(part if i % 2 else _escape_markdown(part) for i, part in enumerate(parts))
 
 
-def _latex(table: TextTable) -> str:
-    def line(cells: Sequence[str]) -> str:
-        return " & ".join(map(_escape_latex, cells)) + r" \\"
-
-    alignment = "".join("r" if column in table.numbers else "l" for column in table.columns)
+def _latex(table: TextTable, label: str) -> str:
+    comments = [f"% {_one_line(text)}" for text in (table.title, *table.below)]
+    if not table.rows:
+        return "\n".join(comments)
+    is_number = [column in table.numbers for column in table.columns]
+    rows = [
+        [_latex_cell(*cell, (i, j) in table.bold) for j, cell in enumerate(zip(row, is_number, strict=True))]
+        for i, row in enumerate(table.rows)
+    ]
+    body = [" & ".join(row) + r" \\" for row in ([*map(_escape_latex, table.columns)], *rows)]
     lines = [
-        rf"\begin{{tabular}}{{{alignment}}}",
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{_escape_latex(table.title)}}}",
+        rf"\label{{tab:{_ascii(label)}}}",
+        rf"\begin{{tabular}}{{{''.join('r' if number else 'l' for number in is_number)}}}",
         r"\toprule",
-        line(table.columns),
+        body[0],
         r"\midrule",
-        *map(line, table.rows),
+        *body[1:],
         r"\bottomrule",
         r"\end{tabular}",
+        r"\end{table}",
     ]
-    comments = [f"% {_one_line(text)}" for text in (table.title, *table.below)]
-    return "\n".join([*comments, *(lines if table.rows else [])])
+    return "\n".join([*comments, *lines])
+
+
+def _latex_cell(text: str, is_number: bool, is_bold: bool) -> str:
+    """Escape a cell. Hyphens before digits are minus signs if the cell contains numbers."""
+    escaped = _escape_latex(text)
+    escaped = re.sub(r"-(?=\d)", "$-$", escaped) if is_number else escaped
+    return rf"\textbf{{{escaped}}}" if is_bold else escaped
 
 
 def _escape_latex(text: str) -> str:
     return "".join(_LATEX.get(character, character) for character in _one_line(text))
+
+
+def _ascii(label: str) -> str:
+    """Return a label without characters that have a meaning in LaTeX."""
+    return re.sub(r"[^A-Za-z0-9.:+=-]+", "-", label)
 
 
 def _one_line(text: str) -> str:

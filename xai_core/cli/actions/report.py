@@ -14,9 +14,10 @@ from xai_core.benchmarking.store import Run
 from xai_core.benchmarking.summary import Summary, summarize
 from xai_core.cli.console import complain, console, counted, rich_table
 from xai_core.cli.options import Format
-from xai_core.report.critical_difference import critical_difference_diagram
+from xai_core.report.figures.critical_difference import critical_difference_diagram
 from xai_core.report.summary_tables import standings_table, summary_tables
 from xai_core.report.tables import comma_separated, latex, markdown
+from xai_core.visualization.encoding import encode_figure
 
 
 def print_report(run: Path, format: Format, pairs: bool, costs: bool, figures: Path | None, overwrite: bool) -> None:
@@ -41,7 +42,7 @@ def print_report(run: Path, format: Format, pairs: bool, costs: bool, figures: P
     if figures is not None:
         files.make_folder(figures)
         for path, comparison in diagrams.items():
-            files.write_file(path, critical_difference_diagram(comparison))
+            files.write_file(path, encode_figure(critical_difference_diagram(comparison)))
         written = f"Wrote {counted(len(diagrams), 'diagram')} to {figures}."
         complain(
             written if diagrams else "No diagram was written: a diagram needs at least three methods and two images.",
