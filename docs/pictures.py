@@ -30,7 +30,7 @@ SUBJECTS = (
 FEWER = {"rise": "rise:masks=1000"}
 """Methods that would take minutes, as specs that take fewer forwards; their pages say so."""
 IMAGES = Path(__file__).parent / "images"
-METHODS, GALLERY, README = IMAGES / "methods", IMAGES / "gallery.png", IMAGES / "readme.png"
+METHODS, GALLERY, README = IMAGES / "methods", IMAGES / "gallery.webp", IMAGES / "readme.webp"
 SHOWN = (
     ("efficientnet-lite0", "photos:coffee", 0, ("grad-cam", "conceptor-cam", "score-cam", "full-grad")),
     ("efficientnet-lite0", "photos:rocket", 0, ("grad-cam", "conceptor-cam", "score-cam", "full-grad")),
@@ -57,10 +57,10 @@ def main(names: list[str]) -> int:
             print(f"{name}: no picture")
             failed += 1
             continue
-        size = save(picture, METHODS / f"{name}.png", 60_000)
+        size = save(picture, METHODS / f"{name}.webp", 60_000)
         print(f"{name}: {size / 1000:.0f} kB in {time.perf_counter() - start:.1f} s")
     if not names or "gallery" in names:
-        made = {path.stem: Image.open(path).convert("RGB") for path in sorted(METHODS.glob("*.png"))}
+        made = {path.stem: Image.open(path).convert("RGB") for path in sorted(METHODS.glob("*.webp"))}
         tiles = [("photograph", subjects[0].photo), ("shape", subjects[1].photo), *made.items()]
         print(f"gallery of {len(made)}: {save(grid(tiles), GALLERY, 600_000) / 1000:.0f} kB")
     if not names or "readme" in names:
@@ -117,16 +117,14 @@ def grid(tiles: list[tuple[str, Image.Image]]) -> Image.Image:
 
 
 def save(image: Image.Image, path: Path, limit: int) -> int:
-    """Save as PNG with as many colors as the limit on bytes allows; give the bytes."""
-    for colors in (None, 256, 128, 64, 32):
-        buffer = io.BytesIO()
-        fewer = image.quantize(colors, dither=Image.Dither.NONE) if colors else image
-        fewer.save(buffer, "PNG", optimize=True)
-        content = buffer.getvalue()
-        if len(content) <= limit:
-            path.write_bytes(content)
-            return len(content)
-    raise SystemExit(f"{path} would take {len(content)} bytes; the limit is {limit}")
+    """Save an image as WebP. Return the number of bytes, which must not exceed the limit."""
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", quality=90)
+    content = buffer.getvalue()
+    if len(content) > limit:
+        raise SystemExit(f"{path} would take {len(content)} bytes; the limit is {limit}")
+    path.write_bytes(content)
+    return len(content)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 import pytest
 import typer
+from PIL import Image
 
 import xai_core as xai
 from support.paths import ROOT
@@ -19,6 +20,7 @@ from xai_core.spec import parse, split, write_value
 from xai_zoo import cli as zoo_cli
 
 DOCS = ROOT / "docs"
+IMAGES = DOCS / "images"
 METHODS = DOCS / "methods"
 PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md") if "example-plugin" not in path.parts)
 METRICS = DOCS / "metrics"
@@ -63,7 +65,7 @@ def test_a_method_page_has_its_sections_and_is_about_something_installed(name: s
     page = f"methods/{name}.md"
     assert name in xai.list_explainers()
     assert re.findall(r"^## (.*)$", text(page), re.MULTILINE) == HEADINGS
-    assert (f"](../images/methods/{name}.png)" in text(page)) == (name not in UNSEEN)
+    assert (f"](../images/methods/{name}.webp)" in text(page)) == (name not in UNSEEN)
 
 
 @pytest.mark.parametrize("name", xai.list_metrics())
@@ -81,8 +83,9 @@ def test_a_metric_page_has_its_sections_and_is_about_something_installed(name: s
     assert re.findall(r"^## (.*)$", text(f"metrics/{name}.md"), re.MULTILINE) == METRIC_HEADINGS
 
 
-def test_the_navigation_holds_every_page_once() -> None:
-    assert sorted(nav()) == PAGES
+def test_the_navigation_holds_every_page_and_notebook_once() -> None:
+    notebooks = [path.relative_to(DOCS).with_suffix(".md").as_posix() for path in (DOCS / "notebooks").glob("*.ipynb")]
+    assert sorted(nav()) == sorted([*PAGES, *notebooks])
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -94,11 +97,19 @@ def test_links_and_pictures_exist(page: str) -> None:
 
 
 def test_pictures_are_there_and_small() -> None:
-    made = {path.name: path.stat().st_size for path in (DOCS / "images").rglob("*.png")}
-    methods = {path.stem for path in (DOCS / "images" / "methods").glob("*.png")}
-    assert methods == {*METHOD_PAGES} - UNSEEN
-    assert all(made[f"{name}.png"] < 60_000 for name in methods)
-    assert made["gallery.png"] < 600_000
+    sizes = {path.relative_to(IMAGES).as_posix(): path.stat().st_size for path in IMAGES.rglob("*.*")}
+    assert {path.stem for path in (IMAGES / "methods").iterdir()} == {*METHOD_PAGES} - UNSEEN
+    limits = {"methods": 60_000, "visualization": 150_000, "gallery.webp": 600_000, "readme.webp": 600_000}
+    assert {name.partition("/")[0] for name in sizes} == {*limits}
+    assert all(size < limits[name.partition("/")[0]] for name, size in sizes.items())
+
+
+def test_pictures_are_in_true_color() -> None:
+    modes = {}
+    for path in IMAGES.rglob("*.*"):
+        with Image.open(path) as image:
+            modes[path.name] = image.mode
+    assert {*modes.values()} == {"RGB"}
 
 
 @pytest.mark.parametrize("page", [*PAGES, "../README.md"])

@@ -258,3 +258,15 @@ def test_drawing_changes_no_state_of_matplotlib(maps: dict[str, xai.Saliency]) -
         maps["layer-cam"].overlay()
         xai.draw(None, maps)
     assert plt.get_fignums() == []
+
+
+def test_a_tensor_is_loaded_as_its_image_is(engine: xai.Engine) -> None:
+    loaded = xai.LoadedModel(engine.model, preprocess)
+    image = preprocess(PHOTO.crop((-16, -8, 48, 40)))
+    whole = torch.zeros(3, 48, 64)
+    whole[:, 8:40, 16:48] = image
+    assert torch.equal(xai.load_image(whole, loaded), image[None])
+    assert torch.equal(xai.load_image(whole[None], loaded), image[None])
+    for wrong in (whole[0], (whole * 255).byte()):
+        with pytest.raises(InputShapeError, match=r"\[C,H,W\]"):
+            xai.load_image(wrong, loaded)

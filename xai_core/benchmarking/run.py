@@ -7,13 +7,14 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from xai_core.benchmarking import on_ray
 from xai_core.benchmarking.declaration import short_repr
+from xai_core.benchmarking.notebook_progress import NotebookProgress, in_notebook
 from xai_core.benchmarking.resolve import ResolvedBenchmark, local_device, resolve
 from xai_core.benchmarking.settings import EXECUTION, SETTINGS, Execution, Settings, require_known
 from xai_core.benchmarking.shards import Shard, ShardFiles
@@ -43,7 +44,7 @@ def benchmark(
     data: str | Dataset,
     *,
     out: str | Path,
-    progress: Progress | None = None,
+    progress: Progress | Literal[False] | None = None,
     **settings: Any,
 ) -> Run:
     """Score methods on models and a dataset, and write a row for each image, method and metric.
@@ -60,7 +61,8 @@ def benchmark(
     out
         Folder of the run.
     progress
-        Called before any work, and after each shard.
+        Function that is called before any work, and after each shard. Default: in a notebook, a progress bar for each
+        model. Elsewhere, and with False, no progress is displayed.
     settings
         Further settings by name: the attributes of `Settings` and `Execution` in `xai_core.benchmarking.settings`.
         `methods` and `metrics` take specs or objects, one or several.
@@ -79,6 +81,8 @@ def benchmark(
     XAIError
         If a model, method, metric or dataset cannot be created. Later errors are stored in rows.
     """
+    if progress is None and in_notebook():
+        progress = NotebookProgress()
     require_known(settings, "benchmark()")
     passed = {"models": models, "data": data, "out": out, **settings}
     values = {name: _as_tuple(name, value) for name, value in passed.items()}

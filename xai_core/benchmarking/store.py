@@ -80,6 +80,11 @@ class Run:
         count = len(manifest.models) * -(-manifest.images // manifest.shard)
         return f"<Run {path}: {len(self.finished)} of {count} shards finished, manifest {manifest.hash[:12]}>"
 
+    def _repr_html_(self) -> str:
+        from xai_core.benchmarking.run_html import run_html
+
+        return run_html(self)
+
     def __len__(self) -> int:
         return sum(map(self._row_count, self.finished))
 

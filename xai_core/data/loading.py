@@ -10,9 +10,9 @@ from torch import Tensor
 
 from xai_core.data.images import as_rgb, open_image
 from xai_core.data.sources import LoadedModel
-from xai_core.errors import InputTypeError
+from xai_core.errors import InputShapeError, InputTypeError
 
-ImageLike = str | os.PathLike[str] | Image
+ImageLike = str | os.PathLike[str] | Image | Tensor
 
 
 def load_image(image: ImageLike | Sequence[ImageLike], loaded: LoadedModel) -> Float[Tensor, "B C h w"]:
@@ -21,7 +21,8 @@ def load_image(image: ImageLike | Sequence[ImageLike], loaded: LoadedModel) -> F
     Parameters
     ----------
     image
-        The path of an image file, a PIL image, or several of them. The image is converted to RGB and rotated upright.
+        The path of an image file, a PIL image, a tensor [C,H,W] in [0,1], or several of them. Files and PIL images are
+        converted to RGB and rotated upright.
     loaded
         The model whose `preprocess` is applied.
 
@@ -34,21 +35,34 @@ def load_image(image: ImageLike | Sequence[ImageLike], loaded: LoadedModel) -> F
     ------
     FileError
         If a file does not exist or is not an image.
+    InputShapeError
+        If a tensor is not floating-point [C,H,W].
     InputTypeError
-        If `loaded` is not a `LoadedModel`, or an image is neither a path nor a PIL image.
+        If `loaded` is not a `LoadedModel`, or an image has another type.
     """
     if not isinstance(loaded, LoadedModel):
         raise InputTypeError(
             f"expected a LoadedModel, which has the preprocessing, got {type(loaded).__name__}; use "
             "`load_model(...)`, or create one with `LoadedModel(model, preprocess)`"
         )
-    images = [image] if isinstance(image, str | os.PathLike | Image) else [*image]
-    return torch.stack([loaded.preprocess(_opened(each)) for each in images])
+    return torch.stack([loaded.preprocess(_opened(each)) for each in _listed(image)])
 
 
-def _opened(image: object) -> Image:
+def _listed(image: ImageLike | Sequence[ImageLike]) -> list[ImageLike]:
+    if isinstance(image, Tensor):
+        return [*image] if image.ndim == 4 else [image]
+    return [image] if isinstance(image, str | os.PathLike | Image) else [*image]
+
+
+def _opened(image: object) -> Image | Tensor:
+    if isinstance(image, Tensor):
+        if image.ndim != 3 or not image.is_floating_point():
+            raise InputShapeError(f"expected a floating-point tensor [C,H,W] in [0,1], got {list(image.shape)}")
+        return image
     if isinstance(image, Image):
         return as_rgb(image)
     if isinstance(image, str | os.PathLike):
         return open_image(image)
-    raise InputTypeError(f"expected the path of an image file or a PIL image, got {type(image).__name__}")
+    raise InputTypeError(
+        f"expected the path of an image file, a PIL image or a tensor [C,H,W], got {type(image).__name__}"
+    )

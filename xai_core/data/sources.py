@@ -106,7 +106,8 @@ class Sample:
 
         image = to_pil(self.image) if isinstance(self.image, Tensor) else self.image.convert("RGB")
         image.thumbnail((240, 240))
-        return figures([(image, f"{_shortened(self.id)}\ntarget: {self.target}")])
+        target = "" if self.target is None else f"\ntarget: {self.target}"
+        return figures([(image, _shortened(self.id) + target)])
 
 
 def _shortened(text: str) -> str:

@@ -29,14 +29,17 @@ class DrawableResult(Batched):
 
         if self.curve is None or self.fractions is None:
             return plot_values(self.values, ax, label)
-        return plot_curves(self.fractions, self.curve, ax, f"{label or 'mean'}: {self._summary()}")
+        return plot_curves(self.fractions, self.curve, ax, f"{label or 'mean'}: {self._mean()}", self._direction())
 
-    def _summary(self) -> str:
-        better = {True: " (higher is better)", False: " (lower is better)", None: ""}[self.higher_is_better]
-        return f"{float(self.values.float().mean()):.3f}{better}"
+    def _mean(self) -> str:
+        return f"{float(self.values.float().mean()):.3f}"
+
+    def _direction(self) -> str:
+        return {True: "higher is better", False: "lower is better", None: ""}[self.higher_is_better]
 
     def _repr_html_(self) -> str:
         from xai_core.html import table
 
         values = [f"{value:.4f}" for value in self.values.flatten().tolist()]
-        return table(["mean", *map(str, range(len(values)))], [[self._summary(), *values]])
+        better = f" ({self._direction()})" if self._direction() else ""
+        return table(["mean", *map(str, range(len(values)))], [[self._mean() + better, *values]])

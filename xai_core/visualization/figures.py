@@ -7,14 +7,19 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 
 INK = "#222226"
-CELL = 2.3
-"""Width of an image in a grid, in inches."""
+CELL, LARGEST = 2.3, 4.6
+"""Smallest and largest width of an image in a grid, in inches."""
+WIDTH = 9.2
+"""Width of a grid whose images have neither the smallest nor the largest width, in inches."""
 LINE = 0.16
 """Height of a line of text in a grid, in inches."""
 _LETTERS = 30
+_GAP = 0.08
+"""Gap on each side of an image with its texts, in inches."""
 
 
 class Cell(NamedTuple):
@@ -38,8 +43,12 @@ def grid_figure(rows: Sequence[Sequence[Cell]], new: Callable[..., Figure] = Fig
     columns = max(map(len, rows))
     shape = max(cell.image.height / cell.image.width for row in rows for cell in row)
     lines = max(_lines(cell) for row in rows for cell in row)
-    height = CELL * shape + LINE * lines
-    figure = new(figsize=(columns * CELL, len(rows) * height), layout="constrained")
+    width = min(max(CELL, WIDTH / columns), LARGEST)
+    height = width * shape + LINE * lines + 2 * _GAP
+    figure = new(figsize=(columns * width, len(rows) * height), layout="constrained")
+    engine = figure.get_layout_engine()
+    assert isinstance(engine, ConstrainedLayoutEngine)
+    engine.set(h_pad=_GAP, w_pad=_GAP)
     axes = figure.subplots(len(rows), columns, squeeze=False)
     for row, cells in zip(axes, rows, strict=True):
         for ax, cell in zip(row, cells, strict=False):

@@ -48,7 +48,9 @@ def plot_values(values: Float[Tensor, "B *T"], ax: Axes | None, label: str) -> A
     return ax
 
 
-def plot_curves(fractions: Float[Tensor, " S"], curves: Float[Tensor, "B *T S"], ax: Axes | None, label: str) -> Axes:
+def plot_curves(
+    fractions: Float[Tensor, " S"], curves: Float[Tensor, "B *T S"], ax: Axes | None, label: str, direction: str
+) -> Axes:
     """Draw a thin line for each perturbation curve, and a thick one with a label for their mean."""
     ax = new_axes() if ax is None else ax
     x, lines = fractions.float().cpu(), curves.flatten(0, -2).float().cpu()
@@ -57,5 +59,5 @@ def plot_curves(fractions: Float[Tensor, " S"], curves: Float[Tensor, "B *T S"],
         ax.plot(x, lines.T, linewidth=0.7, alpha=0.4, color=mean.get_color(), zorder=1)
     ax.set(xlabel="fraction of pixels replaced", ylabel="score of the model", xlim=(0, 1))
     ax.grid(alpha=0.2)
-    ax.legend(frameon=False, fontsize=9)
+    ax.legend(fontsize=9, edgecolor="none", title=direction, title_fontsize=9)
     return ax

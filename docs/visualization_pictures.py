@@ -1,0 +1,66 @@
+"""Makes the images of the page about visualization, from photos and models that come with the project.
+
+python docs/visualization_pictures.py
+"""
+
+import io
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from PIL import Image
+
+import xai_core as xai
+from xai_core.visualization.encoding import encode, encode_figure
+from xai_core.visualization.figures import Cell, grid_figure
+
+IMAGES = Path(__file__).parent / "images" / "visualization"
+LIMIT = 150_000
+
+
+def main() -> None:
+    """Write all images."""
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    loaded = xai.load_model("efficientnet-lite0")
+    photos = [sample.image for sample in xai.load_dataset("photos")]
+    coffee, rocket, motorcycle = photos[1], photos[2], photos[4]
+    engine = xai.Engine(loaded)
+    first = engine.explain(xai.load_image(coffee, loaded), "grad-cam")["grad-cam"]
+    save("first-map", first.overlay(coffee))
+    styles = {
+        "default": {},
+        'cmap="viridis"': {"cmap": "viridis"},
+        "alpha=0.5": {"alpha": 0.5},
+        "contours=(0.25, 0.5, 0.75)": {"contours": (0.25, 0.5, 0.75)},
+        "alpha=0, contours=True": {"alpha": 0, "contours": True},
+    }
+    save_figure("styles", grid_figure([[Cell(first.overlay(coffee, **style), name) for name, style in styles.items()]]))
+    images = xai.load_image([rocket, motorcycle], loaded)
+    maps = engine.explain(images, ["grad-cam", "full-grad", "occlusion", "input-x-gradient"])
+    scores = engine.evaluate(images, maps, ["insertion:steps=14", "deletion:steps=14"])
+    save_figure("grid", xai.draw([rocket, motorcycle], maps, scores))
+    curves = Figure((5, 3.2), layout="constrained")
+    ax = curves.subplots()
+    for name in maps:
+        scores[name]["insertion:steps=14"][0].plot(ax, name)
+    save_figure("curves", curves)
+    shapes = xai.load_model("shapes-vit:pool=class")
+    star = xai.load_image(xai.load_dataset("shapes:split=test")[8].image, shapes)
+    save_figure("attention", xai.Engine(shapes).attention(star, rows=0).plot())
+
+
+def save_figure(name: str, figure: Figure) -> None:
+    """Draw a figure and save it as WebP."""
+    save(name, Image.open(io.BytesIO(encode_figure(figure, dpi=105))).convert("RGB"))
+
+
+def save(name: str, image: Image.Image) -> None:
+    """Save an image as WebP, and print its number of bytes."""
+    content = encode(image, "WEBP")
+    if len(content) > LIMIT:
+        raise SystemExit(f"{name} would take {len(content)} bytes; the limit is {LIMIT}")
+    (IMAGES / f"{name}.webp").write_bytes(content)
+    print(f"{name}: {image.width}x{image.height}, {len(content) / 1000:.0f} kB")
+
+
+if __name__ == "__main__":
+    main()

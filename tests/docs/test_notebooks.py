@@ -1,0 +1,51 @@
+"""The notebooks of the documentation run, and their outputs are saved with them."""
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.paths import ROOT
+
+NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
+
+
+def code_cells(notebook: Any) -> list[Any]:
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+def kinds(cell: Any) -> list[str]:
+    """The kinds of a cell's outputs in order. Warnings are not saved, and images are saved as JPEG."""
+    outputs = (output for output in cell["outputs"] if output.get("name") != "stderr")
+    data = [output.get("data", {"stream": ""}) for output in outputs]
+    order = ("text/html", "image/jpeg", "image/png", "text/plain", "stream")
+    found = (next(kind for kind in order if kind in each).replace("png", "jpeg") for each in data)
+    return [kind for kind, _ in itertools.groupby(found)]
+
+
+def test_there_are_notebooks() -> None:
+    assert [path.stem for path in NOTEBOOKS] == ["comparing-methods", "first-map", "own-model"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_outputs_are_saved_and_small(path: Path) -> None:
+    text = path.read_text()
+    assert len(text) < 400_000
+    assert "/tmp/" not in text
+    assert "site-packages" not in text
+    cells = code_cells(json.loads(text))
+    assert [cell["execution_count"] for cell in cells] == [*range(1, len(cells) + 1)], "run docs/run_notebooks.py"
+    assert not [output for cell in cells for output in cell["outputs"] if output["output_type"] == "error"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.filterwarnings("default")  # those of Jupyter's libraries
+def test_a_notebook_runs_and_has_the_outputs_that_are_saved(path: Path, tmp_path: Path) -> None:
+    nbclient = pytest.importorskip("nbclient")
+    nbformat = pytest.importorskip("nbformat")
+    saved, notebook = json.loads(path.read_text()), nbformat.read(path, 4)
+    nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    assert [kinds(cell) for cell in code_cells(notebook)] == [kinds(cell) for cell in code_cells(saved)]
