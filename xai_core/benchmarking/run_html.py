@@ -1,39 +1,71 @@
 """HTML of a run for notebooks: its progress, and the mean scores of the finished images."""
 
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
 
 from xai_core.benchmarking.comparison import ScoreMatrix
-from xai_core.benchmarking.score_arrays import read_arrays
-from xai_core.benchmarking.store import Run
+from xai_core.benchmarking.manifest import Manifest
+from xai_core.benchmarking.shards import Shard
 from xai_core.html import table
 
+if TYPE_CHECKING:
+    import pyarrow as pa
 
-def run_html(run: Run) -> str:
+
+class DisplayedRun(Protocol):
+    """The part of a `Run` that is displayed."""
+
+    @property
+    def path(self) -> Path: ...
+    @property
+    def manifest(self) -> Manifest: ...
+    @property
+    def finished(self) -> Sequence[Shard]: ...
+
+    def rows_of(self, shard: Shard) -> "pa.Table":
+        """Return the rows of a finished shard."""
+        ...
+
+
+def run_html(run: DisplayedRun) -> str:
     """Return the number of finished images, and a table of mean scores for each model.
 
     Each mean is computed from the images that all methods have a score for.
     """
-    finished = sum(shard.stop - shard.start for shard in run.finished)
+    tables = {shard: run.rows_of(shard) for shard in run.finished}
+    finished = sum(shard.stop - shard.start for shard in tables)
     images = run.manifest.images * len(run.manifest.models)
-    matrices = [of_model.scores for of_model in read_arrays(run)] if finished else []
-    errors = sum(counter.total() for scores in matrices for matrix in scores for counter in matrix.errors.values())
     folder = run.path.relative_to(Path.cwd()) if run.path.is_relative_to(Path.cwd()) else run.path
     lines = [f"{finished} of {images} images in {folder}"]
+    errors = sum(len(rows) - rows["error"].null_count for rows in tables.values())
     if errors:
-        lines.append(f"{errors} of {len(run)} rows contain an error. See the column error of run.rows().")
-    return f"<div>{'<br>'.join(map(escape, lines))}{''.join(map(_means, matrices))}</div>"
+        count = sum(map(len, tables.values()))
+        lines.append(f"{errors} of {count} rows contain an error. See the column error of run.rows().")
+    means = (_means(run.manifest, index, tables) for index in sorted({shard.model_index for shard in tables}))
+    return f"<div>{'<br>'.join(map(escape, lines))}{''.join(means)}</div>"
 
 
-def _means(scores: list[ScoreMatrix]) -> str:
+def _means(manifest: Manifest, model_index: int, tables: "dict[Shard, pa.Table]") -> str:
     """Return the table of a model: methods in rows and metrics in columns."""
-    columns = [_column(matrix) for matrix in scores]
-    rows = [(method, *(column.get(method, "-") for column in columns)) for method in scores[0].methods]
-    return f"<div><b>{escape(scores[0].model)}</b></div>{table(['method', *map(_header, scores)], rows)}"
-
-
-def _header(matrix: ScoreMatrix) -> str:
-    return f"{matrix.metric} ({'higher' if matrix.higher_is_better else 'lower'} is better)"
+    model = manifest.models[model_index]
+    scores = np.concatenate(
+        [
+            np.asarray(rows["score"].to_numpy(), np.float64).reshape(shard.shape(manifest))
+            for shard, rows in tables.items()
+            if shard.model_index == model_index
+        ]
+    )
+    columns = [
+        _column(ScoreMatrix(model.spec, metric, higher, model.methods, scores[:, :, i], {}))
+        for i, (metric, higher) in enumerate(manifest.metrics.items())
+    ]
+    header = [f"{metric} ({'higher' if up else 'lower'} is better)" for metric, up in manifest.metrics.items()]
+    rows = [(method, *(column.get(method, "-") for column in columns)) for method in model.methods]
+    return f"<div><b>{escape(model.spec)}</b></div>{table(['method', *header], rows)}"
 
 
 def _column(matrix: ScoreMatrix) -> dict[str, str]:
