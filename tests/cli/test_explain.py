@@ -300,3 +300,44 @@ def test_names_in_tables_run_no_formula(photos: Path) -> None:
     Path("=2.png").write_bytes((photos / "cat.png").read_bytes())
     assert explain("=2.png").code == 0
     assert rows()[0]["image"] == "'=2.png"
+
+
+def test_a_page_shows_all_photos_and_targets(photos: Path) -> None:
+    run = explain(photos, "--page", "--top", "2", method="grad-cam,random,rollout")
+    assert "Page: out/index.html" in run.out
+    page = Path("out/index.html").read_text()
+    assert page.count("<article") == 2 * 2
+    assert re.findall(r'data-method="([^"]*)" data-group="([^"]*)"', page)[:2] == [
+        ("grad-cam", "one pass"),
+        ("random", "controls"),
+    ]
+    assert "<b>rollout</b>" in page
+    sources = {*re.findall(r'(?:src|href)="\./([^"]*)"', page)}
+    assert len([name for name in sources if name.endswith(".webp")]) == 2 + 2 * 2 * 2
+    assert all(Path("out", name).exists() for name in sources)
+
+
+def test_a_page_includes_photos_of_earlier_runs(photos: Path) -> None:
+    assert explain(photos / "cat.png").code == 0  # without previews
+    assert explain(photos, "--page").code == 0
+    assert Path("out/index.html").read_text().count("<article") == 2
+    assert explain(photos, "--page", method="layer-cam").code == 0
+    assert {*re.findall(r'data-method="([^"]*)"', Path("out/index.html").read_text())} == {"grad-cam", "layer-cam"}
+
+
+def test_the_original_of_a_page_fits_its_overlays(photos: Path) -> None:
+    Image.new("RGB", (1000, 500), (10, 200, 30)).save(photos / "wide.png")
+    for options, size in (((), (640, 320)), (("--crop",), (32, 32))):
+        assert explain(photos / "wide.png", "--page", "--overwrite", *options).code == 0
+        for name in ("original", "grad-cam"):
+            with Image.open(f"out/wide.{name}.webp") as preview:
+                assert preview.size == size
+
+
+def test_names_of_photos_appear_as_text(photos: Path) -> None:
+    evil = photos / "<img src=x onerror=alert(1)>.png"
+    save(evil, seed=2)
+    assert explain(evil, "--page").code == 0
+    page = Path("out/index.html").read_text()
+    assert "<img src=x" not in page
+    assert "&lt;img src=x onerror=alert(1)&gt;.png" in page

@@ -1,9 +1,7 @@
 """Reports: files, rows, pictures, curves and the page."""
 
-import base64
 import csv
 import io
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +14,10 @@ from xai_core import files
 from xai_core.data.image_names import stem
 from xai_core.errors import FileError
 from xai_core.report.csv_rows import csv_rows, write_csv
-from xai_core.report.curves import overview, plot_curves
-from xai_core.report.page import render
-from xai_core.report.ranking import best_methods, mean_scores
+from xai_core.report.curves import plot_curves
+from xai_core.report.demo_sections import page_photo, page_section
+from xai_core.report.mean_scores import mean_scores
+from xai_core.report.method_groups import ATTENTION, ONE_PASS
 from xai_core.report.results import (
     Explanation,
     ImageResult,
@@ -44,8 +43,8 @@ def result(
     name: str = "cat", first: tuple[float, float] = (0.2, 0.6), second: tuple[float, float] = (0.1, 0.5)
 ) -> ImageResult:
     explanations = [
-        Explanation("grad-cam", GREY, 0.5, False, scored(*first)),
-        Explanation("rollout", GREY, 1.5, True, scored(*second)),
+        Explanation("grad-cam", ONE_PASS, GREY, 0.5, False, scored(*first)),
+        Explanation("rollout", ATTENTION, GREY, 1.5, True, scored(*second)),
     ]
     return ImageResult(name, files.distinct([name])[0], GREY, Prediction(3, 'tabby, "tabby" cat', 0.8), explanations)
 
@@ -121,14 +120,6 @@ def test_rows_survive_a_round_trip(tmp_path: Path) -> None:
         "probability": "0.8",
         "seconds": "0.5",
     }
-
-
-def test_best_is_in_the_direction_of_the_metric() -> None:
-    explanations = result().explanations
-    assert best_methods(explanations, "deletion") == {"rollout"}
-    assert best_methods(explanations, "insertion") == {"grad-cam"}
-    assert best_methods(explanations[:1], "deletion") == set()
-    assert best_methods(result(first=(0.1001, 0.5)).explanations, "deletion") == set()
 
 
 def test_means_are_over_the_images_that_a_method_explained() -> None:
@@ -209,72 +200,33 @@ def test_curves_are_drawn_whatever_the_class_is_called_and_whether_a_method_suit
     png_of(plot_curves(replace(result(), explanations=[])))
 
 
-def test_a_sheet_holds_every_picture() -> None:
-    one, three = png_of(overview([result()])), png_of(overview([result(), result(), result()]))
-    assert three.width == one.width
-    assert three.height == pytest.approx(3 * one.height, abs=3)
-
-
 def test_drawing_leaves_no_figure_behind() -> None:
     from matplotlib import _pylab_helpers, rcParams
 
     before = dict(rcParams)
     plot_curves(result())
-    overview([result()])
     assert not _pylab_helpers.Gcf.figs
     assert dict(rcParams) == before
 
 
-def test_parts_and_the_truth_are_shown_where_there_are_any() -> None:
+def test_a_section_shows_the_images_and_their_means() -> None:
     shown = result()
     parts = [Image.new("RGB", (8, 6), (value, 0, 0)) for value in (1, 2, 3)]
-    with_parts = [replace(shown.explanations[0], parts=parts), shown.explanations[1]]
-    made = page_of(replace(shown, explanations=with_parts, ground_truth=GREY))
-    strips = [png_of(base64.b64decode(data)) for data in re.findall(r'src="data:image/png;base64,([^"]*)" style', made)]
-    assert [(strip.width, strip.height) for strip in strips] == [(3 * 8 + 2 * 2, 6)]
-    assert [strips[0].convert("RGB").getpixel((x, 0)) for x in (0, 10, 20)] == [(1, 0, 0), (2, 0, 0), (3, 0, 0)]
-    assert "3 parts of the map" in made
-    assert "Ground truth" in made
-    assert "Ground truth" not in page_of(shown)
-
-
-def page_of(shown: ImageResult) -> str:
-    return render("Found", [ModelResults("m", "d", [shown], {})], {"Device": "cpu"}, plot_curves)
-
-
-@pytest.fixture(scope="module")
-def page() -> str:
-    images = [result(), result("<script>alert(1)</script>", second=(0.3, 0.7))]
-    results = ModelResults("model & such", "data", images, {"score-cam": "it needs <features>"})
-    return render("What is found", [results], {"Device": "cpu", "Command": "xai demo"}, plot_curves)
-
-
-def test_the_page_asks_nothing_of_a_network(page: str) -> None:
-    for attribute in ("src", "href", "srcset", "action", "data"):
-        assert all(value.startswith("data:") for value in re.findall(rf'\s{attribute}="([^"]*)', page))
-    assert "//" not in re.sub(r'"data:[^"]*"', "", page)
-    assert not re.search(r"@import|url\(|<script|<iframe|<object", page)
-
-
-def test_the_page_holds_its_pictures(page: str) -> None:
-    embedded = re.findall(r'src="data:image/png;base64,([^"]*)"', page)
-    assert len(embedded) == 2 * (1 + 2 + 1)  # for each image the photo, two overlays and the curves
-    for data in embedded:
-        png_of(base64.b64decode(data))
-
-
-def test_the_page_shows_names_as_they_are(page: str) -> None:
-    for shown in (
-        "&lt;script&gt;alert(1)",
-        "model &amp; such on data",
-        "it needs &lt;features&gt;",
-        "constant map",
-    ):
-        assert shown in page
-
-
-def test_the_page_says_which_direction_is_better_and_marks_the_best(page: str) -> None:
-    assert "Deletion<small>lower is better" in page
-    assert "Insertion<small>higher is better" in page
-    marked = re.findall(r'class="best"><span[^>]*>([\d.]+)', page)
-    assert marked == ["0.600", "0.100", "0.200", "0.700"]  # the means of both are alike
+    explanations = [replace(shown.explanations[0], parts=parts), shown.explanations[1]]
+    image = replace(shown, explanations=explanations, ground_truth=GREY, label="lynx")
+    results = ModelResults("m", "d", [image], {"rise": "too slow", "score-cam": "too slow"})
+    photo = page_photo(image, "m")
+    section = page_section(results, [photo])
+    assert section.title == "m on d"
+    assert section.metrics == {"deletion": False, "insertion": True}
+    assert section.skipped == {"rise, score-cam": "too slow"}
+    assert [(row.method, row.scores["insertion"]) for row in section.rows] == [("grad-cam", 0.6), ("rollout", 0.5)]
+    assert photo.classes == {"predicted": 'tabby, "tabby" cat 0.80', "ground truth": "lynx"}
+    assert photo.ground_truth is not None
+    first, second = photo.maps
+    assert (first.image.file, first.group) == ("m/cat.grad-cam.png", ONE_PASS)
+    assert first.parts is not None
+    assert (first.parts.width, first.parts.height, first.part_count) == (3 * 8 + 2 * 2, 6, 3)
+    assert list(first.captions) == ["insertion 0.60"]
+    assert list(second.captions) == ["constant map", "insertion 0.50"]
+    assert second.parts is None

@@ -1,6 +1,8 @@
 """Output to the terminal: tables on standard output, progress and messages on standard error."""
 
+import time
 from collections.abc import Collection
+from typing import Any
 
 from rich import box
 from rich.console import Console, Group
@@ -10,6 +12,7 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     Task,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -20,6 +23,8 @@ from rich.text import Text
 from xai_core.printable import one_line, printable
 from xai_core.report.tables import TextTable
 
+INTERVAL = 5.0
+"""Least number of seconds between two lines of progress if there is no terminal."""
 _RATE_WINDOW = 24 * 3600
 """Seconds over which the rate of a progress bar is averaged. One step of a benchmark can take hours."""
 
@@ -86,7 +91,7 @@ def rich_table(text: TextTable) -> Group:
 
 
 def progress_bar(rate: bool = False) -> Progress:
-    """Return a progress bar on standard error, which is hidden if standard error is not a terminal.
+    """Return a progress bar on standard error. Without a terminal, it prints a line every few seconds.
 
     Parameters
     ----------
@@ -96,13 +101,40 @@ def progress_bar(rate: bool = False) -> Progress:
     terminal = Console(stderr=True)
     timing: tuple[ProgressColumn, ...] = (Rate(), TimeRemainingColumn()) if rate else (TimeElapsedColumn(),)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), *timing)
-    return Progress(
+    return (Progress if terminal.is_terminal else ProgressLines)(
         *columns,
         console=terminal,
         transient=True,
         disable=not terminal.is_terminal,
         speed_estimate_period=_RATE_WINDOW,
     )
+
+
+class ProgressLines(Progress):
+    """Progress without a terminal: one line at most every `INTERVAL` seconds."""
+
+    _printed = 0.0
+
+    def start(self) -> None:
+        """Start to measure time, so that short work prints nothing."""
+        self._printed = time.monotonic()
+
+    def update(self, task_id: TaskID, *args: Any, **fields: Any) -> None:
+        """Update a task, and print it if the last line is old enough."""
+        super().update(task_id, *args, **fields)
+        self._print(task_id)
+
+    def advance(self, task_id: TaskID, advance: float = 1) -> None:
+        """Advance a task, and print it if the last line is old enough."""
+        super().advance(task_id, advance)
+        self._print(task_id)
+
+    def _print(self, task_id: TaskID) -> None:
+        if time.monotonic() - self._printed >= INTERVAL:
+            self._printed = time.monotonic()
+            task = self._tasks[task_id]
+            count = f"{task.completed:.0f}/{task.total:.0f}" if task.total is not None else f"{task.completed:.0f}"
+            complain(f"[{count}] {task.description}", "")
 
 
 class Rate(ProgressColumn):

@@ -26,7 +26,8 @@ def demo(
 ) -> None:
     """Explain sample images with the fast compatible methods.
 
-    The maps are scored by deletion and insertion. The command writes overlays, curves, a CSV table and an HTML report.
+    The maps are scored by deletion and insertion, and also by the ground truth if it is known. The command writes
+    overlays, curves, a CSV table and index.html, which shows all maps. These files are complete after each image.
     Composite methods, and methods that need many forward passes, are skipped. Without --model and --data, the demo
     explains three models: efficientnet-lite0 on photos, and shapes-vit and shapes-cbam on shapes.
     """

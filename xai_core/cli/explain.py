@@ -45,6 +45,7 @@ def explain(
     crop: Annotated[
         bool, typer.Option("--crop", help="Draw maps only on the part of the image that the model receives.")
     ] = False,
+    page: Annotated[bool, typer.Option("--page", help="Write an HTML page of all images and maps.")] = False,
     device: DeviceOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Overwrite existing files.")] = False,
 ) -> None:
@@ -56,7 +57,8 @@ def explain(
     one map per attention head. A .parts.png file shows them side by side.
 
     For each image, .sheet.png shows all overlays with captions, and .json contains the predictions and the names of the
-    files. maps.csv lists all maps. Repeat the command to resume an interrupted run, or to add images and methods.
+    files. maps.csv lists all maps. With --page, index.html shows all images with their maps. Repeat the command to
+    resume an interrupted run, or to add images and methods.
     """
     from xai_core.cli.actions.explain import explain_images
 
@@ -71,5 +73,6 @@ def explain(
         layer=layer,
         device=device,
         crop=crop,
+        page=page,
         overwrite=overwrite,
     )

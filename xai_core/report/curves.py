@@ -1,22 +1,15 @@
-"""Figures of a report: perturbation curves, and an overview of all overlays."""
+"""Figures of perturbation curves."""
 
 import io
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import ImageOps
 
 from xai_core.report.results import ImageResult, MapScore
 
 STYLES = ("-", "--", ":", "-.")
-COLUMNS = 9
-"""Maximum number of images in a row of the overview."""
-CELL, GAP, DPI = (288, 340), 6, 120
-"""Cell size and gap of the overview in pixels, and resolution in pixels per inch. A cell is an image and a caption."""
 INK = "#222226"
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Colors of lines, which color-blind readers can distinguish (Okabe and Ito)."""
@@ -40,27 +33,6 @@ def plot_curves(result: ImageResult) -> bytes:
     return _png(figure, dpi=160)
 
 
-def overview(results: Sequence[ImageResult]) -> bytes:
-    """Draw all images, each followed by its overlays, as one PNG."""
-    most = 1 + max(len(result.explanations) for result in results)
-    rows_per_image = math.ceil(most / COLUMNS)
-    columns = math.ceil(most / rows_per_image)
-    rows = rows_per_image * len(results)
-    figure = Figure(figsize=(columns * CELL[0] / DPI, rows * CELL[1] / DPI))
-    for number, result in enumerate(results):
-        predicted = result.predicted
-        cells = [(result.photo, f"{_short(predicted.name)}, {predicted.probability:.2f}")]
-        cells += [(each.overlay, _caption(each.method, each.scores)) for each in result.explanations]
-        for position, (image, caption) in enumerate(cells, number * rows_per_image * columns):
-            row, column = divmod(position, columns)
-            left, bottom = column * CELL[0], (rows - 1 - row) * CELL[1]
-            fitted = ImageOps.contain(image, (CELL[0] - 2 * GAP, CELL[0] - 2 * GAP))
-            figure.figimage(np.asarray(fitted), left + (CELL[0] - fitted.width) // 2, bottom + GAP)
-            middle, above = left + CELL[0] / 2, bottom + 2 * GAP + fitted.height
-            figure.text(middle / DPI, above / DPI, caption, transform=figure.dpi_scale_trans, ha="center", fontsize=8)
-    return _png(figure, dpi=DPI)
-
-
 def _draw(panel: Axes, lines: Sequence[tuple[str, MapScore]]) -> None:
     for number, (method, score) in enumerate(lines):
         assert score.curve is not None
@@ -74,10 +46,6 @@ def _draw(panel: Axes, lines: Sequence[tuple[str, MapScore]]) -> None:
     for side, spine in panel.spines.items():
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color(INK)
-
-
-def _caption(method: str, scores: Mapping[str, MapScore]) -> str:
-    return f"{method}\n" + "  ".join(f"{metric} {score.value:.3f}" for metric, score in scores.items())
 
 
 def _short(name: str, length: int = 24) -> str:

@@ -1,42 +1,75 @@
-"""The report of `xai demo`: one HTML file that contains its images and needs no network."""
+"""Pages of maps in HTML, which need no network: the report of `xai demo`, and the page of `xai explain`."""
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from urllib.parse import quote
 
 import jinja2
+from PIL import Image
 
-from xai_core.report.ranking import best_methods, mean_scores
-from xai_core.report.results import ImageResult, ModelResults
-from xai_core.visualization.encoding import png
-from xai_core.visualization.overlays import side_by_side
+from xai_core.files import encodable
+from xai_core.report.method_groups import GROUPS
+from xai_core.report.page_content import PageImage, PageSection
+from xai_core.visualization.encoding import encode
+
+LEAD = (
+    "Color shows how much each pixel contributes to the class according to a method: none is transparent, and the "
+    "highest contribution is yellow. Colors saturate at the 99th percentile. Controls do not depend on the model. "
+    "Click a map to compare it with the image."
+)
+QUALITY = 80
+"""Quality of the WebP images of a page, out of 100."""
+PREVIEW = 640
+"""Largest side of an image of a page in pixels."""
 
 
-def render(
-    title: str, results: Sequence[ModelResults], about: Mapping[str, str], plot: Callable[[ImageResult], bytes]
-) -> str:
-    """Return the HTML of the report.
+def render(title: str, lead: str, sections: Sequence[PageSection], about: Mapping[str, str]) -> str:
+    """Return the HTML of a page.
 
     Parameters
     ----------
     title
         Heading of the page.
-    results
+    lead
+        Sentences below the heading.
+    sections
         Results of each model, at least one.
     about
         Everything that the results depend on, by name: versions, device, command, date.
-    plot
-        Function that draws the perturbation curves of an image as a PNG.
     """
     loader = jinja2.PackageLoader("xai_core.report", ".")
     page = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    page.filters["uri"] = lambda data: "data:image/png;base64," + base64.b64encode(data).decode()
-    return page.get_template("page.html.j2").render(
-        title=title,
-        results=results,
-        about=about,
-        mean_scores=mean_scores,
-        best_methods=best_methods,
-        plot=plot,
-        png=png,
-        side_by_side=side_by_side,
-    )
+    page.filters["link"] = link
+    template = page.get_template("page.html.j2")
+    return encodable(template.render(title=title, lead=lead, sections=sections, about=about, groups=GROUPS))
+
+
+def embedded(image: Image.Image, file: str) -> PageImage:
+    """Return an image of a page whose source is the image itself, as WebP in a data URI.
+
+    Parameters
+    ----------
+    image
+        The image.
+    file
+        Path of the image in full size, relative to the page.
+    """
+    data = base64.b64encode(webp(image)).decode()
+    return PageImage(f"data:image/webp;base64,{data}", file, *image.size)
+
+
+def webp(image: Image.Image) -> bytes:
+    """Encode an image of a page as WebP."""
+    return encode(image, "WEBP", QUALITY)
+
+
+def preview(image: Image.Image) -> Image.Image:
+    """Return an image that fits into a square of `PREVIEW` pixels."""
+    small = image.convert("RGB")
+    small.thumbnail((PREVIEW, PREVIEW))
+    return small
+
+
+def link(path: str) -> str:
+    """Return a relative URL of a file, in which every character that has a meaning in URLs is escaped."""
+    return path if path.startswith("data:image/webp;base64,") else "./" + quote(path)

@@ -39,6 +39,8 @@ class Explanation:
     ----------
     method
         Spec of the method.
+    group
+        Key of `method_groups.GROUPS`.
     overlay
         Image colored by the map.
     seconds
@@ -52,6 +54,7 @@ class Explanation:
     """
 
     method: str
+    group: str
     overlay: Image
     seconds: float
     constant: bool
@@ -86,6 +89,8 @@ class ImageResult:
         Explanations, one for each method.
     ground_truth
         Image colored by the ground-truth mask, if known.
+    label
+        Name of the class in the dataset, if known.
     """
 
     id: str
@@ -94,6 +99,7 @@ class ImageResult:
     predicted: Prediction
     explanations: Sequence[Explanation]
     ground_truth: Image | None = None
+    label: str | None = None
 
 
 @dataclass(frozen=True)
@@ -105,17 +111,25 @@ class ModelResults:
     model, data
         Specs of the model and of the dataset.
     images
-        Results, at least one.
+        Results. The list grows while images are explained.
     skipped
-        For each skipped method, the reason.
+        The reason for each skipped method.
     """
 
     model: str
     data: str
-    images: Sequence[ImageResult]
+    images: list[ImageResult]
     skipped: Mapping[str, str]
 
     @property
     def title(self) -> str:
         """Heading of the results."""
         return f"{self.model} on {self.data}"
+
+    @property
+    def skipped_by_reason(self) -> Mapping[str, str]:
+        """The reasons for skipped methods, each once. The keys are comma-separated names."""
+        methods_of: dict[str, list[str]] = {}
+        for method, reason in self.skipped.items():
+            methods_of.setdefault(reason, []).append(method)
+        return {", ".join(methods): reason for reason, methods in methods_of.items()}

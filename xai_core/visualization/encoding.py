@@ -17,12 +17,12 @@ QUALITY = 92
 """Quality of JPEG and WebP files, out of 100."""
 
 
-def encode(image: Image.Image, kind: str = "PNG") -> bytes:
-    """Encode an image as PNG, JPEG or WEBP."""
+def encode(image: Image.Image, kind: str = "PNG", quality: int = QUALITY) -> bytes:
+    """Encode an image as PNG, JPEG or WEBP. The quality, out of 100, does not matter for PNG."""
     buffer = io.BytesIO()
     if kind == "JPEG" and image.mode == "RGBA":
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    image.save(buffer, kind, quality=QUALITY)
+    image.save(buffer, kind, quality=quality)
     return buffer.getvalue()
 
 

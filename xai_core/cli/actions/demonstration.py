@@ -1,26 +1,34 @@
 """Maps and scores of samples with every installed method that is compatible and fast enough, for `xai demo`."""
 
 import inspect
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 
 from jaxtyping import Float
 from PIL.Image import Image
-from rich.progress import Progress
 from torch import Tensor
 
 from xai_core import files
 from xai_core.checks import check_forward_passes
+from xai_core.cli.actions.method_maps import METHOD_ERRORS, maps_of_each
 from xai_core.cli.loading import ModelOnDevice, constant_map_warnings_hidden
 from xai_core.configurable import MADE_OF
+from xai_core.data.ground_truth import model_mask
 from xai_core.data.image_names import stem
 from xai_core.data.sources import Sample
-from xai_core.errors import LayerError, OptionError, PluginError, UnknownExplainerError, UnsuitableError
+from xai_core.errors import (
+    CroppedGroundTruthError,
+    InputShapeError,
+    NoGroundTruthError,
+    UnknownExplainerError,
+    UnsuitableError,
+)
 from xai_core.explainer import Explainer
-from xai_core.isolation.error_context import PluginCall
-from xai_core.metric import MetricResult
+from xai_core.isolation.error_context import PluginCall, message_with_notes
+from xai_core.metric import Metric, MetricResult
 from xai_core.plugins.creation import create_explainer, create_metric
 from xai_core.plugins.registry import list_explainers, origin
+from xai_core.report.method_groups import MANY_PASSES, method_group
 from xai_core.report.results import Explanation, ImageResult, MapScore, PerturbationCurve
 from xai_core.saliency import Saliency
 from xai_core.visualization import overlays
@@ -39,18 +47,22 @@ class Demonstration:
     ----------
     skipped
         The reason for each method that was skipped.
+    groups
+        The group of each method that was not skipped.
     metrics
-        The metrics that score the maps.
+        The metrics that score the maps of every image.
     """
 
-    def __init__(self, model: ModelOnDevice, bar: Progress) -> None:
+    def __init__(self, model: ModelOnDevice, report: Callable[[str], None]) -> None:
         self.skipped: dict[str, str] = {}
-        self.metrics = [create_metric(name, steps=STEPS) for name in ("deletion", "insertion")]
-        self._model, self._bar = model, bar
-        self._task = bar.add_task("")
+        self.groups: dict[str, str] = {}
+        self.metrics: list[Metric] = [create_metric(name, steps=STEPS) for name in ("deletion", "insertion")]
+        self._with_ground_truth = [*self.metrics, create_metric("relevance-mass"), create_metric("pointing-game")]
+        self._model, self._report = model, report
+        self._explainers: dict[str, Explainer] = {}
 
-    def run(self, samples: Sequence[Sample]) -> list[ImageResult]:
-        """Return a result for each sample.
+    def run(self, samples: Sequence[Sample]) -> Iterator[ImageResult]:
+        """Yield a result for each sample.
 
         Raises
         ------
@@ -59,38 +71,53 @@ class Demonstration:
         UnsuitableError
             If no installed explainer is compatible with the model.
         """
+        names = files.distinct(stem(sample.id) for sample in samples)
+        for sample, name in zip(samples, names, strict=True):
+            with constant_map_warnings_hidden():
+                yield self._result(sample, name)
+
+    def _result(self, sample: Sample, name: str) -> ImageResult:
+        loaded, engine = self._model.loaded, self._model.engine
+        images = loaded.preprocess(sample.image)[None]
+        photo = model_view(images[0], loaded.restore)
+        if not self._explainers:
+            self._select(images)
+        [predicted] = self._model.predict(images)
+        maps = self._maps(images, predicted.id, name)
+        mask = self._mask(sample)
+        self._report(f"{name}: scores")
+        if mask is None:
+            scores = engine.evaluate(images, maps, self.metrics)
+        else:
+            scores = engine.evaluate(images, maps, self._with_ground_truth, mask[None])
+        return ImageResult(
+            id=sample.id,
+            file=name,
+            photo=photo,
+            predicted=predicted,
+            explanations=[
+                _explanation(photo, method, self.groups[method], maps[method], scores[method]) for method in maps
+            ],
+            ground_truth=None if mask is None else overlays.overlay(photo, mask.float()),
+            label=None if sample.target is None else self._model.class_name(sample.target),
+        )
+
+    def _select(self, images: Float[Tensor, "1 C H W"]) -> None:
+        """Select the methods. All others are skipped."""
         methods = list_explainers()
         if not methods:
             raise UnknownExplainerError("no method is installed: run `pip install xai-core[all]`")
-        self._bar.update(self._task, total=len(samples) * len(methods))
-        names = files.distinct(stem(sample.id) for sample in samples)
-        with constant_map_warnings_hidden():
-            results = [self._result(sample, name, methods) for sample, name in zip(samples, names, strict=True)]
-        if not any(result.explanations for result in results):
+        for method in methods:
+            try:
+                self._explainers[method] = self._affordable(method, images)
+            except METHOD_ERRORS as error:
+                self.skipped[method] = str(error)
+        self._require_methods()
+
+    def _require_methods(self) -> None:
+        if not self._explainers:
             reasons = "; ".join(f"{method}: {reason}" for method, reason in self.skipped.items())
             raise UnsuitableError(f"no installed method is compatible with {self._model.spec}: {reasons}")
-        return results
-
-    def _result(self, sample: Sample, name: str, methods: Sequence[str]) -> ImageResult:
-        images = self._model.loaded.preprocess(sample.image)[None]
-        photo = model_view(images[0], self._model.loaded.restore)
-        [predicted] = self._model.predict(images)
-        maps: dict[str, Saliency] = {}
-        seconds: dict[str, float] = {}
-        for method in methods:
-            self._bar.update(self._task, description=f"{name}: {method}")
-            if method not in self.skipped:
-                try:
-                    explainer = self._affordable(method, images)
-                    start = time.perf_counter()
-                    maps |= self._model.engine.explain(images, {method: explainer}, predicted.id)
-                    seconds[method] = time.perf_counter() - start
-                except (UnsuitableError, LayerError, OptionError, PluginError) as error:
-                    self.skipped[method] = str(error)
-            self._bar.advance(self._task)
-        scores = self._model.engine.evaluate(images, maps, self.metrics)
-        explanations = [_explanation(photo, method, maps[method], seconds[method], scores[method]) for method in maps]
-        return ImageResult(sample.id, name, photo, predicted, explanations, _ground_truth(sample, photo))
 
     def _affordable(self, method: str, images: Float[Tensor, "1 C H W"]) -> Explainer:
         """Create an explainer, or raise UnsuitableError if it is composite, incompatible or too slow."""
@@ -105,23 +132,41 @@ class Demonstration:
             )
         if passes * images[0, 0].numel() > MOST_PIXELS:
             raise UnsuitableError(f"needs {passes} forward passes per image; use `xai explain` to run it")
+        self.groups[method] = method_group(explainer, adapter, passes)
         return explainer
 
+    def _maps(self, images: Tensor, target: int, name: str) -> Mapping[str, Saliency]:
+        """Return the maps of all methods, in the order of the methods. Methods of one pass share it."""
+        slow = [method for method in self._explainers if self.groups[method] == MANY_PASSES]
+        shared = [method for method in self._explainers if method not in slow]
+        maps: dict[str, Saliency] = {}
+        for methods in filter(None, chain([shared], ([method] for method in slow))):
+            self._report(f"{name}: {methods[0] if len(methods) == 1 else 'methods of one pass'}")
+            explainers = {method: self._explainers[method] for method in methods}
+            own, failures = maps_of_each(self._model.engine, images, explainers, target)
+            maps |= own
+            self.skipped |= {method: message_with_notes(error) for method, error in failures.items()}
+        self._explainers = {method: each for method, each in self._explainers.items() if method in maps}
+        self._require_methods()
+        return {method: maps[method] for method in self._explainers}
 
-def _ground_truth(sample: Sample, photo: Image) -> Image | None:
-    """Return the photo with the ground-truth mask, if the model receives the image uncropped at its own size."""
-    if sample.mask is None or sample.mask.shape != (photo.height, photo.width):
-        return None
-    return overlays.overlay(photo, sample.mask.float())
+    def _mask(self, sample: Sample) -> Tensor | None:
+        """Return the ground-truth mask at the model's input size, if it is known."""
+        try:
+            return model_mask(self._model.loaded, sample)
+        except (UnsuitableError, NoGroundTruthError, CroppedGroundTruthError, InputShapeError):
+            return None
 
 
 def _explanation(
-    photo: Image, method: str, saliency: Saliency, seconds: float, scores: Mapping[str, MetricResult]
+    photo: Image, method: str, group: str, saliency: Saliency, scores: Mapping[str, MetricResult]
 ) -> Explanation:
+    assert saliency.cost is not None
     return Explanation(
         method=method,
+        group=group,
         overlay=overlays.overlay(photo, saliency.values[0]),
-        seconds=seconds,
+        seconds=saliency.cost.seconds,
         constant=bool(saliency.constant[0]),
         scores={metric: _map_score(score) for metric, score in scores.items()},
         parts=[] if saliency.parts is None else overlays.part_overlays(photo, saliency.parts[0]),

@@ -4,15 +4,18 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from shlex import join
 from typing import Any
 
 import typer
 
+from xai_core.cli.actions.about import about
 from xai_core.cli.actions.overlapped import overlapped
 from xai_core.cli.actions.photo_explanation import ExplainedPhoto, Photo, PhotoExplainer
 from xai_core.cli.actions.photo_files import Record, write_photo, write_table
 from xai_core.cli.actions.photo_folder import PhotoFolder
 from xai_core.cli.actions.photo_methods import ALL, selected_methods
+from xai_core.cli.actions.photo_page import PAGE, write_page
 from xai_core.cli.actions.photo_paths import find_images
 from xai_core.cli.actions.photo_targets import PhotoTargets
 from xai_core.cli.console import complain, console, counted, plain, print_line, progress_bar, table, warn
@@ -37,6 +40,7 @@ def explain_images(
     layer: str | None,
     device: str | None,
     crop: bool,
+    page: bool,
     overwrite: bool,
 ) -> None:
     """Write the overlays, the maps, a contact sheet and a record of each image, and print a table of the files."""
@@ -59,7 +63,7 @@ def explain_images(
         """Return a photo, the record of a photo that an earlier run explained, or a message."""
         try:
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
-            record = folder.done(path, digest, explainers)
+            record = folder.done(path, digest, explainers, page)
             return record or Photo(path, names[path], digest, open_image(path))
         except (FileError, OSError) as error:
             return str(error)
@@ -74,7 +78,7 @@ def explain_images(
     def write(result: ExplainedPhoto | Record | str) -> Record | str:
         if not isinstance(result, ExplainedPhoto):
             return result
-        return write_photo(result, folder.path, folder.records.get(str(result.photo.path)))
+        return write_photo(result, folder.path, folder.records.get(str(result.photo.path)), page)
 
     records: list[Record] = []
     later: list[str] = []
@@ -88,8 +92,13 @@ def explain_images(
                 later += [f"{result['image']}: {failure}" for failure in result["failures"]]
     if records:
         write_table(folder.path, records)
-    _print(records, folder.path)
     unsuitable = {method: reason for record in records for method, reason in record["skipped"].items()}
+    if page and records:
+        command = join(["xai", "explain", "--model", spec, "--method", methods])
+        write_page(folder.path, spec, records, {**skipped, **unsuitable}, about(model.device, command))
+    _print(records, folder.path)
+    if page and records:
+        print_line(f"Page: {folder.path / PAGE}")
     for method, reason in {**skipped, **unsuitable}.items():
         (warn if methods == ALL else complain)(f"skipped {method}: {reason}")
     for failure in later:

@@ -9,27 +9,21 @@ from jaxtyping import Float
 from PIL.Image import Image
 from torch import Tensor
 
+from xai_core.checks import check_forward_passes
+from xai_core.cli.actions.method_maps import maps_of_each
 from xai_core.cli.actions.photo_targets import PhotoTarget, PhotoTargets, together
 from xai_core.cli.loading import ModelOnDevice
-from xai_core.errors import (
-    ConvergenceError,
-    NoGradientError,
-    NonFiniteMapError,
-    NotConnectedError,
-    PluginError,
-    UnsuitableError,
-)
+from xai_core.errors import PluginContractError, UnsuitableError
 from xai_core.explainer import Explainer
-from xai_core.isolation.error_context import message_with_notes
+from xai_core.isolation.error_context import PluginCall, message_with_notes
+from xai_core.plugins.registry import origin
 from xai_core.predictions import Predictions
+from xai_core.report.method_groups import method_group
 from xai_core.saliency import Saliency
-from xai_core.saliency_maps import SaliencyMaps
 from xai_core.targets.target import TargetLike
 
 PREDICTED = 5
 """Number of predicted classes that are recorded for each photo."""
-METHOD_ERRORS = (UnsuitableError, NonFiniteMapError, NoGradientError, NotConnectedError, ConvergenceError, PluginError)
-"""Errors of one method, after which other methods can run."""
 
 
 class Photo(NamedTuple):
@@ -57,6 +51,7 @@ class PhotoMap(NamedTuple):
     """The map of one method for one target of a photo. `probability` is that of the class, or None for a contrast."""
 
     method: str
+    group: str
     target: PhotoTarget
     probability: float | None
     saliency: Saliency
@@ -106,6 +101,8 @@ class PhotoExplainer:
         Whether to draw maps on the model's input instead of the photo.
     skipped
         The reason for each method that is not compatible with the model.
+    groups
+        The group of each other method: a key of `method_groups.GROUPS`.
     """
 
     model: ModelOnDevice
@@ -113,6 +110,7 @@ class PhotoExplainer:
     targets: PhotoTargets
     crop: bool
     skipped: dict[str, str] = field(default_factory=dict)
+    groups: dict[str, str] = field(default_factory=dict)
     _checked: bool = False
 
     def explain(self, photo: Photo) -> ExplainedPhoto:
@@ -129,7 +127,7 @@ class PhotoExplainer:
         failures: list[str] = []
         predictions = self.model.engine.predict(images, max(PREDICTED, self.targets.top))
         maps = [
-            PhotoMap(method, target, _probability(saliency, target), saliency)
+            PhotoMap(method, self.groups[method], target, _probability(saliency, target), saliency)
             for value, group in together(self.targets.of(predictions))
             for target, of_target in zip(group, self._of_each(images, value, len(group), failures), strict=True)
             for method, saliency in of_target.items()
@@ -137,13 +135,16 @@ class PhotoExplainer:
         return ExplainedPhoto(photo, self._shown(photo, maps), predictions, maps, self.skipped, failures)
 
     def _skip_unsuitable(self, images: Float[Tensor, "1 C H W"]) -> None:
-        """Record methods that are not compatible with the model."""
+        """Record the group of each method, or why it is not compatible with the model."""
         self._checked = True
         adapter = self.model.engine.adapter(images)
         for spec, explainer in self.explainers.items():
             try:
                 explainer.needs(adapter)
-            except UnsuitableError as error:
+                call = PluginCall("explainer", spec, explainer, origin(explainer))
+                passes = check_forward_passes(explainer.forward_passes(adapter), call)
+                self.groups[spec] = method_group(explainer, adapter, passes)
+            except (UnsuitableError, PluginContractError) as error:
                 self.skipped[spec] = str(error)
         if len(self.skipped) == len(self.explainers):
             reasons = "; ".join(f"{spec}: {reason}" for spec, reason in self.skipped.items())
@@ -154,24 +155,14 @@ class PhotoExplainer:
         self, images: Tensor, target: TargetLike, count: int, failures: list[str]
     ) -> list[dict[str, Saliency]]:
         """Return the maps of all methods, for each of several targets."""
-        each = {method: saliency.each for method, saliency in self._maps(images, target, failures).items()}
-        return [{method: singles[number] for method, singles in each.items()} for number in range(count)]
-
-    def _maps(self, images: Tensor, target: TargetLike, failures: list[str]) -> SaliencyMaps:
-        """Return the maps of all methods. If a method fails, the methods run one by one."""
         explainers = {spec: each for spec, each in self.explainers.items() if spec not in self.skipped}
-        try:
-            return self.model.engine.explain(images, explainers, target)
-        except METHOD_ERRORS:
-            if len(explainers) == 1:
-                raise
-        maps = SaliencyMaps()
-        for spec, explainer in explainers.items():
-            try:
-                maps |= self.model.engine.explain(images, {spec: explainer}, target)
-            except METHOD_ERRORS as error:
-                failures.append(f"{spec}: {message_with_notes(error)}")
-        return maps
+        maps, errors = maps_of_each(self.model.engine, images, explainers, target)
+        if len(explainers) == 1:
+            for error in errors.values():
+                raise error
+        failures += [f"{spec}: {message_with_notes(error)}" for spec, error in errors.items()]
+        each = {method: saliency.each for method, saliency in maps.items()}
+        return [{method: singles[number] for method, singles in each.items()} for number in range(count)]
 
     def _shown(self, photo: Photo, maps: Sequence[PhotoMap]) -> Image | None:
         """Return the photo, or None if maps are drawn on the model's input."""

@@ -14,6 +14,7 @@ from xai_core import files
 from xai_core.cli.actions.photo_explanation import ExplainedPhoto, PhotoMap
 from xai_core.predictions import Predictions
 from xai_core.report.csv_text import csv_text
+from xai_core.report.page import preview, webp
 from xai_core.visualization.encoding import encode_figure, png
 from xai_core.visualization.figures import Cell, grid_figure
 from xai_core.visualization.overlays import part_overlays, side_by_side
@@ -26,7 +27,7 @@ _THUMBNAIL = (420, 420)
 _DRAWING = Lock()  # matplotlib does not support threads
 
 
-def write_photo(explained: ExplainedPhoto, out: Path, previous: Record | None) -> Record:
+def write_photo(explained: ExplainedPhoto, out: Path, previous: Record | None, page: bool) -> Record:
     """Write the files of a photo and return its record, which is written last.
 
     Parameters
@@ -37,6 +38,8 @@ def write_photo(explained: ExplainedPhoto, out: Path, previous: Record | None) -
         The folder.
     previous
         The record of an earlier run with other methods, whose maps are kept in the record.
+    page
+        Whether to write previews for a page.
     """
     photo, maps = explained.photo, explained.maps
     targets, methods = _slugs([each.target.name for each in maps]), [*dict.fromkeys(each.method for each in maps)]
@@ -45,13 +48,19 @@ def write_photo(explained: ExplainedPhoto, out: Path, previous: Record | None) -
     rows = []
     for each, overlay in zip(maps, overlays, strict=True):
         name = ".".join(filter(None, (photo.name, targets[each.target.name], slugs[each.method])))
-        rows.append(_write_map(each, overlay, out, name))
+        rows.append(_write_map(each, overlay, out, name, page))
     files.write_file(out / f"{photo.name}.sheet.png", _sheet(explained, overlays))
+    original = preview(explained.shown or maps[0].saliency.overlay(alpha=0)) if page and maps else None
+    if original is not None:
+        files.write_file(out / f"{photo.name}.original.webp", webp(original))
     record = {
         "image": str(photo.path),
         "sha256": photo.digest,
         "size": list(photo.image.size),
         "predictions": _predicted(explained.predictions),
+        "sheet": f"{photo.name}.sheet.png",
+        "preview": None if original is None else f"{photo.name}.original.webp",
+        "preview_size": None if original is None else list(original.size),
         "maps": [row for row in (previous or {}).get("maps", ()) if row["method"] not in slugs] + rows,
         "skipped": dict(explained.skipped),
         "failures": list(explained.failures),
@@ -90,22 +99,26 @@ def _slugs(targets: Sequence[str]) -> Mapping[str, str]:
     return dict(zip(names, files.distinct(names) if len(names) > 1 else [""], strict=bool(names)))
 
 
-def _write_map(each: PhotoMap, overlay: Image, out: Path, name: str) -> Record:
-    """Write the overlay and the array of a map, and its parts if it has any."""
+def _write_map(each: PhotoMap, overlay: Image, out: Path, name: str, page: bool) -> Record:
+    """Write the overlay and the array of a map, its parts if it has any, and its preview for a page."""
     files.write_file(out / f"{name}.png", png(overlay))
     files.write_file(out / f"{name}.npy", _array(each))
+    if page:
+        files.write_file(out / f"{name}.webp", webp(preview(overlay)))
     saliency = each.saliency
     if saliency.parts is not None and saliency.view is not None:
         parts = side_by_side(part_overlays(saliency.view.photo(0), saliency.parts[0]))
         files.write_file(out / f"{name}.parts.png", png(parts))
     return {
         "method": each.method,
+        "group": each.group,
         "target": each.target.name,
         "target_id": each.target.class_id,
         "probability": None if each.probability is None else round(each.probability, 6),
         "constant": bool(saliency.constant[0]),
         "overlay": f"{name}.png",
         "array": f"{name}.npy",
+        "preview": f"{name}.webp" if page else None,
     }
 
 

@@ -103,8 +103,10 @@ class PhotoFolder:
         named = {**self.names, **dict(zip(map(str, new), distinct, strict=True))}
         return [named[str(path)] for path in paths]
 
-    def done(self, photo: Path, digest: str, methods: Iterable[str]) -> Record | None:
+    def done(self, photo: Path, digest: str, methods: Iterable[str], page: bool) -> Record | None:
         """Return the record of a photo that an earlier run explained with all these methods, if its files exist.
+
+        If `page` is true, these files include the previews of the page.
 
         Raises
         ------
@@ -120,7 +122,10 @@ class PhotoFolder:
                 "choose another --out"
             )
         explained = {row["method"] for row in record["maps"]} | {*record["skipped"]}
-        written = [self.path / row[kind] for row in record["maps"] for kind in ("overlay", "array")]
+        kinds = ("overlay", "array", "preview") if page else ("overlay", "array")
+        if not all(row.get(kind) for row in record["maps"] for kind in kinds):
+            return None
+        written = [self.path / row[kind] for row in record["maps"] for kind in kinds]
         return record if explained.issuperset(methods) and all(map(files.is_file, written)) else None
 
     def _existing(self, names: Sequence[str]) -> list[Path]:

@@ -1,0 +1,57 @@
+"""Page of `xai explain`: all photos of the folder with their maps."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from xai_core import files
+from xai_core.cli.actions.photo_files import Record
+from xai_core.report.page import LEAD, render
+from xai_core.report.page_content import PageImage, PageMap, PagePhoto, PageSection
+
+PAGE = "index.html"
+
+
+def write_page(
+    out: Path, model: str, records: Sequence[Record], skipped: Mapping[str, str], about: Mapping[str, str]
+) -> None:
+    """Write the page of all photos, with a row for each photo and target."""
+    photos = [photo for record in records for photo in _photos(record)]
+    section = PageSection(model, photos, skipped=skipped)
+    files.write_file(out / PAGE, render("Saliency maps", LEAD, [section], about))
+
+
+def _photos(record: Record) -> Iterator[PagePhoto]:
+    """Iterate over the targets of a photo, with the maps that have a preview."""
+    by_target: dict[str, list[Record]] = {}
+    for row in record["maps"]:
+        if row.get("preview"):
+            by_target.setdefault(row["target"], []).append(row)
+    for target, rows in by_target.items():
+        yield PagePhoto(
+            title=Path(record["image"]).name,
+            image=_image(record, record["preview"], record["preview"]),
+            classes={
+                "explained": _class(target, rows[0]["probability"]),
+                "predicted": _class(record["predictions"][0]["name"], record["predictions"][0]["probability"]),
+            },
+            maps=[
+                PageMap(
+                    row["method"],
+                    row["group"],
+                    _image(record, row["preview"], row["overlay"]),
+                    ["constant map"] * row["constant"],
+                )
+                for row in rows
+            ],
+            files={"contact sheet": record["sheet"]},
+        )
+
+
+def _image(record: Record, preview: str, file: str) -> PageImage:
+    width, height = record["preview_size"]
+    return PageImage(preview, file, width, height)
+
+
+def _class(name: str, probability: Any) -> str:
+    return name if probability is None else f"{name} {probability:.2f}"
