@@ -100,7 +100,8 @@ def test_a_run_displays_its_mean_scores(tmp_path: Path) -> None:
     finished = run(tmp_path / "run", Speckles(5, broken=(3,)), metrics=TWO, shard=2)
     html = finished._repr_html_()
     assert "5 of 5 images in " in html
-    assert "rows contain an error" in html
+    assert "4 of 20 rows contain an error. The most frequent is: " in html
+    assert "speckle-3.png is truncated" in html
     rows = [row for row in finished if row.error is None]
     for method in finished.manifest.models[0].methods:
         for metric in TWO:

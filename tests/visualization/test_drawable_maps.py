@@ -270,3 +270,12 @@ def test_a_tensor_is_loaded_as_its_image_is(engine: xai.Engine) -> None:
     for wrong in (whole[0], (whole * 255).byte()):
         with pytest.raises(InputShapeError, match=r"\[C,H,W\]"):
             xai.load_image(wrong, loaded)
+
+
+def test_notebooks_display_figures_that_pyplot_does_not_know(maps: dict[str, xai.Saliency]) -> None:
+    figure = xai.draw(None, maps)
+    content = figure._repr_png_()  # type: ignore[attr-defined]
+    with Image.open(io.BytesIO(content)) as image:
+        assert image.format == "PNG"
+        assert abs(image.width - 100 * figure.get_figwidth()) < 50
+    assert not plt.get_fignums()

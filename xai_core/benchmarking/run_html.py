@@ -1,6 +1,7 @@
 """HTML of a run for notebooks: its progress, and the mean scores of the finished images."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -41,12 +42,18 @@ def run_html(run: DisplayedRun) -> str:
     images = run.manifest.images * len(run.manifest.models)
     folder = run.path.relative_to(Path.cwd()) if run.path.is_relative_to(Path.cwd()) else run.path
     lines = [f"{finished} of {images} images in {folder}"]
-    errors = sum(len(rows) - rows["error"].null_count for rows in tables.values())
-    if errors:
-        count = sum(map(len, tables.values()))
-        lines.append(f"{errors} of {count} rows contain an error. See the column error of run.rows().")
+    lines += _errors(tables.values())
     means = (_means(run.manifest, index, tables) for index in sorted({shard.model_index for shard in tables}))
     return f"<div>{'<br>'.join(map(escape, lines))}{''.join(means)}</div>"
+
+
+def _errors(tables: "Collection[pa.Table]") -> list[str]:
+    """Return the number of rows with an error, and the most frequent error."""
+    errors = Counter(error for rows in tables for error in rows["error"].to_pylist() if error is not None)
+    if not errors:
+        return []
+    [(most_frequent, _)] = errors.most_common(1)
+    return [f"{errors.total()} of {sum(map(len, tables))} rows contain an error. The most frequent is: {most_frequent}"]
 
 
 def _means(manifest: Manifest, model_index: int, tables: "dict[Shard, pa.Table]") -> str:

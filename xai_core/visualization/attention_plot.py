@@ -13,7 +13,7 @@ from torch import Tensor
 from xai_core.errors import InputShapeError, LayerError, RowError, UnsuitableError
 from xai_core.spec import suggest
 from xai_core.visualization.colors import Style
-from xai_core.visualization.figures import Cell, grid_figure
+from xai_core.visualization.figures import Cell, DisplayedFigure, grid_figure
 from xai_core.visualization.overlays import overlay
 from xai_core.visualization.photos import Photo, as_photo
 from xai_core.visualization.placement import Placement
@@ -56,11 +56,11 @@ def attention_figure(
     query: int | None,
     image: Photo | None,
     style: Style,
-    new: Callable[..., Figure] = Figure,
+    new: Callable[..., Figure] = DisplayedFigure,
 ) -> Figure:
     """Return a figure with a panel for each head. See `DrawableAttention.plot`.
 
-    `new` creates the figure: `Figure` or `matplotlib.pyplot.figure`.
+    `new` creates the figure: `DisplayedFigure` or `matplotlib.pyplot.figure`.
     """
     if len(record) > 1:
         raise InputShapeError(f"expected the attention of one image, got {len(record)}: select one with `record[i]`")

@@ -87,13 +87,11 @@ class DrawableMaps(ViewedMaps):
         save_image(path, lambda: self.overlay(image, **style), lambda: self._figure(image, style))
 
     def _figure(self, image: "Photos", style: "Style", new: "Callable[..., Figure] | None" = None) -> "Figure":
-        from matplotlib.figure import Figure
-
-        from xai_core.visualization.figures import Cell, grid_figure
+        from xai_core.visualization.figures import Cell, DisplayedFigure, grid_figure
         from xai_core.visualization.panels import panels_of
 
         cells = [Cell(panel.overlay(**style), caption=panel.caption) for panel in panels_of(self, image)]
-        return grid_figure([cells], new or Figure)
+        return grid_figure([cells], new or DisplayedFigure)
 
     def _repr_html_(self) -> str | None:
         if self.view is None:

@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 
+from xai_core.visualization.encoding import encode_figure
+
 INK = "#222226"
 CELL, LARGEST = 2.3, 4.6
 """Smallest and largest width of an image in a grid, in inches."""
@@ -22,6 +24,13 @@ _GAP = 0.08
 """Gap on each side of an image with its texts, in inches."""
 
 
+class DisplayedFigure(Figure):
+    """A figure that notebooks display although pyplot does not know it."""
+
+    def _repr_png_(self) -> bytes:
+        return encode_figure(self, dpi=100)
+
+
 class Cell(NamedTuple):
     """An image of a grid, with the text above and below it."""
 
@@ -30,7 +39,7 @@ class Cell(NamedTuple):
     caption: str = ""
 
 
-def grid_figure(rows: Sequence[Sequence[Cell]], new: Callable[..., Figure] = Figure) -> Figure:
+def grid_figure(rows: Sequence[Sequence[Cell]], new: Callable[..., Figure] = DisplayedFigure) -> Figure:
     """Return a figure of images in rows, each with its title above and its caption below.
 
     Parameters
