@@ -24,7 +24,7 @@ class MeanCurve:
     fractions
         [S+1], the fraction of pixels replaced at each point.
     means
-        [S+1], the model's mean score at each point.
+        [S+1], the mean value of the curve at each point.
     low, high
         [S+1], the ends of the 95 % percentile bootstrap interval at each point, or None for a single image.
     """

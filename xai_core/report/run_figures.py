@@ -13,7 +13,7 @@ from xai_core.benchmarking.mean_curves import mean_curves
 from xai_core.benchmarking.saved_maps import saved_maps
 from xai_core.benchmarking.summary import Summary
 from xai_core.report.figures.agreement import agreement_heat_map
-from xai_core.report.figures.costs import cost_bars
+from xai_core.report.figures.costs import cost_plot
 from xai_core.report.figures.critical_difference import critical_difference_diagram
 from xai_core.report.figures.disagreement import MapRow, ScoredMap, map_grid
 from xai_core.report.figures.forest import forest_plot
@@ -74,11 +74,15 @@ def model_figures(summary: Summary, model: str, styles: Mapping[str, MethodStyle
     if len(agreements) > 1:
         yield PageFigure(
             "agreement",
-            "Agreement of metrics: 1 if two metrics rank the methods equally, -1 if the rankings are reversed.",
+            "Agreement of metrics: 1 if two metrics rank the methods equally, negative if the rankings are opposed.",
             functools.partial(agreement_heat_map, agreements),
         )
     if costs := [cost for cost in summary.costs if cost.model == model]:
-        yield PageFigure("costs", "Costs of the maps.", functools.partial(cost_bars, costs, styles))
+        yield PageFigure(
+            "costs",
+            "Seconds and forward passes per image, the fastest method first.",
+            functools.partial(cost_plot, costs, styles),
+        )
 
 
 def disagreement_figure(

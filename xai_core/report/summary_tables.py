@@ -107,8 +107,8 @@ def pair_table(comparison: MethodComparison) -> TextTable:
     """Return the differences between every two methods, with their tests."""
     rows = [
         (
-            pair.better,
-            pair.worse,
+            labeled(pair.better),
+            labeled(pair.worse),
             f"{pair.difference.mean:+.4f}",
             interval(pair.difference, "+"),
             f"{pair.rank_biserial:+.2f}",
@@ -143,7 +143,7 @@ def cost_table(summary: Summary) -> TextTable:
     rows = [
         (
             cost.model,
-            cost.method,
+            labeled(cost.method),
             str(cost.forward_passes),
             f"{cost.seconds:.4f}",
             "" if cost.memory is None else f"{cost.memory / 2**20:.0f}",

@@ -21,7 +21,7 @@ def agreement_heat_map(agreements: Sequence[Agreement]) -> Figure:
     axes.imshow(taus, cmap="PuOr", vmin=-1.25, vmax=1.25, aspect="auto")
     for (row, column), tau in np.ndenumerate(taus):
         if not np.isnan(tau):
-            color = "white" if abs(tau) > 0.8 else INK
+            color = "white" if abs(tau) > 0.6 else INK
             axes.text(column, row, minus(f"{tau:+.2f}"), ha="center", va="center", fontsize=8, color=color)
     axes.set_yticks(range(len(metrics)), metrics, parse_math=False)
     axes.set_xticks(range(len(metrics)), metrics, parse_math=False, rotation=40, ha="right", rotation_mode="anchor")

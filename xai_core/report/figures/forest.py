@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from xai_core.benchmarking.comparison import MethodComparison
 from xai_core.report.controls import labeled
-from xai_core.report.figures.styles import INK, SOFT, MethodStyle, name_rows, new_figure
+from xai_core.report.figures.styles import INK, SOFT, MethodStyle, draw_mark, name_rows, new_figure
 
 
 def forest_plot(comparison: MethodComparison, styles: Mapping[str, MethodStyle]) -> Figure:
@@ -17,8 +17,7 @@ def forest_plot(comparison: MethodComparison, styles: Mapping[str, MethodStyle])
         style, estimate = styles[standing.method], standing.estimate
         if estimate.low is not None and estimate.high is not None:
             axes.plot([estimate.low, estimate.high], [row, row], color=style.color, linewidth=2, solid_capstyle="butt")
-        fill = "white" if style.control else style.color
-        axes.plot(estimate.mean, row, "o", markersize=6.5, color=style.color, markerfacecolor=fill, markeredgewidth=1.6)
+        draw_mark(axes, estimate.mean, row, style)
     name_rows(axes, [labeled(standing.method) for standing in standings])
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x", color=SOFT, alpha=0.25, linewidth=0.6)

@@ -26,7 +26,7 @@ def mean_curve_plot(curves: Sequence[MeanCurve], styles: Mapping[str, MethodStyl
     axes.grid(color=SOFT, alpha=0.2, linewidth=0.6)
     axes.margins(x=0)
     axes.set_xlabel("fraction of pixels perturbed", color=INK, fontsize=9)
-    axes.set_ylabel("mean score of the model", color=INK, fontsize=9)
+    axes.set_ylabel("mean value of the curve", color=INK, fontsize=9)
     legend = figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9, labelcolor=INK)
     for text in legend.get_texts():
         text.set_parse_math(False)

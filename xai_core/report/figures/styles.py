@@ -70,6 +70,12 @@ def new_figure(height: float, width: float = WIDTH) -> tuple[Figure, Axes]:
     return figure, axes
 
 
+def draw_mark(axes: Axes, x: float, y: float, style: MethodStyle) -> None:
+    """Draw the circle of a method. It is open if the method is a control."""
+    fill = "white" if style.control else style.color
+    axes.plot(x, y, "o", markersize=6.5, color=style.color, markerfacecolor=fill, markeredgewidth=1.6)
+
+
 def name_rows(axes: Axes, labels: Sequence[str]) -> None:
     """Label the rows of axes from top to bottom."""
     axes.set_yticks(range(len(labels)), labels, parse_math=False)
