@@ -7,14 +7,14 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from mkdocs.structure.files import File
-
 LINK = re.compile(r"(\]\([^)\s]*)\.ipynb(?=[)#])")
 IMAGES = ("image/jpeg", "image/png")
 
 
 def on_files(files: Any, config: Any, **_: Any) -> Any:
     """Add a page for each notebook. The notebook itself stays a file that the page links to."""
+    from mkdocs.structure.files import File
+
     for file in [*files]:
         if file.src_uri.endswith(".ipynb"):
             notebook = json.loads(Path(file.abs_src_path).read_text("utf-8"))

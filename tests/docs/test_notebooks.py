@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,20 @@ def test_outputs_are_saved_and_small(path: Path) -> None:
     cells = code_cells(json.loads(text))
     assert [cell["execution_count"] for cell in cells] == [*range(1, len(cells) + 1)], "run docs/run_notebooks.py"
     assert not [output for cell in cells for output in cell["outputs"] if output["output_type"] == "error"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_the_page_of_a_notebook_has_all_cells_and_outputs(path: Path) -> None:
+    notebook = json.loads(path.read_text())
+    page = runpy.run_path(str(ROOT / "docs" / "notebook_pages.py"))["markdown"](notebook, path.name)
+    for cell in notebook["cells"]:
+        source = "".join(cell["source"])
+        assert (source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```") in page
+    outputs = [output for cell in code_cells(notebook) for output in cell["outputs"]]
+    assert page.count('class="output"') == len(outputs)
+    images = ("".join(output.get("data", {}).get("image/jpeg", "")).strip() for output in outputs)
+    assert all(image in page for image in images)
+    assert f'<a href="{path.name}" download>' in page
 
 
 @pytest.mark.slow
