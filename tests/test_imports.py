@@ -31,6 +31,7 @@ LAYERS = [
     {"engine", "evaluation", "explained_model", "explanation"},
     {"benchmarking", "testing"},
     {"report"},
+    {"web_app"},
     {"cli"},
     {"", "plugin"},  # the two modules of public names; "" is `xai_core/__init__.py`
 ]

@@ -109,6 +109,11 @@ class Engine:
         return facts(repr(self), {"class names": "not known" if self.class_names is None else len(self.class_names)})
 
     @property
+    def loaded(self) -> LoadedModel | None:
+        """The `LoadedModel` that the engine was created with, or None if it was created with a module."""
+        return self._loaded
+
+    @property
     def class_names(self) -> Sequence[str] | None:
         """The name of each class, or None if the engine was created with a module, which has no class names."""
         return None if self._loaded is None else self._loaded.class_names

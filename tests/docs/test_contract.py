@@ -67,7 +67,7 @@ TYPES = {"Baseline", "DeviceOption", "Layer", "TargetLike", "Value"}
 CALLED = {"__call__", "__getitem__", "__len__"}
 FOR_USERS = {
     *("AttentionRecord", "Contrast", "Engine", "Region", "Run", "Similarity"),
-    *("as_dataset", "benchmark", "draw", "load_image", "model_mask", "show"),
+    *("app", "as_dataset", "benchmark", "draw", "load_image", "model_mask", "show"),
     *("list_datasets", "list_explainers", "list_metrics", "list_models", "load_dataset", "load_model"),
 }
 """Public names that plugins have no need of; they are promised to users, by the version of xai-core."""

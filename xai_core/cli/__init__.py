@@ -1,4 +1,4 @@
-"""The command line: `xai demo`, `xai explain`, `xai benchmark`, `xai report`, `xai list`, `xai plugin`."""
+"""The command line: `xai demo`, `xai explain`, `xai benchmark`, `xai report`, `xai app`, `xai list`, `xai plugin`."""
 
 from xai_core.cli.benchmark import benchmark_command
 from xai_core.cli.commands import command_line
@@ -7,6 +7,7 @@ from xai_core.cli.explain import explain
 from xai_core.cli.listing import listing
 from xai_core.cli.plugin import plugin
 from xai_core.cli.report import report
+from xai_core.cli.web_app import app_command
 
 PURPOSE = """Compute and evaluate saliency maps of PyTorch vision models.
 
@@ -20,6 +21,7 @@ app.command()(demo)
 app.command()(explain)
 app.command("benchmark")(benchmark_command)
 app.command()(report)
+app.command("app")(app_command)
 app.command("list")(listing)
 app.add_typer(plugin, name="plugin")
 

@@ -62,6 +62,16 @@ def attention_figure(
 
     `new` creates the figure: `DisplayedFigure` or `matplotlib.pyplot.figure`.
     """
+    cells, title = attention_cells(record, layer, query, image, style)
+    figure = grid_figure([cells[start : start + COLUMNS] for start in range(0, len(cells), COLUMNS)], new)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def attention_cells(
+    record: Record, layer: int | str, query: int | None, image: Photo | None, style: Style
+) -> tuple[list[Cell], str]:
+    """Return a cell for each head, and the title of all cells. See `DrawableAttention.plot`."""
     if len(record) > 1:
         raise InputShapeError(f"expected the attention of one image, got {len(record)}: select one with `record[i]`")
     selected = _layer(record.layers, layer)
@@ -76,10 +86,8 @@ def attention_figure(
         if token in selected.elements:
             _mark(picture, placement, selected.elements.index(token), values.shape)
         cells.append(Cell(picture, f"head {number}", f"highest attention {peak:.3f}"))
-    figure = grid_figure([cells[start : start + COLUMNS] for start in range(0, len(cells), COLUMNS)], new)
     located = "" if token in selected.elements else ", which has no location in the image"
-    figure.suptitle(f"{selected.name}: attention of token {token}{located}", fontsize=10)
-    return figure
+    return cells, f"{selected.name}: attention of token {token}{located}"
 
 
 def _layer(layers: Sequence[Layer], layer: int | str) -> Layer:

@@ -1,0 +1,40 @@
+"""Small engines and photos for tests of the app."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+import xai_core as xai
+from support.models import SmallCNN, fused_vit, settled
+
+HOSTILE = "<img src=x onerror=\"document.title='attacked'\">"
+"""The name of a class that would run a script if it were not shown as text."""
+
+
+def preprocess(image: Image.Image | Tensor) -> Tensor:
+    if isinstance(image, Tensor):
+        return image[:, :32, :32] * 2 - 1
+    return torch.from_numpy(np.array(image.resize((32, 32)), dtype=np.float32) / 127.5 - 1).permute(2, 0, 1)
+
+
+def cnn_engine() -> xai.Engine:
+    """A CNN, all of whose classes have hostile names."""
+    torch.manual_seed(0)
+    model = settled(SmallCNN())
+    names = [f"{HOSTILE} {number}" for number in range(model(torch.rand(1, 3, 32, 32)).shape[1])]
+    return xai.Engine(xai.LoadedModel(model, preprocess, names, lambda image: image / 2 + 0.5))
+
+
+def vit_engine() -> xai.Engine:
+    """A transformer, whose classes have no names."""
+    torch.manual_seed(0)
+    return xai.Engine(xai.LoadedModel(settled(fused_vit()), preprocess, restore=lambda image: image / 2 + 0.5))
+
+
+def saved_photo(folder: Path) -> Path:
+    path = folder / "photo.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)).save(path)
+    return path

@@ -1,0 +1,46 @@
+"""The app of small models in a process of its own, as users run it. Gradio leaves event loops open in its process."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from support.app_models import cnn_engine, vit_engine
+
+
+@contextmanager
+def app_server(uploads: Path, max_upload: int = 1_000_000) -> Iterator[str]:
+    """Start the app, which stores uploads of at most `max_upload` bytes in a folder. Yield its address."""
+    environment = {**os.environ, "GRADIO_TEMP_DIR": str(uploads)}
+    command = [sys.executable, "-m", "support.app_server", str(max_upload)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    ) as process:
+        try:
+            assert process.stdout is not None
+            address = process.stdout.readline().strip()
+            assert address.startswith("http://127.0.0.1:"), address + process.communicate()[0]
+            yield address
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=30)
+
+
+def main() -> None:
+    import xai_core as xai
+    from xai_core.web_app import launch
+
+    launch.MAX_UPLOAD = int(sys.argv[1])
+    app = xai.app({"cnn": cnn_engine(), "vit": vit_engine()})
+    try:
+        print(app.launch(block=False), flush=True)
+        app.wait()
+    finally:
+        app.close()
+
+
+if __name__ == "__main__":
+    main()

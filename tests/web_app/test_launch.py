@@ -1,0 +1,61 @@
+"""The server of the app: its address, limits and files, and errors in plain words."""
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import xai_core as xai
+from support.app_models import cnn_engine, saved_photo
+from support.app_server import app_server
+from xai_core.errors import InputTypeError, MissingDependencyError
+
+
+def test_without_gradio_the_error_contains_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    with pytest.raises(MissingDependencyError, match=r'pip install "xai-core\[app\]"'):
+        xai.app(cnn_engine())
+
+
+def test_what_is_no_engine_is_rejected() -> None:
+    with pytest.raises(InputTypeError, match="expected an Engine or a dict of engines, got str"):
+        xai.app("shapes-vit")  # type: ignore[arg-type]
+    with pytest.raises(InputTypeError, match="empty dict"):
+        xai.app({})
+
+
+@pytest.mark.slow
+def test_uploads_are_bounded_and_deleted_and_nothing_is_public(tmp_path: Path) -> None:
+    pytest.importorskip("gradio", reason="the app requires Gradio")
+    import httpx
+
+    uploads = tmp_path / "uploads"
+    photo = saved_photo(tmp_path).read_bytes()
+    with app_server(uploads, len(photo)) as address:
+        uploaded = httpx.post(f"{address}gradio_api/upload", files={"files": ("photo.png", photo)})
+        [path] = uploaded.json()
+        assert Path(path).is_relative_to(uploads)
+        assert Path(path).read_bytes() == photo
+        large = httpx.post(f"{address}gradio_api/upload", files={"files": ("large.png", photo + b"more")})
+        assert large.status_code == 413
+        config = httpx.get(f"{address}config").json()
+        assert config["analytics_enabled"] is False
+        assert httpx.get(f"{address}gradio_api/info").json()["named_endpoints"] == {}
+        assert "googleapis" not in httpx.get(f"{address}theme.css").text
+    assert not [each for each in uploads.rglob("*") if each.is_file()]
+
+
+@pytest.mark.slow
+def test_a_port_in_use_is_reported() -> None:
+    pytest.importorskip("gradio", reason="the app requires Gradio")
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        command = ["app", "--model", "shapes-vit", "--port", str(other.getsockname()[1])]
+        start = [sys.executable, "-c", "from xai_core.cli import main; main()"]
+        result = subprocess.run(start + command, capture_output=True, text=True, check=False, timeout=120)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: the app cannot listen on 127.0.0.1"), result.stderr
+    assert "Traceback" not in result.stderr

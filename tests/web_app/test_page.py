@@ -1,0 +1,177 @@
+"""The page of the app in a browser: what a user does, at two sizes and in two color schemes."""
+
+import io
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from support.app_models import HOSTILE, saved_photo
+from support.app_server import app_server
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+CHROMIUM = Path("/usr/bin/chromium")
+"""Debian's browser. No other browser is downloaded."""
+TIMEOUT = 60_000
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    pytest.importorskip("gradio", reason="the app requires Gradio")
+    with app_server(tmp_path_factory.mktemp("uploads")) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    playwright = pytest.importorskip("playwright.sync_api", reason="the browser is driven by Playwright")
+    if not CHROMIUM.exists():
+        pytest.skip(f"there is no {CHROMIUM}; run apt-get install chromium")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+class Visit:
+    """A user of the page, with all that the browser requested and reported."""
+
+    def __init__(self, browser: "Browser", address: str, scheme: str = "light", width: int = 1400) -> None:
+        self.errors: list[str] = []
+        self.requests: list[str] = []
+        context: Any = browser.new_context(
+            color_scheme=scheme, viewport={"width": width, "height": 900}, accept_downloads=True
+        )
+        self.page: Page = context.new_page()
+        self.page.set_default_timeout(TIMEOUT)
+        self.page.on("console", lambda message: message.type == "error" and self.errors.append(message.text))
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.goto(address)
+        self.page.wait_for_selector("#xai-photo input[type=file]", state="attached")
+
+    def upload(self, photo: Path) -> None:
+        self.page.set_input_files("#xai-photo input[type=file]", photo)
+
+    def wait_for_maps(self, count: int) -> None:
+        self.page.wait_for_function(
+            "count => document.querySelectorAll('#xai-maps .xai-overlay').length === count"
+            " && !document.querySelector('#xai-maps .xai-pending')",
+            arg=count,
+        )
+
+    def wait_for_curves(self, count: int) -> None:
+        self.page.wait_for_function(
+            "count => document.querySelectorAll('#xai-curves polyline').length === count", arg=count
+        )
+
+    def choose(self, dropdown: str, option: str | re.Pattern[str]) -> None:
+        self.page.locator(f"#{dropdown} input").click()
+        self.page.get_by_role("option", name=option).first.click()
+
+    def __enter__(self) -> "Visit":
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        """Close the page, which reported no error and requested nothing from other hosts."""
+        self.page.context.close()
+        if error is not None:
+            return
+        assert self.errors == []
+        assert self.requests
+        outside = [url for url in self.requests if not re.match(r"http://127\.0\.0\.1[:/]|data:|blob:", url)]
+        assert outside == []
+
+
+def test_a_user_explains_a_photo(browser: "Browser", address: str, tmp_path: Path) -> None:
+    with Visit(browser, address) as visit:
+        page = visit.page
+        visit.upload(saved_photo(tmp_path))
+        visit.wait_for_maps(3)
+        visit.wait_for_curves(6)
+
+        page.locator("#xai-maps .xai-enlarge").nth(1).click()
+        assert page.locator("dialog[open] .xai-overlay").bounding_box()["width"] > 400  # type: ignore[index]
+        page.keyboard.press("Escape")
+        page.locator("dialog").wait_for(state="detached")
+
+        page.locator("#xai-opacity input[type=number]").fill("0.25")
+        page.keyboard.press("Enter")
+        page.wait_for_function("getComputedStyle(document.querySelector('.xai-overlay')).opacity === '0.25'")
+
+        visit.choose("xai-methods", re.compile("^eigen-cam$"))
+        visit.wait_for_maps(4)
+        visit.wait_for_curves(8)
+        with page.expect_download() as download:
+            page.locator("#xai-download").click()
+        with zipfile.ZipFile(io.BytesIO(Path(download.value.path()).read_bytes())) as file:
+            assert "eigen-cam.npy" in file.namelist()
+
+
+def test_class_names_are_shown_as_text(browser: "Browser", address: str, tmp_path: Path) -> None:
+    with Visit(browser, address) as visit:
+        visit.upload(saved_photo(tmp_path))
+        visit.wait_for_maps(3)
+        names = visit.page.locator("#xai-predictions li > span:first-child").all_inner_texts()
+        assert names[1].startswith(HOSTILE)
+        visit.choose("xai-class", re.compile(f"onerror.* {names[1].split()[-1]}$"))
+        caption = visit.page.locator("#xai-maps figcaption").first
+        caption.get_by_text("predicted: <img").wait_for()
+        assert names[1] in caption.inner_text()
+        assert visit.page.locator("img[src=x]").count() == 0
+        assert visit.page.title() == "xai-core"
+
+
+def test_the_heads_of_a_transformer_are_shown(browser: "Browser", address: str, tmp_path: Path) -> None:
+    with Visit(browser, address) as visit:
+        visit.upload(saved_photo(tmp_path))
+        visit.wait_for_maps(3)
+        visit.choose("xai-model", "vit")
+        visit.page.get_by_role("tab", name="Attention").click()
+        visit.page.wait_for_selector("#xai-heads .xai-card")
+        assert "attention of token 0" in visit.page.locator("#xai-heads").inner_text()
+
+
+def test_a_file_that_is_no_image_is_an_error_in_plain_words(browser: "Browser", address: str, tmp_path: Path) -> None:
+    with Visit(browser, address) as visit:
+        broken = tmp_path / "notes.png"
+        broken.write_text("not an image")
+        visit.upload(broken)
+        visit.page.get_by_text("notes.png cannot be read as an image").wait_for()
+
+
+def test_two_users_see_their_own_photos(browser: "Browser", address: str, tmp_path: Path) -> None:
+    with Visit(browser, address) as first, Visit(browser, address) as second:
+        first.upload(saved_photo(tmp_path))
+        second.choose("xai-model", "vit")
+        second.upload(saved_photo(tmp_path))
+        for visit in (first, second):
+            visit.wait_for_maps(3)
+            visit.wait_for_curves(6)
+        assert HOSTILE in first.page.locator("#xai-predictions").inner_text()
+        assert HOSTILE not in second.page.locator("#xai-predictions").inner_text()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1400, 390])
+def test_the_page_fits_the_screen_and_the_color_scheme(
+    browser: "Browser", address: str, tmp_path: Path, scheme: str, width: int
+) -> None:
+    with Visit(browser, address, scheme, width) as visit:
+        visit.upload(saved_photo(tmp_path))
+        visit.wait_for_maps(3)
+        visit.wait_for_curves(6)
+        assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
+        back, text = visit.page.evaluate(
+            "[document.body, document.querySelector('#xai-maps figcaption b')].map((element, number) =>"
+            " getComputedStyle(element)[number ? 'color' : 'backgroundColor'].match(/\\d+/g).slice(0, 3)"
+            ".reduce((sum, value) => sum + Number(value), 0))"
+        )
+        assert (back > text) == (scheme == "light")
+        assert abs(back - text) > 400, "the text is hard to read"

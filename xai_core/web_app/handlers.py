@@ -1,0 +1,125 @@
+"""Functions of the page: each receives the values of components, and returns HTML."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL.Image import Image
+
+from xai_core.data.images import decode_image
+from xai_core.errors import FileError
+from xai_core.visualization.attention_plot import attention_cells
+from xai_core.web_app import choices
+from xai_core.web_app.chart import charts
+from xai_core.web_app.chosen_model import ChosenModel
+from xai_core.web_app.curves import Curves, compute_curves
+from xai_core.web_app.offered_models import OfferedModels
+from xai_core.web_app.pages import START, error_html, heads_html, maps_html, note_html, predictions_html
+from xai_core.web_app.photo_maps import PhotoMaps, explain_photo, plain_message
+
+
+@dataclass
+class Session:
+    """The results of one user.
+
+    Attributes
+    ----------
+    explained
+        The photo with its maps. None before the first photo.
+    curves
+        The curves of each metric.
+    request
+        Number of the last request. Results of earlier requests are not shown.
+    """
+
+    explained: PhotoMaps | None = None
+    curves: Curves = field(default_factory=dict)
+    request: int = 0
+
+    def restart(self) -> int:
+        """Discard the results, and return the number of a new request."""
+        self.explained, self.curves = None, {}
+        self.request += 1
+        return self.request
+
+
+@dataclass(frozen=True)
+class Handlers:
+    """The functions of the page, for users of the same models."""
+
+    models: OfferedModels
+
+    def explain(
+        self,
+        path: str | None,
+        name: str,
+        methods: Sequence[str],
+        layer: str | None,
+        target: int | None,
+        session: Session,
+    ) -> Iterator[tuple[str, str]]:
+        """Yield the predictions and the maps as HTML."""
+        request = session.restart()
+        if not path or not methods:
+            yield "", note_html("Select at least one method.") if path else START
+            return
+        try:
+            model, photo = self.models[name], read_photo(path)
+            chosen = layer if layer in model.layers else None
+            class_id = None if target is None or target == choices.PREDICTED[1] else int(target)
+            for explained in explain_photo(model, photo, methods[: choices.MOST_METHODS], chosen, class_id):
+                if session.request != request:
+                    return
+                session.explained = explained
+                yield predictions_html(explained.predictions), maps_html(explained)
+        except Exception as error:
+            yield "", error_html(plain_message(error))
+
+    def curves(self, name: str, session: Session) -> Iterator[str]:
+        """Yield the curves as HTML, until the user requests other maps."""
+        request, explained = session.request, session.explained
+        if explained is None or not explained.maps:
+            yield note_html("The curves appear here after the maps.")
+            return
+        for curves, message in compute_curves(self.models[name], explained):
+            if session.request != request:
+                return
+            session.curves = curves
+            yield charts(curves, [*explained.maps]) + error_html(message)
+
+    def attention(self, path: str | None, name: str, layer: str | None, query: int) -> str:
+        """Return the attention of a query token as HTML, with a panel for each head."""
+        try:
+            model = self.models[name]
+            if not model.attention:
+                return note_html("This model has no attention over the image. Choose a transformer to see its heads.")
+            if not path:
+                return note_html("The attention heads appear here after you choose a photo.")
+            return _heads(model, read_photo(path), layer, int(query))
+        except Exception as error:
+            return error_html(plain_message(error))
+
+
+def read_photo(path: str) -> Image:
+    """Read an uploaded photo. Messages contain the name of the file, without its folder.
+
+    Raises
+    ------
+    FileError
+        If the file is not an image, or no longer exists.
+    """
+    name = Path(path).name
+    try:
+        with Path(path).open("rb") as file:
+            return decode_image(file, name).image
+    except FileNotFoundError:
+        raise FileError(f"the uploaded photo {name} was deleted after a while; upload it again") from None
+
+
+def _heads(model: ChosenModel, photo: Image, name: str | None, query: int) -> str:
+    layers = {layer.name: layer for layer in model.attention}
+    layer = layers.get(name or "", model.attention[-1])
+    token = min(query, layer.tokens - 1)
+    record = model.engine.attention(model.loaded.preprocess(photo)[None], rows=token)
+    cells, title = attention_cells(record, layer.name, token, None, {})
+    return heads_html(cells, title)
