@@ -312,6 +312,9 @@ def test_a_page_shows_all_photos_and_targets(photos: Path) -> None:
         ("random", "controls"),
     ]
     assert "<b>rollout</b>" in page
+    titles = re.findall("<h3>(.*)</h3>", page)
+    assert titles == [f"{Path(row['image']).name}: {row['target']}" for row in rows() if row["method"] == "random"]
+    assert page.count("<dt>explained</dt>") == 2
     sources = {*re.findall(r'(?:src|href)="\./([^"]*)"', page)}
     assert len([name for name in sources if name.endswith(".webp")]) == 2 + 2 * 2 * 2
     assert all(Path("out", name).exists() for name in sources)

@@ -5,7 +5,9 @@ const dialog = one("dialog"), overlay = one("#overlay"), form = one("nav form");
 let opened;
 
 document.documentElement.classList.remove("no-script");
-if (matchMedia("(max-width: 60rem)").matches) one("nav details").open = false;
+const fold = () => { if (matchMedia("(max-width: 60rem)").matches) one("nav details").open = false; };
+fold();
+one("nav ul").addEventListener("click", fold);
 
 function enlarge(link) {
   const photo = link.closest(".photo"), image = link.querySelector("img");

@@ -27,14 +27,15 @@ def _photos(record: Record) -> Iterator[PagePhoto]:
     for row in record["maps"]:
         if row.get("preview"):
             by_target.setdefault(row["target"], []).append(row)
+    name, predicted = Path(record["image"]).name, record["predictions"][0]
     for target, rows in by_target.items():
+        classes = {"predicted": _class(predicted["name"], predicted["probability"])}
+        if rows[0]["target_id"] != predicted["id"]:
+            classes = {"explained": _class(target, rows[0]["probability"]), **classes}
         yield PagePhoto(
-            title=Path(record["image"]).name,
+            title=name if len(by_target) == 1 else f"{name}: {target}",
             image=_image(record, record["preview"], record["preview"]),
-            classes={
-                "explained": _class(target, rows[0]["probability"]),
-                "predicted": _class(record["predictions"][0]["name"], record["predictions"][0]["probability"]),
-            },
+            classes=classes,
             maps=[
                 PageMap(
                     row["method"],
