@@ -1,5 +1,6 @@
 """The server of the app: its address, limits and files, and errors in plain words."""
 
+import signal
 import socket
 import subprocess
 import sys
@@ -59,3 +60,16 @@ def test_a_port_in_use_is_reported() -> None:
     assert result.returncode == 2
     assert result.stderr.startswith("error: the app cannot listen on 127.0.0.1"), result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.slow
+def test_the_command_prints_the_address_and_ends_with_ctrl_c() -> None:
+    pytest.importorskip("gradio", reason="the app requires Gradio")
+    start = [sys.executable, "-c", "from xai_core.cli import main; main()", "app", "--model", "shapes-vit"]
+    with subprocess.Popen(start, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert line.startswith("The app runs at http://127.0.0.1:"), line + errors
+    assert "Traceback" not in errors

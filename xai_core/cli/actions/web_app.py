@@ -16,7 +16,7 @@ def run_app(models: Sequence[str], port: int | None, host: str, browser: bool, d
     """Start the app, and wait until it is interrupted."""
     app = create({spec: partial(_engine, spec, device) for spec in models or DEFAULT})
     address = app.launch(host=host, port=port, browser=browser, block=False)
-    print_line(f"The app runs at {address} Press Ctrl-C to stop it.")
+    print_line(f"The app runs at {address} (press Ctrl-C to stop it).")
     try:
         app.wait()
     finally:
