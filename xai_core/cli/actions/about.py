@@ -7,6 +7,7 @@ from importlib.metadata import version
 
 import torch
 
+from xai_core.cli.console import counted
 from xai_core.plugins.registry import registry
 
 
@@ -14,7 +15,7 @@ def about(device: torch.device, command: str) -> Mapping[str, str]:
     """Return the versions, the device, the command and the date, by name."""
     distributions = sorted({(plugin.distribution, plugin.version) for plugin in registry().plugins})
     on_gpu = device.type == "cuda"
-    hardware = torch.cuda.get_device_name(device) if on_gpu else f"{torch.get_num_threads()} threads"
+    hardware = torch.cuda.get_device_name(device) if on_gpu else counted(torch.get_num_threads(), "thread")
     return {
         "Versions": ", ".join(
             f"{name} {number}" for name, number in [("xai-core", version("xai-core")), *distributions]

@@ -22,7 +22,10 @@ def overlapped(
     compute: Callable[[Content], Result],
     write: Callable[[Result], Written],
 ) -> Iterator[Written]:
-    """Yield `write(compute(read(item)))` for each item, in order. Only `compute` runs in the calling thread."""
+    """Yield `write(compute(read(item)))` for each item, in order. Only `compute` runs in the calling thread.
+
+    If `compute` raises or is interrupted, earlier results are still written.
+    """
     remaining = iter(items)
     with ThreadPoolExecutor(THREADS) as pool:
         reads = deque(pool.submit(read, item) for item in islice(remaining, WINDOW))
@@ -37,4 +40,6 @@ def overlapped(
             while writes:
                 yield writes.popleft().result()
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            for future in reads:
+                future.cancel()
+            pool.shutdown()
