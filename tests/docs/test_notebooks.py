@@ -55,6 +55,12 @@ def test_the_page_of_a_notebook_has_all_cells_and_outputs(path: Path) -> None:
     assert f'<a href="{path.name}" download>' in page
 
 
+def sockets(folder: Path) -> Any:
+    """Settings of kernels without ports: kernels that start at the same time can pick the same port."""
+    traitlets = pytest.importorskip("traitlets.config")
+    return traitlets.Config({"KernelManager": {"transport": "ipc", "ip": str(folder / "socket")}})
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 @pytest.mark.filterwarnings("default")  # those of Jupyter's libraries
@@ -62,5 +68,6 @@ def test_a_notebook_runs_and_has_the_outputs_that_are_saved(path: Path, tmp_path
     nbclient = pytest.importorskip("nbclient")
     nbformat = pytest.importorskip("nbformat")
     saved, notebook = json.loads(path.read_text()), nbformat.read(path, 4)
-    nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    options = {"timeout": 600, "resources": {"metadata": {"path": str(tmp_path)}}, "config": sockets(tmp_path)}
+    nbclient.NotebookClient(notebook, **options).execute()
     assert [kinds(cell) for cell in code_cells(notebook)] == [kinds(cell) for cell in code_cells(saved)]
