@@ -110,7 +110,8 @@ def test_an_image_with_too_many_pixels_is_not_decoded(
 
 
 def test_without_a_photo_or_a_method_the_page_states_what_to_do(handlers: Handlers, photo: str) -> None:
-    assert "Drop a photo" in shown(handlers, None, METHODS)[1]
+    assert "Drop a photo" in handlers.clear(Session())[1]
+    assert [*handlers.explain(None, "cnn", METHODS, "", -1, Session())] == []
     assert "Select at least one method" in shown(handlers, photo, [])[1]
     assert "after the maps" in next(handlers.curves("cnn", Session()))
 
@@ -139,6 +140,16 @@ def test_a_new_request_ends_the_earlier_one(handlers: Handlers, photo: str) -> N
     assert [*maps] == []
     assert session.explained is not None
     assert [*session.explained.maps] == METHODS[:1]
+
+
+def test_curves_wait_for_all_maps_and_are_computed_once(handlers: Handlers, photo: str) -> None:
+    session = Session()
+    maps = handlers.explain(photo, "cnn", METHODS, "", -1, session)
+    next(maps)
+    assert [*handlers.curves("cnn", session)] == []
+    assert len([*maps]) == 2
+    assert len([*handlers.curves("cnn", session)]) == 5
+    assert [*handlers.curves("cnn", session)] == []
 
 
 def test_two_users_have_results_of_their_own(handlers: Handlers, photo: str) -> None:

@@ -30,11 +30,14 @@ class Session:
         The curves of each metric.
     request
         Number of the last request. Results of earlier requests are not shown.
+    scored
+        Number of the last request whose curves were started.
     """
 
     explained: PhotoMaps | None = None
     curves: Curves = field(default_factory=dict)
     request: int = 0
+    scored: int = 0
 
     def restart(self) -> int:
         """Discard the results, and return the number of a new request."""
@@ -59,9 +62,11 @@ class Handlers:
         session: Session,
     ) -> Iterator[tuple[str, str]]:
         """Yield the predictions and the maps as HTML."""
+        if not path:  # a new model was chosen before a photo, which may be on its way
+            return
         request = session.restart()
-        if not path or not methods:
-            yield "", note_html("Select at least one method.") if path else START
+        if not methods:
+            yield "", note_html("Select at least one method.")
             return
         try:
             model, photo = self.models[name], read_photo(path)
@@ -75,9 +80,17 @@ class Handlers:
         except Exception as error:
             yield "", error_html(plain_message(error))
 
+    def clear(self, session: Session) -> tuple[str, str, str]:
+        """Return the predictions, the maps and the curves as HTML when there is no photo."""
+        session.restart()
+        return "", START, note_html("The curves appear here after the maps.")
+
     def curves(self, name: str, session: Session) -> Iterator[str]:
         """Yield the curves as HTML, until the user requests other maps."""
         request, explained = session.request, session.explained
+        if explained is not None and (explained.pending or session.scored == request):
+            return  # a newer request computes the maps or the curves
+        session.scored = request
         if explained is None or not explained.maps:
             yield note_html("The curves appear here after the maps.")
             return

@@ -87,6 +87,7 @@ def build(models: OfferedModels) -> gr.Blocks:
         for event in explained:
             event.success(**attend)
             event.success(**score, show_progress="hidden")
+        photo.clear(handlers.clear, session, [predictions, maps, curves], **private)
         gr.on([heads_of.input, query.release, attention_tab.select], **attend)
         opacity.input(None, opacity, None, js=_SLIDER, **private)
         zipped = download.click(_zip(page), [session, opacity], file, **private)
