@@ -205,3 +205,14 @@ def test_every_setting_has_a_test() -> None:
     tested = " ".join(change.setting for change in CHANGES.values())
     names = [setting.name for setting in (*OF_THREAD, *OF_PROCESS) if setting.reported]
     assert [name for name in names if name not in tested] == []
+
+
+def test_settings_are_read_from_the_objects_that_are_current(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, module, attribute, value in (
+        ("the import path", sys, "path", ["elsewhere"]),
+        ("the environment variables", os, "environ", {"NAME": "value"}),
+    ):
+        [setting] = [setting for setting in OF_PROCESS if setting.name == name]
+        monkeypatch.setattr(module, attribute, value)
+        assert setting.read() == value
+        monkeypatch.undo()
