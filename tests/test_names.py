@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 import xai_core as xai
 from support.benchmark_runs import Brightness, Speckles, loaded, run
@@ -111,6 +112,7 @@ def test_a_run_is_in_its_folder_or_refused_in_one_line(folder: Path, name: str) 
 @pytest.mark.parametrize("name", sorted(NAMES.keys() - {"null"}))  # which no command receives
 def test_commands_answer_in_one_line(name: str) -> None:
     wrong = NAMES[name]
+    Image.new("RGB", (8, 8)).save("p.png")
     refused(Command("explain", "p.png", "--model", f"torchvision:{wrong}", "--method", "grad-cam", "--out", "out"))
     refused(Command("explain", "p.png", "--model", "shapes-vit", "--method", wrong, "--out", "out"))
     refused(Command("benchmark", "--model", wrong, "--data", "photos", "--out", "out"))

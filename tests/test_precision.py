@@ -18,6 +18,7 @@ from xai_core.plugin import wide
 ON_THE_HOST = {
     "xai_core/perturb.py": "the kernel of the blur is made on the host",
     "xai_core/precision.py": "this is where it is decided",
+    "xai_core/visualization/placement.py": "images are preprocessed on the host",
     "plugins/xai-faithfulness/xai_faithfulness/imputation.py": "keeps the type of the images",
     "plugins/xai-perturbation/xai_perturbation/rise.py": "random numbers are drawn on the host",
 }

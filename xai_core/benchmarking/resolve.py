@@ -139,7 +139,7 @@ def resolve(
     entries: list[ModelEntry] = []
     methods = []
     models = [*dict.fromkeys(settings.models)]
-    code = _code_hashes(settings)
+    code: dict[str, str] = {}
     for model in models:
         entry, explainers, user_code = _model_entry(settings, model, data, images, probe_device)
         if entry.spec in (other.spec for other in entries):
@@ -159,7 +159,7 @@ def resolve(
         skipped=skipped,
         device=device.type,
         versions=versions(),
-        code=code,
+        code=_code_hashes(settings) | code,
         **{name: getattr(settings, name) for name in RECORDED},
     )
     return ResolvedBenchmark(

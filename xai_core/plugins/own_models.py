@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from xai_core.errors import UnknownModelError
+from xai_core.files import is_file
 from xai_core.plugins.registry import current
 from xai_core.spec import Spec
 
@@ -44,17 +45,17 @@ def with_source(spec: Spec) -> Spec:
 def _hint(name: str) -> str:
     """Return advice for a name that is a file or folder, or nothing."""
     path = Path(name)
-    if Path(f"{name}.py").is_file():
+    if is_file(Path(f"{name}.py")):
         return f"did you mean the file `{name}.py`?"
-    if (path / "config.json").is_file():
+    if is_file(path / "config.json"):
         return f"did you mean `hf:{name}`, which loads the folder with transformers?"
-    if path.suffix in _WEIGHTS and path.is_file():
+    if path.suffix in _WEIGHTS and is_file(path):
         example = f"`timm:resnet18,weights={name}` or `mine.py:build,weights={name}`"
         return f"it is a weights file, so name the model too, as in {example}"
     return ""
 
 
 def _names_code(spec: Spec, where: str) -> bool:
-    is_file = bool(_FILE.search(where)) or "/" in spec.head or "\\" in spec.head
+    is_path = bool(_FILE.search(where)) or "/" in spec.head or "\\" in spec.head
     is_module = spec.name is not None and bool(_MODULE.fullmatch(spec.head))
-    return not spec.of and (is_file or is_module)
+    return not spec.of and (is_path or is_module)

@@ -81,9 +81,9 @@ class Placement:
 def _applied(preprocess: Callable[[Any], Tensor], image: Float[Tensor, "3 H W"]) -> Float[Tensor, "C h w"]:
     """Apply a preprocessing to a tensor, or to a PIL image if it accepts no tensor."""
     try:
-        return preprocess(image)
+        return preprocess(image).cpu()
     except Exception:  # of any class: the preprocessing belongs to the user
-        return preprocess(to_pil(image))
+        return preprocess(to_pil(image)).cpu()
 
 
 def _edges(coordinates: Float[Tensor, "h w"], inside: Bool[Tensor, "h w"], size: int) -> tuple[float, float]:

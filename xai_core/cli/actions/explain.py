@@ -46,10 +46,10 @@ def explain_images(
     """Write the overlays, the maps, a contact sheet and a record of each image, and print a table of the files."""
     explainers, skipped = selected_methods(methods, layer)
     images, failures = find_images(paths)
-    if not images:
-        raise FileError("; ".join(failures))
     for failure in failures:  # before the model is loaded
         complain(failure)
+    if not images:
+        raise typer.Exit(1)
     options = {"classes": [*classes], "contrasts": [*contrasts], "top": top, "layer": layer, "crop": crop}
     settings = {"model": spec, **options}
     folder = PhotoFolder.open(out, settings, overwrite)
