@@ -14,7 +14,7 @@ from support.app_models import cnn_engine, vit_engine
 @contextmanager
 def app_server(uploads: Path, max_upload: int = 1_000_000) -> Iterator[str]:
     """Start the app, which stores uploads of at most `max_upload` bytes in a folder. Yield its address."""
-    environment = {**os.environ, "GRADIO_TEMP_DIR": str(uploads)}
+    environment = {**os.environ, "GRADIO_TEMP_DIR": str(uploads), "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-m", "support.app_server", str(max_upload)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from filelock import FileLock
 
 from support.app_models import HOSTILE, saved_photo
 from support.app_server import app_server
@@ -26,6 +27,13 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     pytest.importorskip("gradio", reason="the app requires Gradio")
     with app_server(tmp_path_factory.mktemp("uploads")) as address:
         yield address
+
+
+@pytest.fixture(autouse=True)
+def _one_at_a_time(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let the processes that run tests take turns, because every page keeps several processes busy."""
+    with FileLock(tmp_path_factory.getbasetemp().parent / "browser.lock"):
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -80,6 +80,7 @@ def build(models: OfferedModels) -> gr.Blocks:
             **latest,
         }
         score = {"fn": handlers.curves, "inputs": [model, session], "outputs": curves, **limited}
+        score |= {"trigger_mode": "always_last"}  # by default, an event is dropped while an earlier one runs
         attend = {"fn": handlers.attention, "inputs": [photo, model, heads_of, query], "outputs": heads, **latest}
         changes = [photo.change, methods.input, layer.input, target.input]
         chosen = model.input(_choices(models), model, [methods, target, layer, heads_of, query], **private)
