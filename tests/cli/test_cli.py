@@ -20,7 +20,7 @@ import xai_core as xai
 from support.command_line import Run, refused
 from support.explaining import suitable
 from support.models import SmallCNN, fused_vit
-from support.tiny_models import CLASSES, TEST, Flat, explain, register, save
+from support.tiny_models import CLASSES, TEST, Flat, explain, register, save_photos
 from xai_core.cli.actions import demonstration
 from xai_core.configurable import MADE_OF
 from xai_core.data.images import open_image
@@ -43,9 +43,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """A folder of two photos."""
-    save(tmp_path / "photos" / "cat.png", seed=0)
-    save(tmp_path / "photos" / "dog.jpg", seed=1)
-    return tmp_path / "photos"
+    return save_photos(tmp_path / "photos")
 
 
 def demo(photos: Path, *args: object, model: str = "tiny:cnn") -> Run:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 import xai_core as xai
 from support.command_line import refused
-from support.tiny_models import CLASSES, TEST, Flat, explain, preprocess, register, save
+from support.tiny_models import CLASSES, TEST, Flat, explain, preprocess, register, save, save_photos
 from xai_core.data.images import open_image
 from xai_core.plugins.loader import Entry
 from xai_core.plugins.registry import registry
@@ -30,9 +30,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """A folder of two photos."""
-    save(tmp_path / "photos" / "cat.png", seed=0)
-    save(tmp_path / "photos" / "dog.jpg", seed=1)
-    return tmp_path / "photos"
+    return save_photos(tmp_path / "photos")
 
 
 def test_explain_writes_an_overlay_and_the_map(photos: Path) -> None:

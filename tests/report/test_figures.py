@@ -1,4 +1,4 @@
-"""What the figures of a run show: numbers, names and marks."""
+"""Figures of a run show the numbers, names and marks."""
 
 import numpy as np
 import pytest

@@ -76,6 +76,13 @@ def explain(*args: object, method: str = "grad-cam", model: str = "tiny:cnn", ou
     return Run("explain", *args, "--model", model, "--method", method, *(("--out", out) if out else ()))
 
 
+def save_photos(folder: Path) -> Path:
+    """Save two photos in a folder, and return it."""
+    save(folder / "cat.png", seed=0)
+    save(folder / "dog.jpg", seed=1)
+    return folder
+
+
 def register(monkeypatch: pytest.MonkeyPatch) -> None:
     """Register the source `tiny` of models."""
     monkeypatch.setitem(registry().entries["models"], "tiny", Entry("tiny", Tiny, TEST))

@@ -5,6 +5,7 @@ import pickle
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -18,6 +19,7 @@ from torchvision.transforms import v2
 import xai_core as xai
 from support.models import SmallCNN, settled
 from xai_core.errors import InputShapeError, OptionError, TargetError, UnsuitableError
+from xai_core.targets.target import BoundTarget
 
 NAMES = [f"<b>class</b> {number}" for number in range(5)]
 PHOTO = Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8))
@@ -279,3 +281,17 @@ def test_notebooks_display_figures_that_pyplot_does_not_know(maps: dict[str, xai
         assert image.format == "PNG"
         assert abs(image.width - 100 * figure.get_figwidth()) < 50
     assert not plt.get_fignums()
+
+
+def margin(output: Tensor) -> Tensor:
+    return output[:, 0] - output[:, 1]
+
+
+@pytest.mark.parametrize(
+    ("target", "name"), [(margin, "margin"), (lambda output: output[:, 0], "function of the output")]
+)
+def test_captions_name_functions(engine: xai.Engine, images: Tensor, target: Any, name: str) -> None:
+    [saliency] = engine.explain(images, "layer-cam", target).values()
+    assert saliency.view is not None
+    assert isinstance(saliency.target, BoundTarget)
+    assert saliency.view.caption(0, saliency.target).startswith(f"{name}\npredicted: ")

@@ -1,4 +1,4 @@
-"""What the app shows: maps, curves, attention and errors, without a browser and without Gradio."""
+"""The functions of the app return maps, curves, attention and errors, without a browser and without Gradio."""
 
 from pathlib import Path
 

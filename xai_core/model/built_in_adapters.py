@@ -14,7 +14,7 @@ class ConvolutionalAdapter(ModelAdapter):
 
     @classmethod
     def suits(cls, model: nn.Module, probe: Probe) -> bool:
-        """Whether the last features are a feature map."""
+        """Return whether the last features are a feature map."""
         return probe.last is not None and not probe.last.is_sequence
 
 
@@ -25,7 +25,7 @@ class TokenAdapter(ModelAdapter):
 
     @classmethod
     def suits(cls, model: nn.Module, probe: Probe) -> bool:
-        """Whether the last features are tokens."""
+        """Return whether the last features are tokens."""
         return probe.last is not None and probe.last.is_sequence
 
     @property

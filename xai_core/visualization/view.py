@@ -106,7 +106,8 @@ class View(Batched):
         if isinstance(measure, SimilarityMeasure):
             return "similarity"
         if isinstance(measure, FunctionMeasure):
-            return getattr(measure.function, "__name__", "") or "function of the output"
+            name = getattr(measure.function, "__name__", "<lambda>")
+            return "function of the output" if name == "<lambda>" else name
         return ""
 
 

@@ -1,7 +1,7 @@
 """Base classes of results that keep a view of their batch, so that they can be drawn."""
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from jaxtyping import Float
 from torch import Tensor
@@ -27,7 +27,7 @@ class ViewedMaps(Viewed):
     raw: Float[Tensor, "B *T h w"]
     target: BoundTarget | tuple[BoundTarget, ...]
 
-    @property
-    def each(self) -> Sequence[Self]:
-        """The maps of each of the T targets."""
-        raise NotImplementedError
+    if TYPE_CHECKING:
+
+        @property
+        def each(self) -> Sequence[Self]: ...

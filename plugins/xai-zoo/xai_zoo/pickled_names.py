@@ -12,7 +12,7 @@ _MOST = 1_000_000
 
 
 def has_dict_at_top(path: Path) -> bool:
-    """Whether the pickle consists of a plain dict."""
+    """Return whether the pickle consists of a plain dict."""
     return [name for name, _ in islice(_instructions(path), 2)] == ["PROTO", "EMPTY_DICT"]
 
 

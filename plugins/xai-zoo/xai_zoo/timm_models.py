@@ -68,7 +68,7 @@ class TimmModels(ModelSource):
 
 
 def _is_built_for_one_size(name: str) -> bool:
-    """Whether the image size is an option of the model itself, as in most transformers."""
+    """Return whether the image size is an option of the model itself, as in most transformers."""
     import timm
 
     config = None if ":" in name else timm.get_pretrained_cfg(name)
