@@ -1,5 +1,7 @@
 """The truth as a model sees it: masks and boxes go the way that the image goes."""
 
+import io
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -68,6 +70,36 @@ def test_a_mask_is_where_the_model_sees_the_object(loaded: xai.LoadedModel, size
     decided = (seen - 0.5).abs() > 0.02  # pictures are resized in 8 bits
     assert decided.float().mean() > 0.95
     assert torch.equal(ours[decided], (seen > 0.5)[decided])
+
+
+UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    1: lambda stored: stored,
+    2: np.fliplr,
+    3: lambda stored: np.rot90(stored, 2),
+    4: np.flipud,
+    5: np.transpose,
+    6: lambda stored: np.rot90(stored, -1),
+    7: lambda stored: np.rot90(stored.T, 2),
+    8: np.rot90,
+}
+"""The upright pixels for each orientation of the EXIF standard, from the stored pixels."""
+
+
+@pytest.mark.parametrize("orientation", [0, *UPRIGHT, 9])
+def test_a_mask_is_where_the_model_sees_the_object_of_a_turned_image(orientation: int, resnet: xai.LoadedModel) -> None:
+    stored = disc(300, 500).numpy()
+    upright = UPRIGHT.get(orientation, UPRIGHT[1])(stored)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(np.uint8(stored) * 255).save(file := io.BytesIO(), "PNG", exif=exif)
+    turned = xai.Sample(Image.open(file), "a", mask=torch.tensor(upright.copy()))
+    pair = xai.as_dataset([(Image.open(file), 0)])[0]
+    for each in (turned, pair):
+        assert np.array_equal(np.asarray(each.image), upright * 255)
+    assert resnet.restore is not None
+    seen = resnet.restore(resnet.preprocess(turned.image)).mean(0)
+    decided = (seen - 0.5).abs() > 0.02  # images are resized in 8 bits
+    assert torch.equal(xai.model_mask(resnet, turned)[decided], (seen > 0.5)[decided])
 
 
 def test_a_model_that_takes_the_picture_whole_gets_the_mask_whole() -> None:

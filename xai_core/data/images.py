@@ -22,6 +22,8 @@ MAX_PIXELS = "XAI_MAX_PIXELS"
 """The environment variable that changes Pillow's limit on the number of pixels of an image."""
 _TILE = 1024
 _ORIENTATION = 0x0112
+_TURNED = range(2, 9)
+"""The values of the EXIF orientation that state a rotation or a reflection. 1 is upright, and cameras also write 0."""
 
 
 class ImageRead(NamedTuple):
@@ -111,12 +113,19 @@ def _decode(file: BinaryIO) -> ImageRead:
     if not file.seek(0, os.SEEK_END):
         raise ValueError("it is empty")
     with Image.open(file, formats=readable_formats()) as image:
-        stored, turned = image.size, image.getexif().get(_ORIENTATION, 1) != 1
+        stored, turned = image.size, _is_turned(image)
         if max(stored) > LONGEST:
             image.draft(None, (LONGEST, LONGEST))
         image.load()
         ImageOps.exif_transpose(image, in_place=True)
         return ImageRead(_scaled_down(image) if max(image.size) > LONGEST else _rgb(image), stored, turned)
+
+
+def upright(image: "Image") -> "Image":
+    """Rotate and mirror a PIL image as its EXIF data specify. An image that is stored upright is returned unchanged."""
+    from PIL import ImageOps
+
+    return ImageOps.exif_transpose(image) if _is_turned(image) else image
 
 
 def as_rgb(image: "Image") -> "Image":
@@ -127,9 +136,11 @@ def as_rgb(image: "Image") -> "Image":
 
     Transparent pixels become white.
     """
-    from PIL import ImageOps
+    return _rgb(upright(image))
 
-    return _rgb(ImageOps.exif_transpose(image))
+
+def _is_turned(image: "Image") -> bool:
+    return image.getexif().get(_ORIENTATION) in _TURNED
 
 
 def _scaled_down(image: "Image") -> "Image":

@@ -10,6 +10,8 @@ from jaxtyping import Bool, Float
 from PIL.Image import Image
 from torch import Tensor, nn
 
+from xai_core.data.images import upright
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LoadedModel:
@@ -66,7 +68,7 @@ class Sample:
     Attributes
     ----------
     image
-        A PIL image, or a [C,H,W] tensor in [0,1].
+        A PIL image, or a [C,H,W] tensor in [0,1]. A PIL image is rotated upright, as its EXIF data specify.
     id
         The identifier of the sample within its dataset.
     target
@@ -86,6 +88,10 @@ class Sample:
     mask: Bool[Tensor, "H W"] | None = None
     boxes: Float[Tensor, "N 4"] | None = None
     distractors: Bool[Tensor, "D H W"] | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.image, Image):
+            object.__setattr__(self, "image", upright(self.image))
 
     def __repr__(self) -> str:
         if isinstance(self.image, Tensor):
