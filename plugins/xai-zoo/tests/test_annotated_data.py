@@ -16,7 +16,7 @@ from torch import Tensor
 import xai_core as xai
 from support.annotated_datasets import HEIGHT, WIDTH, instance, picture, voc_object
 from xai_core.data import images
-from xai_core.errors import FileError, ImageFileError, MissingDependencyError, OptionError
+from xai_core.errors import FileError, ImageFileError, OptionError
 from xai_zoo import rle
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of pycocotools
@@ -108,6 +108,10 @@ def test_a_voc_that_is_not_there_is_refused(voc: Path) -> None:
             f"<annotation>{voc_object('wolf', '1 1 2 5')}</annotation>",
             r"contains the class 'wolf'; expected the classes",
         ),
+        (f"<annotation>{voc_object('dog', '1 1 nan 5')}</annotation>", r"a box from \(1, 1\) to \(nan, 5\)"),
+        (f"<annotation>{voc_object('dog', '1 9 5 5')}</annotation>", r"a box from \(1, 9\) to \(5, 5\)"),
+        ("<annotation><size><width>4</width><height>x</height></size></annotation>", "invalid literal"),
+        ('<?xml version="1.0" encoding="none"?><annotation/>', r"a\.xml cannot be read as a PASCAL VOC annotation"),
         (None, r"a\.xml cannot be read .*No such file"),
     ],
 )
@@ -115,6 +119,23 @@ def test_a_voc_annotation_that_cannot_be_read_is_named(content: str | None, reas
     file = voc / "VOCdevkit" / "VOC2012" / "Annotations" / "a.xml"
     file.unlink() if content is None else file.write_text(content)
     with pytest.raises(FileError, match=reason):
+        xai.load_dataset(f"voc:{voc}")
+
+
+def test_a_voc_annotation_of_another_size_is_refused(voc: Path) -> None:
+    root = voc / "VOCdevkit" / "VOC2012"
+    size = f"<size><width>{HEIGHT}</width><height>{WIDTH}</height></size>"
+    (root / "Annotations" / "a.xml").write_text(f"<annotation>{size}{voc_object('dog', '1 1 5 5')}</annotation>")
+    with pytest.raises(ImageFileError, match=r"a\.jpg has 40x30 pixels, but its annotation is for 30x40 pixels"):
+        xai.load_dataset(f"voc:{voc}")[0]
+
+
+def test_a_voc_split_lists_each_image_once(voc: Path) -> None:
+    split = voc / "VOCdevkit" / "VOC2012" / "ImageSets" / "Main" / "val.txt"
+    split.write_text("a\nb\na\n")
+    assert len(xai.load_dataset(f"voc:{voc}")) == 5
+    split.write_bytes(b"\xff\xfe")
+    with pytest.raises(FileError, match=r"val\.txt cannot be read \(.*can't decode"):
         xai.load_dataset(f"voc:{voc}")
 
 
@@ -229,16 +250,46 @@ def test_coco_runs_are_decoded_as_the_reference_does(coco: Callable[..., str]) -
     assert torch.equal(sample.mask, rectangle(2, 3, 4, 7))
 
 
-def test_coco_compressed_runs_need_pycocotools(coco: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
-    packed = reference.encode(np.asfortranarray(rectangle(2, 3, 9, 7).numpy().astype(np.uint8)))
-    packed = {"size": packed["size"], "counts": packed["counts"].decode()}
-    spec = coco(instance(139, 1, packed, [2, 3, 7, 4]))
-    sample = xai.load_dataset(spec)[0]
+def packed(mask: Tensor) -> dict[str, Any]:
+    """The mask as pycocotools compresses it."""
+    runs = reference.encode(np.asfortranarray(mask.numpy().astype(np.uint8)))
+    return {"size": runs["size"], "counts": runs["counts"].decode()}
+
+
+def test_coco_compressed_runs_are_decoded_as_the_reference_does(coco: Callable[..., str]) -> None:
+    sample = xai.load_dataset(coco(instance(139, 1, packed(rectangle(2, 3, 9, 7)), [2, 3, 7, 4])))[0]
     assert sample.mask is not None
     assert torch.equal(sample.mask, rectangle(2, 3, 9, 7))
-    monkeypatch.setitem(sys.modules, "pycocotools", None)
-    with pytest.raises(MissingDependencyError, match=r"compressed masks; run `pip install 'xai-zoo\[coco\]'`"):
-        xai.load_dataset(spec)
+    random = torch.Generator().manual_seed(0)
+    for size, share in (((30, 40), 0.5), ((1, 1), 0.5), ((700, 900), 0.001), ((2, 40_000), 0.0), ((3, 7), 1.0)):
+        mask = torch.rand(size, generator=random) < share
+        assert torch.equal(rle.decode(packed(mask)), mask)
+
+
+@pytest.mark.parametrize(
+    ("counts", "reason"),
+    [
+        ("", "add up to 0 pixels; expected 1200"),
+        ("53", "add up to 8 pixels; expected 1200"),  # 5 and 3
+        ("0o", "end within a number"),
+        ("a\x00b", r"contain '\\x00'"),
+        ("p", "contain 'p'"),
+        ([3, 4], "add up to 7 pixels; expected 1200"),
+        ([1300, -100], "add up to 1200 pixels"),
+    ],
+)
+def test_coco_damaged_runs_are_no_mask(counts: Any, reason: str, coco: Callable[..., str]) -> None:
+    data = xai.load_dataset(coco(instance(139, 1, {"counts": counts, "size": [HEIGHT, WIDTH]}, [2, 3, 7, 4])))
+    with pytest.raises(ImageFileError, match=rf"000000000139#person of .*139\.jpg has a damaged mask.*{reason}"):
+        data[0]
+
+
+def test_each_cut_of_compressed_runs_is_noticed() -> None:
+    mask = torch.rand(30, 40, generator=torch.Generator().manual_seed(0)) < 0.3
+    whole = packed(mask)
+    for end in range(len(whole["counts"])):
+        with pytest.raises(ValueError, match="its "):
+            rle.decode({**whole, "counts": whole["counts"][:end]})
 
 
 def test_coco_fills_boxes_where_nothing_is_drawn(coco: Callable[..., str]) -> None:
@@ -247,6 +298,31 @@ def test_coco_fills_boxes_where_nothing_is_drawn(coco: Callable[..., str]) -> No
     for sample in xai.load_dataset(coco(instance(139, 1, [], [2.5, 3, 7, 4]), unmarked)):
         assert sample.mask is not None
         assert torch.equal(sample.mask, rectangle(2, 3, 10, 7))
+
+
+def test_coco_fills_the_box_of_an_object_without_a_polygon_beside_another_with_one(coco: Callable[..., str]) -> None:
+    thin = [30.1, 20.1, 30.2, 20.1, 30.2, 20.2]  # no center of a pixel
+    data = xai.load_dataset(
+        coco(
+            instance(139, 1, [SQUARE], [10, 10, 10, 6]),
+            instance(139, 1, [], [0, 0, 3, 2]),
+            instance(139, 1, [thin], [30.1, 20.1, 0.1, 0.1]),
+        )
+    )
+    assert data[0].mask is not None
+    expected = rectangle(10, 10, 20, 16) | rectangle(0, 0, 3, 2) | rectangle(30, 20, 31, 21)
+    assert torch.equal(data[0].mask, expected)
+
+
+def test_coco_ids_are_unique(coco: Callable[..., str], tmp_path: Path) -> None:
+    names = ["1.jpg", "1.png", "a/2.jpg", "2.jpg"]
+    images_ = [{"id": i, "file_name": name, "width": WIDTH, "height": HEIGHT} for i, name in enumerate(names)]
+    categories = [{"id": 7, "name": "cat"}, {"id": 8, "name": "cat"}, {"id": 9, "name": "dog"}]
+    found = [instance(image, category, [SQUARE], [10, 10, 10, 6]) for image in range(4) for category in (7, 9)]
+    data = xai.load_dataset(coco(*found, images=images_, categories=categories))
+    assert data.ids == [  # type: ignore[attr-defined]
+        *("1.jpg#cat@7", "1.jpg#dog", "1.png#cat@7", "1.png#dog", "a/2#cat@7", "a/2#dog", "2#cat@7", "2#dog")
+    ]
 
 
 def test_a_coco_that_is_not_there_is_refused(coco: Callable[..., str], tmp_path: Path) -> None:
@@ -276,9 +352,16 @@ def test_a_coco_that_is_not_there_is_refused(coco: Callable[..., str], tmp_path:
 @pytest.mark.parametrize(
     ("annotation", "reason"),
     [
-        ({"image_id": 1}, "contains an invalid entry"),
+        ({"image_id": 1}, r"contains an invalid entry \(annotations\[0\] has no 'bbox'\)"),
         (instance(139, 1, [[1, 2, 3, 4]], [2, 3, 7, 4]), "fewer than three corners"),
-        (instance(139, 1, [SQUARE], [2, 3, 7]), "contains an invalid entry"),
+        (instance(139, 1, [SQUARE], [2, 3, 7]), r"annotations\[0\]: bbox must be four numbers, got \[2, 3, 7\]"),
+        (instance(139, 1, [SQUARE], [2, 3, -7, 4]), "with positive lengths"),
+        (instance(139, 1, [], [2, 3, float("nan"), 4]), "bbox must be four numbers"),
+        (instance(139, 1, ["123456"], [2, 3, 7, 4]), "a polygon must be a list of numbers, got '123456'"),
+        (instance(139, 1, {"counts": "1"}, [2, 3, 7, 4]), r"annotations\[0\] has no 'size'"),
+        (instance(139, 1, {"counts": [1.5], "size": [30, 40]}, [2, 3, 7, 4]), "a text or a list of integers"),
+        (instance(139, 1, {**RUNS, "size": [WIDTH, HEIGHT]}, [2, 3, 7, 4]), r"mask of \[40, 30\]; expected \[30, 40\]"),
+        (instance(139, 1, [SQUARE], [2, 3, 7, 4], crowd="no"), "iscrowd must be 0 or 1, got 'no'"),  # type: ignore[arg-type]
         (instance(139, 1, [SQUARE], [2, 3, 7, 4], crowd=1), "contains no annotated object"),
         (instance(139, 2, [SQUARE], [2, 3, 7, 4]), "category 2, which is not in the list of categories"),
     ],
@@ -290,19 +373,49 @@ def test_coco_annotations_that_cannot_be_read_are_refused(
         xai.load_dataset(coco(annotation))
 
 
-def test_coco_masks_of_another_size_are_refused(coco: Callable[..., str]) -> None:
-    images_ = [{"id": 139, "file_name": "000000000139.jpg", "width": HEIGHT, "height": WIDTH}]
-    for data in (
-        xai.load_dataset(coco(instance(139, 1, [SQUARE], [2, 3, 7, 4]), images=images_)),
-        xai.load_dataset(coco(instance(139, 1, {**RUNS, "size": [WIDTH, HEIGHT]}, [2, 3, 7, 4]))),
-    ):
-        with pytest.raises(ImageFileError, match=r"139\.jpg has 40x30 pixels, but its annotation is for 30x40 pixels"):
-            data[0]
-    data = xai.load_dataset(coco(instance(139, 1, {**RUNS, "counts": [3, 4]}, [2, 3, 7, 4])))
-    with pytest.raises(FileError, match="run lengths of a mask add up to 7 pixels; expected 1200"):
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"images": 3}, "images must be a list, got 3"),
+        ({"images": [3]}, r"images\[0\]: it must be an object, got 3"),
+        ({"images": [{"id": 139, "file_name": "", "width": 4, "height": 4}]}, "file_name must be the name of a file"),
+        ({"images": [{"id": 139, "file_name": "a", "width": "4", "height": 4}]}, "must be positive integers, got '4'"),
+        ({"images": [{"id": 1, "file_name": f"{i}.jpg", "width": 4, "height": 4} for i in (1, 2)]}, "two images have"),
+        ({"categories": [{"id": 1, "name": "cat"}, {"id": 1, "name": "dog"}]}, "two categories have the id 1"),
+        ({"categories": [{"id": 1, "name": 5}]}, r"categories\[0\]: name must be a text, got 5"),
+        ({"categories": [{"id": [], "name": "cat"}]}, "id must be an integer or a text"),
+    ],
+)
+def test_coco_lists_that_cannot_be_read_are_refused(
+    changes: dict[str, Any], reason: str, coco: Callable[..., str]
+) -> None:
+    with pytest.raises(FileError, match=rf"instances\.json contains an invalid entry .*{reason}"):
+        xai.load_dataset(coco(instance(139, 1, [SQUARE], [2, 3, 7, 4]), **changes))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pipes in folders")
+def test_coco_annotations_that_are_no_file_are_refused(coco: Callable[..., str], tmp_path: Path) -> None:
+    spec = coco(instance(139, 1, [SQUARE], [2, 3, 7, 4]))
+    (tmp_path / "instances.json").write_text("[" * 100_000)
+    with pytest.raises(FileError, match=r"instances\.json cannot be read \(.*recursion"):
+        xai.load_dataset(spec)
+    (tmp_path / "instances.json").unlink()
+    os.mkfifo(tmp_path / "instances.json")
+    with pytest.raises(FileError, match=r"instances\.json cannot be read .*pipe, socket or device"):
+        xai.load_dataset(spec)
+
+
+@pytest.mark.parametrize("box", [[WIDTH, 0, 3, 3], [0, HEIGHT + 1, 3, 3], [-9, -9, 9, 9], [4, 4, 0, 3]])
+def test_a_box_that_contains_no_pixel_is_refused(box: list[float], coco: Callable[..., str]) -> None:
+    data = xai.load_dataset(coco(instance(139, 1, [SQUARE], [10, 10, 10, 6]), instance(139, 1, [], box)))
+    with pytest.raises(ImageFileError, match=r"000000000139#person of .*139\.jpg has a box outside of the image"):
         data[0]
-    data = xai.load_dataset(coco(instance(139, 1, {"counts": [10**12], "size": [10**6, 10**6]}, [2, 3, 7, 4])))
-    with pytest.raises(ImageFileError, match="its annotation is for 1000000x1000000 pixels"):
+
+
+def test_coco_images_of_another_size_are_refused(coco: Callable[..., str]) -> None:
+    images_ = [{"id": 139, "file_name": "000000000139.jpg", "width": HEIGHT, "height": WIDTH}]
+    data = xai.load_dataset(coco(instance(139, 1, [SQUARE], [2, 3, 7, 4]), images=images_))
+    with pytest.raises(ImageFileError, match=r"139\.jpg has 40x30 pixels, but its annotation is for 30x40 pixels"):
         data[0]
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import ceil, floor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +27,8 @@ class AnnotatedImage(NamedTuple):
     boxes
         (left, top, right, bottom) in pixels of the stored image.
     mask
-        Returns the mask of all objects for a height and width, or None if the annotation contains no mask.
+        Returns the mask of all objects for a height and width, or None if the annotation contains no mask. Raises
+        ValueError if the mask is damaged.
     size
         Width and height of the image according to the annotation, if it contains them.
     """
@@ -73,14 +75,16 @@ class AnnotatedImages:
                 " upright image; save the image upright"
             )
         width, height = stored
+        _require_size(item, item.size, stored)
+        for box in item.boxes:
+            if not _touches(box, width, height):
+                raise ImageFileError(f"the annotation {item.id} of {item.path} has a box outside of the image: {box}")
         boxes = torch.tensor(item.boxes, dtype=torch.float32).reshape(-1, 4)
-        mask = item.mask(height, width)
-        annotated = item.size if mask is None else (mask.shape[1], mask.shape[0])
-        for size in (item.size, annotated):
-            if size not in (None, stored):
-                raise ImageFileError(
-                    f"{item.path} has {_by(stored)} pixels, but its annotation is for {_by(size)} pixels"
-                )
+        try:
+            mask = item.mask(height, width)
+        except ValueError as error:
+            raise ImageFileError(f"the annotation {item.id} of {item.path} has a damaged mask: {error}") from error
+        _require_size(item, None if mask is None else (mask.shape[1], mask.shape[0]), stored)
         if mask is None or not mask.any():
             mask = box_mask(boxes, height, width)
         if image.size != stored:
@@ -89,5 +93,16 @@ class AnnotatedImages:
         return xai.Sample(image, item.id, item.target, mask, boxes)
 
 
+def _require_size(item: AnnotatedImage, annotated: tuple[int, int] | None, stored: tuple[int, int]) -> None:
+    if annotated not in (None, stored):
+        raise ImageFileError(f"{item.path} has {_by(stored)} pixels, but its annotation is for {_by(annotated)} pixels")
+
+
 def _by(size: tuple[int, int] | None) -> str:
     return "" if size is None else f"{size[0]}x{size[1]}"
+
+
+def _touches(box: Box, width: int, height: int) -> bool:
+    """Return whether a box touches a pixel of an image."""
+    left, top, right, bottom = box
+    return max(0, floor(left)) < min(width, ceil(right)) and max(0, floor(top)) < min(height, ceil(bottom))

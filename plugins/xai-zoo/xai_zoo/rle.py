@@ -8,25 +8,54 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from xai_core.plugin import FileError
-
-
-def compressed(rle: Mapping[str, Any]) -> bool:
-    """Whether the runs are compressed into text, which pycocotools decodes."""
-    return not isinstance(rle["counts"], list)
+_FIRST, _BITS = 48, 5
+_VALUE, _SIGN, _MORE = 0x1F, 0x10, 0x20
 
 
 def decode(rle: Mapping[str, Any]) -> Bool[Tensor, "H W"]:
-    """Decode `{"counts": ..., "size": [H, W]}`: lengths of alternating runs of false and true, column by column."""
+    """Decode `{"counts": ..., "size": [H, W]}`: lengths of alternating runs of false and true, column by column.
+
+    The lengths are a list, or text that `packed_runs` reads.
+
+    Raises
+    ------
+    ValueError
+        If the runs are damaged, or do not add up to the size.
+    """
     height, width = rle["size"]
-    if compressed(rle):
-        from pycocotools import mask
+    runs = packed_runs(rle["counts"]) if isinstance(rle["counts"], str) else rle["counts"]
+    if min(runs, default=0) < 0 or sum(runs) != height * width:
+        raise ValueError(f"its run lengths add up to {sum(runs)} pixels; expected {height * width}")
+    mask = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
+    return torch.from_numpy(mask.reshape(width, height).T.copy())
 
-        return torch.from_numpy(mask.decode(dict(rle)).astype(bool))  # type: ignore[no-untyped-call]
-    return torch.from_numpy(_runs(rle["counts"], height * width).reshape(width, height).T.copy())
 
+def packed_runs(text: str) -> Sequence[int]:
+    """Return the run lengths in COCO's compressed text.
 
-def _runs(counts: Sequence[int], size: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    if min(counts, default=0) < 0 or sum(counts) != size:
-        raise FileError(f"the run lengths of a mask add up to {sum(counts)} pixels; expected {size}")
-    return np.repeat(np.arange(len(counts)) % 2 == 1, counts)
+    A number consists of characters from `0` to `o`: five bits each, the lowest first, and one bit that is set if
+    another character follows. The last character contains the sign. From the fourth number on, each is the difference
+    from the run length before the previous one.
+
+    Raises
+    ------
+    ValueError
+        If the text contains another character, or ends within a number.
+    """
+    runs: list[int] = []
+    value = shift = 0
+    for character in text:
+        bits = ord(character) - _FIRST
+        if not 0 <= bits <= _VALUE | _MORE:
+            raise ValueError(f"its compressed run lengths contain {character!r}")
+        value |= (bits & _VALUE) << shift
+        shift += _BITS
+        if bits & _MORE:
+            continue
+        if bits & _SIGN:
+            value -= 1 << shift
+        runs.append(value + runs[-2] if len(runs) > 2 else value)
+        value = shift = 0
+    if shift:
+        raise ValueError("its compressed run lengths end within a number")
+    return runs

@@ -1,6 +1,7 @@
 """PASCAL VOC."""
 
 import errno
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -68,43 +69,55 @@ def _root(folder: Path, year: int) -> Path:
 
 
 def _listed(folder: Path, split: str) -> Sequence[str]:
-    """Return the names of the images of a split."""
+    """Return the names of the images of a split, each once."""
     try:
-        return _content(folder / f"{split}.txt").decode().split()
-    except OSError as error:
+        return [*dict.fromkeys(_content(folder / f"{split}.txt").decode().split())]
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
         existing = [name for name in SPLITS if (folder / f"{name}.txt").exists()]
         raise FileError(
-            f"{folder / split}.txt cannot be read ({error.strerror}); existing splits: {', '.join(existing) or 'none'}"
+            f"{folder / split}.txt cannot be read ({reason}); existing splits: {', '.join(existing) or 'none'}"
         ) from error
 
 
 def _items(root: Path, images: Sequence[str], difficult: bool) -> Iterator[AnnotatedImage]:
     for image in images:
-        boxes = _objects(root / "Annotations" / f"{image}.xml", difficult)
+        boxes, size = _annotation(root / "Annotations" / f"{image}.xml", difficult)
         for target in sorted(map(CLASSES.index, boxes)):
             name = CLASSES[target]
             mask = partial(_segmented, root / "SegmentationClass" / f"{image}.png", target + 1)
-            yield AnnotatedImage(root / "JPEGImages" / f"{image}.jpg", f"{image}#{name}", target, boxes[name], mask)
+            file = root / "JPEGImages" / f"{image}.jpg"
+            yield AnnotatedImage(file, f"{image}#{name}", target, boxes[name], mask, size)
 
 
-def _objects(file: Path, difficult: bool) -> Mapping[str, Sequence[Box]]:
-    """Return the boxes of each class, 0-based and half-open. VOC boxes are 1-based and include the last pixel."""
+def _annotation(file: Path, difficult: bool) -> tuple[Mapping[str, Sequence[Box]], tuple[int, int] | None]:
+    """Return the boxes of each class, and the width and height of the image if the file contains them."""
     boxes: dict[str, list[Box]] = defaultdict(list)
     try:
-        for element in ElementTree.fromstring(_content(file)).findall("object"):
+        root = ElementTree.fromstring(_content(file))
+        for element in root.findall("object"):
             if difficult or element.findtext("difficult", "0").strip() != "1":
-                left, top, right, bottom = (
-                    float(element.findtext(f"bndbox/{side}", "")) for side in ("xmin", "ymin", "xmax", "ymax")
-                )
-                boxes[element.findtext("name", "").strip()].append((left - 1, top - 1, right, bottom))
-    except (OSError, ElementTree.ParseError, ValueError) as error:
+                boxes[element.findtext("name", "").strip()].append(_box(element))
+        width, height = root.findtext("size/width"), root.findtext("size/height")
+        size = None if width is None or height is None else (int(width), int(height))
+    except (OSError, ElementTree.ParseError, ValueError, LookupError) as error:
         raise FileError(f"{file} cannot be read as a PASCAL VOC annotation ({error})") from error
     if unknown := boxes.keys() - set(CLASSES):
         raise FileError(
             f"{file} contains the class {sorted(unknown)[0]!r}; expected the classes of PASCAL VOC:"
             f" {', '.join(CLASSES)}"
         )
-    return boxes
+    return boxes, size
+
+
+def _box(element: ElementTree.Element) -> Box:
+    """Return the box of an object, 0-based and half-open. VOC boxes are 1-based and include the last pixel."""
+    left, top, right, bottom = (
+        float(element.findtext(f"bndbox/{side}", "")) for side in ("xmin", "ymin", "xmax", "ymax")
+    )
+    if not (-math.inf < left <= right < math.inf and -math.inf < top <= bottom < math.inf):
+        raise ValueError(f"a box from ({left:g}, {top:g}) to ({right:g}, {bottom:g})")
+    return left - 1, top - 1, right, bottom
 
 
 def _content(file: Path) -> bytes:
