@@ -1,12 +1,10 @@
 """The reference models: their modules are their papers', they run, are explained, and come back from files."""
 
 import sys
-from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import timm
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -214,53 +212,6 @@ def test_the_trunk_of_a_frozen_resnet_comes_from_a_file(tmp_path: Path) -> None:
     loaded = xai.load_model("frozen-resnet", trunk=file)
     assert torch.equal(loaded.model.get_submodule("trunk.conv1").weight, trunk.get_submodule("conv1").weight)
     assert xai.load_model(loaded.spec).spec == loaded.spec
-
-
-DINO = {
-    "as published": lambda state: state,
-    "teacher and student": lambda state: {
-        "teacher": {**{f"backbone.{name}": value for name, value in state.items()}, "head.mlp.0.weight": torch.ones(1)},
-        "student": {f"module.backbone.{name}": torch.zeros_like(value) for name, value in state.items()},
-        "epoch": 3,
-        "args": Namespace(arch="vit_small"),
-    },
-    "student alone": lambda state: {f"module.backbone.{name}": value for name, value in state.items()},
-}
-
-
-@pytest.fixture(scope="module")
-def small_vit() -> nn.Module:
-    """A file in the format of the DINO authors, with other weights."""
-    torch.manual_seed(0)
-    return settled(timm.create_model("vit_small_patch16_224", pretrained=False, num_classes=0))
-
-
-@pytest.mark.parametrize("kind", DINO)
-def test_dino_reads_its_authors_files(kind: str, small_vit: nn.Module, tmp_path: Path) -> None:
-    state = small_vit.state_dict()
-    torch.save(DINO[kind](state), file := tmp_path / "dino.pth")
-    loaded = xai.load_model("dino:vits16,size=96", weights=file)
-    assert all(torch.equal(value, state[name]) for name, value in loaded.model.state_dict().items())
-
-
-def test_dino_takes_any_size(small_vit: nn.Module, tmp_path: Path) -> None:
-    torch.save(small_vit.state_dict(), file := tmp_path / "dino.pth")
-    loaded = xai.load_model("dino:vits16,size=96", weights=file)
-    engine = xai.Engine(loaded)
-    for height, width in ((96, 96), (64, 128)):
-        maps = engine.explain(torch.randn(1, 3, height, width), ["head-attention", "rollout"])
-        heads = maps["head-attention"].parts
-        assert heads is not None
-        assert heads.shape == (1, 6, height // 16, width // 16)
-    with torch.no_grad():
-        images = torch.randn(1, 3, 224, 224)
-        torch.testing.assert_close(loaded.model(images), small_vit(images))
-
-
-def test_dino_without_a_name_or_with_anothers_says_which_there_are() -> None:
-    for spec in ("dino", "dino:vitl16"):
-        with pytest.raises(UnknownModelError, match="vits16"):
-            xai.load_model(spec)
 
 
 def test_unet_scores_pixels_and_explains_regions(tmp_path: Path) -> None:

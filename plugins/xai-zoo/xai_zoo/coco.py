@@ -1,7 +1,7 @@
 """COCO, and other datasets with annotations in COCO format."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -94,7 +94,7 @@ def _union(objects: Sequence[CocoObject], height: int, width: int) -> Mask:
 
 def _object_mask(one: CocoObject, height: int, width: int) -> Mask:
     """Return the mask of an object, or its filled box if the segmentation covers no pixel."""
-    if isinstance(one.segmentation, dict):
+    if isinstance(one.segmentation, Mapping):
         mask = rle.decode(one.segmentation)
     else:
         mask = torch.zeros(height, width, dtype=torch.bool)
