@@ -16,6 +16,8 @@ class DinoTransformer(VisionTransformer):
     """
 
     def _pos_embed(self, x: Float[Tensor, "B h w D"]) -> Float[Tensor, "B N D"]:
+        assert self.cls_token is not None
+        assert self.pos_embed is not None
         height, width = x.shape[1:3]
         tokens = torch.cat([self.cls_token.expand(len(x), -1, -1), x.flatten(1, 2)], 1)
         return self.pos_drop(tokens + interpolated(self.pos_embed, self.patch_embed.grid_size, (height, width)))
