@@ -15,7 +15,7 @@ import xai_core
 from support import subprocesses
 from xai_core import plugin
 
-MOST_NAMES = 32
+MOST_NAMES = 36
 
 
 def test_dir_shows_the_public_names_and_the_version() -> None:

@@ -78,5 +78,5 @@ def _modules(model: nn.Module) -> list[tuple[str, type[nn.Module]]]:
 def _kind(target: object) -> Hashable:
     """Return a key that is equal for targets that read the same part of an output."""
     if isinstance(target, Target):
-        return type(target).__name__
+        return target.kind
     return target if callable(target) and isinstance(target, Hashable) else None

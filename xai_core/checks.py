@@ -30,7 +30,6 @@ from xai_core.metric import Metric, MetricResult
 from xai_core.model.adapter import ModelAdapter
 from xai_core.outputs import scores_of
 from xai_core.saliency import Relevance, Saliency
-from xai_core.targets.contrast import Contrast
 from xai_core.targets.target import BoundTarget, Target, TargetLike
 
 MOST_PASSES = 10**12
@@ -102,7 +101,7 @@ def check_scores(adapter: ModelAdapter, target: TargetLike) -> None:
     ModelOutputError
         If it found none, or several.
     """
-    is_class = isinstance(target, Contrast) or not (callable(target) or isinstance(target, Target))
+    is_class = target.of_classes if isinstance(target, Target) else not callable(target)
     if is_class and type(adapter).scores is ModelAdapter.scores:
         adapter.probe.scores.require()
 

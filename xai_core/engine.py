@@ -18,6 +18,7 @@ from xai_core.explanation import BatchExplanation
 from xai_core.inputs import SINGLE, Maps, accept_model, accept_named
 from xai_core.metric import Metric
 from xai_core.model.adapter import ModelAdapter
+from xai_core.model.dual_encoder import DualEncoder, Tokenizer
 from xai_core.model.layouts import Layer
 from xai_core.model.user_forward import UserForward, accept_forward, preserving_images, selecting
 from xai_core.options import check_integer
@@ -29,6 +30,7 @@ from xai_core.saliency import Saliency
 from xai_core.saliency_maps import SaliencyMaps
 from xai_core.targets.class_names import named_classes
 from xai_core.targets.target import TargetLike
+from xai_core.targets.text import encoded_texts
 
 Methods = str | Explainer | Iterable[str | Explainer] | Mapping[str, str | Explainer]
 Metrics = str | Metric | Iterable[str | Metric] | Mapping[str, str | Metric]
@@ -48,6 +50,11 @@ class Engine:
         A function `forward(model, images) -> output` that calls the model, for models with other inputs.
         A third parameter `of` receives, for each row of `images`, the index of its image in the batch that is
         explained. It is an int64 tensor [N] on the device, and selects the side inputs of each row: `texts[of]`.
+    tokenizer
+        The tokenizer of a model that compares images with texts, such as CLIP or SigLIP. It is required by the target
+        `Text`. Tokenizers and processors of transformers and tokenizers of open_clip are supported, and functions from
+        a list of texts to token ids, or to a dict of arguments of the text encoder. Without `forward`, the engine then
+        runs the image encoder alone.
     output
         The part of the model's output that is explained: a key or an index, or several of them separated by dots.
         Targets receive this part alone. Default: the whole output, from which targets read the `logits`, or the only
@@ -67,7 +74,8 @@ class Engine:
     Raises
     ------
     InputTypeError
-        If the model is not a module, or `forward` or `output` has the wrong type.
+        If the model is not a module, or `forward`, `output` or `tokenizer` has the wrong type. Also if `tokenizer` is
+        passed and the model has no text encoder.
     PluginError
         If one of the plugins is not installed, cannot be loaded, or has no hooks.
     """
@@ -77,6 +85,7 @@ class Engine:
         model: nn.Module | LoadedModel,
         *,
         forward: UserForward | None = None,
+        tokenizer: Tokenizer | None = None,
         output: str | int | None = None,
         memory: int | None = None,
         block: int | None = None,
@@ -86,7 +95,9 @@ class Engine:
         self.model = accept_model(model)
         self._loaded = model if isinstance(model, LoadedModel) else None
         self.plugins = None if plugins is None else restricted(plugins)
-        forward = accept_forward(forward)
+        encoder = None if tokenizer is None else DualEncoder(self.model, tokenizer)
+        self._embed_texts = None if encoder is None else encoder.embed_texts
+        forward = accept_forward(encoder.embed_images if encoder is not None and forward is None else forward)
         self._explained = ExplainedModel(
             self.model,
             preserving_images(forward if output is None else selecting(forward, output)),
@@ -135,8 +146,8 @@ class Engine:
             dict whose keys name the results.
         target
             Default: each image's predicted class. Otherwise a class id or name, a tensor of class ids, or a list of
-            ids or names. The shape is [B], or [B,T] for T targets per image. Or a `Contrast`, `Region` or
-            `Similarity`. A function receives the model's output and returns [B] numbers.
+            ids or names. The shape is [B], or [B,T] for T targets per image. Or a `Contrast`, `Region`, `Similarity`
+            or `Text`. A function receives the model's output and returns [B] numbers.
         costs
             Whether to measure the cost of each method, as `Saliency.cost`. On CUDA this resets the device's statistics
             of peak memory.
@@ -154,8 +165,7 @@ class Engine:
             a target or a plugin raises are passed on, with a note that names the plugin.
         """
         explainers = by_key(methods, Explainer, create_explainer)
-        target = named_classes(target, self.class_names)
-        return BatchExplanation(self._explained, images, explainers, target, costs).maps()
+        return BatchExplanation(self._explained, images, explainers, self._known(target), costs).maps()
 
     @in_own_plugins
     def attention(
@@ -272,10 +282,14 @@ class Engine:
     def adapter(self, images: Float[Tensor, "B C H W"], target: TargetLike = None) -> ModelAdapter:
         """Return the model adapter for images of this size. It is derived from one probe of the model and cached.
 
-        A `target` that is a function, or a `Similarity`, may read another part of the output than the class scores.
-        Then the default layer is a layer from which this part is computed.
+        A `target` that is a function, a `Similarity` or a `Text` may read another part of the output than the class
+        scores. Then the default layer is a layer from which this part is computed.
         """
-        return self._explained.accept(images, named_classes(target, self.class_names))[1]
+        return self._explained.accept(images, self._known(target))[1]
+
+    def _known(self, target: TargetLike) -> TargetLike:
+        """Return a target with class ids in place of names, and embeddings in place of texts."""
+        return encoded_texts(named_classes(target, self.class_names), self._embed_texts)
 
     def _with_probes_of(self, other: "Engine") -> "Engine":
         """Share the probes of an engine for a model of the same structure. Return this engine."""

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import xai_core as xai
+from support.dual_encoders import DUAL_ENCODERS, word_tokenizer
 from support.models import settled
 from support.paths import ROOT
 
@@ -101,6 +102,9 @@ OWN: dict[str, Callable[[], Any]] = {
     "detector": lambda: settled(Detector()),
     "question_answering_model": lambda: settled(Answering()),
     "questions": lambda: torch.rand(3, 1000),
+    "clip": lambda: DUAL_ENCODERS["CLIP"].build(),
+    "tokenizer": word_tokenizer,
+    "captions": lambda: ["a red star", "a blue square", "the star"],
 }
 """What pages speak of as the reader's own, besides `images`."""
 SIZES = {"docs/metrics/faithfulness-correlation.md": 112, "docs/metrics/sensitivity-n.md": 80}

@@ -102,9 +102,7 @@ def test_the_outputs_of_clip_are_listed() -> None:
     def forward(model: nn.Module, images: Tensor) -> Any:
         return model(input_ids=ids, pixel_values=images)
 
-    with pytest.raises(
-        ModelOutputError, match=r"several .*'logits_per_image' \[1, 2\], 'image_embeds' \[1, 6\], .*pooler_output"
-    ):
+    with pytest.raises(ModelOutputError, match=r"several .*'logits_per_image' \[1, 2\], .*pooler_output"):
         xai.Engine(model, forward=forward).explain(IMAGES, "grad-cam")
     with torch.no_grad():
         output = forward(model, IMAGES)

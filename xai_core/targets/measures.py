@@ -128,6 +128,45 @@ class SimilarityMeasure(Batched):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
+class TextMeasure(Batched):
+    """The logit scale * cos + bias of a text, with `scales` [B] and `biases` [B], or its probability.
+
+    A model without biases compares several texts, so a single text has no probability. Its cosine is used instead.
+
+    Attributes
+    ----------
+    text
+        The text, or "" if each image has its own text.
+    """
+
+    similarity: SimilarityMeasure
+    scales: Float[Tensor, " B"]
+    biases: Float[Tensor, " B"] | None
+    text: str = ""
+
+    def __call__(self, output: Any, of: Tensor | None, kind: str) -> Tensor:
+        """See `BoundTarget.measure`."""
+        cosines = self.similarity(output, of, kind)
+        if self.biases is None:
+            return cosines if kind == "probability" else cosines * at(self.scales, of)
+        logits = cosines * at(self.scales, of) + at(self.biases, of)
+        return logits.sigmoid() if kind == "probability" else logits
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TextContrastMeasure(Batched):
+    """The difference of the logits of two texts, or the probability of the first of the two."""
+
+    a: TextMeasure
+    b: TextMeasure
+
+    def __call__(self, output: Any, of: Tensor | None, kind: str) -> Tensor:
+        """See `BoundTarget.measure`."""
+        difference = self.a(output, of, "logit") - self.b(output, of, "logit")
+        return difference.sigmoid() if kind == "probability" else difference
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class FunctionMeasure(Batched):
     """The numbers [N] that a user's function computes from an output. The function is not saved."""
 

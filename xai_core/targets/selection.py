@@ -8,6 +8,8 @@ from torch import Tensor
 from xai_core.errors import ModelOutputError
 from xai_core.outputs import Path, described, is_list_of_dicts, leaf_at, leaves_of, listed, spelled
 
+_EMBEDDINGS = (("image_embeds",), ("text_embeds",))
+"""Names of embeddings in the outputs of models that compare images with texts."""
 INNER = ("hidden_state", "hidden_states", "attentions")
 """Endings of the names of inner tensors in the outputs of transformers."""
 
@@ -60,6 +62,8 @@ def find(output: Any, rows: int, wanted: Wanted) -> Path:
     possible = leaves if named is None else {named: leaves[named]}
     fitting = {path: tensor for path, tensor in possible.items() if wanted.fits(tensor) and len(tensor) == rows}
     fitting = {path: tensor for path, tensor in fitting.items() if not _is_inner(path)} or fitting
+    if wanted is CLASS_SCORES:
+        fitting = {path: tensor for path, tensor in fitting.items() if path[-1:] not in _EMBEDDINGS}
     if not fitting or is_list_of_dicts(output):
         raise wrong_output(output, rows, wanted)
     if len(fitting) > 1:
@@ -103,6 +107,9 @@ def wrong_output(output: Any, rows: int | None, wanted: Wanted) -> ModelOutputEr
     advice += "pass `forward=` to the Engine, a function that returns one row of scores per image"
     if isinstance(output, Tensor) and PIXEL_SCORES.fits(output):
         advice = f"to explain a region of a segmentation, pass `target=Region(class)`; otherwise, {advice}"
+    if any(path[-1:] in _EMBEDDINGS for path, _ in leaves_of(output)):
+        advice = "to compare images with a text, pass `target=Text(text)`, and `tokenizer=` to the Engine; otherwise, "
+        advice += "select the scores, such as `Engine(model, output='logits_per_image')`"
     if isinstance(output, Tensor) and output.ndim == 1:
         advice = "if a dimension is missing, pass `forward=lambda model, images: model(images).view(len(images), -1)`"
     return ModelOutputError(

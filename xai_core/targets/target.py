@@ -1,7 +1,7 @@
 """Targets: the number that a map explains, such as the score of the predicted class or of a given class."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any
@@ -17,7 +17,7 @@ from xai_core.targets.score_reader import ScoreReader
 
 
 class Target(ABC):
-    """Base class of targets other than classes, such as `Contrast`, `Region` and `Similarity`."""
+    """Base class of targets other than classes, such as `Contrast`, `Region` and `Text`."""
 
     @abstractmethod
     def bind(self, output: Any, logits: ScoreReader, batch: int) -> "BoundTarget":
@@ -44,6 +44,26 @@ class Target(ABC):
     def with_ids(self, id_of: Callable[[str], int]) -> "Target":
         """Return this target with ids in place of class names. `id_of` returns the id of a name."""
         return self
+
+    def with_texts(self, encode: Callable[[Sequence[str]], Any] | None) -> "Target":
+        """Return this target with embeddings in place of texts. `encode` returns the embeddings of texts.
+
+        Raises
+        ------
+        TargetError
+            If the target contains a text and `encode` is None, because the engine has no tokenizer.
+        """
+        return self
+
+    @property
+    def kind(self) -> Hashable:
+        """A key that is equal for targets that read the same part of an output."""
+        return type(self).__name__
+
+    @property
+    def of_classes(self) -> bool:
+        """Whether the target reads class scores."""
+        return False
 
     def reads(self, output: Any) -> Tensor | None:
         """Return the tensor that the target reads from a model's output for one image, or None for the class scores."""

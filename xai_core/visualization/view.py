@@ -14,7 +14,15 @@ from xai_core.data.class_names import class_name
 from xai_core.data.sources import LoadedModel
 from xai_core.errors import ModelOutputError, UnsuitableError
 from xai_core.predictions import Predictions
-from xai_core.targets.measures import ClassMeasure, ContrastMeasure, FunctionMeasure, RegionMeasure, SimilarityMeasure
+from xai_core.targets.measures import (
+    ClassMeasure,
+    ContrastMeasure,
+    FunctionMeasure,
+    RegionMeasure,
+    SimilarityMeasure,
+    TextContrastMeasure,
+    TextMeasure,
+)
 from xai_core.targets.score_reader import ScoreReader
 from xai_core.targets.target import BoundTarget
 from xai_core.visualization.photos import model_view
@@ -105,6 +113,10 @@ class View(Batched):
             return f"region of {class_name(int(measure.ids[index]), self.class_names)}"
         if isinstance(measure, SimilarityMeasure):
             return "similarity"
+        if isinstance(measure, TextMeasure):
+            return measure.text or "text"
+        if isinstance(measure, TextContrastMeasure):
+            return f"{measure.a.text or 'text'}, not {measure.b.text or 'text'}"
         if isinstance(measure, FunctionMeasure):
             name = getattr(measure.function, "__name__", "<lambda>")
             return "function of the output" if name == "<lambda>" else name
