@@ -236,7 +236,7 @@ def check_relevance(returned: object, call: PluginCall, batch: int, device: torc
 
 
 def _problem(tensor: object, device: torch.device) -> str:
-    """Describe a value that is not a dense floating-point tensor on a device. Empty if it is one."""
+    """Describe a value that is not a dense floating-point tensor on a device, or return an empty string."""
     if not isinstance(tensor, Tensor):
         return f"a value of type {type(tensor).__name__}"
     if tensor.is_nested or tensor.layout is not torch.strided:

@@ -17,5 +17,7 @@ def file_limit(variable: str, default: int) -> int:
     if not text:
         return default
     if not (text.isdecimal() and len(text) < 20 and int(text)):
-        raise OptionError(f"{variable}={text[:80]} is not a limit; expected a positive integer of at most 19 digits")
+        raise OptionError(
+            f"{variable}={text[:80]} is not a valid limit; expected a positive integer of at most 19 digits"
+        )
     return int(text)

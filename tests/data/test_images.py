@@ -200,7 +200,9 @@ def test_the_limit_is_named_with_the_variable_that_changes_it(
     assert open_image(tmp_path / "bomb.png").size == picture.size
     for value in ("0", "-1", "many", "9" * 30):
         monkeypatch.setenv("XAI_MAX_PIXELS", value)
-        with pytest.raises(OptionError, match=f"XAI_MAX_PIXELS={value} is not a limit; expected a positive integer"):
+        with pytest.raises(
+            OptionError, match=f"XAI_MAX_PIXELS={value} is not a valid limit; expected a positive integer"
+        ):
             open_image(tmp_path / "bomb.png")
 
 

@@ -39,11 +39,11 @@ def test_names(labels: object) -> None:
     ("name", "content", "message"),
     [
         ("labels.txt", "", "contains no class names"),
-        ("labels.txt", "cat\n\ndog", "the name of class 1 must be a text"),
+        ("labels.txt", "cat\n\ndog", "the name of class 1 must be a nonempty string"),
         ("labels.json", "[", "is not JSON"),
         ("labels.json", "3", "contains no class names"),
         ("labels.json", "[]", "contains no class names"),
-        ("labels.json", "[1]", "the name of class 0 must be a text, got 1"),
+        ("labels.json", "[1]", "the name of class 0 must be a nonempty string, got 1"),
         ("labels.json", '{"0": "cat", "2": "dog"}', "has no name for class 1"),
         ("labels.json", '{"cat": "dog"}', "has no name for class 0"),
     ],

@@ -98,7 +98,7 @@ def benchmark(
             compute = partial(cluster.run_shards, cluster.share(resolved), device.type == "cuda", execution.workers)
         else:
             supervised = os.name == "posix" and not execution.in_process
-            worker = stack.enter_context(SupervisedWorker()) if supervised else None  # it starts in the meantime
+            worker = stack.enter_context(SupervisedWorker()) if supervised else None  # starts while `resolve` runs
             device = local_device(chosen.device)
             resolved = resolve(chosen, device, device, execution.workers or 2)
             compute = partial(_run_supervised, worker, resolved) if worker else partial(_run_in_process, resolved)

@@ -59,7 +59,7 @@ class RecordedSettings:
     shard: int = field(
         default=16,
         metadata=declare(
-            help="Number of images that are saved together (a shard). An interruption loses unsaved images only.",
+            help="Number of images that are saved together (a shard). A resumed run recomputes unfinished shards.",
             metavar="N",
             minimum=1,
         ),
@@ -207,7 +207,7 @@ class Execution:
     in_process: bool = field(
         default=False,
         metadata=declare(
-            help="Compute in this process, for debugging. A plugin that ends or blocks the process ends the run."
+            help="Compute in this process, for debugging. A plugin that ends or blocks the process then stops the run."
         ),
     )
     retry_errors: bool = field(default=False, metadata=declare(help="Recompute the shards that contain errors."))

@@ -171,7 +171,7 @@ class ShardScorer:
     def _after_success(
         self, work: Work, maps: Mapping[str, Saliency], results: Mapping[str, Mapping[str, MetricResult]] | None
     ) -> Iterable[Work]:
-        """Store the maps or the results. After the maps are computed, return the work of scoring them."""
+        """Store the maps and return the work that scores them, or store the results."""
         if results is None:
             self._result.add_maps(work.items, maps)
             return [replace(work, maps=maps)]

@@ -66,8 +66,8 @@ class Run:
             return cls(path, Manifest.of_json((path / MANIFEST).read_text(encoding="utf-8")))
         except OSError as error:
             raise FileError(
-                f"{path} contains no run ({error.strerror}: {MANIFEST}); expected a folder that was the --out of"
-                " `xai benchmark`"
+                f"{path} contains no run ({error.strerror}: {MANIFEST}); expected a folder that `xai benchmark --out`"
+                " wrote"
             ) from error
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise FileError(

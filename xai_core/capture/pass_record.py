@@ -17,7 +17,7 @@ from xai_core.targets.target import BoundTarget
 
 @dataclass(frozen=True)
 class ImagesLeaf:
-    """The images, as a tensor to differentiate with respect to."""
+    """The images, if gradients are computed with respect to them."""
 
     def __str__(self) -> str:
         return "the images"
@@ -25,7 +25,7 @@ class ImagesLeaf:
 
 @dataclass(frozen=True)
 class LayerLeaf:
-    """The output of the layer with this module name, as a tensor to differentiate with respect to."""
+    """The output of the layer with this module name, if gradients are computed with respect to it."""
 
     name: str
 
@@ -35,7 +35,7 @@ class LayerLeaf:
 
 @dataclass(frozen=True)
 class AttentionLeaf:
-    """The output of an attention, as a tensor to differentiate with respect to.
+    """The output of an attention layer, if gradients are computed with respect to it.
 
     Attributes
     ----------

@@ -114,7 +114,7 @@ class PassRecorder:
         return with_first_tensor(output, tokens.clone())  # the model may write to it
 
     def _differentiate(self, leaf: Leaf, tensor: Tensor) -> Tensor:
-        """Record a tensor to differentiate with respect to, and return a copy that the model may write to."""
+        """Record a tensor whose gradient is computed, and return a copy that the model may write to."""
         started = any(other in self.tensors for other in self.differentiated)
         if started and not torch.is_grad_enabled() and not self.grad_from_start:
             self.cut.add(leaf)

@@ -15,7 +15,7 @@ from xai_core.benchmarking.settings import SETTINGS
 def benchmark_command(
     file: Annotated[
         Path | None,
-        typer.Argument(metavar="FILE", help="TOML file with settings, which command-line options override."),
+        typer.Argument(metavar="FILE", help="TOML file with settings. Command-line options override them."),
     ] = None,
     **options: Any,
 ) -> None:
@@ -44,7 +44,7 @@ def _parameter(setting: Field[Any]) -> inspect.Parameter:
     flag = f"--{option}/--no-{option}" if kind is bool else f"--{option}"
     annotation: Any = Enum(setting.name, {value: value for value in declared.choices}) if declared.choices else kind
     default = default_text(setting)
-    repeat = " May be repeated." if setting.name == "models" else ""
+    repeat = " Repeatable." if setting.name == "models" else ""
     help = f"{declared.help}{repeat}  [{f'default: {default}' if default else 'required here or in FILE'}]"
     return inspect.Parameter(
         setting.name,

@@ -24,10 +24,10 @@ def demo(
     device: DeviceOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Write into DIR even if it contains files.")] = False,
 ) -> None:
-    """Explain sample images with the fast compatible methods.
+    """Explain sample images with all fast methods.
 
-    The maps are scored by deletion and insertion, and also by the ground truth if it is known. The command writes
-    overlays, curves, a CSV table and index.html, which shows all maps. These files are complete after each image.
+    The command scores the maps by deletion and insertion, and by ground-truth metrics if the images have masks. It
+    writes overlays, curves, a CSV table and index.html, which shows all maps. These files are updated after each image.
     Composite methods, and methods that need many forward passes, are skipped. Without --model and --data, the demo
     explains three models: efficientnet-lite0 on photos, and shapes-vit and shapes-cbam on shapes.
     """

@@ -23,7 +23,12 @@ def explain(
         ),
     ] = "grad-cam,layer-cam,occlusion",
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Output folder.  [default: xai-explain]", show_default=False)
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Output folder.  [default: xai-explain, or xai-explain-2, ... if xai-explain has other settings]",
+            show_default=False,
+        ),
     ] = None,
     target: Annotated[
         Several,
@@ -31,7 +36,9 @@ def explain(
     ] = None,
     contrast: Annotated[
         Several,
-        typer.Option(metavar="CLASS,CLASS", help="Explain why the first class and not the second. Repeatable."),
+        typer.Option(
+            metavar="CLASS,CLASS", help="Explain the difference between the scores of two classes. Repeatable."
+        ),
     ] = None,
     top: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Explain the N classes with the highest scores.")
@@ -57,8 +64,8 @@ def explain(
     one map per attention head. A .parts.png file shows them side by side.
 
     For each image, .sheet.png shows all overlays with captions, and .json contains the predictions and the names of the
-    files. maps.csv lists all maps. With --page, index.html shows all images with their maps. Repeat the command to
-    resume an interrupted run, or to add images and methods.
+    files. maps.csv lists all maps. With --page, index.html shows all images with their maps. To resume an interrupted
+    run, repeat the same command. To add images or methods, run the command again with their names.
     """
     from xai_core.cli.actions.explain import explain_images
 

@@ -20,13 +20,14 @@ def listing(
         str | None, typer.Option(metavar="NAME", help="List the models of this model source, one spec per line.")
     ] = None,
     model: Annotated[
-        str | None, typer.Option(metavar="SPEC", help="Model whose layers `xai list layers` lists.")
+        str | None, typer.Option(metavar="SPEC", help="Model whose layers are listed, for `xai list layers`.")
     ] = None,
 ) -> None:
     """List methods, metrics, models, datasets, plugins or layers.
 
     The list also shows which plugin provides each name. `xai list models --source timm` lists the models of the source
-    `timm`. `xai list layers --model timm:resnet18` lists the layers of a model for the option `layer` of methods.
+    `timm`. `xai list layers --model timm:resnet18` lists the layers of a model. Many methods have the option `layer`,
+    which selects one of them.
     """
     from xai_core.cli.actions.listing import print_models, print_tables
 
@@ -42,5 +43,5 @@ def listing(
         print_models(source)
     else:
         raise typer.BadParameter(
-            f"only `xai list models` has this option, got `xai list {kind}`", param_hint="--source"
+            f"expected `xai list models --source NAME`, got `xai list {kind}`", param_hint="--source"
         )

@@ -5,6 +5,6 @@ import typer
 from xai_core.cli.plugin_check import check
 from xai_core.cli.plugin_new import new
 
-plugin = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Create a plugin, or check one.")
+plugin = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Create or check a plugin.")
 plugin.command()(new)
 plugin.command()(check)

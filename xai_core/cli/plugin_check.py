@@ -13,15 +13,15 @@ def check(
     ],
     model: Annotated[
         Several,
-        typer.Option(metavar="SPEC", help="Model for the checks. May be repeated.  [default: small built-in models]"),
+        typer.Option(metavar="SPEC", help="Model for the checks. Repeatable.  [default: small built-in models]"),
     ] = None,
     data: Annotated[
         Several,
-        typer.Option(metavar="SPEC", help="Dataset of PACKAGE to check, such as SOURCE:FOLDER. May be repeated."),
+        typer.Option(metavar="SPEC", help="Dataset of PACKAGE to check, such as SOURCE:FOLDER. Repeatable."),
     ] = None,
     only: Annotated[
         Several,
-        typer.Option(metavar="SPEC", help="Component to check, by name or spec. May be repeated.  [default: all]"),
+        typer.Option(metavar="SPEC", help="Component to check, by name or spec. Repeatable.  [default: all]"),
     ] = None,
     all: Annotated[bool, typer.Option("--all", help="List passed checks too.")] = False,
 ) -> None:

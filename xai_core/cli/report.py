@@ -22,18 +22,16 @@ def report(
     page: Annotated[
         bool, typer.Option("--page", help="Write an HTML page with figures, LaTeX tables and BibTeX references.")
     ] = False,
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of the page.  [default: report in the folder RUN]")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the page.  [default: RUN/report]")] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Overwrite existing diagrams, and files of the page that were changed.")
+        bool, typer.Option("--overwrite", help="Overwrite existing diagrams, and files of the page that you edited.")
     ] = False,
 ) -> None:
     """Summarize a benchmark: scores, ranks, tests and errors.
 
     The tables contain mean scores with confidence intervals, ranks, significance tests and errors. The csv format
     contains only mean scores, intervals and ranks, at full precision. The json format contains all results and the
-    manifest of the run. With --page, a page is written instead.
+    manifest of the run. With --page, the command writes an HTML page instead.
     """
     from xai_core.cli.actions.report import print_report
     from xai_core.cli.actions.report_page import write_report_page

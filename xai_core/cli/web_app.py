@@ -22,7 +22,8 @@ def app_command(
         ),
     ] = None,
     host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Address to listen on. 0.0.0.0 accepts other computers.")
+        str,
+        typer.Option(metavar="ADDRESS", help="Address to listen on. 0.0.0.0 accepts connections from other computers."),
     ] = "127.0.0.1",
     browser: Annotated[bool, typer.Option("--browser", help="Open the app in the browser.")] = False,
     device: DeviceOption = None,
@@ -30,8 +31,8 @@ def app_command(
     """Explain photos in the browser.
 
     The app shows the maps of several methods side by side, the attention of transformers, and deletion and insertion
-    curves. It loads nothing from other hosts and deletes uploaded photos. Press Ctrl-C to stop it. The app requires
-    Gradio: pip install "xai-core[app]".
+    curves. The page loads nothing from other hosts, and uploaded photos are deleted after an hour. Press Ctrl-C to stop
+    the app. The app requires Gradio: pip install "xai-core[app]".
     """
     from xai_core.cli.actions.web_app import run_app
 

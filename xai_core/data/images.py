@@ -50,7 +50,7 @@ def open_image(path: str | os.PathLike[str]) -> "Image":
     The rotation follows the EXIF data. If the file has several frames, the first is returned. Larger images are scaled
     down by averaging. JPEG files are scaled down during decoding, and other files after decoding. An image with more
     pixels than Pillow's limit, 178,956,970, is not decoded. The environment variable `XAI_MAX_PIXELS` changes this
-    limit. Only raster formats are read: a file in another format, such as EPS, is rejected whatever its extension.
+    limit. Only raster formats are read: a file in another format, such as EPS, is rejected, even if it is named .png.
 
     Raises
     ------

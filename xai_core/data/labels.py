@@ -80,5 +80,7 @@ def _names(names: object, origin: str) -> list[str]:
         raise OptionError(f"{origin} contains no class names; {_EXPECTED}")
     for class_id, name in enumerate(names):
         if not isinstance(name, str) or not name:
-            raise OptionError(f"{origin}: the name of class {class_id} must be a text, got {name!r}; {_EXPECTED}")
+            raise OptionError(
+                f"{origin}: the name of class {class_id} must be a nonempty string, got {name!r}; {_EXPECTED}"
+            )
     return [*names]

@@ -196,7 +196,7 @@ def _plain(tensor: Tensor) -> bool:
 
 
 def _undo(model: nn.Module, before: _State, now: _State, changes: Mapping[str, list[str]]) -> tuple[str, bool]:
-    """Undo the changes between two states, in addition to `changes`.
+    """Undo the changes between two states. The description also contains `changes`, which were undone before.
 
     Returns
     -------

@@ -70,7 +70,7 @@ class CodedImages:
                 yield torch.stack([torch.where(inside, second, first), torch.where(inside, first, second)])
 
     def coarser(self, bits: tuple[int, int]) -> "CodedImages":
-        """Return the images of the first bits of each axis."""
+        """Return coded images with only the first bits of each axis, for coarser grids."""
         if bits not in self._coarser:
             self._coarser[bits] = coarser = copy.copy(self)
             coarser.codes = tuple(codes[:count] for codes, count in zip(self.codes, bits, strict=True))
@@ -78,7 +78,7 @@ class CodedImages:
         return self._coarser[bits]
 
     def columns(self, bits: tuple[int, int]) -> list[int]:
-        """Return the indices of the pairs of images of the first bits of each axis."""
+        """Return the indices of the pairs of images that encode the first bits of each axis."""
         rows, columns = bits
         start = len(self.codes[0])
         return [*range(rows), *range(start, start + columns)]

@@ -38,7 +38,7 @@ class Kept:
 
 @dataclass(frozen=True)
 class _Map:
-    """A map in the order of its bases, one bit for each. A map with channels last may be flattened to [h * w, C]."""
+    """A map in the order of its bases, a bit mask of sites. A map with channels last may be flattened to [h * w, C]."""
 
     bases: int = 0
     channels_last: bool = False

@@ -66,7 +66,7 @@ class LayerNames:
 
     @property
     def _example(self) -> str | None:
-        """The default layer, or else the last layer with spatial features. None if there is neither."""
+        """The default layer, the last layer with spatial features if there is no default, or None."""
         layers, features = reversed(self._probe.spatial_layers), self._probe.features
         located = (name for name in layers if name in features and features[name].cells > 1)
         return self._probe.default_layer or next(located, None)

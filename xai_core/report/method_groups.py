@@ -8,7 +8,7 @@ from xai_core.report.controls import is_control
 ONE_PASS, MANY_PASSES, ATTENTION, CONTROL = "one pass", "many passes", "attention", "controls"
 GROUPS = {
     ONE_PASS: "One forward pass, and at most one backward pass.",
-    MANY_PASSES: "Further passes, for example of perturbed images.",
+    MANY_PASSES: "Additional passes, for example on perturbed images.",
     ATTENTION: "Attention matrices or attention modules of the model.",
     CONTROL: "Independent of the model. A useful map differs from these.",
 }

@@ -1,4 +1,4 @@
-"""Pages of maps in HTML, which need no network: the report of `xai demo`, and the page of `xai explain`."""
+"""HTML pages of maps, which load nothing from other hosts: the report of `xai demo`, and the page of `xai explain`."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -13,9 +13,9 @@ from xai_core.report.page_content import PageImage, PageSection
 from xai_core.visualization.encoding import encode
 
 LEAD = (
-    "Color shows how much each pixel contributes to the class according to a method: none is transparent, and the "
-    "highest contribution is yellow. Colors saturate at the 99th percentile. Controls do not depend on the model. "
-    "Click a map to compare it with the image."
+    "Colors show how much each pixel contributes to the class according to a method, from transparent (none) to yellow "
+    "(highest). They saturate at the 99th percentile. Controls do not depend on the model. Click a map to compare it "
+    "with the image."
 )
 QUALITY = 80
 """Quality of the WebP images of a page, out of 100."""

@@ -50,14 +50,14 @@ def comparison_figures(
     if curves := mean_curves(summary.run, comparison):
         yield PageFigure(
             "curves",
-            "Mean perturbation curves, with 95 % intervals at each point. Broken lines are controls.",
+            "Mean perturbation curves, with 95 % intervals at each point. Controls have dashed or dotted lines.",
             functools.partial(mean_curve_plot, curves, styles),
         )
     if comparison.pairs:
         yield PageFigure(
             "differences",
-            "Differences between methods. Blue marks a row that is better than the column, red one that is worse. The"
-            " data supports the bold differences.",
+            "Differences between methods. Blue: the method of the row is better than the method of the column. Red: it"
+            " is worse. Bold: the data supports the difference.",
             functools.partial(pair_heat_map, comparison),
         )
     if comparison.critical_difference is not None:

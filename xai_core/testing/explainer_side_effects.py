@@ -68,7 +68,7 @@ def leaves_inputs_unchanged(case: ExplainerCase) -> None:
     """`explain` does not write to the images or to captured tensors, which other explainers share."""
     for label, model in case.each():
         recorder = WriteRecorder(case.explainer)
-        with contextlib.suppress(SideEffectError):  # the message of this check is shorter
+        with contextlib.suppress(SideEffectError):  # this check reports the write in a shorter message
             ExplainerCase(recorder).explain(case.engine(label, model), random_images())
         require(
             not recorder.written,

@@ -105,7 +105,7 @@ def batch_matches_single_images(case: MetricCase) -> None:
 
 
 def is_independent_of_block_size(case: MetricCase) -> None:
-    """Scores do not depend on the block size. Each forward pass has at most one block, or one batch, of images."""
+    """Scores do not depend on the block size. No forward pass contains more images than a block or a batch."""
     model, images = convolutional_network().double(), random_images().double()
     saliency = case.maps(model, images)
     expected = case.score(model, images, saliency, block=1000)

@@ -1,4 +1,4 @@
-"""Engines of the built-in networks. Each network is probed once in a process, whatever number of methods is tested."""
+"""Engines of the built-in networks. A process probes each network once, for any number of methods."""
 
 import copy
 from typing import Any

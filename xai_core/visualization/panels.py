@@ -103,6 +103,6 @@ def _panel(single: ViewedMaps, photo: Image.Image | None, signed: bool) -> Panel
 
 
 def _scaled(raw: Float[Tensor, "1 h w"], values: Float[Tensor, "1 H W"]) -> Float[Tensor, "1 H W"]:
-    """Return signed relevance at the size of the values, divided by its largest magnitude."""
+    """Return signed relevance, resized to the resolution of `values` and divided by its largest magnitude."""
     resized = resize(raw, (values.shape[-2], values.shape[-1]))
     return resized / resized.abs().amax().clamp(min=torch.finfo(resized.dtype).tiny)

@@ -10,7 +10,7 @@ from xai_attention.gating import GateExplainer
 class SpatialAttention(GateExplainer):
     """Spatial attention: the model's spatial gate M_s in F' = M_s(F) F. A gate [C,h,w] is averaged over channels.
 
-    A gate is any multiplication of a feature map by bounded numbers computed from it, whatever its module.
+    A gate is any multiplication of a feature map by bounded numbers computed from it, in any module.
 
     Source: Woo et al., "CBAM: Convolutional Block Attention Module", ECCV 2018, eq. 1 and 3; for gates of both channels
     and locations, Park et al., "BAM: Bottleneck Attention Module", BMVC 2018, eq. 1 and 2.

@@ -72,7 +72,7 @@ def base_cam(base: str | xai.Explainer, layer: Layers = None) -> CAM:
         explainer = xai.create_explainer(base) if layer is None else xai.create_explainer(base, layer=layer)
     elif layer is not None:
         raise OptionError(
-            "layer cannot be combined with a base object; pass the layer to the base, or pass the base by name"
+            "layer= cannot be combined with a base object; set the layer of that object, or pass the base by name"
         )
     if not isinstance(explainer, CAM) or type(explainer).map is not CAM.map:
         name = base if isinstance(base, str) else base.name

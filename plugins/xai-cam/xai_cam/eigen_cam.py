@@ -15,8 +15,8 @@ class EigenCAM(CAM):
     """Eigen-CAM: the first principal component of the activations, which does not depend on the target.
 
     L = O V_1, with O = U S V^T the activations [hw,K], at feature-map resolution. The decomposition does not determine
-    the sign. Here the sum of the map is positive. Nothing is rectified: the map is nonnegative if the activations are,
-    and otherwise may contain both signs.
+    the sign, so the sign with a positive sum of the map is chosen. There is no ReLU: the map is nonnegative if all
+    activations are nonnegative, and otherwise may contain both signs.
 
     pytorch-grad-cam 1.5.7 subtracts the mean of each channel first, in contrast to the paper. It keeps the sign of the
     decomposition, which may invert the map, and rectifies the result.

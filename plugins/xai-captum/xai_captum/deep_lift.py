@@ -40,7 +40,7 @@ class DeepLift(GradientAttribution):
         self.baselines = baselines
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
-        """Request nothing, after checking that captum has a rule for an activation, and that activations run once."""
+        """Require an activation for which captum has a rule, and activations that run once. Request nothing."""
         from captum.attr._core.deep_lift import SUPPORTED_NON_LINEAR
 
         require_plain_modules(adapter.model, self.name, "integrated-gradients")

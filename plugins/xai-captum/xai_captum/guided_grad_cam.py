@@ -37,7 +37,7 @@ class GuidedGradCAM(ModifiedReLU):
         self.interpolate_mode = check_choice("interpolate_mode", interpolate_mode, MODES)
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
-        """Request nothing, after checking that there is a ReLU module and that the layer's output is a feature map."""
+        """Require a ReLU module, and a layer whose output is a feature map. Request nothing."""
         super().needs(adapter)
         name = self.layer_name(adapter)
         if adapter.features(name).layout != "NCHW":

@@ -43,7 +43,7 @@ class KernelShap(PatchAttribution):
         self.seed = check_seed(seed)
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
-        """Request nothing, after checking that there are at least two patches."""
+        """Require at least two patches. Request nothing."""
         if self.count(adapter) == 1:
             raise OptionError(
                 f"kernel-shap requires at least two patches, got one for patch={self.patch} and an image of "

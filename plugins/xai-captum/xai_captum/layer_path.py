@@ -28,7 +28,7 @@ class LayerPathAttribution(PathAttribution):
         self.layer = layer
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
-        """Request nothing, after checking that the layer has spatial features with the batch as first dimension."""
+        """Require a layer with spatial features and the batch as first dimension. Request nothing."""
         name = self.layer_name(adapter)
         if adapter.features(name).layout == "LNC":
             raise UnsuitableError(

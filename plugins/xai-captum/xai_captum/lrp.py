@@ -42,7 +42,7 @@ class LRP(GradientAttribution):
         self.epsilon = check_number("epsilon", epsilon, above=0)
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
-        """Request nothing, after checking that captum has a rule for every operation, and that each layer runs once."""
+        """Require operations for which captum has a rule, and layers that run once. Request nothing."""
         from captum.attr._utils.custom_modules import Addition_Module
 
         require_plain_modules(adapter.model, self.name, "integrated-gradients")

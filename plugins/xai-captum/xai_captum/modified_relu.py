@@ -26,7 +26,7 @@ class ModifiedReLU(GradientAttribution):
         super().__init__(channels)
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
-        """Request nothing, after checking that the model has a ReLU module."""
+        """Require a model with a ReLU module. Request nothing."""
         require_plain_modules(adapter.model, self.name, "saliency or smooth-grad")
         if not any(isinstance(module, nn.ReLU) for module in executed_modules(adapter).values()):
             raise UnsuitableError(

@@ -107,7 +107,7 @@ def superpixels(images: Float[Tensor, "B C H W"], segments: int) -> Superpixels:
 def segment_means(values: Float[Tensor, "B H W"], labels: Int[Tensor, "B H W"], most: int) -> Float[Tensor, "B S"]:
     """Return the mean of each map over each segment, or -1 for segments that an image does not have.
 
-    It is computed in float64 if the device supports it. Segments with equal values then have equal means, whatever the
+    It is computed in float64 if the device supports it. Segments with equal values then have equal means, in any
     order of summation.
     """
     flat, segment = wide(values).flatten(1), labels.flatten(1)

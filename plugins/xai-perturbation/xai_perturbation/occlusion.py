@@ -68,7 +68,7 @@ class Occlusion(xai.Explainer):
         self.seed = check_seed(seed)
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
-        """Request nothing, after checking that the patches cover the image."""
+        """Require patches that cover the image. Request nothing."""
         for side in adapter.probe.size:
             self.starts(side)
         return xai.Needs()

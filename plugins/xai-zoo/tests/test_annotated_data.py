@@ -153,7 +153,7 @@ def test_a_segmentation_that_cannot_be_read_is_named(voc: Path) -> None:
     file = voc / "VOCdevkit" / "VOC2012" / "SegmentationClass" / "b.png"
     data = xai.load_dataset(f"voc:{voc},split=train")
     Image.new("RGB", (WIDTH, HEIGHT)).save(file)
-    with pytest.raises(ImageFileError, match=r"b\.png has mode RGB; expected a segmentation with a palette"):
+    with pytest.raises(ImageFileError, match=r"b\.png has mode RGB; expected a segmentation image with a palette"):
         data[0]
     Image.new("P", (WIDTH, HEIGHT + 1)).save(file)
     with pytest.raises(ImageFileError, match=r"b\.jpg has 40x30 pixels, but its annotation is for 40x31 pixels"):

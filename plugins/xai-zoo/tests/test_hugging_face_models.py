@@ -152,7 +152,7 @@ def edit(folder: Path, **values: Any) -> None:
     ("values", "error", "message"),
     [
         ({"architectures": ["ViTForAnything"]}, CheckpointError, "has no architecture 'ViTForAnything'"),
-        ({"architectures": ["BertModel"]}, UnsuitableError, "BertModel in .* is not a model of images"),
+        ({"architectures": ["BertModel"]}, UnsuitableError, "BertModel in .* does not take images"),
         ({"model_type": "anything"}, CheckpointError, r"config\.json cannot be read"),
         ({"num_hidden_layers": 3}, CheckpointError, "do not match ViTForImageClassification. missing: "),
         ({"id2label": {"0": "a", "1": "b"}}, CheckpointError, "cannot be loaded|do not match"),

@@ -124,8 +124,8 @@ def test_hugging_face_columns_are_chosen(hf: Path) -> None:
     assert xai.load_dataset(f"hf:{hf}/one,label=none")[0].target is None
     assert xai.load_dataset(f"hf:{hf}/one,label=none").class_names is None  # type: ignore[attr-defined]
     for options, reason in (
-        ("image=img", "has no column 'img' \\(image=\\); did you mean 'image'"),
-        ("label=class", "has no column 'class' \\(label=\\); known: image, label, text"),
+        ("image=img", "image='img' is not a column of .*; did you mean 'image'"),
+        ("label=class", "label='class' is not a column of .*; known: image, label, text"),
         ("label=text", "contains .*string.*expected class ids.*label=none"),
         ("image=label", "expected images"),
     ):

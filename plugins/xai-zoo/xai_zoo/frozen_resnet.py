@@ -15,7 +15,7 @@ _DEPTHS = (18, 34, 50, 101, 152)
 
 
 class FrozenResNet(nn.Module):
-    """A frozen trunk in evaluation mode, and a linear head on its features: [B,3,H,W] -> [B,classes]."""
+    """A frozen backbone in evaluation mode, and a linear head on its features: [B,3,H,W] -> [B,classes]."""
 
     def __init__(self, trunk: nn.Module, features: int, num_classes: int) -> None:
         super().__init__()
@@ -23,7 +23,7 @@ class FrozenResNet(nn.Module):
         self.head = nn.Linear(features, num_classes)
 
     def train(self, mode: bool = True) -> "FrozenResNet":
-        """Set the mode of the classification head. The batch norm statistics of the trunk are frozen too."""
+        """Set the mode of the classification head. The batch norm statistics of the backbone are frozen too."""
         super().train(mode)
         self.trunk.eval()
         return self
@@ -36,8 +36,8 @@ class FrozenResNetSource(ModelSource):
     """A pretrained ResNet with frozen parameters and a new head: `frozen-resnet:depth=50,num_classes=10`.
 
     Options and defaults: `depth` (18, also 34, 50, 101 or 152), `num_classes` (10), image `size` (224), `trunk` and
-    `weights`. `trunk` selects the weights of the trunk, as `weights` of `torchvision`: a file, `none`, or a name
-    (default: the best, downloaded once). `weights` is a file with trunk and head.
+    `weights`. `trunk` selects the weights of the backbone, as `weights` of `torchvision`: a file, `none`, or a
+    name (default: the best, downloaded once). `weights` is a file with the weights of backbone and head.
     """
 
     name = "frozen-resnet"

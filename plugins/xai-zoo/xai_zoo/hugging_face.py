@@ -78,7 +78,7 @@ class HuggingFace(DatasetSource):
         for option, column in (("image", image), ("label", label)):
             if column is not None and column not in given.column_names:
                 raise OptionError(
-                    f"hf: {where} has no column {column!r} ({option}=); {suggest(column, given.column_names)}"
+                    f"hf: {option}={column!r} is not a column of {where}; {suggest(column, given.column_names)}"
                 )
         features = given.features
         if label is not None and not str(getattr(features[label], "dtype", "")).startswith(("int", "uint")):

@@ -68,7 +68,7 @@ class HuggingFaceModels(ModelSource):
 def _folder(name: str | None) -> Path:
     if name is None:
         raise UnknownModelError(
-            f"hf: the folder is missing; expected `hf:FOLDER`, and {_FORM.removeprefix('expected ')}"
+            f"hf: the folder is missing; expected `hf:FOLDER`, with {_FORM.removeprefix('expected ')}"
         )
     folder = Path(name).expanduser()
     if not is_folder(folder):
@@ -123,7 +123,7 @@ def _model(folder: Path, config: Any) -> "nn.Module":
             " update transformers, or load the model with your own function, such as `mine.py:build`"
         )
     if getattr(architecture, "main_input_name", "pixel_values") != "pixel_values":
-        raise UnsuitableError(f"{names[0]} in {folder} is not a model of images")
+        raise UnsuitableError(f"{names[0]} in {folder} does not take images; expected an image model")
     try:
         model, info = architecture.from_pretrained(
             folder,

@@ -75,7 +75,9 @@ class ImageOptions:
             If the model has a number of channels other than 1 and 3, or as in `normalization`.
         """
         if channels not in (1, 3):
-            raise OptionError(f"images have 1 or 3 channels, but the model has {channels}; return a LoadedModel")
+            raise OptionError(
+                f"images have 1 or 3 channels, but the model takes {channels}; return a LoadedModel with preprocessing"
+            )
         mean, std = self.normalization(*((MEAN, STD) if channels == 3 else (_GRAY, _GRAY)))
         size = self.size or size
         transform = resize_and_crop(size, size, mean, std)

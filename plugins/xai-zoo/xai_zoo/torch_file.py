@@ -1,4 +1,4 @@
-"""Reads untrusted files that `torch.save` wrote: no code of the file runs, and no small file fills the memory."""
+"""Reads untrusted files that `torch.save` wrote: no code of the file runs, and the unpacked size is limited."""
 
 import pickle
 import re

@@ -133,7 +133,7 @@ def _segmented(file: Path, number: int, height: int, width: int) -> Mask | None:
     if not file.exists():
         return None
     if not is_openable(file):
-        raise ImageFileError(f"{file} is a pipe, socket or device; expected a segmentation")
+        raise ImageFileError(f"{file} is a pipe, socket or device; expected a segmentation image")
     try:
         with Image.open(file, formats=("PNG",)) as image:
             if image.size != (width, height):
@@ -142,5 +142,5 @@ def _segmented(file: Path, number: int, height: int, width: int) -> Mask | None:
     except Exception as error:  # decoders raise errors of any class
         raise ImageFileError(f"{file} cannot be read as a segmentation ({error})") from error
     if mode not in ("P", "L"):
-        raise ImageFileError(f"{file} has mode {mode}; expected a segmentation with a palette, as in PASCAL VOC")
+        raise ImageFileError(f"{file} has mode {mode}; expected a segmentation image with a palette, as in PASCAL VOC")
     return torch.from_numpy(numbers == number)

@@ -44,7 +44,7 @@ def _case(name: str, description: str, act: Callable[[], Any], message: str = ""
 ENDINGS = Kind(
     "endings",
     "End of the process",
-    "Its results. In an engine, your process ends or waits.",
+    "Its results. Without a benchmark, your process ends or hangs.",
     (
         _case("exit", "It calls `os._exit`.", deadly.leave, ENDED + "exit code 7 during ending-exit"),
         _case("crash", "It reads from an invalid address.", deadly.crash, ENDED + "SIGSEGV during ending-crash"),

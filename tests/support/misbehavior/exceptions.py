@@ -177,7 +177,7 @@ EXCEPTIONS = Kind(
         _raises(
             "no-notes", "an exception without readable notes", lambda: unusual(__notes__=property(refuse)), Unusual
         ),
-        _raises("text-notes", "an exception whose notes are a text", lambda: unusual(__notes__="a text"), Unusual),
+        _raises("text-notes", "an exception whose notes are a string", lambda: unusual(__notes__="a text"), Unusual),
         _raises("no-add-note", "an exception whose `add_note` raises", lambda: unusual(add_note=refuse), Unusual),
         _ends("exit", "`SystemExit`", lambda *_: sys.exit(0), "SystemExit: 0"),
         _ends("generator-exit", "`GeneratorExit`", raising(GeneratorExit), "GeneratorExit"),
@@ -192,7 +192,7 @@ EXCEPTIONS = Kind(
         Misbehavior(BadExplainer("allocates", exhaust), "It allocates too much memory at once.", MemoryError),
         _raises(
             "device-memory",
-            "`torch.OutOfMemoryError`, whatever the batch size",
+            "`torch.OutOfMemoryError` for every batch size",
             lambda: torch.OutOfMemoryError("CUDA out of memory"),
             torch.OutOfMemoryError,
             "CUDA out of memory",

@@ -92,7 +92,7 @@ VALUES = Kind(
             NonFiniteMapError,
             "returned NaN or infinity",
         ),
-        _relevance("text-parts", "a text as parts", lambda maps: Relevance(maps, "parts"), "must return parts"),  # type: ignore[arg-type]
+        _relevance("text-parts", "a string as parts", lambda maps: Relevance(maps, "parts"), "must return parts"),  # type: ignore[arg-type]
         _relevance(
             "complex-parts", "complex parts", lambda maps: Relevance(maps, maps[:, None] + 0j), "must return parts"
         ),
@@ -113,12 +113,12 @@ VALUES = Kind(
         ),
         _needs("missing-layer", "a layer that the model does not have", LayerError, activations=("layer9",)),
         _needs("number-as-layer", "a number instead of a layer", activations=(3,)),
-        _needs("text-as-flag", "a text instead of a flag", gradients="yes"),
+        _needs("text-as-flag", "a string instead of a flag", gradients="yes"),
         _needs("tensor-as-flag", "a tensor instead of a flag", attention=torch.zeros(2)),
-        _needs("text-as-gate", "a text instead of a gate", gates=("gate",)),
-        _needs("text-as-rivals", "a text instead of a number of classes", rivals="two"),
+        _needs("text-as-gate", "a string instead of a gate", gates=("gate",)),
+        _needs("text-as-rivals", "a string instead of a number of classes", rivals="two"),
         _needs("wrong-parts", "parts with a wrong field", parts=(wrong_needs(gates=3),)),
-        _passes("text", "a text", "3"),
+        _passes("text", "a string", "3"),
         _passes("negative", "negative", -1),
         _passes("nan", "NaN", math.nan),
         _passes("large", "more than any method computes", 10**30),
@@ -134,7 +134,7 @@ VALUES = Kind(
         _metric("flags", "flags", lambda s: result(s, values=s > 0), "must return values"),
         _metric("device", "scores on another device", lambda s: result(s, values=s.to("meta")), "must return values"),
         _metric("sparse", "sparse scores", lambda s: result(s, values=s.to_sparse()), "must return values"),
-        _metric("text-curve", "a text as a curve", lambda s: curve(s, curve="curve"), "must return curve"),
+        _metric("text-curve", "a string as a curve", lambda s: curve(s, curve="curve"), "must return curve"),
         _metric(
             "complex-fractions",
             "complex fractions of a curve",

@@ -1,4 +1,4 @@
-"""A benchmark with progress bars and tables of its results: the work of `xai benchmark`."""
+"""Implements `xai benchmark`: a benchmark with progress bars and tables of its results."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Demonstration of the fast methods on sample data, with a report: the work of `xai demo`."""
+"""Implements `xai demo`: the fast methods on sample data, with a report."""
 
 import time
 from functools import partial

@@ -16,10 +16,10 @@ from xai_core.visualization.encoding import png
 
 CAUTION = "A few images do not show which method is better."
 SCORES = {
-    "Deletion": "Area under the class probability as pixels are removed, the most salient first. Lower is better.",
-    "Insertion": "Area under the class probability as pixels are inserted, the most salient first. Higher is better.",
-    "Relevance mass": "Fraction of the map inside the ground-truth mask, “in mask” below a map. Higher is better.",
-    "Pointing game": "1 if the highest value of the map is inside the ground-truth mask, and otherwise 0.",
+    "Deletion": "Area under the probability curve while pixels are removed, most salient first. Lower is better.",
+    "Insertion": "Area under the probability curve while pixels are inserted, most salient first. Higher is better.",
+    "Relevance mass": "Fraction of the map inside the ground-truth mask (“in mask” in the captions). Higher is better.",
+    "Pointing game": "1 if the maximum of the map is inside the ground-truth mask, otherwise 0. Higher is better.",
 }
 
 

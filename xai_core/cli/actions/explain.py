@@ -1,4 +1,4 @@
-"""Maps of image files, written as overlays, arrays, contact sheets and tables: the work of `xai explain`."""
+"""Implements `xai explain`: maps of image files as overlays, arrays, contact sheets and tables."""
 
 import hashlib
 from collections import Counter

@@ -1,4 +1,4 @@
-"""The layers of a model, found with one noise image: the work of `xai list layers`."""
+"""Implements `xai list layers`: the layers of a model, found with one noise image."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Tables of the installed methods, metrics, models, datasets and plugins: the work of `xai list`."""
+"""Implements `xai list`: tables of the installed methods, metrics, models, datasets and plugins."""
 
 from collections.abc import Iterable
 

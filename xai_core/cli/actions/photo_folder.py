@@ -118,7 +118,7 @@ class PhotoFolder:
             return None
         if record["sha256"] != digest:
             raise FileError(
-                f"{photo} has changed since it was explained, and its files would be overwritten; add --overwrite, or "
+                f"{photo} has changed since it was explained, and its maps would be overwritten; add --overwrite, or "
                 "choose another --out"
             )
         explained = {row["method"] for row in record["maps"]} | {*record["skipped"]}

@@ -32,7 +32,7 @@ def selected_methods(methods: str, layer: str | None) -> tuple[Mapping[str, Expl
         try:
             explainer = create_explainer(name)
             if not MADE_OF.isdisjoint(inspect.signature(type(explainer)).parameters):
-                skipped[name] = "it contains another method; pass it by name"
+                skipped[name] = "composite method; pass it by name"
                 continue
             explainers[name] = create_explainer(name, **_accepted(explainer, options))
         except (OptionError, PluginError) as error:

@@ -12,7 +12,7 @@ def find_images(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:
     """Return the image files among paths, in order and each once, and a message for each path without images.
 
     A folder stands for the image files in it, at any depth, except in output folders of `xai explain`. A file is
-    returned whatever its extension is.
+    returned even if its extension is unknown.
     """
     images: dict[Path, Path] = {}
     failures = []

@@ -1,4 +1,4 @@
-"""Conformance checks of a plugin, with their results as tables: the work of `xai plugin check`."""
+"""Implements `xai plugin check`: conformance checks of a plugin, with their results as tables."""
 
 from collections.abc import Sequence
 

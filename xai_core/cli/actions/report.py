@@ -1,4 +1,4 @@
-"""Tables and diagrams of a benchmark run: the work of `xai report`."""
+"""Implements `xai report`: tables and diagrams of a benchmark run."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""The page of a benchmark run: the work of `xai report --page`."""
+"""Implements `xai report --page`: the page of a benchmark run."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The app with models of the command line: the work of `xai app`."""
+"""Implements `xai app`: the app with models of the command line."""
 
 from collections.abc import Sequence
 from functools import partial

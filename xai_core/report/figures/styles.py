@@ -29,7 +29,7 @@ class MethodStyle:
     color
         Color of the method.
     line
-        Line style of matplotlib. Controls have broken lines.
+        Line style of matplotlib. Controls have dashed or dotted lines.
     colored
         Whether the method is in color. All others are gray.
     control

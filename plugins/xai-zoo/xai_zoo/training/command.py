@@ -40,7 +40,7 @@ Workers = Annotated[int, typer.Option(metavar="N", help="Number of processes tha
 
 def train(
     model: Annotated[str, typer.Argument(metavar="NAME", help="Model (see `xai list models`).")],
-    data: Annotated[str, typer.Option(metavar="SPEC", help="Images with labels (see `xai list datasets`).")],
+    data: Annotated[str, typer.Option(metavar="SPEC", help="Dataset with labels (see `xai list datasets`).")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="Output file (safetensors). The log is written beside it.")],
     validation: Annotated[
         str | None, typer.Option(metavar="SPEC", help="Validation images.  [default: a tenth of --data]")
@@ -48,13 +48,13 @@ def train(
     epochs: Annotated[int, typer.Option(metavar="N", help="Maximum number of epochs.")] = _DEFAULT.epochs,
     batch: Annotated[int, typer.Option(metavar="N", help="Batch size.")] = _DEFAULT.batch,
     rate: Annotated[float, typer.Option(metavar="X", help="Maximum learning rate.")] = _DEFAULT.rate,
-    warmup: Annotated[float, typer.Option(metavar="X", help="Fraction of warm-up steps.")] = _DEFAULT.warmup,
+    warmup: Annotated[float, typer.Option(metavar="X", help="Warm-up, as a fraction of all steps.")] = _DEFAULT.warmup,
     decay: Annotated[float, typer.Option(metavar="X", help="Weight decay.")] = _DEFAULT.decay,
     smoothing: Annotated[float, typer.Option(metavar="X", help="Label smoothing.")] = _DEFAULT.smoothing,
     clip: Annotated[float, typer.Option(metavar="X", help="Maximum norm of the gradient.")] = _DEFAULT.clip,
     crop: Annotated[
         float,
-        typer.Option(metavar="X", help="Minimum area of random crops, as a fraction. 1 disables them."),
+        typer.Option(metavar="X", help="Minimum area of a random crop, as a fraction of the image. 1 disables crops."),
     ] = _DEFAULT.crop,
     flip: Annotated[float, typer.Option(metavar="X", help="Probability of a horizontal flip.")] = _DEFAULT.flip,
     patience: Annotated[
@@ -107,7 +107,7 @@ def train(
 
 def accuracy(
     model: Annotated[str, typer.Argument(metavar="NAME", help="Model (see `xai list models`).")],
-    data: Annotated[str, typer.Option(metavar="SPEC", help="Images with labels (see `xai list datasets`).")],
+    data: Annotated[str, typer.Option(metavar="SPEC", help="Dataset with labels (see `xai list datasets`).")],
     batch: Annotated[int, typer.Option(metavar="N", help="Batch size.")] = _DEFAULT.batch,
     workers: Workers = 0,
     device: DeviceOption = None,
