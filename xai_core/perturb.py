@@ -37,7 +37,7 @@ def baseline_images(baseline: Baseline, images: Float[Tensor, "B C H W"], seed: 
             return baseline.to(images).expand_as(images)
         except RuntimeError:
             raise OptionError(
-                f"a baseline tensor must broadcast to {list(images.shape)}, got {list(baseline.shape)}"
+                f"a baseline tensor must be broadcastable to {list(images.shape)}, got {list(baseline.shape)}"
             ) from None
     match baseline:
         case "zero":

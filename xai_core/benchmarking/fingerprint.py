@@ -111,7 +111,7 @@ class _Parts:
                 yield repr(sorted(map(repr, argument)) if isinstance(argument, frozenset) else argument).encode()
 
     def _callable(self, value: Any) -> Iterator[bytes]:
-        """Iterate over the parts of a callable: of wrapped functions, or else its `repr`, and of its class."""
+        """Iterate over the parts of a callable: its class, and its wrapped functions or its `repr`."""
         if isinstance(value, type):
             yield value.__qualname__.encode()
             return

@@ -182,7 +182,7 @@ class ShardScorer:
     def _after_error(self, work: Work, error: Exception, memory_ran_out: bool) -> Iterator[Work]:
         """Iterate over the work to try next.
 
-        1. If memory ran out in no single method or metric, or in one that runs alone, retry with smaller batches.
+        1. If memory ran out and the method or metric is unknown or already runs alone, retry with smaller batches.
         2. If a known method or metric fails for every image, store its error and continue without it.
         3. Separate the method or metric that raised the error from the others. If the error does not name it, bisect.
         4. Bisect the methods whose maps are scored.

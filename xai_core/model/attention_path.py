@@ -102,7 +102,7 @@ class AttentionPath:
         The weight of each of these tokens in the scores. The weights sum to one.
     stages
         Stages in order of execution. A stage is a tuple of the indices of one layer, or of several parallel layers.
-        Empty if there is a `problem`.
+        The tuple is empty if there is a `problem`.
     kept
         The layers whose output tokens keep their position until the last tokens.
     problem

@@ -107,7 +107,7 @@ def _mixed(graph: SiteGraph, layouts: SiteLayouts, read: Candidate) -> Candidate
 def _coarsest(graph: SiteGraph, layouts: SiteLayouts, pools: Collection[str], pixel_scores: Tensor) -> Candidate | None:
     """Return the last features on the coarsest grid that are not scores, for a model with scores of each pixel.
 
-    Early features are ignored: those that are computed from fewer than half as many tensors as the last features.
+    Early features are ignored. They are computed from less than half as many tensors as the last features.
     """
     candidates = [*_spatial(_dominating(graph), layouts, pools)]
     features = [candidate for candidate in candidates if not _are_scores(graph, candidate, pixel_scores)] or candidates

@@ -14,6 +14,6 @@ class NoiseImages:
         self._spread, self._mean = (float(value) for value in torch.std_mean(image.float()))
 
     def first(self, count: int) -> Float[Tensor, "count C H W"]:
-        """Return the first `count` of two images, which are the same at every call."""
+        """Return one or two noise images (`count`), which are the same at every call."""
         noise = torch.randn((2, *self._shape), generator=torch.Generator().manual_seed(0))[:count]
         return (self._mean + (self._spread or 1.0) * noise).to(self._like).contiguous(memory_format=self._format)

@@ -77,7 +77,7 @@ class Probe:
     blocks
         The output tokens of each transformer block, in order of execution. A block is the largest module on every path
         from the image to the scores that contains this attention and no other. If no such module exists, the entry is
-        the input of the last module before the next attention. Empty if neither exists for an
+        the input of the last module before the next attention. The tuple is empty if neither exists for an
         attention layer.
     scores
         The location of the class scores in the model's output.

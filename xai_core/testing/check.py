@@ -144,7 +144,7 @@ class CheckResult:
     outcome
         The outcome of the check.
     message
-        Message of the failure, or the declared reason of an expected failure. Empty if the check passed.
+        Message of the failure, or the declared reason of an expected failure, or an empty string if the check passed.
     """
 
     check: Check

@@ -47,7 +47,7 @@ class Component:
     checks
         The checks of the component, empty if it cannot be tested.
     skip_reason
-        The reason why the component cannot be tested, with a remedy. Empty if it can be tested.
+        The reason why the component cannot be tested, with a remedy, or an empty string.
     """
 
     kind: str

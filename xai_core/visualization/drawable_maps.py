@@ -41,8 +41,8 @@ class DrawableMaps(ViewedMaps):
         Raises
         ------
         UnsuitableError
-            If no photo is passed and the images are not known, because the maps were saved. Also if the part of the
-            photo that the model received is not known.
+            If no photo is passed and the images are not known, because the maps were saved. The error is also raised if
+            the part of the photo that the model received is not known.
         InputShapeError
             If there is not one photo for each image.
         OptionError

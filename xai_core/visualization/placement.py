@@ -36,7 +36,7 @@ class Placement:
 
     @classmethod
     def of(cls, preprocess: Callable[[Any], Tensor], width: int, height: int) -> "Placement":
-        """Return where `preprocess` takes the model's input from, for photos of this size.
+        """Return the part of a photo of this size that `preprocess` passes to the model.
 
         `preprocess` receives a black image, a white image, and an image whose red and green values are the coordinates.
 

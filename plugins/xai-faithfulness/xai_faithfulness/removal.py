@@ -121,6 +121,8 @@ class SubsetCorrelation(xai.Metric):
         subsets = evaluation.once(("subsets", *key), draw)
         removed = expand_to_pixels(subsets, self.region, size)
         drops = score_drops(evaluation, removed, self.baseline, self.score, self.seed, key)
-        centered = relevance - relevance.mean((1, 2), keepdim=True)  # a constant adds the same to each subset
+        centered = relevance - relevance.mean(
+            (1, 2), keepdim=True
+        )  # a constant changes the sums of all subsets equally
         predicted = centered.flatten(1) @ subsets.flatten(1).to(centered.dtype).T
         return correlation(predicted, drops.to(centered.dtype))[0].to(drops.dtype)

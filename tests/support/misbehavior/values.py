@@ -97,7 +97,7 @@ VALUES = Kind(
             "complex-parts", "complex parts", lambda maps: Relevance(maps, maps[:, None] + 0j), "must return parts"
         ),
         _relevance(
-            "flat-parts", "parts without their own axis", lambda maps: Relevance(maps, maps), "must return parts"
+            "flat-parts", "parts without an axis of parts", lambda maps: Relevance(maps, maps), "must return parts"
         ),
         _relevance(
             "flat-weights",
@@ -121,7 +121,7 @@ VALUES = Kind(
         _passes("text", "a string", "3"),
         _passes("negative", "negative", -1),
         _passes("nan", "NaN", math.nan),
-        _passes("large", "more than any method computes", 10**30),
+        _passes("large", "more than any method needs", 10**30),
         _passes("tensor", "a tensor", torch.tensor(3)),
         _metric("tensor", "a tensor", lambda scores: scores, "must return a MetricResult"),
         _metric(

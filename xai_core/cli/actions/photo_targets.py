@@ -40,7 +40,7 @@ class PhotoTargets:
     ids
         Ids of the classes to explain. If there are neither ids nor contrasts, the predicted class is explained.
     contrasts
-        Pairs of class ids: why the first and not the second.
+        Pairs of class ids. The score of the first class minus the score of the second is explained.
     top
         The number of predicted classes to explain, or 0 for only the ids and contrasts.
     class_names
