@@ -20,7 +20,8 @@ def read_labels(labels: object) -> list[str]:
     ----------
     labels
         The path of a text file with one name per line, or of a JSON file. It contains a list of names, an object from
-        class ids to names, or an object from names to class ids. Or the names themselves, as a list or joined by `+`.
+        class ids to names, or an object from names to class ids. The names themselves, as a list or joined by `+`, are
+        also accepted.
 
     Raises
     ------

@@ -24,8 +24,8 @@ def with_source(spec: Spec) -> Spec:
     Raises
     ------
     UnknownModelError
-        If the spec names a file or module, and no plugin provides the source `python`, or if the spec begins with
-        another file or folder, such as a weights file. The message contains the probable spec.
+        If the spec names a file or module, and no plugin provides the source `python`. The error is also raised if the
+        spec begins with another file or folder, such as a weights file. The message contains the probable spec.
     """
     sources = current().entries["models"]
     if spec.head in sources:
