@@ -41,9 +41,9 @@ def draw(
     Parameters
     ----------
     images
-        The batch [B,C,H,W] that was explained, or None if the maps come from `Engine.explain`. One photo for each image,
-        as a PIL image or a path, is also accepted. The maps are then placed on the part of the photo that the model
-        received.
+        The batch [B,C,H,W] that was explained, or None if the maps come from `Engine.explain`. One photo for each
+        image, as a PIL image or a path, is also accepted. The maps are then placed on the part of the photo that the
+        model received.
     maps
         The result of `Engine.explain`, one `Saliency`, or a dict of tensors [B,H,W] in [0,1].
     scores
