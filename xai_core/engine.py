@@ -52,9 +52,9 @@ class Engine:
         explained. It is an int64 tensor [N] on the device, and selects the side inputs of each row: `texts[of]`.
     tokenizer
         The tokenizer of a model that compares images with texts, such as CLIP or SigLIP. It is required by the target
-        `Text`. Tokenizers and processors of transformers and tokenizers of open_clip are supported, and functions from
-        a list of texts to token ids, or to a dict of arguments of the text encoder. Without `forward`, the engine then
-        runs the image encoder alone.
+        `Text`. Tokenizers and processors of transformers, and tokenizers of open_clip, are supported. A function from
+        a list of texts to token ids, or to a dict of arguments of the text encoder, is also supported. Without
+        `forward`, the engine then runs the image encoder alone.
     output
         The part of the model's output that is explained: a key or an index, or several of them separated by dots.
         Targets receive this part alone. Default: the whole output, from which targets read the `logits`, or the only
