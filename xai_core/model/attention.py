@@ -8,6 +8,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, cached_property
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -42,6 +43,23 @@ class Reference:
                 "lost. Replace the in-place operation, or use a method for feature maps, such as grad-cam"
             )
         return self._tensor
+
+
+class Operands(NamedTuple):
+    """The vectors of each attention head, float32 or float64: output = softmax(scale q k' + mask) v.
+
+    Attributes
+    ----------
+    q, k, v
+        The queries, keys and values.
+    gradient
+        The gradient of the target's score with respect to the output.
+    """
+
+    q: Float[Tensor, "B heads rows d"]
+    k: Float[Tensor, "B heads keys d"]
+    v: Float[Tensor, "B heads keys e"]
+    gradient: Float[Tensor, "B heads rows e"]
 
 
 class AttentionLayer(ABC):
@@ -89,6 +107,21 @@ class AttentionLayer(ABC):
         NotCapturedError
             If the explainer did not declare `attention_gradients`.
         """
+
+    def operands(self, start: int = 0, stop: int | None = None) -> Operands:
+        """Return the vectors from which the outputs of query tokens `start` to `stop` are computed.
+
+        Raises
+        ------
+        UnsuitableError
+            If the model computes its attention weights explicitly, so that queries and keys are not known.
+        NotCapturedError
+            If the explainer did not declare `attention_gradients`.
+        """
+        raise UnsuitableError(
+            "the queries and keys of this model are not known, because it computes its attention weights explicitly. "
+            "Use fused attention, such as `model.set_attn_implementation('sdpa')` in transformers, or generic-attention"
+        )
 
     def as_matrix(self, tensor: Tensor) -> Float[Tensor, "*leading queries n"]:
         """Convert the argument of `with_gradient` so that the model's leading dimensions come first."""
@@ -192,6 +225,12 @@ class DotProductAttention(AttentionLayer):
         """Return rows of dO v', see `AttentionLayer.gradient_rows`."""
         return self._output_gradient[..., start:stop, :] @ at_least_float32(self._make("v")).transpose(-2, -1)
 
+    def operands(self, start: int = 0, stop: int | None = None) -> Operands:
+        """See `AttentionLayer.operands`."""
+        gradient = self._output_gradient[..., start:stop, :]
+        q, k, v = (at_least_float32(self._make(name)) for name in "qkv")
+        return Operands(q[..., start:stop, :], k, v, gradient)
+
     @cached_property
     def _output_gradient(self) -> Float[Tensor, "B heads queries e"]:
         return self._split(at_least_float32(self._declared_gradient))
@@ -250,3 +289,8 @@ class ParallelAttention(AttentionLayer):
     def gradient_rows(self, start: int = 0, stop: int | None = None) -> Float[Tensor, "B heads rows keys"]:
         """See `AttentionLayer.gradient_rows`."""
         return torch.cat([layer.gradient_rows(start, stop) for layer in self._layers], 1)
+
+    def operands(self, start: int = 0, stop: int | None = None) -> Operands:
+        """See `AttentionLayer.operands`."""
+        each = [layer.operands(start, stop) for layer in self._layers]
+        return Operands(*(torch.cat(vectors, 1) for vectors in zip(*each, strict=True)))

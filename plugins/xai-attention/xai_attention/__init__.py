@@ -5,6 +5,7 @@ from xai_attention.attention_flow import AttentionFlow
 from xai_attention.channel_attention import ChannelAttention
 from xai_attention.class_attention import ClassAttention
 from xai_attention.generic_attention import GenericAttention
+from xai_attention.grad_eclip import GradEclip
 from xai_attention.gradient_rollout import GradientRollout
 from xai_attention.head_attention import HeadAttention
 from xai_attention.legrad import LeGrad
@@ -17,6 +18,7 @@ __all__ = [
     "ChannelAttention",
     "ClassAttention",
     "GenericAttention",
+    "GradEclip",
     "GradientRollout",
     "HeadAttention",
     "LeGrad",
@@ -34,6 +36,7 @@ def xai_explainers() -> list[type[xai.Explainer]]:
         ChannelAttention,
         ClassAttention,
         GenericAttention,
+        GradEclip,
         GradientRollout,
         HeadAttention,
         LeGrad,
