@@ -359,7 +359,7 @@ def test_a_coco_that_is_not_there_is_refused(coco: Callable[..., str], tmp_path:
         (instance(139, 1, [], [2, 3, float("nan"), 4]), "bbox must be four numbers"),
         (instance(139, 1, ["123456"], [2, 3, 7, 4]), "a polygon must be a list of numbers, got '123456'"),
         (instance(139, 1, {"counts": "1"}, [2, 3, 7, 4]), r"annotations\[0\] has no 'size'"),
-        (instance(139, 1, {"counts": [1.5], "size": [30, 40]}, [2, 3, 7, 4]), "a text or a list of integers"),
+        (instance(139, 1, {"counts": [1.5], "size": [30, 40]}, [2, 3, 7, 4]), "a string or a list of integers"),
         (instance(139, 1, {**RUNS, "size": [WIDTH, HEIGHT]}, [2, 3, 7, 4]), r"mask of \[40, 30\]; expected \[30, 40\]"),
         (instance(139, 1, [SQUARE], [2, 3, 7, 4], crowd="no"), "iscrowd must be 0 or 1, got 'no'"),  # type: ignore[arg-type]
         (instance(139, 1, [SQUARE], [2, 3, 7, 4], crowd=1), "contains no annotated object"),
@@ -382,8 +382,8 @@ def test_coco_annotations_that_cannot_be_read_are_refused(
         ({"images": [{"id": 139, "file_name": "a", "width": "4", "height": 4}]}, "must be positive integers, got '4'"),
         ({"images": [{"id": 1, "file_name": f"{i}.jpg", "width": 4, "height": 4} for i in (1, 2)]}, "two images have"),
         ({"categories": [{"id": 1, "name": "cat"}, {"id": 1, "name": "dog"}]}, "two categories have the id 1"),
-        ({"categories": [{"id": 1, "name": 5}]}, r"categories\[0\]: name must be a text, got 5"),
-        ({"categories": [{"id": [], "name": "cat"}]}, "id must be an integer or a text"),
+        ({"categories": [{"id": 1, "name": 5}]}, r"categories\[0\]: name must be a string, got 5"),
+        ({"categories": [{"id": [], "name": "cat"}]}, "id must be an integer or a string"),
     ],
 )
 def test_coco_lists_that_cannot_be_read_are_refused(

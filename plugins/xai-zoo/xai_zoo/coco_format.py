@@ -105,7 +105,7 @@ def _image(entry: Mapping[str, Any]) -> CocoImage:
 
 
 def _category(entry: Mapping[str, Any]) -> CocoCategory:
-    _require(isinstance(entry["name"], str), "name must be a text", entry["name"])
+    _require(isinstance(entry["name"], str), "name must be a string", entry["name"])
     return CocoCategory(_id(entry, "id"), entry["name"])
 
 
@@ -125,7 +125,7 @@ def _segmentation(value: Any) -> Segmentation:
     if isinstance(value, dict):
         counts, size = value["counts"], value["size"]
         runs = isinstance(counts, str) or (isinstance(counts, list) and all(map(_is_integer, counts)))
-        _require(runs, "the counts of a mask must be a text or a list of integers", counts)
+        _require(runs, "the counts of a mask must be a string or a list of integers", counts)
         _require(_are_coordinates(size) and all(map(_is_integer, size)), "the size of a mask must be integers", size)
         return value
     _require(isinstance(value, list), "segmentation must be polygons or a mask", value)
@@ -160,7 +160,7 @@ def _require_known(file: CocoFile) -> None:
 
 def _id(entry: Mapping[str, Any], name: str) -> Id:
     value: Id = entry[name]
-    _require(isinstance(value, str) or _is_integer(value), f"{name} must be an integer or a text", value)
+    _require(isinstance(value, str) or _is_integer(value), f"{name} must be an integer or a string", value)
     return value
 
 
