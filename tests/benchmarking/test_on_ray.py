@@ -9,6 +9,7 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -107,7 +108,7 @@ class FakeRay(types.ModuleType):
     [
         (None, {}, r"pip install xai-core\[ray\]"),
         (FakeRay(), {"address": "nowhere"}, "no Ray cluster at nowhere .*refused"),
-        (FakeRay(), {}, "cannot send the models, data, methods or metrics .*lambda.*can be pickled"),
+        (FakeRay(), {"data": [threading.Lock()]}, "cannot send the models, data, methods or metrics .*can be pickled"),
         (FakeRay(), {"device": "cuda"}, "device='cuda' cannot be used with backend='ray'; expected cpu, because"),
         (FakeRay(1), {"device": "cuda:1"}, "device='cuda:1' cannot be used with backend='ray'; expected cpu or cuda"),
     ],

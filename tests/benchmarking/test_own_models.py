@@ -1,6 +1,7 @@
 """Benchmarks of models that a file of the user builds: in other processes, and resumed after a change of the file."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,17 @@ def of_file(out: str, **options: Any) -> xai.Run:
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="the worker is this process")
-def test_a_worker_process_builds_the_same_model() -> None:
-    assert same(of_file("here"), of_file("there", in_process=False))
+def test_a_worker_process_builds_the_same_model(capfd: pytest.CaptureFixture[str]) -> None:
+    """The code of the file also warns, and runs in no other process."""
+    here = of_file("here")
+    with Path("parts.py").open("a") as file:
+        file.write("import os, warnings\nprint('process', os.getpid())\nwarnings.warn('the file will move')\n")
+    with pytest.warns(UserWarning, match="the file will move"):
+        there = of_file("there", in_process=False)
+    assert same(here, there)
+    processes = re.findall(r"process (\d+)", capfd.readouterr().out)
+    assert processes
+    assert str(os.getpid()) not in processes
 
 
 @pytest.mark.slow

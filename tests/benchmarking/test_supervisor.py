@@ -27,6 +27,7 @@ from support.deadly import (
 from support.worker_processes import KeptServer, children, workers
 from xai_core.benchmarking import process, supervisor
 from xai_core.errors import FileError, OptionError, WorkerError
+from xai_core.plugin import Evaluation
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="the worker is this process")]
 DURING = "WorkerError: its process ended with"
@@ -77,10 +78,29 @@ def errors(done: xai.Run, model: str = "counted") -> Mapping[tuple[str, str, str
     return {key: row["error"] for key, row in by_key(rows).items()}
 
 
+class Threads(Brightness):
+    """Returns the number of threads."""
+
+    name = "threads"
+
+    def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
+        return xai.MetricResult(torch.full((len(saliency.values),), float(torch.get_num_threads())))
+
+
+@pytest.fixture
+def three_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("three_threads")
 def test_rows_are_those_of_this_process(tmp_path: Path) -> None:
     dtype, precision = torch.get_default_dtype(), torch.get_float32_matmul_precision()
-    here = run(tmp_path / "here", Speckles(9, broken=(3,)))
-    there = supervised(tmp_path / "there", Speckles(9, broken=(3,)))
+    metrics = [*TWO, Threads()]
+    here = run(tmp_path / "here", Speckles(9, broken=(3,)), metrics=metrics)
+    there = supervised(tmp_path / "there", Speckles(9, broken=(3,)), metrics=metrics)
     assert same(here, there)
     assert here.manifest.hash == there.manifest.hash
     assert (torch.get_default_dtype(), torch.get_float32_matmul_precision()) == (dtype, precision)
@@ -106,10 +126,13 @@ def test_what_ends_the_process_costs_its_own_rows(tmp_path: Path) -> None:
 
 
 def test_images_that_end_the_process_change_no_scores(tmp_path: Path) -> None:
-    """The third image holds the interpreter's lock while the first shard is explained, which is not to blame."""
-    healthy = run(tmp_path / "healthy", Speckles(4, broken=(2,)), shard=2)
-    done = supervised(tmp_path / "run", DeadlyData(4, acts={2: hold}), shard=2, time_limit=0.3)
-    assert {key[0] for key, error in errors(done).items() if error} == {"2"}
+    """The third image holds the interpreter's lock while the first shard is explained, which is not to blame.
+
+    The first image also ends the worker that plans the benchmark.
+    """
+    healthy = run(tmp_path / "healthy", Speckles(4, broken=(0, 2)), shard=2)
+    done = supervised(tmp_path / "run", DeadlyData(4, acts={0: leave, 2: hold}), shard=2, time_limit=0.3)
+    assert {key[0] for key, error in errors(done).items() if error} == {"0", "2"}
     assert done.rows()["score"].equals(healthy.rows()["score"])
 
 
@@ -122,6 +145,9 @@ def test_each_method_is_blamed_if_its_forward_passes_end_the_process(tmp_path: P
 def test_the_run_ends_if_nothing_can_be_blamed(tmp_path: Path) -> None:
     with pytest.raises(WorkerError, match=r"ended 2 times \(.* exit code 7 during start of the worker\); repeat"):
         supervised(tmp_path / "run", metrics=[Unpicklable()])
+    with pytest.raises(WorkerError, match=r"ended 2 times \(.* exit code 7 during loading of model counted\); repeat"):
+        supervised(tmp_path / "run", model=Unloadable())
+    assert not [*tmp_path.iterdir()]
 
 
 def test_workers_and_fork_servers_that_are_killed_lose_nothing(tmp_path: Path) -> None:

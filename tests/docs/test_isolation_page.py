@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from support.misbehavior import KINDS, Kind, Misbehavior
+from support.misbehavior import KINDS, OTHERS, Kind, Misbehavior
 from support.paths import ROOT
 
 PATH = ROOT / "docs" / "plugins" / "isolation.md"
@@ -50,10 +50,20 @@ def test_names_and_descriptions_are_distinct() -> None:
         assert [value for value, count in Counter(values).items() if count > 1] == []
 
 
+def functions(test: str) -> list[str]:
+    """Return the function of a test, or all functions of a file."""
+    path, _, function = test.partition("::")
+    return re.findall(rf"^def ({function or 'test_[a-z_]*'})\(", (ROOT / path).read_text(), re.MULTILINE)
+
+
 @pytest.mark.parametrize("test", sorted({test for kind in KINDS for test in kind.tests}))
 def test_the_page_names_tests_that_exist(test: str) -> None:
-    path, _, function = test.partition("::")
-    assert re.search(rf"^def {function}\(", (ROOT / path).read_text(), re.MULTILINE)
+    assert functions(test)
+
+
+def test_failures_with_tests_of_their_own_name_tests_that_exist() -> None:
+    known = {function for file in OTHERS.tests for function in functions(file)}
+    assert [case.name for case in OTHERS.cases if case.name.partition("[")[0] not in known] == []
 
 
 if __name__ == "__main__":

@@ -31,6 +31,11 @@ class Activity:
     seconds: float | None = None
 
 
+START = Activity("start of the worker")
+PLANNING = Activity("planning of the benchmark")
+"""The activity between the steps in which a benchmark is planned."""
+
+
 @dataclass(frozen=True)
 class ThreadActivity:
     """The begin or the end of the reading of an image in a thread of the worker."""

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from xai_core.benchmarking.plan import Plan
 from xai_core.benchmarking.reader import in_one_line
-from xai_core.benchmarking.resolve import ResolvedBenchmark
 from xai_core.benchmarking.shards import Shard, ShardFiles
 from xai_core.benchmarking.supervisor import SupervisedWorker
 from xai_core.errors import MissingDependencyError, OptionError
@@ -58,21 +58,9 @@ class Cluster:
             raise OptionError(f"device={name!r} cannot be used with backend='ray'; expected {expected}")
         return torch.device(kind)
 
-    def share(self, benchmark: ResolvedBenchmark) -> Any:
-        """Put the benchmark into Ray's object store, from which actors read it, and return the reference.
-
-        Raises
-        ------
-        OptionError
-            If an object cannot be pickled.
-        """
-        try:
-            return self._ray.put(benchmark)
-        except Exception as error:
-            raise OptionError(
-                "backend='ray' cannot send the models, data, methods or metrics to its actors"
-                f" ({in_one_line(error)[:200]}); pass specs, or objects that can be pickled"
-            ) from error
+    def share(self, plan: Plan) -> Any:
+        """Put the plan into Ray's object store, from which actors read it, and return the reference."""
+        return self._ray.put(plan)
 
     def run_shards(
         self, shared: Any, on_gpus: bool, actors: int | None, shards: Sequence[Shard]

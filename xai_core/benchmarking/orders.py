@@ -1,10 +1,14 @@
 """Messages between a supervisor and the process of its worker."""
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from xai_core.benchmarking.activity import Activity, Blame, ThreadActivity
+from xai_core.benchmarking.plan import Plan
 from xai_core.benchmarking.shards import Shard, ShardFiles
 
 FORK, STATUS = b"f", b"s"
@@ -16,13 +20,59 @@ RUNNING = 2**20
 
 
 @dataclass(frozen=True)
+class Resolve:
+    """The instruction to resolve settings, and to begin the resolved benchmark.
+
+    Attributes
+    ----------
+    settings
+        Pickled `Settings`.
+    code
+        See `resolve`.
+    device, probe_device, workers
+        See `resolve`.
+    ended
+        The reason for each step that ended earlier workers, by its description. These steps raise an error.
+    path
+        The folders in which Python looks for modules.
+    torch_settings
+        Settings of PyTorch.
+    """
+
+    settings: bytes
+    code: Mapping[str, str]
+    device: torch.device
+    probe_device: torch.device
+    workers: int
+    ended: Mapping[str, str]
+    path: tuple[str, ...]
+    torch_settings: "TorchSettings"
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """The answer to `Resolve`.
+
+    Attributes
+    ----------
+    plan
+        The plan.
+    warnings
+        The category, the message, the file and the line of each warning.
+    """
+
+    plan: Plan
+    warnings: tuple[tuple[type[Warning], str, str, int], ...]
+
+
+@dataclass(frozen=True)
 class Begin:
     """The instruction to begin a benchmark.
 
     Attributes
     ----------
-    benchmark
-        A pickled `ResolvedBenchmark`.
+    plan
+        The plan.
     blames
         The causes that ended earlier workers.
     path
@@ -31,7 +81,7 @@ class Begin:
         Settings of PyTorch.
     """
 
-    benchmark: bytes
+    plan: Plan
     blames: tuple[Blame, ...]
     path: tuple[str, ...]
     torch_settings: "TorchSettings"
@@ -47,8 +97,17 @@ class Work:
     in_threads: bool
 
 
-Order = Begin | Work
-Reply = Activity | ThreadActivity | ShardFiles | BaseException
+@dataclass(frozen=True)
+class Failure:
+    """An exception of the worker, and its traceback as text."""
+
+    error: Exception
+    traceback: str
+
+
+Order = Resolve | Begin | Work
+Answer = Resolved | ShardFiles
+Reply = Activity | ThreadActivity | Answer | Failure
 
 
 @dataclass(frozen=True)
@@ -59,27 +118,26 @@ class TorchSettings:
     deterministic: tuple[bool, bool]
     cudnn: tuple[bool, bool, bool, bool]
     dtype: Any
+    threads: int
 
     @classmethod
     def current(cls) -> "TorchSettings":
         """Return the settings of this process."""
-        import torch
-
         cudnn = torch.backends.cudnn
         return cls(
             torch.get_float32_matmul_precision(),
             (torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()),
             (cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32),
             torch.get_default_dtype(),
+            torch.get_num_threads(),
         )
 
     def apply(self) -> None:
         """Apply the settings to this process."""
-        import torch
-
         enabled, warn_only = self.deterministic
         torch.set_float32_matmul_precision(self.matmul_precision)
         torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
         cudnn = torch.backends.cudnn
         cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32 = self.cudnn
         torch.set_default_dtype(self.dtype)
+        torch.set_num_threads(self.threads)

@@ -10,9 +10,8 @@ import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
-from xai_core.benchmarking.activity import Activity, ThreadActivity
-from xai_core.benchmarking.orders import FORK, NUMBER, RUNNING, STATUS, Order, Reply, Work
-from xai_core.benchmarking.shards import ShardFiles
+from xai_core.benchmarking.activity import START, Activity, ThreadActivity
+from xai_core.benchmarking.orders import FORK, NUMBER, RUNNING, STATUS, Answer, Failure, Order, Reply
 
 GRACE = 10.0
 """Seconds by which a call may exceed its time limit before its process is killed."""
@@ -37,6 +36,13 @@ class WorkerEndedError(Exception):
     activity: Activity
     reason: str
     certain: bool = False
+
+
+class WorkerTraceback(Exception):  # noqa: N818 # not an error
+    """The traceback of an exception in a worker, as text."""
+
+    def __str__(self) -> str:
+        return f"\n{self.args[0]}"
 
 
 class ForkServer:
@@ -72,7 +78,7 @@ class ForkServer:
             for pipe in pipes:
                 pipe.close()
             reason = f"the process that starts workers ended with {_described(self._process.wait())}"
-            raise WorkerEndedError(Activity("start of a worker"), reason) from None
+            raise WorkerEndedError(START, reason) from None
         finally:
             os.close(orders)
             os.close(replies)
@@ -124,7 +130,7 @@ class Process:
 
     def __init__(self, server: ForkServer, number: int, orders: Connection, replies: Connection) -> None:
         self._server, self._number, self._orders, self._replies = server, number, orders, replies
-        self._activity, self._since = Activity("start of the worker"), time.monotonic()
+        self._activity, self._since = START, time.monotonic()
         self._reads: dict[int | None, tuple[Activity, float]] = {}
         self._code: int | None = None
 
@@ -141,22 +147,23 @@ class Process:
         except OSError:
             raise self._ended() from None
 
-    def run(self, work: Work) -> ShardFiles:
-        """Run a shard. An exception of the worker is raised here.
+    def ask(self, order: Order) -> Answer:
+        """Send an order, and return the answer. An exception of the worker is raised here.
 
         Raises
         ------
         WorkerEndedError
             If the process ends, or does not respond to a time limit.
         """
-        self.send(work)
+        self.send(order)
         while True:
             reply = self._reply()
-            if isinstance(reply, ShardFiles):
+            if isinstance(reply, Activity | ThreadActivity):
+                self._note(reply)
+            elif isinstance(reply, Failure):
+                raise reply.error from WorkerTraceback(reply.traceback)
+            else:
                 return reply
-            if isinstance(reply, BaseException):
-                raise reply
-            self._note(reply)
 
     def kill(self) -> None:
         """End the process."""

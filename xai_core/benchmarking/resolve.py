@@ -1,7 +1,8 @@
 """Creates everything that the settings name (models, data, methods, metrics), and the manifest that identifies it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from xai_core.benchmarking.fingerprint import code_hash
 from xai_core.benchmarking.hashes import dataset_hash, weights_hash
 from xai_core.benchmarking.manifest import Manifest, ModelEntry
 from xai_core.benchmarking.reader import Reader, in_one_line
-from xai_core.benchmarking.selection import require_known, select_methods, select_metrics
+from xai_core.benchmarking.selection import probe, require_known, select_methods, select_metrics, spec_of
 from xai_core.benchmarking.settings import RECORDED, Settings
 from xai_core.benchmarking.versions import versions
 from xai_core.checks import check_direction
@@ -18,16 +19,19 @@ from xai_core.configurable import Configurable
 from xai_core.data.pairs import as_dataset
 from xai_core.data.sources import Dataset, LoadedModel, Sample
 from xai_core.error_text import CONTAINED, described, shown
-from xai_core.errors import DatasetError, OptionError, XAIError
+from xai_core.errors import DatasetError, OptionError, WorkerError, XAIError
 from xai_core.explainer import Explainer
 from xai_core.files import encodable
+from xai_core.isolation.current_call import step
 from xai_core.isolation.error_context import PluginCall
 from xai_core.isolation.guard import limited_call
 from xai_core.metric import Metric
 from xai_core.model.runtimes import require_values
 from xai_core.plugins.creation import load_dataset, load_model, source_call
-from xai_core.plugins.names import checked_spec
 from xai_core.plugins.registry import origin
+
+ENDING_IMAGES = 3
+"""Number of images that may end the process until no further image is tried."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,8 @@ class ResolvedBenchmark:
         Number of PyTorch's threads.
     workers
         Number of threads that read images.
+    failures
+        The reason for each model that ends the process, by its index.
     """
 
     manifest: Manifest
@@ -68,6 +74,7 @@ class ResolvedBenchmark:
     device: torch.device
     threads: int
     workers: int
+    failures: Mapping[int, str] = field(default_factory=dict)
 
     def load(self, model_index: int) -> LoadedModel:
         """Return the model at an index, on the device."""
@@ -107,7 +114,11 @@ def local_device(name: str | None) -> torch.device:
 
 
 def resolve(
-    settings: Settings, device: torch.device, probe_device: torch.device, workers: int = 2
+    settings: Settings,
+    device: torch.device,
+    probe_device: torch.device,
+    workers: int = 2,
+    code: Mapping[str, str] | None = None,
 ) -> ResolvedBenchmark:
     """Create everything that the settings name.
 
@@ -121,6 +132,9 @@ def resolve(
         Device of this process, on which models are probed for compatible methods.
     workers
         Number of threads that read images.
+    code
+        The result of `code_hashes` in the process of the user, which has the source text of notebooks. By default, it
+        is computed here.
 
     Raises
     ------
@@ -128,9 +142,10 @@ def resolve(
         If a name, an option or a file is wrong, or if no image can be read.
     """
     data_call = source_call("dataset", settings.data)
-    data = load_dataset(settings.data) if isinstance(settings.data, str) else as_dataset(settings.data)
-    with limited_call(data_call, settings.time_limit, quiet=XAIError):
-        length = _length(data)
+    with step(f"opening of dataset {data_call.key}"):
+        data = load_dataset(settings.data) if isinstance(settings.data, str) else as_dataset(settings.data)
+        with limited_call(data_call, settings.time_limit, quiet=XAIError):
+            length = _length(data)
     images = min(length, settings.limit or length)
     first = _first_readable(data, images, data_call, settings.time_limit)
     require_known(settings.without)
@@ -139,14 +154,21 @@ def resolve(
     entries: list[ModelEntry] = []
     methods = []
     models = [*dict.fromkeys(settings.models)]
-    code: dict[str, str] = {}
-    for model in models:
-        entry, explainers, user_code = _model_entry(settings, model, data, images, probe_device)
+    code_of_files: dict[str, str] = {}
+    failures: dict[int, str] = {}
+    for index, model in enumerate(models):
+        try:
+            entry, explainers, user_code = _model_entry(settings, model, data, images, probe_device)
+        except WorkerError as error:
+            if len(models) == 1:
+                raise
+            failures[index] = str(error)
+            entry, explainers, user_code = _failed_entry(settings, model)
         if entry.spec in (other.spec for other in entries):
             raise OptionError(f"two models have the spec {entry.spec!r}; give each LoadedModel its own spec=")
         entries.append(entry)
         methods.append(explainers)
-        code |= user_code
+        code_of_files |= user_code
     manifest = Manifest(
         models=tuple(entries),
         data=encodable(settings.data) if isinstance(settings.data, str) else type(settings.data).__name__,
@@ -159,18 +181,29 @@ def resolve(
         skipped=skipped,
         device=device.type,
         versions=versions(),
-        code=_code_hashes(settings) | code,
+        code={**(code_hashes(settings) if code is None else code), **code_of_files},
         **{name: getattr(settings, name) for name in RECORDED},
     )
     return ResolvedBenchmark(
-        manifest, models, data, methods, metrics, with_masks, data_call, device, torch.get_num_threads(), workers
+        manifest,
+        models,
+        data,
+        methods,
+        metrics,
+        with_masks,
+        data_call,
+        device,
+        torch.get_num_threads(),
+        workers,
+        failures,
     )
 
 
-def _code_hashes(settings: Settings) -> dict[str, str]:
-    """Return the hash of the code of each method and metric that was passed as an object, by its spec."""
-    plugins = (*settings.methods, *settings.metrics)
-    return {checked_spec(plugin): code_hash(plugin) for plugin in plugins if isinstance(plugin, Configurable)}
+def code_hashes(settings: Settings) -> dict[str, str]:
+    """Return the hash of the code of each model, method and metric that was passed as an object, by its spec."""
+    plugins = [plugin for plugin in (*settings.methods, *settings.metrics) if isinstance(plugin, Configurable)]
+    hashes = {spec_of(plugin): code_hash(plugin) for plugin in plugins}
+    return hashes | {_spec(model): code_hash(model) for model in settings.models if isinstance(model, LoadedModel)}
 
 
 def _length(data: Dataset) -> int:
@@ -183,13 +216,16 @@ def _length(data: Dataset) -> int:
 
 
 def _first_readable(data: Dataset, images: int, call: PluginCall, seconds: float) -> Sample:
-    reason = ""
+    reason, ended = "", 0
     for index in range(images):
         try:
-            with limited_call(call, seconds, quiet=XAIError):
+            with step(f"reading of image {index}", seconds), limited_call(call, seconds, quiet=XAIError):
                 return data[index]
         except CONTAINED as error:
             reason = reason or in_one_line(error)
+            ended += isinstance(error, WorkerError)
+            if ended == ENDING_IMAGES:
+                raise
     if not images:
         raise DatasetError("the dataset contains no images")
     raise DatasetError(f"none of the {images} images of the dataset can be read: {reason}")
@@ -200,14 +236,28 @@ def _model_entry(
 ) -> tuple[ModelEntry, dict[str, Explainer], dict[str, str]]:
     """Return a model's entry in the manifest, its explainers, and the hash of the user's code by the model's spec.
 
-    A model that is loaded here is released again. Only a model from an object or from `source_files` has user code.
+    A model that is loaded here is released again. Only a model from `source_files` has user code here.
     """
-    loaded = load(model, device)
-    spec: object = model if isinstance(model, str) else loaded.spec or type(loaded.model).__name__
+    spec = _spec(model)
+    with step(f"loading of model {spec}"):
+        loaded = load(model, device)
+        weights = weights_hash(loaded.model)
+    adapter = partial(probe, settings, spec, loaded, data, images, device)
+    explainers, skipped = select_methods(settings, spec, adapter)
+    code = {spec: code_hash(loaded)} if isinstance(model, str) and loaded.source_files else {}
+    return ModelEntry(spec, weights, tuple(explainers), skipped), explainers, code
+
+
+def _failed_entry(
+    settings: Settings, model: str | LoadedModel
+) -> tuple[ModelEntry, dict[str, Explainer], dict[str, str]]:
+    """Return the entry of a model that ends the process: without weights, and with methods that are not probed."""
+    explainers, skipped = select_methods(settings, _spec(model), lambda: None)
+    return ModelEntry(_spec(model), "", tuple(explainers), skipped), explainers, {}
+
+
+def _spec(model: str | LoadedModel) -> str:
+    spec: object = model if isinstance(model, str) else model.spec or type(model.model).__name__
     if not isinstance(spec, str):
         raise OptionError(f"the spec of a LoadedModel must be a string, got {shown(spec)}")
-    spec = encodable(spec)
-    weights = weights_hash(loaded.model)
-    explainers, skipped = select_methods(settings, spec, loaded, data, images, device)
-    code = {spec: code_hash(loaded)} if isinstance(model, LoadedModel) or loaded.source_files else {}
-    return ModelEntry(spec, weights, tuple(explainers), skipped), explainers, code
+    return encodable(spec)

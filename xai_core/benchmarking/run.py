@@ -92,17 +92,23 @@ def benchmark(
     compute: Callable[[Sequence[Shard]], ShardStream]
     with contextlib.ExitStack() as stack:
         if execution.backend == "ray":
-            cluster = stack.enter_context(on_ray.connect(execution.address))
-            device = cluster.device(chosen.device)
-            resolved = resolve(chosen, device, torch.device("cpu"))
-            compute = partial(cluster.run_shards, cluster.share(resolved), device.type == "cuda", execution.workers)
+            with SupervisedWorker() as planner:  # starts while Ray does
+                cluster = stack.enter_context(on_ray.connect(execution.address))
+                device = cluster.device(chosen.device)
+                plan = planner.plan(chosen, device, torch.device("cpu"))
+            manifest = plan.manifest
+            compute = partial(cluster.run_shards, cluster.share(plan), device.type == "cuda", execution.workers)
+        elif os.name == "posix" and not execution.in_process:
+            worker = stack.enter_context(SupervisedWorker())
+            device = local_device(chosen.device)
+            manifest = worker.plan(chosen, device, device, execution.workers or 2).manifest
+            compute = partial(_run_supervised, worker)
         else:
-            supervised = os.name == "posix" and not execution.in_process
-            worker = stack.enter_context(SupervisedWorker()) if supervised else None  # starts while `resolve` runs
             device = local_device(chosen.device)
             resolved = resolve(chosen, device, device, execution.workers or 2)
-            compute = partial(_run_supervised, worker, resolved) if worker else partial(_run_in_process, resolved)
-        run = stack.enter_context(open_run(folder, resolved.manifest))
+            manifest = resolved.manifest
+            compute = partial(_run_in_process, resolved)
+        run = stack.enter_context(open_run(folder, manifest))
         if execution.retry_errors:
             run.recompute_errors()
         missing = run.missing
@@ -117,9 +123,8 @@ def benchmark(
     return run
 
 
-def _run_supervised(worker: SupervisedWorker, resolved: ResolvedBenchmark, shards: Sequence[Shard]) -> ShardStream:
+def _run_supervised(worker: SupervisedWorker, shards: Sequence[Shard]) -> ShardStream:
     """Compute shards in a worker process, in order."""
-    worker.begin(resolved)
     for shard, following in pairwise([*shards, None]):
         assert shard is not None
         yield worker.run(shard, following)

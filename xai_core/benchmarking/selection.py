@@ -15,8 +15,17 @@ from xai_core.configurable import MADE_OF, Configurable
 from xai_core.data.sources import Dataset, LoadedModel, Sample
 from xai_core.engine import Engine
 from xai_core.error_text import CONTAINED, message_of
-from xai_core.errors import DatasetError, NoGroundTruthError, OptionError, TimeLimitError, UnsuitableError, XAIError
+from xai_core.errors import (
+    DatasetError,
+    NoGroundTruthError,
+    OptionError,
+    TimeLimitError,
+    UnsuitableError,
+    WorkerError,
+    XAIError,
+)
 from xai_core.explainer import Explainer
+from xai_core.isolation.current_call import step
 from xai_core.isolation.error_context import PluginCall, weights_changed
 from xai_core.isolation.guard import Guard, limited_call
 from xai_core.isolation.model_state import ModelStateMonitor
@@ -35,7 +44,7 @@ Plugin = TypeVar("Plugin", bound=Configurable)
 
 
 def select_methods(
-    settings: Settings, model: str, loaded: LoadedModel, data: Dataset, images: int, device: torch.device
+    settings: Settings, model: str, probe: Callable[[], ModelAdapter | None]
 ) -> tuple[dict[str, Explainer], dict[str, str]]:
     """Return the explainers of a model by spec, and the reason for each method that `all` skips.
 
@@ -43,12 +52,10 @@ def select_methods(
     ----------
     settings
         The settings.
-    model, loaded
-        Spec of the model, and the model on `device`.
-    data, images
-        The dataset, and the number of its images that the benchmark uses.
-    device
-        Device of the model, on which the methods are checked for compatibility.
+    model
+        Spec of the model.
+    probe
+        Returns the adapter of the model. If it returns None, `all` includes methods that do not support the model.
 
     Raises
     ------
@@ -59,8 +66,7 @@ def select_methods(
     skipped: dict[str, str] = {}
     for requested in settings.methods:
         if requested == ALL:
-            adapter = _probe(settings, model, loaded, data, images, device)
-            for spec, explainer in _compatible(settings, loaded, adapter, skipped):
+            for spec, explainer in _compatible(settings, probe(), skipped):
                 explainers.setdefault(spec, explainer)
         elif isinstance(requested, str):
             _add(explainers, _create(requested, create_explainer, settings), of_spec=True)
@@ -101,7 +107,7 @@ def select_metrics(settings: Settings, sample: Sample) -> tuple[dict[str, Metric
                     continue
                 try:
                     metric = _create(name, create_metric, settings)
-                    spec = _spec_of(metric)
+                    spec = spec_of(metric)
                     if metric.needs_ground_truth and not has_ground_truth:
                         raise NoGroundTruthError("the dataset has no ground-truth masks or boxes")
                 except CONTAINED as error:
@@ -132,19 +138,20 @@ def require_known(names: Sequence[str]) -> None:
 
 
 def _compatible(
-    settings: Settings, loaded: LoadedModel, adapter: ModelAdapter, skipped: dict[str, str]
+    settings: Settings, adapter: ModelAdapter | None, skipped: dict[str, str]
 ) -> Iterator[tuple[str, Explainer]]:
     """Create the installed methods that support the model, by spec, and add the reasons for the others to `skipped`."""
-    guard = Guard(ModelStateMonitor.of(unwrapped(loaded.model)), settings.time_limit)
+    guard = adapter and Guard(ModelStateMonitor.of(unwrapped(adapter.model)), settings.time_limit)
     for name in list_explainers():
         if name in settings.without or name in CONTROLS:
             continue
         try:
             explainer = _create(name, create_explainer, settings)
-            spec = _spec_of(explainer)
+            spec = spec_of(explainer)
             _require_not_composite(explainer)
-            with guard.around(PluginCall("explainer", name, explainer, origin(explainer))):
-                explainer.needs(copy.copy(adapter))
+            if guard and adapter:
+                with guard.around(PluginCall("explainer", name, explainer, origin(explainer))):
+                    explainer.needs(copy.copy(adapter))
         except CONTAINED as error:
             if weights_changed(error):
                 raise
@@ -153,20 +160,25 @@ def _compatible(
             yield spec, explainer
 
 
-def _probe(
+def probe(
     settings: Settings, model: str, loaded: LoadedModel, data: Dataset, images: int, device: torch.device
 ) -> ModelAdapter:
-    """Return the adapter of the model for the first image that the model accepts."""
-    engine, reason, trials = Engine(loaded, time_limit=settings.time_limit), "", min(images, TRIALS)
+    """Return the adapter of a model on a device, for the first of the dataset's images that the model accepts."""
+    seconds, call = settings.time_limit, source_call("dataset", settings.data)
+    engine, reason, trials = Engine(loaded, time_limit=seconds), "", min(images, TRIALS)
     for index in range(trials):
+        sample = None
         try:
-            with limited_call(source_call("dataset", settings.data), settings.time_limit):
+            with step(f"reading of image {index}", seconds), limited_call(call, seconds):
                 sample = data[index]
-            with limited_call(PluginCall("model", model, loaded), settings.time_limit):
+            of_model = PluginCall("model", model, loaded)
+            with step(f"preprocessing for model {model}", seconds), limited_call(of_model, seconds):
                 image = preprocessed(loaded, sample)
-            return engine.adapter(image[None].to(device))
+            with step(f"first forward pass of model {model}"):
+                return engine.adapter(image[None].to(device))
         except CONTAINED as error:
-            if weights_changed(error):
+            model_ended = sample is not None and isinstance(error, WorkerError)
+            if weights_changed(error) or model_ended:
                 raise
             reason = reason or in_one_line(error)
     raise DatasetError(f"{model} accepts none of the first {trials} images: {reason}")
@@ -182,7 +194,7 @@ def _add(plugins: dict[str, Plugin], plugin: Plugin, of_spec: bool = False) -> N
     PluginContractError
         If the name, the spec or the direction is not valid.
     """
-    spec = _spec_of(plugin)
+    spec = spec_of(plugin)
     if " at 0x" in spec:
         raise OptionError(
             f"the spec {spec!r} contains a memory address, so a run cannot resume with it. Define `__str__` in the"
@@ -193,7 +205,7 @@ def _add(plugins: dict[str, Plugin], plugin: Plugin, of_spec: bool = False) -> N
         raise OptionError(f"two methods or metrics have the spec {spec!r}; give each its own name")
 
 
-def _spec_of(plugin: Plugin) -> str:
+def spec_of(plugin: Configurable) -> str:
     """Return the spec of a method or metric, after a check of its name, spec and direction."""
     release = origin(plugin)
     kind, name = "metric" if isinstance(plugin, Metric) else "explainer", checked_name(plugin, release)
@@ -212,8 +224,9 @@ def _create(spec: str, create: Callable[..., Plugin], settings: Settings) -> Plu
     TimeLimitError
         If this takes longer than the time limit.
     """
-    message = f"creating {spec} took longer than {settings.time_limit:g} s and was interrupted; exclude it"
-    with limited(settings.time_limit, lambda: TimeLimitError(message)):
+    seconds = settings.time_limit
+    message = f"creating {spec} took longer than {seconds:g} s and was interrupted; exclude it"
+    with step(f"creation of {spec}", seconds), limited(seconds, lambda: TimeLimitError(message)):
         created = _seeded(spec, create, settings.seed)
         created.spec  # noqa: B018 # code of the plugin
     return created

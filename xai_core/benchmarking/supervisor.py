@@ -2,16 +2,21 @@
 
 import contextlib
 import sys
+import warnings
 from collections import Counter
+from dataclasses import replace
 from typing import Self
 
-from xai_core.benchmarking.activity import Activity, Blame
-from xai_core.benchmarking.orders import Begin, TorchSettings, Work
+import torch
+
+from xai_core.benchmarking.activity import PLANNING, START, Activity, Blame
+from xai_core.benchmarking.orders import Begin, Resolve, Resolved, TorchSettings, Work
+from xai_core.benchmarking.plan import Plan, pickled
 from xai_core.benchmarking.process import ForkServer, Process, WorkerEndedError
-from xai_core.benchmarking.reader import in_one_line
-from xai_core.benchmarking.resolve import ResolvedBenchmark
+from xai_core.benchmarking.resolve import code_hashes
+from xai_core.benchmarking.settings import Settings
 from xai_core.benchmarking.shards import Shard, ShardFiles
-from xai_core.errors import OptionError, WorkerError
+from xai_core.errors import WorkerError
 
 DEATHS = 2
 """The number of times that a worker ends during the same activity until this activity is blamed."""
@@ -27,7 +32,7 @@ class SupervisedWorker:
     def __init__(self) -> None:
         self._server = ForkServer()
         self._process: Process | None = None
-        self._benchmark: ResolvedBenchmark | None = None
+        self._plan: Plan | None = None
         self._blames: list[Blame] = []
 
     def __enter__(self) -> Self:
@@ -36,15 +41,44 @@ class SupervisedWorker:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def begin(self, benchmark: ResolvedBenchmark) -> None:
-        """Begin a benchmark.
+    def plan(self, settings: Settings, device: torch.device, probe_device: torch.device, workers: int = 2) -> Plan:
+        """Resolve settings in the worker, and begin the benchmark: see `resolve`.
 
         Raises
         ------
-        OptionError
-            If an object cannot be pickled.
+        XAIError
+            If a name, an option or a file is wrong, if no image can be read, or if an object cannot be pickled.
+        WorkerError
+            If the process ends repeatedly during a step that the benchmark needs.
         """
-        self._benchmark = benchmark
+        code, path, torch_settings = code_hashes(settings), *_surroundings()
+        order = Resolve(pickled(settings), code, device, probe_device, workers, {}, path, torch_settings)
+        deaths: Counter[str] = Counter()
+        while True:
+            try:
+                self._process = self._server.fork()
+                resolved = self._process.ask(order)
+            except WorkerEndedError as end:
+                self._replace()
+                step = end.activity.description
+                deaths[step] += 1
+                if not end.certain and deaths[step] < DEATHS:
+                    continue
+                if end.activity in (START, PLANNING) or step in order.ended:
+                    raise _ended(end.reason) from None
+                order = replace(order, ended={**order.ended, step: end.reason})
+            except WorkerError as error:
+                raise _ended(str(error)) from None
+            else:
+                assert isinstance(resolved, Resolved)
+                self._plan = resolved.plan
+                for category, message, file, line in resolved.warnings:
+                    warnings.warn_explicit(message, category, file, line)
+                return resolved.plan
+
+    def begin(self, plan: Plan) -> None:
+        """Begin a planned benchmark."""
+        self._plan = plan
         with contextlib.suppress(WorkerEndedError):  # `run` replaces the worker
             self._begun()
 
@@ -60,7 +94,7 @@ class SupervisedWorker:
         alone = False
         while True:
             try:
-                return self._begun().run(Work(shard, following, alone, in_threads=not deaths))
+                files = self._begun().ask(Work(shard, following, alone, in_threads=not deaths))
             except WorkerEndedError as end:
                 self._replace()
                 following = None  # reading its images may be the cause
@@ -72,10 +106,10 @@ class SupervisedWorker:
                 elif end.activity.methods and not alone:
                     alone = True
                 else:
-                    raise WorkerError(
-                        f"the worker ended {DEATHS} times ({end.reason}); repeat the same command to resume, or use "
-                        "in_process=True to debug it"
-                    ) from None
+                    raise _ended(end.reason) from None
+            else:
+                assert isinstance(files, ShardFiles)
+                return files
 
     def close(self) -> None:
         """End the process."""
@@ -94,8 +128,8 @@ class SupervisedWorker:
     def _begun(self) -> Process:
         """Return the process, which is started if there is none."""
         if self._process is None:
-            assert self._benchmark is not None
-            order = Begin(_pickled(self._benchmark), tuple(self._blames), *_surroundings())
+            assert self._plan is not None
+            order = Begin(self._plan, tuple(self._blames), *_surroundings())
             self._process = self._server.fork()
             self._process.send(order)
         return self._process
@@ -113,17 +147,11 @@ class SupervisedWorker:
         return blames
 
 
-def _pickled(benchmark: ResolvedBenchmark) -> bytes:
-    import cloudpickle
-
-    try:
-        pickled: bytes = cloudpickle.dumps(benchmark)
-    except Exception as error:
-        raise OptionError(
-            f"cannot send the models, data, methods or metrics to the worker process ({in_one_line(error)[:200]}); "
-            "pass specs, or objects that can be pickled, or use in_process=True"
-        ) from error
-    return pickled
+def _ended(reason: str) -> WorkerError:
+    return WorkerError(
+        f"the worker ended {DEATHS} times ({reason}); repeat the same command to resume, or use in_process=True to "
+        "debug it"
+    )
 
 
 def _surroundings() -> tuple[tuple[str, ...], TorchSettings]:

@@ -62,6 +62,8 @@ class Worker:
         in_threads
             Whether several threads read the images, or this thread reads one after the other.
         """
+        if shard.model_index in self._benchmark.failures:
+            return self._failed(shard, f"WorkerError: {self._benchmark.failures[shard.model_index]}")
         for blame in self._blames:
             if blame == Blame(shard.model_index, blame.reason):
                 return self._failed(shard, f"WorkerError: {blame.reason}")

@@ -12,17 +12,20 @@ import pickle
 import socket
 import sys
 import threading
+import traceback
 from multiprocessing.connection import Connection
 
-import xai_core.benchmarking.worker
-from xai_core.benchmarking.orders import FORK, NUMBER, RUNNING, Begin, Order, Reply
+from xai_core.benchmarking.orders import FORK, NUMBER, RUNNING, Begin, Failure, Order, Reply, Resolve
+from xai_core.benchmarking.planning import plan
 from xai_core.benchmarking.reader import in_one_line
+from xai_core.benchmarking.worker import Worker
 from xai_core.errors import XAIError
+from xai_core.isolation.error_context import without_call
 
 
 def serve(orders: Connection, replies: Connection) -> None:
-    """Run the shards that the supervisor requests, until it closes the pipe."""
-    worker: xai_core.benchmarking.worker.Worker | None = None
+    """Plan a benchmark and run the shards that the supervisor requests, until it closes the pipe."""
+    worker: Worker | None = None
     lock, process = threading.Lock(), os.getpid()
 
     def reply(message: Reply) -> None:
@@ -37,24 +40,29 @@ def serve(orders: Connection, replies: Connection) -> None:
         except EOFError:
             return
         try:
-            if isinstance(order, Begin):
+            if isinstance(order, Begin | Resolve):
                 sys.path[:] = order.path
                 order.torch_settings.apply()
-                benchmark = pickle.loads(order.benchmark)
-                worker = xai_core.benchmarking.worker.Worker(benchmark, order.blames, reply)
+            if isinstance(order, Resolve):
+                benchmark, resolved = plan(order, reply)
+                worker = Worker(benchmark, (), reply)
+                reply(resolved)
+            elif isinstance(order, Begin):
+                worker = Worker(order.plan.benchmark(), order.blames, reply)
             else:
                 assert worker is not None
                 reply(worker.run(order.shard, order.following, order.alone, order.in_threads))
         except Exception as error:
-            reply(_sendable(error))
+            reply(Failure(_sendable(error), "".join(traceback.format_exception(error))))
 
 
 def _sendable(error: Exception) -> Exception:
-    """Return the error, or one with the same text if it cannot be pickled."""
+    """Return the error without its plugin call, or an error with the same text if it cannot be pickled."""
+    text = in_one_line(error)
     try:
-        pickle.loads(pickle.dumps(error))
+        pickle.loads(pickle.dumps(without_call(error)))
     except Exception:
-        return XAIError(in_one_line(error))
+        return XAIError(text)
     return error
 
 

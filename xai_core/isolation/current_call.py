@@ -23,13 +23,16 @@ def reporting(report: Report) -> Iterator[None]:
 
 @contextlib.contextmanager
 def reported(call: PluginCall, seconds: float | None) -> Iterator[None]:
-    """Report a call at its beginning, and the outer call or None at its end."""
+    """Report a call at its beginning, and the outer call or None at its end.
+
+    An exception of the function that receives the report is raised in place of the call.
+    """
     if not _reports:
         yield
         return
     _calls.append((call, seconds))
-    _send()
     try:
+        _send()
         yield
     except BaseException as error:
         _calls.pop()
@@ -38,6 +41,11 @@ def reported(call: PluginCall, seconds: float | None) -> Iterator[None]:
         raise
     _calls.pop()
     _send()
+
+
+def step(description: str, seconds: float | None = None) -> contextlib.AbstractContextManager[None]:
+    """Report a step that may call several plugins, as `reported` does."""
+    return reported(PluginCall("step", description, None), seconds)
 
 
 def _send() -> None:

@@ -141,6 +141,12 @@ def responsible_call(error: BaseException) -> PluginCall | None:
     return None if context is None else context.call
 
 
+def without_call(error: E) -> E:
+    """Remove the plugin call from an error, so that another process needs no code of the plugin. Its notes stay."""
+    attributes_of(error).pop(_CONTEXT, None)
+    return error
+
+
 def add_effects(error: BaseException, description: str, weights_changed: bool) -> None:
     """Add a note to an error: the side effects of the plugin call that raised it."""
     context = _context_of(error) or _Context(None, next(_numbers))

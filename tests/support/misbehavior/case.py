@@ -66,7 +66,7 @@ class Kind:
     time_limit
         Seconds for each image.
     tests
-        Test functions that run each case or the whole kind.
+        Test functions that run each case or the whole kind. Or files, whose functions are the names of the cases.
     """
 
     name: str
