@@ -1,6 +1,8 @@
 """Makes the images of the page about visualization, from photos and models that come with the project.
 
 python docs/visualization_pictures.py
+
+The image of DINOv2's attention requires `uv sync --group dinov2`.
 """
 
 import io
@@ -12,6 +14,7 @@ from PIL import Image
 import xai_core as xai
 from xai_core.visualization.encoding import encode, encode_figure
 from xai_core.visualization.figures import Cell, grid_figure
+from xai_core.visualization.overlays import part_overlays
 
 IMAGES = Path(__file__).parent / "images" / "visualization"
 LIMIT = 150_000
@@ -46,11 +49,24 @@ def main() -> None:
     shapes = xai.load_model("shapes-vit:pool=class")
     star = xai.load_image(xai.load_dataset("shapes:split=test")[8].image, shapes)
     save_figure("attention", xai.Engine(shapes).attention(star, rows=0).plot())
+    save_figure("heads", grid_figure([heads("astronaut", "336"), heads("chelsea", "224x336")]), dpi=80)
 
 
-def save_figure(name: str, figure: Figure) -> None:
+def heads(photo: str, size: str) -> list[Cell]:
+    """Return a photo, the attention of DINOv2's class token in the last layer, and the attention of each head."""
+    loaded = xai.load_model(f"dinov2-small:size={size}")
+    [sample] = xai.load_dataset(f"photos:{photo}")
+    [saliency] = xai.Engine(loaded).explain(xai.load_image(sample.image, loaded), "head-attention").values()
+    assert saliency.parts is not None
+    parts = part_overlays(sample.image, saliency.parts[0])
+    named = {photo: sample.image, "mean": saliency.overlay(sample.image)}
+    named |= {f"head {number}": part for number, part in enumerate(parts)}
+    return [Cell(image, name) for name, image in named.items()]
+
+
+def save_figure(name: str, figure: Figure, dpi: int = 105) -> None:
     """Draw a figure and save it as WebP."""
-    save(name, Image.open(io.BytesIO(encode_figure(figure, dpi=105))).convert("RGB"))
+    save(name, Image.open(io.BytesIO(encode_figure(figure, dpi=dpi))).convert("RGB"))
 
 
 def save(name: str, image: Image.Image) -> None:

