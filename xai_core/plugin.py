@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # what type checkers and editors see; a test compares these i
     from xai_core.errors import CheckpointError as CheckpointError
     from xai_core.errors import CheckpointWarning as CheckpointWarning
     from xai_core.errors import ConvergenceError as ConvergenceError
+    from xai_core.errors import DatasetError as DatasetError
     from xai_core.errors import DatasetWarning as DatasetWarning
     from xai_core.errors import FileError as FileError
     from xai_core.errors import ImageFileError as ImageFileError
@@ -34,6 +35,7 @@ if TYPE_CHECKING:  # what type checkers and editors see; a test compares these i
     from xai_core.errors import LayerError as LayerError
     from xai_core.errors import MissingDependencyError as MissingDependencyError
     from xai_core.errors import ModelCodeError as ModelCodeError
+    from xai_core.errors import ModelOutputError as ModelOutputError
     from xai_core.errors import NotConnectedError as NotConnectedError
     from xai_core.errors import OptionError as OptionError
     from xai_core.errors import TargetError as TargetError
@@ -71,6 +73,7 @@ if TYPE_CHECKING:  # what type checkers and editors see; a test compares these i
     from xai_core.options import check_integer as check_integer
     from xai_core.options import check_number as check_number
     from xai_core.options import check_seed as check_seed
+    from xai_core.outputs import scores_of as scores_of
     from xai_core.perturb import Baseline as Baseline
     from xai_core.perturb import baseline_images as baseline_images
     from xai_core.perturb import ranks as ranks
@@ -98,6 +101,7 @@ _SOURCES = {
     "CheckpointWarning": "errors",
     "ConvergenceError": "errors",
     "Dataset": "data.sources",
+    "DatasetError": "errors",
     "DatasetSource": "data.sources",
     "DatasetWarning": "errors",
     "DeviceOption": "cli.options",
@@ -113,6 +117,7 @@ _SOURCES = {
     "LayerError": "errors",
     "MissingDependencyError": "errors",
     "ModelCodeError": "errors",
+    "ModelOutputError": "errors",
     "ModelScorer": "model_scorer",
     "ModelSource": "data.sources",
     "NotConnectedError": "errors",
@@ -163,6 +168,7 @@ _SOURCES = {
     "relevance": "saliency",
     "require_plain_modules": "model.runtimes",
     "resize": "normalization",
+    "scores_of": "outputs",
     "select_device": "cli.loading",
     "steps_of": "perturb",
     "suggest": "spec",

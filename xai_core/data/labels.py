@@ -64,7 +64,7 @@ def _in_order(content: Mapping[str, Any], path: Path) -> list[Any]:
     if all(isinstance(value, int) for value in content.values()):
         by_id = {class_id: name for name, class_id in content.items()}
     else:
-        by_id = {int(key) if key.isdecimal() else key: _last(value) for key, value in content.items()}
+        by_id = {int(key) if key.isdecimal() and len(key) < 10 else key: _last(value) for key, value in content.items()}
     missing = [class_id for class_id in range(len(content)) if class_id not in by_id]
     if missing:
         raise OptionError(f"labels file {path} has no name for class {missing[0]}; {_EXPECTED}")

@@ -55,7 +55,7 @@ class Cifar10(DatasetSource):
         check_choice("split", split, SPLITS)
         try:
             return Cifar10Dataset(split, CIFAR10(folder, train=split == "train"))
-        except RuntimeError as error:
+        except (RuntimeError, OSError) as error:
             raise FileError(
                 f"{folder} does not contain all of CIFAR-10; expected `{CIFAR10.base_folder}` in it, as"
                 " torchvision.datasets.CIFAR10(folder, download=True) creates it"

@@ -34,7 +34,10 @@ class HuggingFaceDataset:
 
     def __getitem__(self, index: int, /) -> xai.Sample:
         index = range(len(self))[index]
-        row = self._given[index]
+        try:
+            row = self._given[index]
+        except Exception as error:  # Arrow raises errors of several classes
+            raise ImageFileError(f"row {index} of {self.where} cannot be read ({error})") from error
         stored, target = row[self.image], None if self.label is None else row[self.label]
         if stored is None or (stored["bytes"] is None and stored["path"] is None):
             raise ImageFileError(f"row {index} of {self.where} has no image")

@@ -4,9 +4,9 @@ import io
 import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from zipfile import BadZipFile
+from typing import Any
 
-from xai_core.plugin import CheckpointError, DatasetSource, FileError, check_choice, is_folder
+from xai_core.plugin import CheckpointError, DatasetSource, FileError, check_choice, is_file, is_folder
 from xai_zoo.folder import Folder
 from xai_zoo.image_files import ImageFiles
 from xai_zoo.installed import installed_file
@@ -15,6 +15,7 @@ from xai_zoo.torch_file import load_torch_file
 
 SPLITS = ("val", "train")
 _DEVKIT = "ILSVRC2012_devkit_t12"
+_MOST_BYTES = 2**24
 _EXPECTED = (
     "expected `val` and `train` in it, each with one folder per class, named by its WordNet id (n01440764, ...), as"
     " torchvision.datasets.ImageNet creates them"
@@ -63,38 +64,54 @@ class ImageNet(DatasetSource):
 
 def _names(folder: Path) -> Mapping[str, str]:
     """Return the known class names by WordNet id."""
-    if (meta := folder / "meta.bin").is_file():
+    if is_file(meta := folder / "meta.bin"):
         try:
             words, _ = load_torch_file(meta)
-            return {wordnet: ", ".join(words[wordnet]) for wordnet in words}
-        except (RuntimeError, ValueError, TypeError, EOFError, BadZipFile) as error:
+            return {_text(wordnet): ", ".join(map(_text, _texts(words[wordnet]))) for wordnet in words}
+        except Exception as error:  # damaged files raise errors of many classes
             if isinstance(error, CheckpointError) and error.__cause__ is None:
                 raise  # the file exceeds the limit
             raise FileError(
                 f"{meta} is not a file of torchvision.datasets.ImageNet; restore it, or remove it to name classes by"
                 " their WordNet ids"
             ) from error
-    kit = _kit(folder)
-    return {} if kit is None else _kit_names(kit)
-
-
-def _kit(folder: Path) -> bytes | None:
-    """Return the class table of the development kit, from the folder or the archive."""
     within = f"{_DEVKIT}/data/meta.mat"
-    if (folder / within).is_file():
-        return (folder / within).read_bytes()
-    if (archive := folder / f"{_DEVKIT}.tar.gz").is_file():
-        try:
-            with tarfile.open(archive) as opened:
-                file = opened.extractfile(within)
-                return None if file is None else file.read()
-        except (OSError, EOFError, KeyError, tarfile.TarError) as error:
-            raise FileError(f"{archive} cannot be read ({error}); expected `{within}` in it") from error
-    return None
+    for file, read in ((folder / within, Path.read_bytes), (folder / f"{_DEVKIT}.tar.gz", _unpacked)):
+        if is_file(file):
+            try:
+                return _kit_names(read(file))
+            except Exception as error:  # damaged files raise errors of many classes
+                raise FileError(
+                    f"{file} cannot be read ({type(error).__name__}: {error}); expected the development kit of"
+                    f" ImageNet with `{within}`. Restore it, or remove it to name classes by their WordNet ids"
+                ) from error
+    return {}
 
 
-def _kit_names(kit: bytes) -> Mapping[str, str]:
+def _unpacked(archive: Path) -> bytes:
+    """Return the class table in the archive of the development kit."""
+    with tarfile.open(archive) as opened:
+        file = opened.extractfile(f"{_DEVKIT}/data/meta.mat")
+        content = b"" if file is None else file.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise ValueError(f"the class table has more than {_MOST_BYTES:,} bytes")
+    return content
+
+
+def _kit_names(table: bytes) -> Mapping[str, str]:
     from scipy.io import loadmat
 
-    synsets: Sequence[Mapping[str, str]] = loadmat(io.BytesIO(kit), squeeze_me=True)["synsets"]
-    return {str(one["WNID"]): str(one["words"]) for one in synsets}
+    synsets: Sequence[Mapping[str, Any]] = loadmat(io.BytesIO(table), squeeze_me=True)["synsets"]
+    return {_text(one["WNID"]): _text(one["words"]) for one in synsets}
+
+
+def _texts(value: Any) -> Sequence[str]:
+    if not isinstance(value, tuple | list):
+        raise TypeError(f"expected several names, got {value!r}")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"expected a name, got {value!r}")
+    return str(value)

@@ -8,6 +8,8 @@ from xai_zoo.imagenet import MEAN, STD
 from xai_zoo.reference import check_no_name, loaded
 
 _STRIDE = 32
+_TIMM = "tu-"
+"""The prefix of encoders from timm."""
 
 
 class UNet(ModelSource):
@@ -46,10 +48,16 @@ class UNet(ModelSource):
                 "unet needs the package segmentation-models-pytorch: `pip install segmentation-models-pytorch`"
             ) from error
         known = smp.encoders.get_encoder_names()  # type: ignore[no-untyped-call]
-        if encoder not in known and not encoder.startswith("tu-"):
+        if not isinstance(encoder, str) or (encoder not in known and not encoder.startswith(_TIMM)):
             raise OptionError(
-                f"encoder must be an encoder of segmentation-models-pytorch, got {encoder!r}; {suggest(encoder, known)}"
+                f"encoder must be an encoder of segmentation-models-pytorch, got {encoder!r};"
+                f" {suggest(str(encoder), known)}"
             )
-        model = smp.Unet(encoder, encoder_weights=None, classes=num_classes, decoder_attention_type=attention)
+        try:
+            model = smp.Unet(encoder, encoder_weights=None, classes=num_classes, decoder_attention_type=attention)
+        except Exception as error:  # encoders raise errors of several classes
+            raise OptionError(
+                f"unet cannot be built with the encoder {encoder!r} ({type(error).__name__}: {error}); choose another"
+            ) from error
         options = {"encoder": encoder, "attention": attention, "num_classes": num_classes, "size": size}
         return loaded(model, (self.name, options), weights, size, MEAN, STD)

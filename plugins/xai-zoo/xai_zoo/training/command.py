@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import shlex
 import sys
 from dataclasses import asdict, astuple, fields
@@ -13,22 +12,23 @@ from typing import Annotated
 import torch
 import typer
 from rich.progress import Progress
-from safetensors.torch import save
 from torch import nn
-from torch.utils.data import DataLoader
 
 import xai_core as xai
 from xai_core.plugin import (
+    DatasetError,
     DeviceOption,
     FileError,
     OptionError,
+    check_integer,
     make_folder,
     print_line,
     progress_bar,
     select_device,
     write_file,
 )
-from xai_zoo.training.images import TrainingImages, augmentation, split
+from xai_zoo.training.encoding import encoded
+from xai_zoo.training.images import TrainingImages, augmentation, batches_of, split, steps_per_epoch
 from xai_zoo.training.loop import measure
 from xai_zoo.training.loop import train as run
 from xai_zoo.training.recipe import Recipe
@@ -71,6 +71,7 @@ def train(
     interrupted training run, repeat the same command.
     """
     recipe = Recipe(epochs, batch, rate, warmup, decay, smoothing, clip, crop, flip, patience, seed)
+    check_integer("workers", workers, 0)
     unfinished, log = out.with_suffix(f".state{out.suffix}"), out.with_suffix(".csv")
     _require_new_files(out, unfinished, log)
 
@@ -84,7 +85,7 @@ def train(
         print_line(f"Resuming after epoch {len(state.epochs)} from {unfinished}.")
 
     training, held_out = _image_sets(loaded, data, validation, recipe, in_memory)
-    steps = recipe.epochs * -(-len(training) // recipe.batch)
+    steps = recipe.epochs * steps_per_epoch(len(training), recipe.batch)
     with progress_bar() as bar:
         task = bar.add_task("training", total=steps, completed=steps * len(state.epochs) // recipe.epochs)
 
@@ -98,9 +99,10 @@ def train(
     best = state.best_epoch
     command = shlex.join(["xai-zoo", *sys.argv[1:]])
     versions = {name: version(name) for name in ("torch", "torchvision", "xai-zoo")}
-    metadata = {"command": command, "settings": json.dumps(settings), "versions": json.dumps(versions)}
+    measured = {name: value for name, value in asdict(best).items() if name != "seconds"}
+    metadata = {"command": command, "settings": settings, "versions": versions, "best": measured}
     write_file(log, _table(state))
-    write_file(out, save(state.best, {**metadata, "best": json.dumps(asdict(best))}))
+    write_file(out, encoded(state.best, metadata))
     unfinished.unlink()
     print_line(f"{out}: accuracy {best.validation_accuracy:.4f} on the validation set, after epoch {best.epoch}.")
 
@@ -113,9 +115,11 @@ def accuracy(
     device: DeviceOption = None,
 ) -> None:
     """Measure the accuracy of a model on labeled images."""
+    check_integer("batch", batch, 1)
+    check_integer("workers", workers, 0)
     loaded, dataset = xai.load_model(model), xai.load_dataset(data)
     images = TrainingImages(dataset, range(len(dataset)), loaded.preprocess)
-    measured = measure(loaded.model.to(select_device(device)), DataLoader(images, batch, num_workers=workers))
+    measured = measure(loaded.model.to(select_device(device)), batches_of(images, batch, workers))
     print_line(
         f"{model} on {data}: accuracy {measured.accuracy:.4f} on {len(dataset)} images, loss {measured.loss:.4f}."
     )
@@ -149,9 +153,14 @@ def _image_sets(
     dataset = xai.load_dataset(data)
     other = dataset if validation is None else xai.load_dataset(validation)
     if validation is None:
+        if len(dataset) == 1:
+            raise DatasetError(f"{data} contains one image; expected a second one for validation, or --validation")
         own, held_out = split(len(dataset), 0.1, recipe.seed)
     else:
         own, held_out = list(range(len(dataset))), list(range(len(other)))
+    for spec, items in ((data, own), (validation, held_out)):
+        if not items:
+            raise DatasetError(f"{spec} contains no image; expected at least one")
     augment = augmentation(recipe.crop, recipe.flip)
     return (
         TrainingImages(dataset, own, loaded.preprocess, augment, recipe.seed, keep),

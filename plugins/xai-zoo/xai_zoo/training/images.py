@@ -1,12 +1,13 @@
 """Labeled images of a dataset, preprocessed for a model and optionally augmented."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.utils import data as torch_data
 
+from xai_core import XAIError
 from xai_core.plugin import Dataset, TargetError
 from xai_zoo.training.seeds import seed_of
 
@@ -35,7 +36,7 @@ class TrainingImages(torch_data.Dataset[tuple[Tensor, int]]):
     seed
         Random seed of the augmentation.
     keep
-        Whether decoded images stay in memory, as tensors with 8 bits per value.
+        Whether decoded images stay in memory. This has no influence on their values.
     """
 
     def __init__(
@@ -94,9 +95,46 @@ def split(count: int, share: float, seed: int) -> tuple[list[int], list[int]]:
     return sorted(order[held_out:]), sorted(order[:held_out])
 
 
+def steps_per_epoch(count: int, batch: int) -> int:
+    """Return the number of batches of `count` images. A last batch of one image is left out.
+
+    Batch norm needs several values per channel, which one image may not have.
+    """
+    return max(1, -(-(count - 1) // batch)) if batch > 1 else count
+
+
+def batches_of(
+    images: TrainingImages, batch: int, workers: int, order: torch.Generator | None = None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield batches of images and labels: all in their order, or those of an epoch in a random order."""
+    drop = order is not None and steps_per_epoch(len(images), batch) * batch < len(images)
+    loader = torch_data.DataLoader(
+        images, batch, shuffle=order is not None, num_workers=workers, generator=order, drop_last=drop
+    )
+    try:
+        yield from loader
+    except XAIError as error:
+        raise _without_traceback(error) from error
+
+
+def _without_traceback(error: XAIError) -> XAIError:
+    """Return an error with its own message. PyTorch adds the traceback to the message of an error in a worker."""
+    kind = type(error)
+    _, _, message = str(error).rpartition(f" {kind.__module__}.{kind.__qualname__}: ")
+    return kind(message.strip()) if message else error
+
+
 def _packed(image: "AnyImage", target: int) -> "tuple[AnyImage, int]":
-    return (image.mul(255).round().byte() if isinstance(image, Tensor) else image), target
+    """Return an image in 8 bits per value if this is exact, and otherwise unchanged."""
+    if isinstance(image, Tensor):
+        small = image.mul(255).round().byte()
+        image = small if torch.equal(_floats(small), image) else image
+    return image, target
 
 
 def _unpacked(image: "AnyImage", target: int) -> "tuple[AnyImage, int]":
-    return (image.float() / 255 if isinstance(image, Tensor) else image), target
+    return (_floats(image) if isinstance(image, Tensor) and image.dtype == torch.uint8 else image), target
+
+
+def _floats(image: Tensor) -> Tensor:
+    return image.float() / 255

@@ -2,15 +2,16 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
-from xai_core.plugin import CheckpointError, write_file
+from xai_core.plugin import CheckpointError, is_file, write_file
+from xai_zoo.training.encoding import encoded
 
 Settings = Mapping[str, str | int | float]
 
@@ -59,8 +60,7 @@ class State:
             **_under("best", self.best),
             **{f"optimizer.{of}.{name}": tensor for of, each in moments.items() for name, tensor in each.items()},
         }
-        metadata = {"settings": json.dumps(settings), "epochs": json.dumps([asdict(epoch) for epoch in self.epochs])}
-        write_file(file, save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata))
+        write_file(file, encoded(tensors, {"settings": settings, "epochs": [asdict(epoch) for epoch in self.epochs]}))
 
     @classmethod
     def load(cls, file: Path, settings: Settings, model: nn.Module, optimizer: torch.optim.Optimizer) -> "State":
@@ -69,19 +69,81 @@ class State:
         Raises
         ------
         CheckpointError
-            If the file belongs to a training run with other settings.
+            If the file is damaged, or belongs to a training run with other settings.
         """
-        with safe_open(file, "pt") as saved:
-            metadata = saved.metadata()
-            tensors = {name: saved.get_tensor(name) for name in saved.keys()}  # noqa: SIM118 # not a mapping
-        _require_same(file, json.loads(metadata["settings"]), settings)
+        try:
+            metadata, tensors = _read(file)
+            saved = _mapping(json.loads(metadata["settings"]))
+            epochs = _epochs(json.loads(metadata["epochs"]))
+        except Exception as error:  # safetensors raises errors of several classes
+            raise _damaged(file, error) from error
+        _require_same(file, saved, settings)
+        try:
+            own, best = model.state_dict(), _below("best", tensors)
+            moments = _moments(_below("optimizer", tensors), optimizer)
+            for saved_weights in (best, _below("model", tensors)):
+                _require_shapes(saved_weights, {name: tensor.shape for name, tensor in own.items()})
+        except (KeyError, ValueError) as error:
+            raise _damaged(file, error) from error
         model.load_state_dict(_below("model", tensors))
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in _below("optimizer", tensors).items():
-            of, _, moment = name.partition(".")
-            moments.setdefault(int(of), {})[moment] = tensor
         optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
-        return cls([Epoch(**epoch) for epoch in json.loads(metadata["epochs"])], _below("best", tensors))
+        return cls(epochs, best)
+
+
+def _read(file: Path) -> tuple[Mapping[str, str], dict[str, Tensor]]:
+    if not is_file(file):
+        raise ValueError("it is not a regular file")
+    with safe_open(file, "pt") as opened:
+        return opened.metadata() or {}, {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+
+
+def _mapping(settings: Any) -> Settings:
+    if not isinstance(settings, dict):
+        raise ValueError(f"its settings are {settings!r}")
+    return settings
+
+
+def _epochs(rows: Any) -> list[Epoch]:
+    epochs = [Epoch(**row) for row in rows]
+    numbers = [value for epoch in epochs for value in astuple(epoch)]
+    if not all(isinstance(number, int | float) for number in numbers):
+        raise ValueError("its epochs contain values that are not numbers")
+    if not epochs or [epoch.epoch for epoch in epochs] != [*range(1, len(epochs) + 1)]:
+        raise ValueError("its epochs are not numbered from 1")
+    return epochs
+
+
+def _moments(tensors: Mapping[str, Tensor], optimizer: torch.optim.Optimizer) -> dict[int, dict[str, Tensor]]:
+    """Return the state of AdamW by the number of the parameter."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        of, _, moment = name.partition(".")
+        moments.setdefault(int(of), {})[moment] = tensor
+    for number, own in moments.items():
+        if not 0 <= number < len(parameters):
+            raise ValueError(f"its optimizer has the parameter {number}")
+        shape = parameters[number].shape
+        _require_shapes(own, {"step": torch.Size(), "exp_avg": shape, "exp_avg_sq": shape})
+    return moments
+
+
+def _require_shapes(tensors: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) -> None:
+    for name in {**expected, **tensors}:
+        shape = tensors[name].shape if name in tensors else None
+        if shape != expected.get(name):
+            raise ValueError(f"it has {_shown(shape)} for {name}; expected {_shown(expected.get(name))}")
+
+
+def _shown(shape: torch.Size | None) -> str:
+    return "nothing" if shape is None else str(list(shape))
+
+
+def _damaged(file: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"{file} is not the state of a training run ({type(error).__name__}: {error}); delete it to train from the"
+        " start"
+    )
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
