@@ -32,10 +32,18 @@ class Named(nn.Module):
 class Pixels(nn.Conv2d):
     def __init__(self): super().__init__(3, 10, 1)
 
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(3072, 10)
+        self.second = nn.Linear(3072, 10)
+        self.second.weight = self.first.weight
+    def forward(self, images): return self.first(images.flatten(1)) + self.second(images.flatten(1))
+
 class Nothing(nn.Module):
     def forward(self, images): return images.mean((2, 3))
 """
-"""Models of a user: with batch norm after a global convolution, with named outputs, scores of pixels, no parameters."""
+"""Models of a user: batch norm after a global convolution, named outputs, scores of pixels, tied weights, nothing."""
 
 
 @pytest.fixture(autouse=True)
@@ -109,6 +117,12 @@ def test_a_model_without_class_scores_is_refused(model: str) -> None:
 def test_scores_are_found_in_an_output_of_several_parts() -> None:
     train(model="own.py:Named,size=32")
     assert "accuracy 0." in run("accuracy", "own.py:Named,size=32,weights=trained.safetensors", "--data", DATA)
+
+
+def test_a_model_with_tied_weights_is_trained() -> None:
+    train(model="own.py:Tied,size=32")
+    weights = load_file("trained.safetensors")
+    assert torch.equal(weights["first.weight"], weights["second.weight"])
 
 
 def test_the_accuracy_of_a_model_without_parameters_is_measured() -> None:

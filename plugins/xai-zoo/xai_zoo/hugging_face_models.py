@@ -157,14 +157,19 @@ def _preprocessing(folder: Path, images: ImageOptions, channels: int) -> tuple[P
         processor = transformers.AutoImageProcessor.from_pretrained(  # type: ignore[no-untyped-call]
             folder, local_files_only=True, trust_remote_code=False
         )
+        mean, std = images.normalization(*_normalization(processor, channels))
+        options = _sizes(processor, images)
+        if images.mean or images.std:
+            options |= {"do_normalize": True, "image_mean": [*mean], "image_std": [*std]}
+        preprocess = Preprocess(_Processor(processor, options))
+        converted = preprocess(torch.zeros(3, 64, 96))
+        if converted.ndim != 3 or not converted.isfinite().all():
+            raise ValueError(f"it converts an image to {list(converted.shape)}, or to values that are not finite")
+    except OptionError:
+        raise
     except Exception as error:  # transformers raises errors of many classes
-        raise CheckpointError(f"{folder / _PROCESSOR} cannot be read ({_line(error)}); {_FORM}") from error
-    mean, std = images.normalization(*_normalization(processor, channels))
-    options = _sizes(processor, images)
-    if images.mean or images.std:
-        options |= {"do_normalize": True, "image_mean": [*mean], "image_std": [*std]}
-    preprocess = Preprocess(_Processor(processor, options))
-    if images.size is not None and preprocess(torch.zeros(3, 64, 96)).shape[1:] != images.size:
+        raise CheckpointError(f"{folder / _PROCESSOR} cannot be used ({_line(error)}); {_FORM}") from error
+    if images.size is not None and converted.shape[1:] != images.size:
         raise OptionError(f"hf: the image processor of {folder} does not support size={images.as_written()['size']}")
     return preprocess, Restore(mean, std)
 
