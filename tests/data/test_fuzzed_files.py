@@ -16,15 +16,15 @@ from xai_core.data.images import open_image
 from xai_core.data.labels import read_labels
 from xai_core.errors import XAIError
 
+ROTATED = ("JPEG", "PNG", "TIFF")
+
 
 def encoded(kind: str) -> bytes:
     exif = Image.Exif()
     exif[0x0112] = 6
     pixels = np.random.default_rng(0).integers(0, 256, (12, 10, 3), dtype=np.uint8)
     file = io.BytesIO()
-    Image.fromarray(pixels).convert(mode).save(
-        file, kind, **({"exif": exif} if kind in ("JPEG", "PNG", "TIFF") else {})
-    )
+    Image.fromarray(pixels).save(file, kind, **({"exif": exif} if kind in ROTATED else {}))
     return file.getvalue()
 
 

@@ -214,6 +214,15 @@ def test_the_trunk_of_a_frozen_resnet_comes_from_a_file(tmp_path: Path) -> None:
     assert xai.load_model(loaded.spec).spec == loaded.spec
 
 
+@pytest.mark.parametrize(
+    ("encoder", "named"),
+    [("tu-none", "'tu-none'"), ("tu-", "'tu-'"), ("18", "18"), ("none", "None"), ('""', "''")],
+)
+def test_unet_names_the_encoder_that_it_cannot_use(encoder: str, named: str) -> None:
+    with pytest.raises(OptionError, match=rf"encoder.* {named}"):
+        xai.load_model(f"unet:encoder={encoder}")
+
+
 def test_unet_scores_pixels_and_explains_regions(tmp_path: Path) -> None:
     loaded = xai.load_model("unet:num_classes=3,size=64,attention=scse")
     images = torch.randn(2, 3, 64, 64)

@@ -79,12 +79,41 @@ def test_an_imagenet_that_is_not_there_is_refused(imagenet: Path) -> None:
     with pytest.raises(FileError, match=r"cat is not a class of ImageNet.*`folder:PATH`"):
         xai.load_dataset(f"imagenet:{imagenet}")
     (imagenet / "val" / "cat").rmdir()
-    for content in (b"", b"no", torch.zeros(3)):
+    texts = ({TENCH: "tench"}, []), ({TENCH: [3]}, []), ({3: ["tench"]}, []), ([["tench"]], [])
+    for content in (b"", b"no", torch.zeros(3), *texts):
         if isinstance(content, bytes):
             (imagenet / "meta.bin").write_bytes(content)
         else:
             torch.save(content, imagenet / "meta.bin")
         with pytest.raises(FileError, match=r"meta\.bin is not a file of torchvision\.datasets\.ImageNet.*remove it"):
+            xai.load_dataset(f"imagenet:{imagenet}")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("table", [b"", b"no", {"other": 1}, {"synsets": 1}, {"synsets": np.zeros(2)}])
+def test_a_development_kit_that_cannot_be_read_is_named(
+    table: bytes | dict[str, object], packed: bool, imagenet: Path
+) -> None:
+    from scipy.io import savemat
+
+    content = io.BytesIO(table if isinstance(table, bytes) else b"")
+    if isinstance(table, dict):
+        savemat(content, table)
+    file = imagenet / "ILSVRC2012_devkit_t12" / "data" / "meta.mat"
+    if packed:
+        file = imagenet / "ILSVRC2012_devkit_t12.tar.gz"
+        with tarfile.open(file, "w:gz") as archive:
+            member = tarfile.TarInfo("ILSVRC2012_devkit_t12/data/meta.mat")
+            member.size = len(content.getvalue())
+            archive.addfile(member, io.BytesIO(content.getvalue()))
+    else:
+        file.parent.mkdir(parents=True)
+        file.write_bytes(content.getvalue())
+    with pytest.raises(FileError, match=rf"{file.name} cannot be read .*expected the development kit.*remove it"):
+        xai.load_dataset(f"imagenet:{imagenet}")
+    if packed:
+        file.write_bytes(file.read_bytes()[:-20])
+        with pytest.raises(FileError, match=rf"{file.name} cannot be read"):
             xai.load_dataset(f"imagenet:{imagenet}")
 
 
