@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from support.fuzzing import changed_bytes, changed_document, examples
-from xai_core.data.images import open_image
+from xai_core.data.images import open_image, upright
 from xai_core.data.labels import read_labels
 from xai_core.errors import XAIError
 
@@ -44,7 +44,7 @@ def test_fuzzed_images(data: st.DataObject, kind: str, tmp_path: Path) -> None:
         return
     assert image.mode == "RGB"
     assert np.asarray(image).shape == (image.height, image.width, 3)
-    assert not image.getexif().get(0x0112)
+    assert upright(image) is image
 
 
 LABELS: list[Any] = [

@@ -14,7 +14,7 @@ from PIL import Image
 
 from support import subprocesses as fresh
 from xai_core.data import images
-from xai_core.data.images import as_rgb, decode_image, open_image, read_image
+from xai_core.data.images import as_rgb, decode_image, open_image, read_image, upright
 from xai_core.errors import ImageFileError, OptionError
 
 
@@ -104,6 +104,16 @@ def test_it_is_said_how_a_picture_was_stored(orientation: int, tmp_path: Path, p
     assert read.stored == (64, 48)
     assert read.turned == (2 <= orientation <= 8)
     assert read.image.size == ((48, 64) if 5 <= orientation <= 8 else (64, 48))
+
+
+def test_damaged_exif_data_are_ignored(tmp_path: Path, picture: Image.Image) -> None:
+    picture.save(tmp_path / "damaged.png", exif=b"Exif\0\0junk")
+    expected = np.asarray(picture.convert("RGB"))
+    assert np.array_equal(np.asarray(open_image(tmp_path / "damaged.png")), expected)
+    picture.info["exif"] = b"Exif\0\0junk"
+    with pytest.raises(SyntaxError):
+        picture.getexif()
+    assert upright(picture) is picture
 
 
 # Large pictures

@@ -117,7 +117,8 @@ def _decode(file: BinaryIO) -> ImageRead:
         if max(stored) > LONGEST:
             image.draft(None, (LONGEST, LONGEST))
         image.load()
-        ImageOps.exif_transpose(image, in_place=True)
+        if turned:
+            ImageOps.exif_transpose(image, in_place=True)
         return ImageRead(_scaled_down(image) if max(image.size) > LONGEST else _rgb(image), stored, turned)
 
 
@@ -140,7 +141,10 @@ def as_rgb(image: "Image") -> "Image":
 
 
 def _is_turned(image: "Image") -> bool:
-    return image.getexif().get(_ORIENTATION) in _TURNED
+    try:
+        return image.getexif().get(_ORIENTATION) in _TURNED
+    except Exception:  # damaged EXIF data raise errors of any class, and viewers ignore them
+        return False
 
 
 def _scaled_down(image: "Image") -> "Image":
