@@ -21,6 +21,7 @@ from xai_core.checks import (
 )
 from xai_core.configurable import package_of
 from xai_core.cost import PASS, Meter
+from xai_core.data.class_names import require_names_of
 from xai_core.explained_model import ExplainedModel
 from xai_core.explainer import Explainer
 from xai_core.isolation.error_context import PluginCall
@@ -66,10 +67,12 @@ class BatchExplanation:
     def maps(self) -> SaliencyMaps:
         """Return the maps of each explainer, by key."""
         record = self._record()
+        view = self._model.view(self._images, record.output, self._adapter)
+        if view.scores is not None and record.targets.requested[0].ids is not None:
+            require_names_of(view.scores.shape[1], view.class_names)
         passes = self._model.runner.further_passes(record, self._adapter)
         maps = {key: self._explain(method, record, passes) for key, method in self._methods.items()}
         self._checks.read()
-        view = self._model.view(self._images, record.output, self._adapter)
         return SaliencyMaps(
             (key, replace(self._with_cost(saliency, self._methods[key]), view=view)) for key, saliency in maps.items()
         )

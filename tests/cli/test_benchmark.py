@@ -44,7 +44,9 @@ in_process = true
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Did]:
     out = tmp_path_factory.mktemp("benchmark") / "run"
-    return out, Did("benchmark", *GIVEN, "--method", METHODS, "--metric", METRICS, "--out", out)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("xai_core.cli.console.INTERVAL", 1e9)  # no progress, however slow the machine is
+        return out, Did("benchmark", *GIVEN, "--method", METHODS, "--metric", METRICS, "--out", out)
 
 
 def test_it_scores_and_says_what_holds(ran: tuple[Path, Did]) -> None:

@@ -20,7 +20,7 @@ import xai_core as xai
 from support.command_line import Run, refused
 from support.explaining import suitable
 from support.models import SmallCNN, fused_vit
-from support.tiny_models import CLASSES, TEST, Flat, explain, register, save_photos
+from support.tiny_models import CLASSES, TEST, Flat, explain
 from xai_core.cli.actions import demonstration
 from xai_core.configurable import MADE_OF
 from xai_core.data.images import open_image
@@ -32,18 +32,7 @@ from xai_core.plugins.registry import registry
 from xai_core.report.csv_rows import CSVRow
 from xai_core.spec import parse
 
-
-@pytest.fixture(autouse=True)
-def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    register(monkeypatch)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "80")
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    """A folder of two photos."""
-    return save_photos(tmp_path / "photos")
+pytestmark = pytest.mark.usefixtures("tiny")
 
 
 def demo(photos: Path, *args: object, model: str = "tiny:cnn") -> Run:

@@ -14,23 +14,13 @@ from torch import Tensor
 
 import xai_core as xai
 from support.command_line import refused
-from support.tiny_models import CLASSES, TEST, Flat, explain, preprocess, register, save, save_photos
+from support.models import SmallCNN
+from support.tiny_models import CLASSES, TEST, Flat, explain, preprocess, save
 from xai_core.data.images import open_image
 from xai_core.plugins.loader import Entry
 from xai_core.plugins.registry import registry
 
-
-@pytest.fixture(autouse=True)
-def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    register(monkeypatch)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "80")
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    """A folder of two photos."""
-    return save_photos(tmp_path / "photos")
+pytestmark = pytest.mark.usefixtures("tiny")
 
 
 def test_explain_writes_an_overlay_and_the_map(photos: Path) -> None:
@@ -67,6 +57,29 @@ def test_explain_finds_the_pictures_in_folders_and_keeps_namesakes_apart(photos:
     assert {path.name for path in Path("out").glob("*.npy")} == {f"{n}.grad-cam.npy" for n in ("cat", "cat-2", "dog")}
     first, second = (np.load(f"out/{name}.grad-cam.npy") for name in ("cat", "cat-2"))
     assert not np.array_equal(first, second)
+
+
+def test_explain_skips_images_that_are_not_the_users(photos: Path) -> None:
+    for folder in ("env/lib", "lib/site-packages", ".cache/deep"):
+        save(photos / folder / "logo.png")
+    (photos / "env" / "pyvenv.cfg").write_text("home = /usr/bin")
+    assert explain(photos).code == 0
+    assert {path.name for path in Path("out").glob("*.npy")} == {"cat.grad-cam.npy", "dog.grad-cam.npy"}
+
+
+def test_the_predicted_class_is_explained_in_one_forward_pass(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    original = SmallCNN.forward
+
+    def forward(self: SmallCNN, images: Tensor) -> Tensor:
+        calls.append(len(images))
+        return original(self, images)
+
+    monkeypatch.setattr(SmallCNN, "forward", forward)
+    assert explain(photos / "cat.png", out="one").code == 0
+    first = len(calls)
+    assert explain(photos, out="two").code == 0
+    assert len(calls) - first == first + 1
 
 
 def test_explain_goes_on_past_broken_images(photos: Path) -> None:
@@ -316,6 +329,15 @@ def test_a_page_shows_all_photos_and_targets(photos: Path) -> None:
     sources = {*re.findall(r'(?:src|href)="\./([^"]*)"', page)}
     assert len([name for name in sources if name.endswith(".webp")]) == 2 + 2 * 2 * 2
     assert all(Path("out", name).exists() for name in sources)
+
+
+def test_photos_with_the_same_name_have_different_titles(photos: Path) -> None:
+    for folder in ("a/2024", "b/2024", "b/2025"):
+        save(photos / folder / "cat.png")
+    run = explain(photos, "--page")
+    titles = re.findall("<h3>(.*)</h3>", Path("out/index.html").read_text())
+    assert titles == ["a/2024/cat.png", "b/2024/cat.png", "2025/cat.png", "photos/cat.png", "dog.jpg"]
+    assert all(title in run.out for title in titles)
 
 
 def test_a_page_includes_photos_of_earlier_runs(photos: Path) -> None:

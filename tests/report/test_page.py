@@ -7,9 +7,11 @@ import re
 import pytest
 from PIL import Image
 
+from xai_core.report.mean_scores import MeanScores
 from xai_core.report.method_groups import GROUPS
 from xai_core.report.page import PREVIEW, embedded, link, preview, render
-from xai_core.report.page_content import PageImage, PageMap, PagePhoto, PageSection, TableRow
+from xai_core.report.page_content import PageImage, PageMap, PagePhoto, PageSection
+from xai_core.report.results import MapScore
 
 GREY = Image.new("RGB", (8, 6), (120, 120, 120))
 EVIL = '<img src=x onerror="alert(1)">'
@@ -50,7 +52,11 @@ def test_images_are_webp_and_load_lazily() -> None:
 
 def test_names_appear_as_text() -> None:
     skipped = {f"score-cam{EVIL}": f"it needs {EVIL}"}
-    page = page_of(photo(EVIL, evil=EVIL), rows=[TableRow(EVIL, "one pass", {"insertion": 0.5}, 1)], skipped=skipped)
+    page = page_of(
+        photo(EVIL, evil=EVIL),
+        rows=[MeanScores(EVIL, "one pass", {"insertion": MapScore(0.5, True)}, 1)],
+        skipped=skipped,
+    )
     assert "<img src=x" not in page
     assert page.count("&lt;img src=x onerror=&#34;alert(1)&#34;&gt;") >= 8
     attributes = re.sub(r'="[^"]*"', "", re.sub(r"<script>.*</script>", "", page, flags=re.DOTALL))
@@ -80,7 +86,11 @@ def test_the_contents_list_every_photo() -> None:
 
 
 def test_skipped_methods_and_scores_are_folded_away() -> None:
-    page = page_of(photo(), rows=[TableRow("cam", "one pass", {"insertion": 0.5}, 1)], skipped={"rise": "too slow"})
+    page = page_of(
+        photo(),
+        rows=[MeanScores("cam", "one pass", {"insertion": MapScore(0.5, True)}, 1)],
+        skipped={"rise": "too slow"},
+    )
     assert re.search(r"<details><summary>Skipped methods</summary>.*too slow.*</details>", page, re.DOTALL)
     assert re.search(r"<details><summary>Mean scores over 1 image, .*0\.500.*</details>", page, re.DOTALL)
     assert "higher is better" in page

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from xai_core.report.mean_scores import MeanScores
 from xai_core.report.method_groups import GROUPS
 from xai_core.report.page import embedded, render
-from xai_core.report.page_content import PageMap, PagePhoto, PageSection, TableRow
+from xai_core.report.page_content import PageMap, PagePhoto, PageSection
+from xai_core.report.results import MapScore
 
 CHROMIUM = shutil.which("chromium")
 FRAME = """<script>addEventListener("message", event => { document.title = event.data; });</script>
@@ -28,7 +30,10 @@ def page() -> str:
     maps = [PageMap(f"{name}:layer={'x' * 60}", "one pass", image, (), {"insertion": scores[name]}) for name in scores]
     controls = [PageMap("random", "controls", image, ["constant map"])]
     photo = PagePhoto("a" * 90, image, {"predicted": "b" * 90}, [*maps, *controls], image)
-    rows = [TableRow(each.method, each.group, each.scores, 1) for each in maps]
+    rows = [
+        MeanScores(each.method, each.group, {"insertion": MapScore(scores[name], True)}, 1)
+        for name, each in zip(scores, maps, strict=True)
+    ]
     section = PageSection("c" * 90, [photo] * 2, {"insertion": True}, rows, {"rise" * 40: "too slow"})
     return render("Maps", "How to read them.", [section], {"Command": "xai " * 90})
 

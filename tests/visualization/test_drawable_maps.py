@@ -231,6 +231,13 @@ def test_targets_can_be_class_names(engine: xai.Engine, images: Tensor) -> None:
         xai.Engine(settled(SmallCNN())).explain(images, "layer-cam", "cat")
 
 
+def test_class_names_of_another_model_are_rejected_before_a_map_has_a_wrong_name(images: Tensor) -> None:
+    engine = xai.Engine(xai.LoadedModel(settled(SmallCNN()), preprocess, ["cat", "dog"]))
+    for explain in (engine.predict, lambda images: engine.explain(images, "layer-cam")):
+        with pytest.raises(OptionError, match=r"has \d+ classes, but 2 class names"):
+            explain(images)
+
+
 def test_an_image_is_loaded_as_explain_takes_it(engine: xai.Engine, tmp_path: Path) -> None:
     PHOTO.save(tmp_path / "photo.png")
     loaded = xai.LoadedModel(engine.model, preprocess)

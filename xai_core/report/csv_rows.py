@@ -1,7 +1,8 @@
 """Scores as comma-separated values, one row for each image, method and metric."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from pathlib import Path
 
 from xai_core.files import write_file
@@ -61,4 +62,5 @@ def csv_rows(results: ModelResults) -> Iterator[CSVRow]:
 
 def write_csv(path: Path, rows: Iterable[CSVRow]) -> None:
     """Write rows with a header to a file, completely or not at all."""
-    write_file(path, csv_text([field.name for field in fields(CSVRow)], map(astuple, rows)))
+    names = [field.name for field in fields(CSVRow)]
+    write_file(path, csv_text(names, map(attrgetter(*names), rows)))

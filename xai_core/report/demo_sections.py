@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from xai_core import files
 from xai_core.report.mean_scores import mean_scores
 from xai_core.report.page import embedded
-from xai_core.report.page_content import PageMap, PagePhoto, PageSection, TableRow
+from xai_core.report.page_content import PageMap, PagePhoto, PageSection
 from xai_core.report.results import Explanation, ImageResult, ModelResults
 from xai_core.visualization.overlays import side_by_side
 
@@ -66,14 +66,6 @@ def page_section(results: ModelResults, photos: Sequence[PagePhoto]) -> PageSect
         title=results.title,
         photos=photos,
         metrics={metric: score.higher_is_better for mean in means for metric, score in mean.scores.items()},
-        rows=[
-            TableRow(
-                mean.method,
-                mean.group,
-                {metric: score.value for metric, score in mean.scores.items()},
-                mean.seconds,
-            )
-            for mean in means
-        ],
+        rows=means,
         skipped=results.skipped_by_reason,
     )

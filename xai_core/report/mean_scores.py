@@ -4,17 +4,20 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from xai_core.report.results import Explanation, ImageResult, MapScore
+from xai_core.report.results import Explanation, ImageResult, MapScore, MethodResult
 
 
 @dataclass(frozen=True)
-class MeanScores:
+class MeanScores(MethodResult):
     """Scores and duration of a method, averaged over the images that it explained."""
 
-    method: str
-    group: str
     scores: Mapping[str, MapScore]
     seconds: float
+
+    @property
+    def values(self) -> Mapping[str, float]:
+        """The mean of each metric."""
+        return {metric: score.value for metric, score in self.scores.items()}
 
 
 def mean_scores(images: Sequence[ImageResult]) -> list[MeanScores]:

@@ -1,6 +1,7 @@
 """HTML pages of maps, which load nothing from other hosts: the report of `xai demo`, and the page of `xai explain`."""
 
 import base64
+import functools
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
@@ -37,11 +38,16 @@ def render(title: str, lead: str, sections: Sequence[PageSection], about: Mappin
     about
         Everything that the results depend on, by name: versions, device, command, date.
     """
+    return encodable(_template().render(title=title, lead=lead, sections=sections, about=about, groups=GROUPS))
+
+
+@functools.cache
+def _template() -> jinja2.Template:
+    """Return the compiled template of the page."""
     loader = jinja2.PackageLoader("xai_core.report", ".")
     page = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     page.filters["link"] = link
-    template = page.get_template("page.html.j2")
-    return encodable(template.render(title=title, lead=lead, sections=sections, about=about, groups=GROUPS))
+    return page.get_template("page.html.j2")
 
 
 def embedded(image: Image.Image, file: str) -> PageImage:

@@ -3,6 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from xai_core.report.mean_scores import MeanScores
+from xai_core.report.results import MethodResult
+
 
 @dataclass(frozen=True)
 class PageImage:
@@ -25,15 +28,11 @@ class PageImage:
 
 
 @dataclass(frozen=True)
-class PageMap:
+class PageMap(MethodResult):
     """The map of a method for a photo.
 
     Attributes
     ----------
-    method
-        Spec of the method.
-    group
-        Key of `method_groups.GROUPS`.
     image
         The overlay.
     captions
@@ -46,8 +45,6 @@ class PageMap:
         The number of parts.
     """
 
-    method: str
-    group: str
     image: PageImage
     captions: Sequence[str] = ()
     scores: Mapping[str, float] = field(default_factory=dict)
@@ -88,16 +85,6 @@ class PagePhoto:
 
 
 @dataclass(frozen=True)
-class TableRow:
-    """Scores of a method, averaged over the images that it explained."""
-
-    method: str
-    group: str
-    scores: Mapping[str, float]
-    seconds: float
-
-
-@dataclass(frozen=True)
 class PageSection:
     """Photos that one model explains.
 
@@ -118,5 +105,5 @@ class PageSection:
     title: str
     photos: Sequence[PagePhoto]
     metrics: Mapping[str, bool] = field(default_factory=dict)
-    rows: Sequence[TableRow] = ()
+    rows: Sequence[MeanScores] = ()
     skipped: Mapping[str, str] = field(default_factory=dict)

@@ -32,8 +32,8 @@ class MapScore:
 
 
 @dataclass(frozen=True)
-class Explanation:
-    """Explanation of one image by one method.
+class MethodResult:
+    """Base class of results of one method.
 
     Attributes
     ----------
@@ -41,6 +41,18 @@ class Explanation:
         Spec of the method.
     group
         Key of `method_groups.GROUPS`.
+    """
+
+    method: str
+    group: str
+
+
+@dataclass(frozen=True)
+class Explanation(MethodResult):
+    """Explanation of one image by one method.
+
+    Attributes
+    ----------
     overlay
         Image colored by the map.
     seconds
@@ -53,8 +65,6 @@ class Explanation:
         Overlays of the parts of the map, such as attention heads.
     """
 
-    method: str
-    group: str
     overlay: Image
     seconds: float
     constant: bool

@@ -1,6 +1,7 @@
 """Models of transformers from folders: architecture, preprocessing, class names, and folders that are rejected."""
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,23 @@ def test_pickled_code_and_code_of_the_folder_never_run(folder: Path, monkeypatch
     assert not Path("executed").exists()
     torch.save(state, "pytorch_model.bin")
     assert torch.equal(xai.load_model(f"hf:{folder}").model.state_dict()["classifier.bias"], state["classifier.bias"])
+
+
+def test_pickled_weights_that_unpack_to_a_large_file_are_rejected(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "model.safetensors").unlink()
+    stored, packed = folder / "stored.pth", folder / "pytorch_model.bin"
+    torch.save({key: torch.zeros_like(value) for key, value in vit().state_dict().items()}, stored)
+    with zipfile.ZipFile(stored) as archive, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as copy:
+        for name in archive.namelist():
+            copy.writestr(name, archive.read(name))
+    monkeypatch.setenv("XAI_MAX_CHECKPOINT_BYTES", "20000")
+    with pytest.raises(CheckpointError, match=r"pytorch_model\.bin has .* unpacks to .*; expected at most 20,000"):
+        xai.load_model(f"hf:{folder}")
+    packed.write_bytes(packed.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match=r"pytorch_model\.bin cannot be read"):
+        xai.load_model(f"hf:{folder}")
 
 
 def edit(folder: Path, **values: Any) -> None:

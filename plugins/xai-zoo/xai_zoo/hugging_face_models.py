@@ -25,6 +25,7 @@ from xai_core.plugin import (
 )
 from xai_zoo.image_options import ImageOptions
 from xai_zoo.preprocess import Preprocess, Restore
+from xai_zoo.torch_file import require_unpacked_size
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -115,6 +116,7 @@ def _model(folder: Path, config: Any) -> "nn.Module":
     """Return the model of the architecture that the configuration names, with all weights from the folder."""
     import transformers
 
+    _require_unpacked_sizes(folder)
     names = getattr(config, "architectures", None) or ["AutoModelForImageClassification"]
     architecture = getattr(transformers, str(names[0]), None)
     if architecture is None:
@@ -142,6 +144,17 @@ def _model(folder: Path, config: Any) -> "nn.Module":
         raise CheckpointError(f"the weights in {folder} do not match {names[0]}. {listed}")
     loaded: nn.Module = model
     return loaded
+
+
+def _require_unpacked_sizes(folder: Path) -> None:
+    """Require that no file of pickled weights fills the memory."""
+    for file in sorted(folder.glob("*.bin")):
+        try:
+            require_unpacked_size(file)
+        except CheckpointError:
+            raise
+        except Exception as error:  # for damaged files, zipfile raises errors of many classes
+            raise CheckpointError(f"{file} cannot be read ({_line(error)}); {_FORM}") from error
 
 
 def _preprocessing(folder: Path, images: ImageOptions, channels: int) -> tuple[Preprocess, Restore]:

@@ -46,17 +46,28 @@ def load_torch_file(path: Path) -> Any:
         If the file exceeds the limit, or contains objects whose loading can run code, such as a pickled module. Damaged
         files raise errors of many other classes.
     """
+    require_unpacked_size(path)
+    try:
+        with torch.serialization.safe_globals(_HYPERPARAMETERS):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(_with_remedy(path, str(error))) from error
+
+
+def require_unpacked_size(path: Path) -> None:
+    """Require that a file of `torch.save` is not compressed, or unpacks to few bytes. See `load_torch_file`.
+
+    Raises
+    ------
+    CheckpointError
+        If the file unpacks to more bytes.
+    """
     unpacked, limit = _unpacked_size(path), file_limit(MAX_BYTES, _DEFAULT)
     if unpacked > max(limit, path.stat().st_size):
         raise CheckpointError(
             f"{path} has {path.stat().st_size:,} bytes, but unpacks to {unpacked:,} bytes; expected at most {limit:,}."
             f" If you trust the file, set {MAX_BYTES} to a larger number"
         )
-    try:
-        with torch.serialization.safe_globals(_HYPERPARAMETERS):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(_with_remedy(path, str(error))) from error
 
 
 def _with_remedy(path: Path, message: str) -> str:

@@ -1,7 +1,6 @@
 """Implements `xai explain`: maps of image files as overlays, arrays, contact sheets and tables."""
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from shlex import join
@@ -20,6 +19,7 @@ from xai_core.cli.actions.photo_paths import find_images
 from xai_core.cli.actions.photo_targets import PhotoTargets
 from xai_core.cli.console import complain, console, counted, plain, print_line, progress_bar, table, warn
 from xai_core.cli.loading import constant_map_warnings_hidden, load
+from xai_core.data.image_names import short_names
 from xai_core.data.images import open_image
 from xai_core.errors import FileError
 from xai_core.spec import split
@@ -112,10 +112,9 @@ def _print(records: Sequence[Record], folder: Path) -> None:
     if 0 < len(records) <= LONGEST_TABLE:
         several = any(row["target_id"] != _predicted(record)["id"] for record in records for row in record["maps"])
         written = table("Image", "Predicted class", "Method", *["Explained class"] * several, "Overlay")
-        images = Counter(Path(record["image"]).name for record in records)
-        for record in records:
-            path = Path(record["image"])
-            shown = (str(path) if images[path.name] > 1 else path.name, _class(_predicted(record)))
+        names = short_names([record["image"] for record in records])
+        for record, name in zip(records, names, strict=True):
+            shown = (name, _class(_predicted(record)))
             for row in record["maps"]:
                 method = row["method"] + (" (constant map)" if row["constant"] else "")
                 target = [_class({"name": row["target"], **row})] * several

@@ -26,6 +26,10 @@ PREDICTED = 5
 """Number of predicted classes that are recorded for each photo."""
 
 
+TargetMaps = tuple[PhotoTarget, Mapping[str, Saliency]]
+"""A target, and the map of each method for it."""
+
+
 class Photo(NamedTuple):
     """A photo that was read.
 
@@ -125,14 +129,32 @@ class PhotoExplainer:
         if not self._checked:
             self._skip_unsuitable(images)
         failures: list[str] = []
-        predictions = self.model.engine.predict(images, max(PREDICTED, self.targets.top))
+        explain = self._predicted if self.targets.only_predicted else self._selected
+        predictions, explained = explain(images, failures)
         maps = [
             PhotoMap(method, self.groups[method], target, _probability(saliency, target), saliency)
-            for value, group in together(self.targets.of(predictions))
-            for target, of_target in zip(group, self._of_each(images, value, len(group), failures), strict=True)
+            for target, of_target in explained
             for method, saliency in of_target.items()
         ]
         return ExplainedPhoto(photo, self._shown(photo, maps), predictions, maps, self.skipped, failures)
+
+    def _predicted(self, images: Float[Tensor, "1 C H W"], failures: list[str]) -> tuple[Predictions, list[TargetMaps]]:
+        """Return the predictions, and the maps of the predicted class, from one forward pass."""
+        [maps] = self._of_each(images, None, 1, failures)
+        view = next((saliency.view for saliency in maps.values()), None)
+        predictions = None if view is None else view.predictions(PREDICTED)
+        if predictions is None:
+            predictions = self.model.engine.predict(images, PREDICTED)
+        [target] = self.targets.of(predictions)
+        return predictions, [(target, maps)]
+
+    def _selected(self, images: Float[Tensor, "1 C H W"], failures: list[str]) -> tuple[Predictions, list[TargetMaps]]:
+        """Return the predictions, and the maps of the selected targets."""
+        predictions = self.model.engine.predict(images, max(PREDICTED, self.targets.top))
+        explained: list[TargetMaps] = []
+        for value, group in together(self.targets.of(predictions)):
+            explained += zip(group, self._of_each(images, value, len(group), failures), strict=True)
+        return predictions, explained
 
     def _skip_unsuitable(self, images: Float[Tensor, "1 C H W"]) -> None:
         """Record the group of each method, or why it is not compatible with the model."""

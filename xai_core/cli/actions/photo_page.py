@@ -6,6 +6,7 @@ from typing import Any
 
 from xai_core import files
 from xai_core.cli.actions.photo_files import Record
+from xai_core.data.image_names import short_names
 from xai_core.report.page import LEAD, render
 from xai_core.report.page_content import PageImage, PageMap, PagePhoto, PageSection
 
@@ -16,18 +17,19 @@ def write_page(
     out: Path, model: str, records: Sequence[Record], skipped: Mapping[str, str], about: Mapping[str, str]
 ) -> None:
     """Write the page of all photos, with a row for each photo and target."""
-    photos = [photo for record in records for photo in _photos(record)]
+    names = short_names([record["image"] for record in records])
+    photos = [photo for record, name in zip(records, names, strict=True) for photo in _photos(record, name)]
     section = PageSection(model, photos, skipped=skipped)
     files.write_file(out / PAGE, render("Saliency maps", LEAD, [section], about))
 
 
-def _photos(record: Record) -> Iterator[PagePhoto]:
+def _photos(record: Record, name: str) -> Iterator[PagePhoto]:
     """Iterate over the targets of a photo, with the maps that have a preview."""
     by_target: dict[str, list[Record]] = {}
     for row in record["maps"]:
         if row.get("preview"):
             by_target.setdefault(row["target"], []).append(row)
-    name, predicted = Path(record["image"]).name, record["predictions"][0]
+    predicted = record["predictions"][0]
     for target, rows in by_target.items():
         classes = {"predicted": _class(predicted["name"], predicted["probability"])}
         if rows[0]["target_id"] != predicted["id"]:

@@ -80,6 +80,11 @@ class PhotoTargets:
             top = 0 if ids or pairs else 1
         return cls(ids, pairs, top, names)
 
+    @property
+    def only_predicted(self) -> bool:
+        """Whether the predicted class is the only target. The engine finds it without an earlier prediction."""
+        return self.top == 1 and not self.ids and not self.contrasts
+
     def of(self, predictions: Predictions) -> list[PhotoTarget]:
         """Return the targets of a photo with these predictions, each once."""
         ids = dict.fromkeys([*predictions.ids[0, : self.top].tolist(), *self.ids])
