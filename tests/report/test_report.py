@@ -14,7 +14,7 @@ from xai_core import files
 from xai_core.data.image_names import stem
 from xai_core.errors import FileError
 from xai_core.report.csv_rows import csv_rows, write_csv
-from xai_core.report.curves import plot_curves
+from xai_core.report.curves import line_style, plot_curves
 from xai_core.report.demo_sections import page_photo, page_section
 from xai_core.report.mean_scores import mean_scores
 from xai_core.report.method_groups import ATTENTION, ONE_PASS
@@ -192,7 +192,11 @@ def test_curves_are_drawn_for_the_metrics_that_have_them(metrics: tuple[str, ...
         for one in drawn.explanations
     ]
     image = png_of(plot_curves(replace(drawn, explanations=kept)))
-    assert image.width == pytest.approx(160 * (1.6 + 3.9 * max(1, len(metrics))), abs=2)
+    assert image.width == pytest.approx(130 * (2.85 + 3.8 * max(1, len(metrics))), abs=2)
+
+
+def test_no_two_methods_of_a_demonstration_are_drawn_alike() -> None:
+    assert len({line_style(number) for number in range(36)}) == 36
 
 
 def test_curves_are_drawn_whatever_the_class_is_called_and_whether_a_method_suited() -> None:
