@@ -85,6 +85,27 @@ def test_maps_are_scored_by_the_ground_truth() -> None:
 
 
 @pytest.mark.usefixtures("few")
+def test_equal_maps_are_scored_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    scored = []
+    original = xai.Engine.evaluate
+
+    def evaluate(self: xai.Engine, images: Tensor, maps: Any, *args: Any) -> Any:
+        scored.append([*maps])
+        return original(self, images, maps, *args)
+
+    monkeypatch.setattr(xai.Engine, "evaluate", evaluate)
+    monkeypatch.setattr(
+        "xai_core.cli.actions.demonstration.list_explainers", lambda: ["center", "grad-cam", "shapley-cam"]
+    )
+    assert demonstrate(1).code == 0
+    assert scored == [["center", "grad-cam"]]
+    with Path("xai-demo/results.csv").open() as file:
+        scores = {(row["method"], row["metric"]): row["score"] for row in csv.DictReader(file)}
+    for metric in ("deletion", "insertion", "relevance-mass", "pointing-game"):
+        assert scores["shapley-cam", metric] == scores["grad-cam", metric]
+
+
+@pytest.mark.usefixtures("few")
 def test_results_are_written_after_each_image(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     original = Demonstration._result

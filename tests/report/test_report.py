@@ -224,7 +224,7 @@ def test_a_section_shows_the_images_and_their_means() -> None:
     assert section.title == "m on d"
     assert section.metrics == {"deletion": False, "insertion": True}
     assert section.skipped == {"rise, score-cam": "too slow"}
-    assert [(row.method, row.scores["insertion"]) for row in section.rows] == [("grad-cam", 0.6), ("rollout", 0.5)]
+    assert [(row.method, row.values["insertion"]) for row in section.rows] == [("grad-cam", 0.6), ("rollout", 0.5)]
     assert photo.classes == {"predicted": 'tabby, "tabby" cat 0.80', "ground truth": "lynx"}
     assert photo.ground_truth is not None
     first, second = photo.maps

@@ -19,13 +19,13 @@ def test_the_file_contains_maps_overlays_and_curves() -> None:
     model = ChosenModel.of(cnn_engine())
     *_, explained = explain_photo(model, photo, ["grad-cam", "grad-cam:layer=", "random"], None, None)
     *_, (curves, _) = compute_curves(model, explained)
-    with zipfile.ZipFile(io.BytesIO(results_zip(explained, curves, 0.0))) as file:
+    with zipfile.ZipFile(io.BytesIO(results_zip(explained, curves, 0.5))) as file:
         assert sorted(file.namelist()) == ["grad-cam.npy", "grad-cam.png", "random.npy", "random.png", "results.json"]
-        values = np.load(io.BytesIO(file.read("grad-cam.npy")))
-        assert np.array_equal(values, explained.maps["grad-cam"].values[0].numpy())
-        plain = np.asarray(Image.open(io.BytesIO(file.read("grad-cam.png"))))
+        values = np.load(io.BytesIO(file.read("random.npy")))
+        assert np.array_equal(values, explained.maps["random"].values[0].numpy())
+        overlay = np.asarray(Image.open(io.BytesIO(file.read("random.png"))))
         record = json.loads(file.read("results.json"))
-    assert np.array_equal(plain, np.asarray(explained.shown)), "the opacity is zero"
+    assert np.array_equal(overlay, np.asarray(explained.maps["random"].overlay(explained.shown, alpha=0.5)))
     assert record["maps"] == {"grad-cam": "grad-cam.npy", "random": "random.npy"}
     assert record["predictions"][0]["name"].startswith(HOSTILE)
     assert list(record["failures"]) == ["grad-cam:layer="]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from filelock import FileLock
+from PIL import Image
 
 from support.app_models import HOSTILE, saved_photo
 from support.app_server import app_server
@@ -105,7 +106,11 @@ def test_a_user_explains_a_photo(browser: "Browser", address: str, tmp_path: Pat
         visit.wait_for_curves(6)
 
         page.locator("#xai-maps .xai-enlarge").nth(1).click()
-        assert page.locator("dialog[open] .xai-overlay").bounding_box()["width"] > 400  # type: ignore[index]
+        box = page.locator("dialog[open] .xai-overlay").bounding_box()
+        assert box is not None
+        assert box["width"] > 400
+        with Image.open(saved_photo(tmp_path)) as photo:
+            assert box["width"] / box["height"] == pytest.approx(photo.width / photo.height, rel=0.01)
         page.keyboard.press("Escape")
         page.locator("dialog").wait_for(state="detached")
 

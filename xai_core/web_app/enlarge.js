@@ -9,6 +9,8 @@ document.addEventListener("click", (event) => {
   if (!button) return;
   const dialog = document.createElement("dialog");
   dialog.className = "xai-dialog";
+  const { naturalWidth, naturalHeight } = button.querySelector("img");
+  dialog.style.setProperty("--xai-ratio", naturalWidth / naturalHeight);
   const caption = button.parentElement.querySelector("figcaption");
   dialog.append(button.querySelector(".xai-stack").cloneNode(true), caption.cloneNode(true));
   dialog.addEventListener("close", () => dialog.remove());

@@ -77,7 +77,7 @@ class Demonstration:
                 yield self._result(sample, name)
 
     def _result(self, sample: Sample, name: str) -> ImageResult:
-        loaded, engine = self._model.loaded, self._model.engine
+        loaded = self._model.loaded
         images = loaded.preprocess(sample.image)[None]
         photo = model_view(images[0], loaded.restore)
         if not self._explainers:
@@ -86,10 +86,7 @@ class Demonstration:
         maps = self._maps(images, predicted.id, name)
         mask = self._mask(sample)
         self._report(f"{name}: scores")
-        if mask is None:
-            scores = engine.evaluate(images, maps, self.metrics)
-        else:
-            scores = engine.evaluate(images, maps, self._with_ground_truth, mask[None])
+        scores = self._scores(images, maps, mask)
         return ImageResult(
             id=sample.id,
             file=name,
@@ -149,6 +146,20 @@ class Demonstration:
         self._explainers = {method: each for method, each in self._explainers.items() if method in maps}
         self._require_methods()
         return {method: maps[method] for method in self._explainers}
+
+    def _scores(
+        self, images: Tensor, maps: Mapping[str, Saliency], mask: Tensor | None
+    ) -> Mapping[str, Mapping[str, MetricResult]]:
+        """Return the scores of each method. Equal maps are scored once."""
+        first: dict[bytes, str] = {}
+        equal = {
+            method: first.setdefault(saliency.values.cpu().numpy().tobytes(), method)
+            for method, saliency in maps.items()
+        }
+        distinct = {method: maps[method] for method in first.values()}
+        metrics, masks = (self.metrics, None) if mask is None else (self._with_ground_truth, mask[None])
+        scores = self._model.engine.evaluate(images, distinct, metrics, masks)
+        return {method: scores[equal[method]] for method in maps}
 
     def _mask(self, sample: Sample) -> Tensor | None:
         """Return the ground-truth mask at the model's input size, if it is known."""
