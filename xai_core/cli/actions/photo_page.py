@@ -11,6 +11,7 @@ from xai_core.report.page import LEAD, render
 from xai_core.report.page_content import PageImage, PageMap, PagePhoto, PageSection
 
 PAGE = "index.html"
+SIGNED = "In maps with negative values, red supports the class and blue opposes it."
 
 
 def write_page(
@@ -20,7 +21,7 @@ def write_page(
     names = short_names([record["image"] for record in records])
     photos = [photo for record, name in zip(records, names, strict=True) for photo in _photos(record, name)]
     section = PageSection(model, photos, skipped=skipped)
-    files.write_file(out / PAGE, render("Saliency maps", LEAD, [section], about))
+    files.write_file(out / PAGE, render("Saliency maps", f"{LEAD} {SIGNED}", [section], about))
 
 
 def _photos(record: Record, name: str) -> Iterator[PagePhoto]:
