@@ -56,12 +56,7 @@ IMAGE_MISTAKES: dict[str, tuple[Any, type[errors.XAIError], str]] = {
         "[2, 7]; token ids cannot be explained",
     ),
     "a list of texts": (["a cat"], errors.InputTypeError, "pass other inputs of the model through `forward=`"),
-    "images and text": (
-        (IMAGES, torch.ones(2, 7)),
-        errors.InputTypeError,
-        "different shapes ([2, 3, 32, 32], [2, 7]): resize the images to one size",
-    ),
-    "several inputs": ((IMAGES, IMAGES), errors.InputTypeError, "pass other inputs of the model through `forward=`"),
+    "several inputs": ([IMAGES, IMAGES], errors.InputTypeError, "pass other inputs of the model through `forward=`"),
     "a dict of inputs": ({"pixel_values": IMAGES}, errors.InputTypeError, "such as `inputs['pixel_values']`"),
     "channels last": (IMAGES.permute(0, 2, 3, 1), errors.InputShapeError, "permute(0, 3, 1, 2)"),
     "another number of channels": (IMAGES[:, :2], errors.InputShapeError, "requires 3 channels, but the images have 2"),

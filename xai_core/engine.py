@@ -1,26 +1,23 @@
 """The engine: explains images with one shared forward and backward pass, and scores the maps."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from typing import overload
+from typing import Any, overload
 
-import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from xai_core.capture.attention_record import AttentionRecord, Rows, record_attention
-from xai_core.checks import Checks, check_images, check_output
+from xai_core.capture.attention_record import AttentionRecord, Rows
 from xai_core.data.sources import LoadedModel
 from xai_core.evaluation import Results, evaluate
 from xai_core.explained_model import ExplainedModel
 from xai_core.explainer import Explainer
 from xai_core.explanation import BatchExplanation
-from xai_core.inputs import SINGLE, Maps, accept_model, accept_named
+from xai_core.inputs import Maps, accept_model
 from xai_core.metric import Metric
 from xai_core.model.adapter import ModelAdapter
 from xai_core.model.dual_encoder import DualEncoder, Tokenizer
 from xai_core.model.layouts import Layer
-from xai_core.model.user_forward import UserForward, accept_forward, preserving_images, selecting
+from xai_core.model.user_forward import UserForward, accept_forward, selecting
 from xai_core.options import check_integer
 from xai_core.plugins.creation import create_explainer, create_metric
 from xai_core.plugins.registry import Plugins, in_own_plugins, restricted
@@ -28,6 +25,7 @@ from xai_core.plugins.resolve import by_key
 from xai_core.predictions import Predictions
 from xai_core.saliency import Saliency
 from xai_core.saliency_maps import SaliencyMaps
+from xai_core.several_inputs import Inputs, SeveralInputs, of_each
 from xai_core.targets.class_names import named_classes
 from xai_core.targets.target import TargetLike
 from xai_core.targets.text import encoded_texts
@@ -93,20 +91,20 @@ class Engine:
         time_limit: float | None = None,
     ) -> None:
         self.model = accept_model(model)
-        self._loaded = model if isinstance(model, LoadedModel) else None
         self.plugins = None if plugins is None else restricted(plugins)
         encoder = None if tokenizer is None else DualEncoder(self.model, tokenizer)
         self._embed_texts = None if encoder is None else encoder.embed_texts
         forward = accept_forward(encoder.embed_images if encoder is not None and forward is None else forward)
         self._explained = ExplainedModel(
             self.model,
-            preserving_images(forward if output is None else selecting(forward, output)),
+            forward if output is None else selecting(forward, output),
             memory=memory,
             block=block,
             time_limit=time_limit,
             plugins=self.plugins,
-            loaded=self._loaded,
+            loaded=model if isinstance(model, LoadedModel) else None,
         )
+        self._inputs = SeveralInputs(self._explained)
 
     def __repr__(self) -> str:
         model, seconds = self._explained.bare, self._explained.time_limit
@@ -122,17 +120,27 @@ class Engine:
     @property
     def loaded(self) -> LoadedModel | None:
         """The `LoadedModel` that the engine was created with, or None if it was created with a module."""
-        return self._loaded
+        return self._explained.loaded
 
     @property
     def class_names(self) -> Sequence[str] | None:
         """The name of each class, or None if the engine was created with a module, which has no class names."""
-        return None if self._loaded is None else self._loaded.class_names
+        return None if self.loaded is None else self.loaded.class_names
+
+    @overload
+    def explain(
+        self, /, images: Tensor, methods: Methods, target: TargetLike = None, *, costs: bool = False
+    ) -> SaliencyMaps: ...
+
+    @overload
+    def explain(
+        self, /, images: tuple[Tensor, ...], methods: Methods, target: TargetLike = None, *, costs: bool = False
+    ) -> tuple[SaliencyMaps, ...]: ...
 
     @in_own_plugins
     def explain(
-        self, images: Float[Tensor, "B C H W"], methods: Methods, target: TargetLike = None, *, costs: bool = False
-    ) -> SaliencyMaps:
+        self, images: Inputs, methods: Methods, target: TargetLike = None, *, costs: bool = False
+    ) -> SaliencyMaps | tuple[SaliencyMaps, ...]:
         """Explain a batch with several methods, in one forward pass and at most one backward pass for all of them.
 
         Methods that need further passes, such as perturbation-based methods, run them in addition.
@@ -141,6 +149,8 @@ class Engine:
         ----------
         images
             [B,C,H,W], normalized as the model expects. They are moved to the model's device and converted to its type.
+            If the model has several inputs, a tuple of all its inputs. Each image input is explained, while the other
+            inputs stay fixed.
         methods
             A name, a spec or an explainer object. Several methods are a list of these, a comma-separated string, or a
             dict whose keys name the results.
@@ -156,7 +166,8 @@ class Engine:
         -------
         SaliencyMaps
             A dict of a `Saliency` for each method. The key is the method's spec as it was passed, or the name of an
-            object. If two objects share a name, the key is the spec. For T targets, the tensors are [B,T,...].
+            object. If two objects share a name, the key is the spec. For T targets, the tensors are [B,T,...]. For a
+            tuple of inputs, a tuple with such a dict for each image input.
 
         Raises
         ------
@@ -165,7 +176,10 @@ class Engine:
             a target or a plugin raises are passed on, with a note that names the plugin.
         """
         explainers = by_key(methods, Explainer, create_explainer)
-        return BatchExplanation(self._explained, images, explainers, self._known(target), costs).maps()
+        target, each = self._known(target), list[SaliencyMaps]()
+        for model, batch in self._inputs.of(images):  # a comprehension would be a frame of its own in warnings
+            each.append(BatchExplanation(model, batch, explainers, target, costs).maps())
+        return tuple(each) if isinstance(images, tuple) else each[0]
 
     @in_own_plugins
     def attention(
@@ -197,14 +211,7 @@ class Engine:
         OptionError
             If `rows` has another type.
         """
-        images, adapter = self._explained.accept(images)
-        name = "" if module is None else adapter.layer_name(module)
-        output, record = record_attention(self._explained.bare, self._explained.forward, images, rows, adapter, name)
-        checks = Checks()
-        check_images(checks, images)
-        check_output(checks, output, len(images))
-        checks.read()
-        return replace(record, view=self._explained.view(images, output, adapter))
+        return self._explained.attention(images, rows, module)
 
     @overload
     def evaluate(
@@ -216,34 +223,34 @@ class Engine:
         self, /, images: Tensor, maps: Saliency | Tensor, metrics: Metrics, masks: Tensor | None = None
     ) -> Results: ...
 
-    @in_own_plugins
+    @overload
     def evaluate(
-        self,
-        images: Float[Tensor, "B C H W"],
-        maps: Maps | Saliency | Tensor,
-        metrics: Metrics,
-        masks: Bool[Tensor, "B H W"] | None = None,
-    ) -> dict[str, Results] | Results:
+        self, /, images: tuple[Tensor, ...], maps: tuple[Any, ...], metrics: Metrics, masks: Any = None
+    ) -> tuple[Any, ...]: ...
+
+    @in_own_plugins
+    def evaluate(self, images: Inputs, maps: Any, metrics: Metrics, masks: Any = None) -> Any:
         """Score maps with several metrics, which share intermediate results.
 
         Parameters
         ----------
         images
-            The images that were explained.
+            The images that were explained, or the tuple of inputs.
         maps
             The dict that `explain` returned, or one `Saliency` from it. A tensor [B,h,w] of any origin, alone or as a
             value of a dict, is scored for the predicted class. Maps that were saved and loaded are scored for their own
-            target.
+            target. For a tuple of inputs, a tuple with maps of each image input.
         metrics
             Names, specs or metric objects, one or several, like the `methods` of `explain`.
         masks
-            [B,H,W] bool at the images' size, true inside the ground truth, for metrics that compare maps with it.
+            [B,H,W] bool at the images' size, true inside the ground truth, for metrics that compare maps with it. For a
+            tuple of inputs, a tuple with masks of each image input.
 
         Returns
         -------
         dict
             For one map, a dict of a `MetricResult` for each metric. For a dict of maps, a dict of such dicts for each
-            method. Each map is scored for its own target.
+            method. Each map is scored for its own target. For a tuple of inputs, a tuple with such dicts.
 
         Raises
         ------
@@ -251,10 +258,12 @@ class Engine:
             If an input is invalid, or a metric returns an invalid result. See `xai_core.errors`. Errors that the model
             or a plugin raises are passed on, with a note that names the plugin.
         """
-        named = accept_named(maps)
         by_name = by_key(metrics, Metric, create_metric)
-        results = evaluate(self._explained, images, named, by_name, masks)
-        return results[SINGLE] if named is not maps else results
+        models = self._inputs.of(images)
+        if not isinstance(images, tuple):
+            return evaluate(*models[0], maps, by_name, masks)
+        each, own = of_each(maps, len(models), "maps"), of_each(masks, len(models), "masks")
+        return tuple(evaluate(*models[i], each[i], by_name, own[i]) for i in range(len(models)))
 
     @in_own_plugins
     def predict(self, images: Float[Tensor, "B C H W"], top: int = 5) -> Predictions:
@@ -268,15 +277,7 @@ class Engine:
             If `top` is not a positive integer, or there is not one name per class.
         """
         check_integer("top", top, 1)
-        with torch.inference_mode(False), torch.no_grad():
-            images, adapter = self._explained.accept(images)
-            output = self._explained.runner.output(images)
-        checks, reader = Checks(), adapter.score_reader
-        check_images(checks, images)
-        check_output(checks, output, len(images))
-        scores = reader(output, len(images))
-        checks.read()
-        return Predictions.of(scores, reader.are_probabilities(), self.class_names, top)
+        return ExplainedModel.predictions(*self._inputs.of(images)[0], top)
 
     @in_own_plugins
     def adapter(self, images: Float[Tensor, "B C H W"], target: TargetLike = None) -> ModelAdapter:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from xai_core.checks import Checks, check_direction, check_images, check_result
 from xai_core.configurable import package_of
 from xai_core.explained_model import ExplainedModel
-from xai_core.inputs import Maps, accept_maps, accept_masks
+from xai_core.inputs import SINGLE, Maps, accept_maps, accept_masks, accept_named
 from xai_core.isolation.error_context import PluginCall
 from xai_core.metric import Evaluation, Metric, MetricResult
 from xai_core.model.execution import autocast_of, without_autocast
@@ -77,9 +78,9 @@ class BatchEvaluation:
         return targets_of(None, output, self._adapter.score_reader, len(self._images))[0][0]
 
 
-def evaluate(
-    model: ExplainedModel, images: Tensor, maps: Maps, metrics: Mapping[str, Metric], masks: Tensor | None
-) -> dict[str, Results]:
+def evaluate(model: ExplainedModel, images: Tensor, maps: Any, metrics: Mapping[str, Metric], masks: Any) -> Any:
     """Return the results of each metric, for each of the maps. See `Engine.evaluate`."""
+    named = accept_named(maps)
     with torch.inference_mode(False), torch.no_grad():  # inference tensors do not count writes
-        return BatchEvaluation(model, images, metrics, masks).results(maps)
+        results = BatchEvaluation(model, images, metrics, masks).results(named)
+    return results[SINGLE] if named is not maps else results

@@ -1,18 +1,25 @@
 """The model that an engine explains: how it runs, its adapters, and the limits of plugin calls."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
 from xai_core.adapter_cache import Adapters
+from xai_core.capture.attention_record import AttentionRecord, Rows, record_attention
 from xai_core.capture.runner import Runner, laid_out
+from xai_core.checks import Checks, check_images, check_output
 from xai_core.data.sources import LoadedModel
 from xai_core.image_inputs import accept_images
 from xai_core.isolation.guard import Guard
 from xai_core.isolation.model_state import ModelStateMonitor
 from xai_core.model.adapter import ModelAdapter
 from xai_core.model.execution import Forward, unwrapped
+from xai_core.model.layouts import Layer
+from xai_core.model.user_forward import preserving_images
 from xai_core.plugin_adapters import PluginAdapters
 from xai_core.plugins.loader import Registry
+from xai_core.predictions import Predictions
 from xai_core.tensor_writes import share_memory
 from xai_core.visualization.view import View, view_of
 
@@ -47,11 +54,12 @@ class ExplainedModel:
     ) -> None:
         self.bare = unwrapped(model)
         self.forward, self.plugins, self.time_limit = forward, plugins, time_limit
-        self.runner = Runner(model, self.bare, forward, memory, block)
-        self._memory, self._block, self._loaded = memory, block, loaded
+        self._run = preserving_images(forward)
+        self.runner = Runner(model, self.bare, self._run, memory, block)
+        self._model, self._memory, self._block, self.loaded = model, memory, block, loaded
         self._monitor = ModelStateMonitor.of(self.bare)
         of_plugins = PluginAdapters(self.bare, self._monitor, time_limit)
-        self._adapters = Adapters(self.bare, forward, self._monitor, self.runner.block_of, of_plugins)
+        self._adapters = Adapters(self.bare, self._run, self._monitor, self.runner.block_of, of_plugins)
 
     def accept(self, images: Tensor, target: object = None) -> tuple[Tensor, ModelAdapter]:
         """Return a copy of the images for the model, and the adapter for their size and the target.
@@ -66,7 +74,26 @@ class ExplainedModel:
 
     def view(self, images: Tensor, output: object, adapter: ModelAdapter) -> View:
         """Return the view of a batch, from which its results are drawn."""
-        return view_of(images, output, adapter.score_reader, self._loaded)
+        return view_of(images, output, adapter.score_reader, self.loaded)
+
+    def attention(self, images: Tensor, rows: Rows, module: Layer | None) -> AttentionRecord:
+        """Return the attention matrices of a batch. See `Engine.attention`."""
+        images, adapter = self.accept(images)
+        name = "" if module is None else adapter.layer_name(module)
+        output, record = record_attention(self.bare, self._run, images, rows, adapter, name)
+        _check(images, output)
+        return replace(record, view=self.view(images, output, adapter))
+
+    def predictions(self, images: Tensor, top: int) -> Predictions:
+        """Return the classes with the highest scores of each image. See `Engine.predict`."""
+        with torch.inference_mode(False), torch.no_grad():
+            images, adapter = self.accept(images)
+            output = self.runner.output(images)
+        reader = adapter.score_reader
+        scores = reader(output, len(images))
+        _check(images, output)
+        names = None if self.loaded is None else self.loaded.class_names
+        return Predictions.of(scores, reader.are_probabilities(), names, top)
 
     def guard(self, images: Tensor) -> Guard:
         """Return the guard of the plugin calls for a batch."""
@@ -79,6 +106,28 @@ class ExplainedModel:
         other.share_probes(self)
         return other
 
+    def called_by(self, forward: Forward) -> "ExplainedModel":
+        """Return the same model with the same settings, called by another function."""
+        other = ExplainedModel(
+            self._model,
+            forward,
+            memory=self._memory,
+            block=self._block,
+            time_limit=self.time_limit,
+            plugins=self.plugins,
+            loaded=self.loaded,
+        )
+        other._adapters.share_disabled(self._adapters)
+        return other
+
     def share_probes(self, other: "ExplainedModel") -> None:
         """Share the probes of another model if its modules have the same names and types."""
         self._adapters.share_probes(other._adapters)
+
+
+def _check(images: Tensor, output: object) -> None:
+    """Require finite images and a finite output."""
+    checks = Checks()
+    check_images(checks, images)
+    check_output(checks, output, len(images))
+    checks.read()

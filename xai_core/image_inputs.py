@@ -84,7 +84,10 @@ def _conversion_of_several(images: Sequence[object]) -> str:
             f"time with `image[None]`; {SIDE_INPUTS}"
         )
     if tensors[0].ndim == 4:
-        return f"use `torch.cat(images)` for several batches of images; {SIDE_INPUTS}"
+        return (
+            "use `torch.cat(images)` for several batches of images, or call `explain` with a tuple for several inputs of "
+            f"the model; {SIDE_INPUTS}"
+        )
     return "use `torch.stack(images)`"
 
 

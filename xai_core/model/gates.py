@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.graph import GradientEdge, get_gradient_edge
+from torch.autograd.graph import GradientEdge, Node, get_gradient_edge
 from torch.overrides import TorchFunctionMode
 
 from xai_core.model.layouts import Size, fits, possible_layouts
@@ -102,6 +102,8 @@ class GateFinder(TorchFunctionMode):
         self._squashed: dict[int, Tensor] = {}
         self._origins: dict[int, tuple[Tensor, list[GradientEdge]]] = {}
         self.gates: list[Gate] = []
+        self.nodes: list[Node] = []
+        """The node of each gate's product in the autograd graph."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
@@ -114,6 +116,8 @@ class GateFinder(TorchFunctionMode):
             args[:1] if func in _LIKE_ANOTHER else (args, kwargs)
         )
         result = func(*args, **kwargs)
+        if len(self.gates) > len(self.nodes):
+            self.nodes.append(result.grad_fn)
         if squashes or self._squashed:
             for tensor in tensors_of(result):
                 self._squashed.pop(id(tensor), None)

@@ -28,7 +28,7 @@ class ObservedPass:
     Attributes
     ----------
     calls, attentions, gates
-        The module calls, the attention layers and the gates.
+        The module calls, the attention layers, and the gates between the image and the scores.
     location
         The location of the class scores in the model's output.
     class_scores
@@ -98,7 +98,11 @@ class Observer:
         return ObservedPass(
             calls=calls,
             attentions=trace.attentions,
-            gates=tuple(finder.gates),
+            gates=tuple(
+                gate
+                for gate, node in zip(finder.gates, finder.nodes, strict=True)
+                if not graph.path or graph.connects([node])
+            ),
             location=location,
             class_scores=class_scores,
             pixel_scores=next((leaf for leaf in tensors_of(output) if _per_pixel(leaf, class_scores, graph)), None),

@@ -18,8 +18,26 @@ UserForward = Callable[[nn.Module, Tensor], Any] | Forward
 
 
 def call_model(model: nn.Module, images: Tensor, of: Tensor) -> Any:
-    """Call a model that takes images alone. This is the default `Forward`."""
-    return model(images)
+    """Call a model with images, or with a tuple of inputs. This is the default `Forward`.
+
+    Raises
+    ------
+    InputTypeError
+        If the model does not take as many inputs.
+    """
+    if not isinstance(images, tuple):
+        return model(images)
+    try:
+        inspect.signature(model.forward).bind(*images)
+    except TypeError as error:
+        raise InputTypeError(
+            f"a tuple of {len(images)} inputs was passed, and {type(model).__name__} takes others ({error}); use "
+            "`torch.cat(images)` for several batches of images, or pass other inputs of the model through `forward=` "
+            "of the Engine"
+        ) from None
+    except ValueError:  # some functions of extension modules have no signature
+        pass
+    return model(*images)
 
 
 def accept_forward(forward: UserForward | None) -> Forward:

@@ -44,10 +44,14 @@ class FullGrad(xai.Explainer):
 
 
 def biases(adapter: xai.ModelAdapter) -> dict[str, Float[Tensor, " K"]]:
-    """Return the bias of each convolution and batch norm whose output is a feature map, by layer name."""
+    """Return the bias of each convolution and batch norm between the image and the score, by the name of its call.
+
+    Only outputs that are feature maps are considered.
+    """
     layer_biases = {}
-    for name in adapter.probe.spatial_layers:
-        bias = module_bias(adapter.model.get_submodule(name))
+    for site in reversed([*adapter.probe.on_path]):
+        name = site.layer if adapter.probe.runs[site.layer] == 1 else f"{site.layer}@{site.call}"
+        bias = module_bias(adapter.model.get_submodule(site.layer))
         if bias is not None and name in adapter.probe.features and adapter.features(name).layout == "NCHW":
             layer_biases[name] = bias.detach()
     return layer_biases
