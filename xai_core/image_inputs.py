@@ -85,8 +85,8 @@ def _conversion_of_several(images: Sequence[object]) -> str:
         )
     if tensors[0].ndim == 4:
         return (
-            "use `torch.cat(images)` for several batches of images, or call `explain` with a tuple for several inputs of "
-            f"the model; {SIDE_INPUTS}"
+            "use `torch.cat(images)` for several batches of images, or call `explain` with a tuple for several inputs "
+            f"of the model; {SIDE_INPUTS}"
         )
     return "use `torch.stack(images)`"
 
