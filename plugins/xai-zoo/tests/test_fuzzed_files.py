@@ -3,12 +3,10 @@
 import io
 import json
 import shutil
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -18,7 +16,6 @@ from safetensors.torch import save
 from torch import nn
 
 import xai_core as xai
-from support.annotated_datasets import CRANE, TABBY, TENCH
 from support.fuzzing import JUNK, changed_bytes, changed_document, examples
 from xai_core.errors import XAIError
 from xai_zoo.checkpoint import fit, read_state_dict
@@ -37,67 +34,10 @@ def outcome(read: Callable[[], Any]) -> Any:
         return None
 
 
-# ImageNet
-
-WORDS = {TENCH: ["tench", "Tinca tinca"], TABBY: ["tabby"], CRANE: ["crane"]}
-
-
 def torch_file(content: Any) -> bytes:
     file = io.BytesIO()
     torch.save(content, file)
     return file.getvalue()
-
-
-def require_names(data: Any) -> None:
-    if data is not None:
-        assert len(data.class_names) == 1000
-        assert all(isinstance(name, str) for name in data.class_names)
-        assert [sample.target for sample in data] == [0, 281, 281]
-
-
-@given(content=changed_bytes(torch_file((WORDS, []))))
-@examples()
-def test_fuzzed_bytes_of_imagenets_names(content: bytes, imagenet: Path) -> None:
-    (imagenet / "meta.bin").write_bytes(content)
-    require_names(outcome(lambda: xai.load_dataset(f"imagenet:{imagenet}")))
-
-
-@given(document=changed_document([WORDS, []]))
-@examples()
-def test_fuzzed_entries_of_imagenets_names(document: Any, imagenet: Path) -> None:
-    (imagenet / "meta.bin").write_bytes(torch_file(document))
-    data = outcome(lambda: xai.load_dataset(f"imagenet:{imagenet}"))
-    require_names(data)
-    if data is not None and TENCH in document[0]:
-        assert data.class_names[0] == ", ".join(document[0][TENCH])
-
-
-def kit() -> bytes:
-    from scipy.io import savemat
-
-    table = np.zeros(2, dtype=[("ILSVRC2012_ID", "O"), ("WNID", "O"), ("words", "O")])
-    table["WNID"], table["words"] = [TENCH, TABBY], ["tench", "tabby"]
-    savemat(file := io.BytesIO(), {"synsets": table})
-    return file.getvalue()
-
-
-@pytest.mark.filterwarnings("ignore")  # of NumPy and SciPy, about damaged values
-@pytest.mark.parametrize("packed", [False, True])
-@given(data=st.data())
-@examples()
-def test_fuzzed_development_kit_of_imagenet(data: st.DataObject, packed: bool, imagenet: Path) -> None:
-    within = "ILSVRC2012_devkit_t12/data/meta.mat"
-    file = imagenet / ("ILSVRC2012_devkit_t12.tar.gz" if packed else within)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    content = kit()
-    if packed:
-        with tarfile.open(fileobj=(archive := io.BytesIO()), mode="w:gz") as opened:
-            member = tarfile.TarInfo(within)
-            member.size = len(content)
-            opened.addfile(member, io.BytesIO(content))
-        content = archive.getvalue()
-    file.write_bytes(data.draw(changed_bytes(content)))
-    require_names(outcome(lambda: xai.load_dataset(f"imagenet:{imagenet}")))
 
 
 # Folders, CIFAR-10, and the Hugging Face library
