@@ -18,7 +18,7 @@ LAYERS = [
     {"batched", "configurable", "cost", "error_text", "errors", "file_limits", "files", "html", "lazy", "locks"}
     | {"memory_errors", "normalization", "options", "outputs", "precision", "printable", "spec"}
     | {"tensor_writes", "version"},
-    {"data", "targets"},
+    {"data", "detection", "targets"},
     {"model"},
     {"model_scorer", "perturb", "predictions"},
     {"visualization"},

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from xai_core.errors import OutOfMemoryWarning
 from xai_core.model_scorer import ModelScorer
+from xai_core.targets.binding import targets_of
 from xai_core.targets.score_reader import ScoreReader
-from xai_core.targets.target import BoundTarget, targets_of
+from xai_core.targets.target import BoundTarget
 
 
 def test_a_block_that_was_halved_for_one_target_stays_so_for_the_others() -> None:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:  # what type checkers and editors see; a test compares these i
     from xai_core.plugins.registry import list_metrics as list_metrics
     from xai_core.plugins.registry import list_models as list_models
     from xai_core.saliency import Saliency as Saliency
+    from xai_core.targets.box import Box as Box
     from xai_core.targets.contrast import Contrast as Contrast
     from xai_core.targets.region import Region as Region
     from xai_core.targets.similarity import Similarity as Similarity
@@ -47,6 +48,7 @@ if TYPE_CHECKING:  # what type checkers and editors see; a test compares these i
 _SOURCES = {
     "__version__": "version",
     "AttentionRecord": "capture.attention_record",
+    "Box": "targets.box",
     "Captured": "capture.captured",
     "Contrast": "targets.contrast",
     "Engine": "engine",

@@ -94,7 +94,8 @@ def check_images(checks: Checks, images: Tensor) -> None:
 def check_scores(adapter: ModelAdapter, target: TargetLike) -> None:
     """Require that the probe found class scores, if the target is a class or a contrast of classes.
 
-    A subclass that overrides `scores` may find them elsewhere, and is not checked.
+    A subclass that overrides `scores` may find them elsewhere, and is not checked. Without a target, a detector
+    explains its best detection.
 
     Raises
     ------
@@ -102,7 +103,8 @@ def check_scores(adapter: ModelAdapter, target: TargetLike) -> None:
         If it found none, or several.
     """
     is_class = target.of_classes if isinstance(target, Target) else not callable(target)
-    if is_class and type(adapter).scores is ModelAdapter.scores:
+    is_detection = target is None and adapter.probe.detections is not None
+    if is_class and not is_detection and type(adapter).scores is ModelAdapter.scores:
         adapter.probe.scores.require()
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from xai_core.capture.attention_record import AttentionRecord, Rows
 from xai_core.data.sources import LoadedModel
+from xai_core.detection.listing import Detection
 from xai_core.evaluation import Results, evaluate
 from xai_core.explained_model import ExplainedModel
 from xai_core.explainer import Explainer
@@ -18,7 +19,7 @@ from xai_core.model.adapter import ModelAdapter
 from xai_core.model.dual_encoder import DualEncoder, Tokenizer
 from xai_core.model.layouts import Layer
 from xai_core.model.user_forward import UserForward, accept_forward, selecting
-from xai_core.options import check_integer
+from xai_core.options import check_integer, check_number
 from xai_core.plugins.creation import create_explainer, create_metric
 from xai_core.plugins.registry import Plugins, in_own_plugins, restricted
 from xai_core.plugins.resolve import by_key
@@ -278,6 +279,31 @@ class Engine:
         """
         check_integer("top", top, 1)
         return ExplainedModel.predictions(*self._inputs.of(images)[0], top)
+
+    @in_own_plugins
+    def detect(self, images: Float[Tensor, "B C H W"], threshold: float = 0.5) -> list[list[Detection]]:
+        """Return the objects that a detector finds in each image, the highest score first.
+
+        To explain one of them, pass `xai_core.Box(detection.box, detection.label)` as the target of `explain`.
+
+        Parameters
+        ----------
+        images
+            As for `explain`.
+        threshold
+            The lowest score, in [0,1].
+
+        Raises
+        ------
+        TargetError
+            If the model is not a detector whose output is recognized.
+        OptionError
+            If the threshold is not in [0,1].
+        MissingDependencyError
+            If the output contains several detections of one object, and torchvision is not installed.
+        """
+        check_number("threshold", threshold, minimum=0, maximum=1)
+        return ExplainedModel.detections(*self._inputs.of(images)[0], threshold)
 
     @in_own_plugins
     def adapter(self, images: Float[Tensor, "B C H W"], target: TargetLike = None) -> ModelAdapter:

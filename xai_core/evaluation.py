@@ -17,7 +17,8 @@ from xai_core.metric import Evaluation, Metric, MetricResult
 from xai_core.model.execution import autocast_of, without_autocast
 from xai_core.plugins.registry import origin
 from xai_core.saliency import Saliency
-from xai_core.targets.target import BoundTarget, targets_of
+from xai_core.targets.binding import targets_of
+from xai_core.targets.target import BoundTarget
 
 Results = dict[str, MetricResult]
 
@@ -70,12 +71,17 @@ class BatchEvaluation:
         """Return the evaluation of a target, which all metrics and maps with this target share."""
         if target not in self._evaluations:
             scorer = self._model.runner.scorer([target], self._adapter, self._images, self._autocast)
-            self._evaluations[target] = Evaluation(self._images, scorer, self._model.bare, self._masks)
+            masks = target.masks(_size(self._images)) if self._masks is None else self._masks
+            self._evaluations[target] = Evaluation(self._images, scorer, self._model.bare, masks)
         return self._evaluations[target]
 
     def _predicted(self) -> BoundTarget:
         output = self._model.runner.output(self._images)
         return targets_of(None, output, self._adapter.score_reader, len(self._images))[0][0]
+
+
+def _size(images: Tensor) -> tuple[int, int]:
+    return images.shape[-2], images.shape[-1]
 
 
 def evaluate(model: ExplainedModel, images: Tensor, maps: Any, metrics: Mapping[str, Metric], masks: Any) -> Any:

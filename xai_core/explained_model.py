@@ -10,6 +10,7 @@ from xai_core.capture.attention_record import AttentionRecord, Rows, record_atte
 from xai_core.capture.runner import Runner, laid_out
 from xai_core.checks import Checks, check_images, check_output
 from xai_core.data.sources import LoadedModel
+from xai_core.detection.listing import Detection, listed
 from xai_core.image_inputs import accept_images
 from xai_core.isolation.guard import Guard
 from xai_core.isolation.model_state import ModelStateMonitor
@@ -94,6 +95,16 @@ class ExplainedModel:
         _check(images, output)
         names = None if self.loaded is None else self.loaded.class_names
         return Predictions.of(scores, reader.are_probabilities(), names, top)
+
+    def detections(self, images: Tensor, threshold: float) -> list[list[Detection]]:
+        """Return the detected objects of each image. See `Engine.detect`."""
+        with torch.inference_mode(False), torch.no_grad():
+            images, adapter = self.accept(images)
+            reader = adapter.score_reader.require_detections()
+            output = self.runner.output(images)
+        _check(images, output)
+        names = None if self.loaded is None else self.loaded.class_names
+        return listed(reader(output, len(images)), reader.format.overlapping, threshold, names)
 
     def guard(self, images: Tensor) -> Guard:
         """Return the guard of the plugin calls for a batch."""

@@ -30,7 +30,8 @@ from xai_core.model.execution import Autocast, autocast_of, without_autocast
 from xai_core.plugins.registry import looking_in, origin
 from xai_core.saliency import ExplainAgain, Saliency
 from xai_core.saliency_maps import SaliencyMaps
-from xai_core.targets.target import BoundTarget, TargetLike, targets_of
+from xai_core.targets.binding import targets_of
+from xai_core.targets.target import BoundTarget, TargetLike
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from xai_core.errors import InputShapeError, OutOfMemoryWarning
 from xai_core.memory_errors import out_of_memory
-from xai_core.targets.measures import at_least_float32
+from xai_core.precision import at_least_float32
 from xai_core.targets.target import BoundTarget
 
 

@@ -79,13 +79,13 @@ if TYPE_CHECKING:  # what type checkers and editors see; a test compares these i
     from xai_core.perturb import ranks as ranks
     from xai_core.perturb import steps_of as steps_of
     from xai_core.plugins.hookspecs import CONTRACT as CONTRACT
+    from xai_core.precision import at_least_float32 as at_least_float32
     from xai_core.precision import wide as wide
     from xai_core.saliency import Relevance as Relevance
     from xai_core.saliency import relevance as relevance
     from xai_core.spec import Spec as Spec
     from xai_core.spec import Value as Value
     from xai_core.spec import suggest as suggest
-    from xai_core.targets.measures import at_least_float32 as at_least_float32
     from xai_core.targets.score_reader import ScoreReader as ScoreReader
     from xai_core.targets.target import BoundTarget as BoundTarget
     from xai_core.targets.target import Target as Target
@@ -138,7 +138,7 @@ _SOURCES = {
     "UnsuitableError": "errors",
     "Value": "spec",
     "as_rgb": "data.images",
-    "at_least_float32": "targets.measures",
+    "at_least_float32": "precision",
     "baseline_images": "perturb",
     "blended_scores": "blending",
     "box_mask": "data.ground_truth",

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from xai_core.batched import Batched
 from xai_core.data.class_names import class_name, require_names_of
-from xai_core.targets.measures import at_least_float32, probabilities
+from xai_core.precision import at_least_float32
+from xai_core.targets.measures import probabilities
 
 _SHOWN = 3
 

@@ -50,12 +50,17 @@ def detector() -> nn.Module:
 def test_as_many_boxes_as_images_are_not_taken_for_scores(detector: nn.Module) -> None:
     with torch.no_grad():
         assert [len(each["boxes"]) for each in detector(IMAGES)] == [4] * 4
-    message = r"class scores .*a list of dicts \(boxes, labels, scores\); pass a callable as `target=`.*`forward=`"
-    for target in (None, 2, xai.Contrast(0, 1), xai.Similarity(torch.ones(4))):
+    message = r"class scores .*a list of dicts \(boxes, labels, scores\); .*`target=Box.*`forward=`"
+    for target in (2, xai.Contrast(0, 1), xai.Similarity(torch.ones(4))):
         with pytest.raises(ModelOutputError, match=message.replace("class scores", "(class scores|embeddings)")):
             xai.Engine(detector).explain(IMAGES, "saliency", target)
-    with pytest.raises(ModelOutputError, match=message):
-        xai.Engine(detector).evaluate(IMAGES, torch.rand(4, 8, 8), "deletion:steps=2")
+
+
+def test_without_a_target_the_best_detection_is_explained(detector: nn.Module) -> None:
+    with torch.no_grad():
+        best = [each["boxes"][each["scores"].argmax()] for each in detector(IMAGES)]
+    maps = xai.Engine(detector).explain(IMAGES, "saliency")
+    torch.testing.assert_close(maps["saliency"].target.measure.boxes, torch.stack(best), rtol=1e-4, atol=1e-3)
 
 
 def test_detections_are_explained_by_a_function(detector: nn.Module) -> None:

@@ -25,7 +25,7 @@ def target_gradients(
     """
     if not wanted:
         return {}, {}
-    scores = torch.stack([target.model_score(output) for target in targets])  # [V,B]
+    scores = torch.stack([target.model_score(output, kind="gradient") for target in targets])  # [V,B]
     if not scores.requires_grad:
         return {}, {}
     curved = {LayerLeaf(name) for name in recorder.needs.curvatures}

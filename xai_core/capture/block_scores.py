@@ -58,7 +58,7 @@ def own_gradients(
     tokens = torch.cat([block.tokens.detach() for block in blocks], batch_dim).requires_grad_()
     of = torch.arange(targets[0].batch, device=tokens.device).repeat(len(blocks))
     output = after(tokens, of)
-    scores = torch.stack([target.model_score(output, of) for target in targets])  # [V, L B]
+    scores = torch.stack([target.model_score(output, of, "gradient") for target in targets])  # [V, L B]
     gradients = derivatives(scores, {"tokens": tokens}, frozenset())[0] if scores.requires_grad else {}
     if not gradients:
         return [(block.attention, None) for block in blocks]

@@ -17,8 +17,8 @@ from xai_core.model.layouts import Layer
 from xai_core.model.shared_copy import SharedModel
 from xai_core.model_scorer import ModelScorer
 from xai_core.outputs import detached
+from xai_core.precision import at_least_float32
 from xai_core.saliency import Relevance
-from xai_core.targets.measures import at_least_float32
 from xai_core.tensor_writes import version
 
 T = TypeVar("T")

@@ -18,7 +18,7 @@ from xai_core.image_inputs import accept_images
 from xai_core.model.runtimes import require_values
 from xai_core.plugins.creation import load_model
 from xai_core.report.results import Prediction
-from xai_core.targets.target import targets_of
+from xai_core.targets.binding import targets_of
 
 
 @dataclass(frozen=True, eq=False)

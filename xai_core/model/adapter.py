@@ -15,7 +15,7 @@ from xai_core.model.locations import Locations
 from xai_core.model.probe import Probe
 from xai_core.model.runtimes import require_layers, require_plain_modules
 from xai_core.model.sites import Site
-from xai_core.targets.measures import at_least_float32
+from xai_core.precision import at_least_float32
 from xai_core.targets.score_reader import ScoreReader
 
 
@@ -117,7 +117,7 @@ class ModelAdapter:
     @property
     def score_reader(self) -> ScoreReader:
         """The function that returns the class scores in an output, as targets use it."""
-        return ScoreReader(self.scores, self.probe.scores)
+        return ScoreReader(self.scores, self.probe.scores, self.probe.detections)
 
     def tokens(self, count: int) -> Locations:
         """Return the grid of a sequence of `count` tokens, and the token of each cell.

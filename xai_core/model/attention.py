@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xai_core.errors import NotCapturedError, UnsuitableError
-from xai_core.targets.measures import at_least_float32
+from xai_core.precision import at_least_float32
 from xai_core.tensor_writes import version
 
 ROW_BLOCK = 128

@@ -10,7 +10,7 @@ from torch import Tensor
 from xai_core.errors import UnsuitableError
 from xai_core.model.attention import AttentionLayer, DotProductAttention, Reference
 from xai_core.model.head_layout import HeadLayout
-from xai_core.targets.measures import at_least_float32
+from xai_core.precision import at_least_float32
 
 
 def from_scaled_dot_product(

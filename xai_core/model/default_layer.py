@@ -33,7 +33,11 @@ class DefaultLayer:
 
 
 def default_layer(
-    graph: SiteGraph, layouts: SiteLayouts, pools: Collection[str], pixel_scores: Tensor | None
+    graph: SiteGraph,
+    layouts: SiteLayouts,
+    pools: Collection[str],
+    pixel_scores: Tensor | None,
+    detection_scores: Tensor | None = None,
 ) -> DefaultLayer | None:
     """Return the default layer, or None if no spatial features lie on every path from the image to the scores.
 
@@ -50,9 +54,14 @@ def default_layer(
         The names of layers whose outputs are pooled features.
     pixel_scores
         [1,K,H,W], if the target reads scores of each pixel, or None.
+    detection_scores
+        The scores of detections, if the target reads these, or None.
     """
     if pixel_scores is not None:
         last = _coarsest(graph, layouts, pools, pixel_scores)
+        return None if last is None else DefaultLayer(last, last)
+    if detection_scores is not None:
+        last = next(_before_detections(graph, layouts, pools, detection_scores), None)
         return None if last is None else DefaultLayer(last, last)
     last = next(_spatial(_dominating(graph), layouts, pools), None)
     if last is not None:
@@ -61,7 +70,7 @@ def default_layer(
         return DefaultLayer(last, _mixed(graph, layouts, read) or read)
     last_pass = graph.last_pass()
     if last_pass is not None:
-        found = default_layer(last_pass, layouts, pools, pixel_scores)
+        found = default_layer(last_pass, layouts, pools, pixel_scores, detection_scores)
         return found if found is not None and found.default[0].layer in graph.repeated else None
     last = None if graph.from_image else next(_spatial(reversed(layouts.sites), layouts, pools), None)
     return None if last is None else DefaultLayer(last, last)
@@ -125,3 +134,23 @@ def _are_scores(graph: SiteGraph, candidate: Candidate, pixel_scores: Tensor) ->
     if gradient is None:
         return True
     return int((to_elements(gradient, features.layout).abs().amax((0, 1)) > 0).sum()) <= 1
+
+
+def _before_detections(
+    graph: SiteGraph, layouts: SiteLayouts, pools: Collection[str], scores: Tensor
+) -> Iterator[Candidate]:
+    """Yield the features on every path to the scores of detections that do not contain the scores themselves.
+
+    The score of one detection depends on all channels of such features, or on several cells.
+    """
+    if not scores.numel() or not scores.requires_grad or lacks_gradients(scores):
+        yield from _spatial(_dominating(graph), layouts, pools)
+        return
+    best = scores.amax()
+    for site, features in _spatial(_dominating(graph), layouts, pools):
+        gradient = graph.gradient_of(best, site)
+        if gradient is None:
+            continue
+        depends = cells(to_elements(gradient, features.layout), features) != 0  # [1,n,K]
+        if int(depends.any(1).sum()) == features.channels or int(depends.any(2).sum()) > 1:
+            yield site, features

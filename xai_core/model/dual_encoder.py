@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from xai_core.errors import InputTypeError, TargetError
 from xai_core.model.execution import scoring, unwrapped
-from xai_core.targets.measures import at_least_float32
+from xai_core.precision import at_least_float32
 from xai_core.targets.text import TextEmbeddings
 
 Tokenizer = Callable[..., Any]

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from xai_core.detection.formats import DetectionReader
+from xai_core.detection.recognition import detection_format
 from xai_core.model.attention import AttentionLayer
 from xai_core.model.attention_reader import AttentionReader
 from xai_core.model.attention_trace import AttentionTrace, TracedAttention
@@ -39,6 +41,10 @@ class ObservedPass:
         The scores that the target reads, or None.
     graph
         The graph between the image and the scores. Its path is empty without gradients.
+    detection_scores
+        The scores of detections, if the target reads these, or None.
+    detections
+        Reads the detections in outputs, or None if the model is not a detector whose output is recognized.
     """
 
     calls: ModuleCalls
@@ -49,6 +55,8 @@ class ObservedPass:
     pixel_scores: Tensor | None
     scores: Tensor | None
     graph: SiteGraph
+    detection_scores: Tensor | None
+    detections: DetectionReader | None
 
 
 @dataclass(frozen=True)
@@ -92,6 +100,11 @@ class Observer:
             require_deterministic(model, self.forward, image, output)
             location = ScoreLocation.of(output, probabilities_in(output, graph_image))
             scores = read_by(self.target, output)
+            size = image.shape[-2], image.shape[-1]
+            detected = detection_format(output, model, size)
+            detection_scores = None
+            if scores is None and detected is not None and location.path is None:
+                scores = detection_scores = detected.scores(output)
         class_scores = scores_of(output) if location.path is None else leaf_at(output, location.path)
         scores = class_scores if scores is None else scores
         graph = SiteGraph(calls.tensors, [] if scores is None else [scores], graph_image, calls.inputs)
@@ -108,6 +121,8 @@ class Observer:
             pixel_scores=next((leaf for leaf in tensors_of(output) if _per_pixel(leaf, class_scores, graph)), None),
             scores=scores,
             graph=graph,
+            detection_scores=detection_scores,
+            detections=None if detected is None else DetectionReader(detected, size),
         )
 
     def first_rows(self, images: Float[Tensor, "B C H W"]) -> list[Float[Tensor, "*leading keys"] | None]:

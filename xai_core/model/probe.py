@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from xai_core.detection.formats import DetectionReader
 from xai_core.memory_errors import out_of_memory
 from xai_core.model.attention_blocks import attention_blocks
 from xai_core.model.attention_paths import AttentionPaths
@@ -83,6 +84,8 @@ class Probe:
         The location of the class scores in the model's output.
     attention
         The attention layers, and their order between the image and the scores.
+    detections
+        Reads the detections in outputs, or None if the model is not a detector whose output is recognized.
     """
 
     size: Size
@@ -101,6 +104,7 @@ class Probe:
     blocks: tuple[Features, ...]
     scores: ScoreLocation
     attention: AttentionPaths
+    detections: DetectionReader | None = None
 
     @property
     def largest(self) -> int:
@@ -231,7 +235,11 @@ def _probe(observer: Observer, image: Tensor, known: SiteLayouts | None, block: 
         layouts = SiteLayouts([*calls.tensors], size, graph.kept, graph.earlier, respond_with)
         if known is not None:
             layouts.share(known)
-        found = None if scores is None else default_layer(graph, layouts, calls.pools, observed.pixel_scores)
+        found = (
+            None
+            if scores is None
+            else default_layer(graph, layouts, calls.pools, observed.pixel_scores, observed.detection_scores)
+        )
         last, default = (None, None) if found is None else (found.last, found.default)
         readout = read_out(graph, last) if last and last[1].is_sequence else None
         attention = AttentionPaths(observed, observer, NoiseImages(image), layouts, last, readout)
@@ -252,6 +260,7 @@ def _probe(observer: Observer, image: Tensor, known: SiteLayouts | None, block: 
             blocks=attention_blocks(observed, layouts),
             scores=observed.location,
             attention=attention,
+            detections=observed.detections,
         )
 
 

@@ -15,7 +15,7 @@ from xai_core.model.execution import explaining, temporary_hooks
 from xai_core.model.layouts import to_elements
 from xai_core.model.sites import Site
 from xai_core.outputs import leaf_at
-from xai_core.targets.measures import at_least_float32
+from xai_core.precision import at_least_float32
 from xai_core.tensor_writes import version
 
 Run = Callable[[Tensor], Any]

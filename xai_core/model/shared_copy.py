@@ -18,7 +18,7 @@ from xai_core.model.execution import Forward, after_forward, explaining
 from xai_core.model.runtimes import takes_one_image
 from xai_core.model.sites import Site
 from xai_core.outputs import leaf_at, with_leaves
-from xai_core.targets.measures import at_least_float32
+from xai_core.precision import at_least_float32
 from xai_core.targets.target import BoundTarget
 
 
@@ -74,7 +74,7 @@ class SharedModel(nn.Module):
             return torch.cat([self(image, index) for image, index in zip(images.split(1), of.split(1), strict=True)])
         with explaining(self.model, torch.is_grad_enabled()):
             output = self._forward(self.model, images, of)
-        scores = at_least_float32(self._target.model_score(output, of))
+        scores = at_least_float32(self._target.model_score(output, of, "gradient"))
         require_gradients(scores)
         return scores
 

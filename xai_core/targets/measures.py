@@ -16,6 +16,7 @@ from torch import Tensor
 from xai_core.batched import Batched
 from xai_core.errors import TargetError
 from xai_core.outputs import Path, described, tensors_of
+from xai_core.precision import at_least_float32
 from xai_core.targets.score_reader import ScoreReader
 from xai_core.targets.selection import EMBEDDINGS, PIXEL_SCORES, Wanted, find, read
 
@@ -222,13 +223,6 @@ def count(measure: Batched, of: Tensor | None) -> int:
 def at(values: Tensor, of: Tensor | None) -> Tensor:
     """Return the values of the images that N outputs belong to: `values[of]`, or all values if `of` is None."""
     return values if of is None else values[of]
-
-
-def at_least_float32(tensor: Tensor) -> Tensor:
-    """Convert half-precision and int8 tensors to float32, and return float32 and float64 tensors unchanged."""
-    if tensor.is_quantized:
-        return tensor.dequantize()
-    return tensor.float() if tensor.dtype.itemsize < 4 else tensor
 
 
 def probabilities(scores: Float[Tensor, "N K ..."]) -> Float[Tensor, "N K ..."]:

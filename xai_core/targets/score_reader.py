@@ -7,7 +7,8 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from xai_core.errors import ModelOutputError
+from xai_core.detection.formats import DetectionReader
+from xai_core.errors import ModelOutputError, TargetError
 from xai_core.outputs import Path
 from xai_core.targets.selection import CLASS_SCORES, find, read, wrong_output
 
@@ -71,10 +72,13 @@ class ScoreReader:
         Function that returns the class scores [B,K] in an output.
     location
         The location of the scores.
+    detections
+        Reads the detections in an output, or None if the model is not a detector whose output is recognized.
     """
 
     read: Callable[[Any], Tensor]
     location: ScoreLocation = ScoreLocation()
+    detections: DetectionReader | None = None
 
     def __call__(self, output: Any, rows: int | None = None) -> Float[Tensor, "B K"]:
         """Return the class scores in an output for `rows` images, or for any number of images.
@@ -92,3 +96,19 @@ class ScoreReader:
     def are_probabilities(self, path: Path | None = None) -> bool:
         """Return whether the scores at a path are probabilities. By default, these are the class scores."""
         return (self.location.path if path is None else path) in self.location.probabilities
+
+    def require_detections(self) -> DetectionReader:
+        """Return the reader of detections.
+
+        Raises
+        ------
+        TargetError
+            If the model is not a detector whose output is recognized.
+        """
+        if self.detections is None:
+            raise TargetError(
+                "a box needs a detector whose output is recognized. This is a dict of boxes, scores and labels for "
+                "each image, logits and pred_boxes as in transformers, or a YOLO head [B,4+C,A] or [B,A,5+C]. For "
+                "other detectors, pass `forward=` to the Engine, a function that returns such dicts"
+            )
+        return self.detections

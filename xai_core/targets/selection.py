@@ -110,6 +110,8 @@ def wrong_output(output: Any, rows: int | None, wanted: Wanted) -> ModelOutputEr
     if any(path[-1:] in _EMBEDDINGS for path, _ in leaves_of(output)):
         advice = "to compare images with a text, pass `target=Text(text)`, and `tokenizer=` to the Engine; otherwise, "
         advice += "select the scores, such as `Engine(model, output='logits_per_image')`"
+    if is_list_of_dicts(output):
+        advice = f"to explain a detection, pass `target=Box(box)` or no target; otherwise, {advice}"
     if isinstance(output, Tensor) and output.ndim == 1:
         advice = "if a dimension is missing, pass `forward=lambda model, images: model(images).view(len(images), -1)`"
     return ModelOutputError(

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from xai_core.errors import TargetError
-from xai_core.targets.measures import SimilarityMeasure, at_least_float32, embeddings
+from xai_core.precision import at_least_float32
+from xai_core.targets.measures import SimilarityMeasure, embeddings
 from xai_core.targets.score_reader import ScoreReader
 from xai_core.targets.selection import EMBEDDINGS, read
 from xai_core.targets.target import BoundTarget, Target

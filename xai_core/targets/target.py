@@ -12,7 +12,8 @@ from torch import Tensor
 
 from xai_core.batched import Batched
 from xai_core.errors import TargetError
-from xai_core.targets.measures import FUNCTION_LOST, ClassMeasure, FunctionMeasure, LogitMeasure, Measure
+from xai_core.targets.box_measure import BoxMeasure
+from xai_core.targets.measures import FUNCTION_LOST, ClassMeasure, LogitMeasure, Measure
 from xai_core.targets.score_reader import ScoreReader
 
 
@@ -129,7 +130,8 @@ class BoundTarget(Batched):
         kind
             `logit` or `probability`. For a class, the score is its logit or its softmax probability (the sigmoid if the
             model has one logit). If the model ends in a softmax or a sigmoid, both are the model's own score. If the
-            target is a function, `kind` has no effect.
+            target is a function, `kind` has no effect. `gradient` is the number that gradients explain: for a `Box`,
+            the score of one detection, and for all other targets the `logit`.
 
         Raises
         ------
@@ -166,10 +168,14 @@ class BoundTarget(Batched):
         if isinstance(which, int):
             others = scores.scatter(1, ids[:, None], -torch.inf)
             best = others.topk(min(which, scores.shape[1] - 1), 1).indices
-            return [_class_target(rival, logits) for rival in best.unbind(1)]
+            return [class_target(rival, logits) for rival in best.unbind(1)]
         reason = "also among their negatives: choose other classes to compare with"
         rivals = [class_ids(class_id, scores, self.batch) for class_id in which]
-        return [_class_target(rival, logits, rival != ids, reason) for rival in rivals]
+        return [class_target(rival, logits, rival != ids, reason) for rival in rivals]
+
+    def masks(self, size: tuple[int, int]) -> Bool[Tensor, "B H W"] | None:
+        """Return the pixels of the object that is explained, in images of a size (H, W). None if it is not known."""
+        return self.measure.masks(size) if isinstance(self.measure, BoxMeasure) else None
 
     def with_logits(self, logits: ScoreReader) -> "BoundTarget":
         """Return this target with a reader of class scores, which a target loses if it is saved or copied."""
@@ -194,40 +200,6 @@ class BoundTarget(Batched):
         mapped = super()._map(*functions)
         is_complete = mapped is self or isinstance(self.measure, Batched)
         return mapped if is_complete else replace(mapped, measure=None)
-
-
-def targets_of(target: TargetLike, output: Any, logits: ScoreReader, batch: int) -> tuple[list[BoundTarget], bool]:
-    """Bind what a user passed as `target` to a batch.
-
-    Returns
-    -------
-    tuple
-        The bound targets, and whether the user passed T ids per image.
-
-    Raises
-    ------
-    TargetError
-        If a Python id is not a class of the model, the ids are not one row per image, or the type is not supported.
-    """
-    if isinstance(target, Target):
-        return [target.bind(output, logits, batch)], False
-    if isinstance(target, type):
-        raise TargetError(
-            f"target is the Python class {target.__name__}; pass an object, such as `{target.__name__}(...)`"
-        )
-    if callable(target):
-        return [BoundTarget(FunctionMeasure(target), batch)], False
-    scores = logits(output, batch).detach()
-    if target is None:
-        return [_class_target(scores.argmax(1), logits)], False
-    ids = class_ids(target, scores, batch)
-    several = ids.ndim == 2
-    classes = scores.shape[1]
-    reason = f"not classes of this model: expected 0 to {classes - 1}"
-    return [
-        _class_target(column.clamp(0, classes - 1), logits, (column >= 0) & (column < classes), reason)
-        for column in (ids.unbind(1) if several else [ids])
-    ], several
 
 
 def replace_names(classes: Any, id_of: Callable[[str], int]) -> Any:
@@ -274,9 +246,8 @@ def class_ids(ids: object, scores: Float[Tensor, "B K ..."], batch: int) -> Tens
     return tensor
 
 
-def _class_target(
-    ids: Tensor, logits: ScoreReader | None, valid: Tensor | None = None, reason: str = ""
-) -> BoundTarget:
+def class_target(ids: Tensor, logits: ScoreReader | None, valid: Tensor | None = None, reason: str = "") -> BoundTarget:
+    """Return the target of one class of each image. `valid` and `reason` are those of `BoundTarget`."""
     return BoundTarget(ClassMeasure(logits, ids), len(ids), valid, reason)
 
 

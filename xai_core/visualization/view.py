@@ -14,6 +14,7 @@ from xai_core.data.class_names import class_name
 from xai_core.data.sources import LoadedModel
 from xai_core.errors import ModelOutputError, UnsuitableError
 from xai_core.predictions import Predictions
+from xai_core.targets.box_measure import SCORE, BoxMeasure
 from xai_core.targets.measures import (
     ClassMeasure,
     ContrastMeasure,
@@ -111,6 +112,9 @@ class View(Batched):
             return f"{a}, not {b}"
         if isinstance(measure, RegionMeasure):
             return f"region of {class_name(int(measure.ids[index]), self.class_names)}"
+        if isinstance(measure, BoxMeasure):
+            what = "" if measure.explain == SCORE else f"{measure.explain} of "
+            return f"{what}box of {class_name(int(measure.labels[index]), self.class_names)}"
         if isinstance(measure, SimilarityMeasure):
             return "similarity"
         if isinstance(measure, TextMeasure):

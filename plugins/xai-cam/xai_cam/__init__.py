@@ -19,6 +19,7 @@ from xai_cam.hires_cam import HiResCAM
 from xai_cam.is_cam import ISCAM
 from xai_cam.layer_cam import LayerCAM
 from xai_cam.noise_smoothed import NoiseSmoothed
+from xai_cam.odam import ODAM
 from xai_cam.score_cam import ScoreCAM
 from xai_cam.shapley_cam import ShapleyCAM
 from xai_cam.smoothed import Smoothed
@@ -29,6 +30,7 @@ __all__ = [
     "CAM",
     "FEM",
     "ISCAM",
+    "ODAM",
     "SSCAM",
     "AblationCAM",
     "ClassActivationMap",
@@ -73,6 +75,7 @@ def xai_explainers() -> list[type[xai.Explainer]]:
         ISCAM,
         LayerCAM,
         NoiseSmoothed,
+        ODAM,
         SSCAM,
         ScoreCAM,
         ShapleyCAM,

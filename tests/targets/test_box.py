@@ -1,0 +1,186 @@
+"""Boxes as targets: values equal computations in plain PyTorch, and what cannot be explained is refused."""
+
+import io
+
+import pytest
+import torch
+import torchvision
+from torch import Tensor, nn
+
+import xai_core as xai
+from support.detectors import AnchorDetector, ListDetector, QueryDetector
+from xai_core.errors import OptionError, TargetError
+
+DETECTORS = {
+    "anchors": AnchorDetector,
+    "objectness": lambda: AnchorDetector(objectness=True),
+    "list": ListDetector,
+    "no-object": QueryDetector,
+    "sigmoid": lambda: QueryDetector(no_object=False),
+}
+
+
+def images_of(count: int = 2, size: int = 64) -> Tensor:
+    return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(1))
+
+
+def detections(model: nn.Module, output: object, index: int, size: int = 64) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the boxes xyxy, class profiles, confidences and scores of one image, computed without xai-core."""
+    if isinstance(model, ListDetector):
+        found = output[index]
+        profiles = nn.functional.one_hot(found["labels"], 3).to(found["scores"])
+        return found["boxes"], profiles, found["scores"], found["scores"][:, None].expand(-1, 3)
+    if isinstance(model, QueryDetector):
+        logits, boxes = output["logits"][index], output["pred_boxes"][index]
+        boxes = torchvision.ops.box_convert(boxes, "cxcywh", "xyxy") * size
+        if logits.shape[-1] == 4:
+            both = logits.softmax(-1)
+            return boxes, both[:, :3], 1 - both[:, 3], logits
+        return boxes, logits.sigmoid(), logits.sigmoid().amax(-1), logits
+    found = output[index] if model.objectness else output[index].T
+    boxes = torchvision.ops.box_convert(found[:, :4], "cxcywh", "xyxy")
+    if model.objectness:
+        return boxes, found[:, 5:], found[:, 4], found[:, 4:5] * found[:, 5:]
+    return boxes, found[:, 4:], found[:, 4:].amax(-1), found[:, 4:]
+
+
+def d_rise_match(model: nn.Module, output: object, index: int, box: Tensor, profile: Tensor) -> Tensor:
+    """Return eq. 1-3 of D-RISE for every detection of one image, in plain PyTorch."""
+    boxes, profiles, confidence, _ = detections(model, output, index)
+    overlap = torchvision.ops.box_iou(boxes, box[None])[:, 0]
+    return overlap * nn.functional.cosine_similarity(profiles, profile[None], dim=1) * confidence
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_forward_only_score_is_the_best_match(name: str) -> None:
+    model, images = DETECTORS[name]().eval(), images_of()
+    changed = images_of(4).flip(0)
+    box, label = torch.tensor([8.0, 8.0, 24.0, 30.0]), 1
+    engine = xai.Engine(model)
+    target = engine.explain(images, "center", xai.Box(box, label, overlap=0))["center"].target
+    of = torch.tensor([0, 1, 1, 0])
+    with torch.no_grad():
+        output = model(changed)
+        scores = target.model_score(output, of)
+        profile = nn.functional.one_hot(torch.tensor(label), 3).float()
+        expected = [d_rise_match(model, output, i, box, profile).amax() for i in range(4)]
+    torch.testing.assert_close(scores, torch.stack(expected))
+    assert (scores > 0).any()
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_gradient_is_that_of_the_best_match(name: str) -> None:
+    model, images = DETECTORS[name]().eval(), images_of()
+    boxes, profile = torch.tensor([[8.0, 8.0, 24.0, 30.0], [30.0, 20.0, 50.0, 44.0]]), torch.eye(3)[2]
+    maps = xai.Engine(model).explain(images, "saliency", xai.Box(boxes, 2, overlap=0))
+    leaf = images.clone().requires_grad_()
+    output = model(leaf)
+    total = 0
+    for i in range(2):
+        best = d_rise_match(model, output, i, boxes[i], profile).argmax()
+        total = total + detections(model, output, i)[3][best, 2]
+    (gradient,) = torch.autograd.grad(total, leaf)
+    expected = gradient.abs().sum(1)
+    torch.testing.assert_close(maps["saliency"].raw, expected, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_no_target_explains_the_detection_with_the_highest_score(name: str) -> None:
+    model, images = DETECTORS[name]().eval(), images_of()
+    engine = xai.Engine(model)
+    best = [found[0] for found in engine.detect(images, threshold=0)]
+    measure = engine.explain(images, "center")["center"].target.measure
+    torch.testing.assert_close(measure.boxes, torch.tensor([found.box for found in best]))
+    assert measure.labels.tolist() == [found.label for found in best]
+
+
+def test_index_of_a_query_is_fixed_in_perturbed_images() -> None:
+    model, images = QueryDetector().eval(), images_of(1)
+    target = xai.Engine(model).explain(images, "center", xai.Box(overlap=0))["center"].target
+    query, label = target.measure.best, target.measure.labels
+    output = model(images_of(3))
+    scores = target.model_score(output, torch.zeros(3, dtype=torch.int64), "gradient")
+    torch.testing.assert_close(scores, output["logits"][:, query.item(), label.item()])
+
+
+@pytest.mark.parametrize(("side", "index"), [("left", 0), ("top", 1), ("right", 2), ("bottom", 3)])
+def test_gradient_of_a_coordinate(side: str, index: int) -> None:
+    model, images = QueryDetector().eval(), images_of(1)
+    engine = xai.Engine(model)
+    maps = engine.explain(images, "saliency", xai.Box(explain=side, overlap=0))["saliency"]
+    leaf = images.clone().requires_grad_()
+    output = model(leaf)
+    boxes = detections(model, output, 0)[0]
+    (gradient,) = torch.autograd.grad(boxes[maps.target.measure.best.item(), index], leaf)
+    torch.testing.assert_close(maps.raw, gradient.abs().sum(1), rtol=1e-4, atol=1e-6)
+    with pytest.raises(TargetError, match=f"only gradients explain the {side}"):
+        engine.explain(images, "occlusion", xai.Box(explain=side, overlap=0))
+
+
+def test_box_without_a_detection_is_refused() -> None:
+    engine = xai.Engine(ListDetector().eval())
+    with pytest.raises(TargetError, match=r"images \[0, 1\] are boxes that no detection overlaps by 0.5"):
+        engine.explain(images_of(), "center", xai.Box([0, 0, 2, 2]))
+    nothing = ListDetector().eval()
+    nothing.threshold = 2
+    with pytest.raises(TargetError, match="no detection overlaps"):
+        xai.Engine(nothing).explain(images_of(), "center")
+
+
+def test_images_without_detections_have_the_score_zero() -> None:
+    model, images = ListDetector().eval(), images_of(1)
+    target = xai.Engine(model).explain(images, "center")["center"].target
+    empty = [{"boxes": torch.zeros(0, 4), "scores": torch.zeros(0), "labels": torch.zeros(0, dtype=torch.int64)}]
+    assert target.model_score(empty).tolist() == [0]
+
+
+@pytest.mark.parametrize("box", [[1, 2, 3], [[1, 2, 3]], "box", [5, 5, 5, 9], [0, 0, float("nan"), 1], [9, 9, 2, 2]])
+def test_malformed_boxes_are_refused(box: object) -> None:
+    with pytest.raises(TargetError, match="box"):
+        xai.Box(box)
+
+
+def test_options_are_checked() -> None:
+    with pytest.raises(OptionError, match="explain must be one of score, left"):
+        xai.Box([0, 0, 1, 1], explain="width")
+    with pytest.raises(OptionError, match="overlap"):
+        xai.Box([0, 0, 1, 1], overlap=2)
+    with pytest.raises(TargetError, match="for each of 2 images, got 3 boxes"):
+        xai.Engine(ListDetector().eval()).explain(images_of(), "center", xai.Box(torch.tensor([[0, 0, 9, 9.0]] * 3)))
+
+
+def test_classifiers_have_no_boxes() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)).eval()
+    with pytest.raises(TargetError, match="a box needs a detector whose output is recognized"):
+        xai.Engine(model).explain(images_of(), "grad-cam", xai.Box([0, 0, 9, 9]))
+    with pytest.raises(TargetError, match="a box needs a detector"):
+        xai.Engine(model).detect(images_of())
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_saved_maps_are_scored_for_their_box(name: str) -> None:
+    engine, images = xai.Engine(DETECTORS[name]().eval()), images_of()
+    maps = engine.explain(images, "center")
+    file = io.BytesIO()
+    torch.save(maps["center"], file)
+    file.seek(0)
+    loaded = torch.load(file)
+    for metric in ("deletion", "insertion"):
+        before = engine.evaluate(images, maps, metric)["center"][metric].values
+        assert torch.equal(engine.evaluate(images, loaded, metric)[metric].values, before)
+
+
+def test_masks_of_metrics_default_to_the_box() -> None:
+    engine, images = xai.Engine(ListDetector().eval()), images_of()
+    maps = engine.explain(images, ["rise:masks=20", "center"])
+    boxes = maps["center"].target.measure.boxes
+    masks = torch.zeros(2, 64, 64, dtype=torch.bool)
+    for i, (left, top, right, bottom) in enumerate(boxes.tolist()):
+        for row in range(64):
+            for column in range(64):
+                masks[i, row, column] = left <= column + 0.5 <= right and top <= row + 0.5 <= bottom
+    for metric in ("pointing-game", "energy-pointing-game"):
+        own = engine.evaluate(images, maps, metric)
+        given = engine.evaluate(images, maps, metric, masks)
+        for key in maps:
+            assert torch.equal(own[key][metric].values, given[key][metric].values)
