@@ -42,6 +42,7 @@ if TYPE_CHECKING:  # what type checkers and editors see; a test compares these i
     from xai_core.targets.region import Region as Region
     from xai_core.targets.similarity import Similarity as Similarity
     from xai_core.targets.text import Text as Text
+    from xai_core.targets.token import Token as Token
     from xai_core.version import __version__ as __version__
     from xai_core.web_app.launch import app as app
 
@@ -64,6 +65,7 @@ _SOURCES = {
     "Sample": "data.sources",
     "Similarity": "targets.similarity",
     "Text": "targets.text",
+    "Token": "targets.token",
     "XAIError": "errors",
     "app": "web_app.launch",
     "as_dataset": "data.pairs",

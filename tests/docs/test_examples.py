@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import xai_core as xai
+from support.captioners import PROMPT, blip
 from support.dual_encoders import DUAL_ENCODERS, word_tokenizer
 from support.models import settled
 from support.paths import ROOT
@@ -104,6 +105,8 @@ OWN: dict[str, Callable[[], Any]] = {
     "questions": lambda: torch.rand(3, 1000),
     "clip": lambda: DUAL_ENCODERS["CLIP"].build(),
     "tokenizer": word_tokenizer,
+    "captioner": blip,
+    "prompt": lambda: PROMPT,
     "captions": lambda: ["a red star", "a blue square", "the star"],
 }
 """What pages speak of as the reader's own, besides `images`."""

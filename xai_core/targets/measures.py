@@ -18,7 +18,7 @@ from xai_core.errors import TargetError
 from xai_core.outputs import Path, described, tensors_of
 from xai_core.precision import at_least_float32
 from xai_core.targets.score_reader import ScoreReader
-from xai_core.targets.selection import EMBEDDINGS, PIXEL_SCORES, Wanted, find, read
+from xai_core.targets.selection import EMBEDDINGS, PIXEL_SCORES, TOKEN_SCORES, Wanted, find, read
 
 Measure = Callable[[Any, Tensor | None, str], Tensor]
 """A function from a model's output for N images to the N numbers that a target explains. See `BoundTarget`."""
@@ -152,6 +152,21 @@ class TextMeasure(Batched):
             return cosines if kind == "probability" else cosines * at(self.scales, of)
         logits = cosines * at(self.scales, of) + at(self.biases, of)
         return logits.sigmoid() if kind == "probability" else logits
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TokenMeasure(Batched):
+    """The logit or the probability of tokens `ids` [B] at a position of the logits [N,L,V] with the path `path`."""
+
+    ids: Int[Tensor, " B"]
+    position: int
+    path: Path = ()
+
+    def __call__(self, output: Any, of: Tensor | None, kind: str) -> Tensor:
+        """See `BoundTarget.measure`."""
+        scores = read(output, self.path, count(self, of), TOKEN_SCORES)[:, self.position]
+        scores = probabilities(scores) if kind == "probability" else scores
+        return scores.gather(1, at(self.ids, of)[:, None]).squeeze(1)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -43,6 +43,7 @@ class Wanted:
 
 CLASS_SCORES = Wanted("class scores", ("K",), ("logits", "out"))
 PIXEL_SCORES = Wanted("scores of pixels", ("K", "h", "w"), ("logits", "out"))
+TOKEN_SCORES = Wanted("scores of tokens", ("L", "V"), ("logits",))
 EMBEDDINGS = Wanted("embeddings", ("D",), ("image_embeds",))
 
 

@@ -23,6 +23,7 @@ from xai_core.targets.measures import (
     SimilarityMeasure,
     TextContrastMeasure,
     TextMeasure,
+    TokenMeasure,
 )
 from xai_core.targets.score_reader import ScoreReader
 from xai_core.targets.target import BoundTarget
@@ -121,6 +122,8 @@ class View(Batched):
             return measure.text or "text"
         if isinstance(measure, TextContrastMeasure):
             return f"{measure.a.text or 'text'}, not {measure.b.text or 'text'}"
+        if isinstance(measure, TokenMeasure):
+            return f"token {int(measure.ids[index])}"
         if isinstance(measure, FunctionMeasure):
             name = getattr(measure.function, "__name__", "<lambda>")
             return "function of the output" if name == "<lambda>" else name
