@@ -158,7 +158,7 @@ class Engine:
         target
             Default: each image's predicted class. Otherwise a class id or name, a tensor of class ids, or a list of
             ids or names. The shape is [B], or [B,T] for T targets per image. A `Contrast`, `Region`, `Similarity`,
-            `Text` or `Token` is also accepted, and so is a function that receives the model's output and returns [B] numbers.
+            `Text` or `Token` is also accepted, and so is a function from the model's output to [B] numbers.
         costs
             Whether to measure the cost of each method, as `Saliency.cost`. On CUDA this resets the device's statistics
             of peak memory.
