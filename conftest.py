@@ -1,3 +1,9 @@
 """Loads the hooks and fixtures that the tests of the core and of the plugins share."""
 
-pytest_plugins = ["support.fixtures", "support.annotated_datasets", "support.misbehaving", "support.pictures"]
+pytest_plugins = [
+    "support.browser",
+    "support.fixtures",
+    "support.annotated_datasets",
+    "support.misbehaving",
+    "support.pictures",
+]

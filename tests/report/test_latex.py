@@ -52,7 +52,9 @@ def test_environments_are_closed_and_rows_have_equal_cells() -> None:
     assert {len(re.findall(r"(?<!\\)&", row)) for row in rows} == {2}
 
 
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
+@pytest.mark.skipif(
+    shutil.which("pdflatex") is None, reason="needs pdflatex: run `apt-get install texlive-latex-recommended`"
+)
 def test_latex_compiles_the_tables(tmp_path: Path) -> None:
     document = rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{latex(TABLES)}\end{{document}}"
     (tmp_path / "tables.tex").write_text(document)

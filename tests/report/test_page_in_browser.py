@@ -1,26 +1,29 @@
 """The page in a browser: it fits a phone, filters, sorts and enlarges."""
 
+import html
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
 
+from support.browser import CHROMIUM, MISSING, contrast, opened
 from xai_core.report.mean_scores import MeanScores
 from xai_core.report.method_groups import GROUPS
 from xai_core.report.page import embedded, render
 from xai_core.report.page_content import PageMap, PagePhoto, PageSection
 from xai_core.report.results import MapScore
 
-CHROMIUM = shutil.which("chromium")
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
 FRAME = """<script>addEventListener("message", event => { document.title = event.data; });</script>
 <iframe src="page.html" width="390" height="800"></iframe>"""
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")]
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason=MISSING)]
 
 
 @pytest.fixture
@@ -90,6 +93,24 @@ def test_a_click_enlarges_a_map_over_its_photo(page: str, tmp_path: Path) -> Non
       return [...first, one("#overlay").style.opacity, one("#caption").textContent.split(" ")[0],
         one("#original").src === document.querySelector(".photo img").src];"""
     assert in_browser(tmp_path, page, script) == [True, "layer-cam", "0.25", "random", True]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1400, 390])
+def test_a_reader_sees_every_map(browser: "Browser", page: str, tmp_path: Path, scheme: str, width: int) -> None:
+    evil = "<img src=x onerror=alert(1)>"
+    (tmp_path / "page.html").write_text(page.replace("<h3>" + "a" * 90, "<h3>" + html.escape(evil)))
+    with opened(browser, (tmp_path / "page.html").as_uri(), scheme, width) as shown:
+        assert shown.evaluate("document.documentElement.scrollWidth") <= width
+        assert shown.locator("h3").first.inner_text() == evil
+        assert (contrast(shown, "h3") > 400) == (scheme == "light")
+        shown.locator("a.map").first.click()
+        enlarged = shown.locator("dialog[open] #overlay").bounding_box()
+        assert enlarged is not None
+        assert enlarged["width"] == pytest.approx(enlarged["height"], rel=0.02)
+        assert enlarged["width"] > 300
+        shown.keyboard.press("Escape")
+        shown.locator("dialog[open]").wait_for(state="detached")
 
 
 def test_the_page_can_be_read_without_scripts(page: str) -> None:

@@ -112,6 +112,9 @@ def test_one_map_is_plotted_into_axes(maps: dict[str, xai.Saliency]) -> None:
     ax = Figure().subplots()
     assert maps["layer-cam"][1].plot(ax) is ax
     assert len(ax.images) == 1
+    [_, bar] = ax.figure.axes
+    limit = np.quantile(maps["layer-cam"][1].values.numpy(), 0.99)
+    assert bar.get_ylim() == pytest.approx((0, limit), rel=1e-5)
     with pytest.raises(InputShapeError, match="expected one map, got 2"):
         maps["layer-cam"].plot()
 

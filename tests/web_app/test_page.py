@@ -13,12 +13,11 @@ from PIL import Image
 
 from support.app_models import HOSTILE, saved_photo
 from support.app_server import app_server
+from support.browser import contrast, opened
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-CHROMIUM = Path("/usr/bin/chromium")
-"""Debian's browser. No other browser is downloaded."""
 TIMEOUT = 60_000
 pytestmark = pytest.mark.slow
 
@@ -37,33 +36,20 @@ def _one_at_a_time(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
-def browser() -> "Iterator[Browser]":
-    playwright = pytest.importorskip("playwright.sync_api", reason="the browser is driven by Playwright")
-    if not CHROMIUM.exists():
-        pytest.skip(f"there is no {CHROMIUM}; run apt-get install chromium")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 class Visit:
-    """A user of the page, with all that the browser requested and reported."""
+    """A user of the page."""
 
     def __init__(self, browser: "Browser", address: str, scheme: str = "light", width: int = 1400) -> None:
-        self.errors: list[str] = []
-        self.requests: list[str] = []
-        context: Any = browser.new_context(
-            color_scheme=scheme, viewport={"width": width, "height": 900}, accept_downloads=True
-        )
-        self.page: Page = context.new_page()
+        self._opened = opened(browser, address, scheme, width)
+
+    def __enter__(self) -> "Visit":
+        self.page: Page = self._opened.__enter__()
         self.page.set_default_timeout(TIMEOUT)
-        self.page.on("console", lambda message: message.type == "error" and self.errors.append(message.text))
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.goto(address)
         self.page.wait_for_selector("#xai-photo input[type=file]", state="attached")
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._opened.__exit__(*error)
 
     def upload(self, photo: Path) -> None:
         self.page.set_input_files("#xai-photo input[type=file]", photo)
@@ -83,19 +69,6 @@ class Visit:
     def choose(self, dropdown: str, option: str | re.Pattern[str]) -> None:
         self.page.locator(f"#{dropdown} input").click()
         self.page.get_by_role("option", name=option).first.click()
-
-    def __enter__(self) -> "Visit":
-        return self
-
-    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
-        """Close the page, which reported no error and requested nothing from other hosts."""
-        self.page.context.close()
-        if error is not None:
-            return
-        assert self.errors == []
-        assert self.requests
-        outside = [url for url in self.requests if not re.match(r"http://127\.0\.0\.1[:/]|data:|blob:", url)]
-        assert outside == []
 
 
 def test_a_user_explains_a_photo(browser: "Browser", address: str, tmp_path: Path) -> None:
@@ -181,10 +154,6 @@ def test_the_page_fits_the_screen_and_the_color_scheme(
         visit.wait_for_maps(3)
         visit.wait_for_curves(6)
         assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
-        back, text = visit.page.evaluate(
-            "[document.body, document.querySelector('#xai-maps figcaption b')].map((element, number) =>"
-            " getComputedStyle(element)[number ? 'color' : 'backgroundColor'].match(/\\d+/g).slice(0, 3)"
-            ".reduce((sum, value) => sum + Number(value), 0))"
-        )
-        assert (back > text) == (scheme == "light")
-        assert abs(back - text) > 400, "the text is hard to read"
+        difference = contrast(visit.page, "#xai-maps figcaption b")
+        assert (difference > 0) == (scheme == "light")
+        assert abs(difference) > 400, "the text is hard to read"

@@ -57,7 +57,7 @@ def comparison_figures(
         yield PageFigure(
             "differences",
             "Differences between methods. Blue: the method of the row is better than the method of the column. Red: it"
-            " is worse. Bold: the data supports the difference.",
+            " is worse. Bold number or dot: the data supports the difference.",
             functools.partial(pair_heat_map, comparison),
         )
     if comparison.critical_difference is not None:
