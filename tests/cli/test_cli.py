@@ -131,6 +131,7 @@ def test_demo_shows_the_heads_of_attention(photos: Path) -> None:
 def test_demo_shows_several_models_each_in_a_folder(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = (("tiny:cnn", f"folder:{photos}"), ("tiny:vit", "shapes:size=32"))
     monkeypatch.setattr("xai_core.cli.actions.demo.SHOWN", shown)
+    monkeypatch.setattr("xai_core.cli.actions.demo.installed_model", lambda device: None)
     run = Run("demo", "--limit", 1)
     assert run.code == 0, run.err
     names = {path.relative_to("xai-demo").as_posix() for path in Path("xai-demo").rglob("*") if path.is_file()}

@@ -29,7 +29,8 @@ def demo(
     The command scores the maps by deletion and insertion, and by ground-truth metrics if the images have masks. It
     writes overlays, curves, a CSV table and index.html, which shows all maps. These files are updated after each image.
     Composite methods, and methods that need many forward passes, are skipped. Without --model and --data, the demo
-    explains three models: efficientnet-lite0 on photos, and shapes-vit and shapes-cbam on shapes.
+    explains three models: efficientnet-lite0 on photos, and shapes-vit and shapes-cbam on shapes. If the weights of
+    dinov2-small are installed, it also shows the attention of each head of this model.
     """
     from xai_core.cli.actions.demo import run_demo
 

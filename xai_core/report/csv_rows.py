@@ -44,6 +44,8 @@ def csv_rows(results: ModelResults) -> Iterator[CSVRow]:
     """Iterate over the scores of a model's results."""
     for image in results.images:
         target = image.predicted
+        if target is None:  # without a class, there are no scores
+            continue
         for explanation in image.explanations:
             for metric, score in explanation.scores.items():
                 yield CSVRow(

@@ -43,7 +43,8 @@ def plot_curves(result: ImageResult) -> bytes:
         fontsize=8,
     )
     panels[0].set_ylim(bottom=0)
-    panels[0].set_ylabel(f"probability of {_short(result.predicted.name)}", color=INK, fontsize=8)
+    explained = "the class" if result.predicted is None else _short(result.predicted.name)
+    panels[0].set_ylabel(f"probability of {explained}", color=INK, fontsize=8)
     return _png(figure, dpi=130)
 
 

@@ -26,7 +26,9 @@ def page_photo(result: ImageResult, folder: str) -> PagePhoto:
     """
     base = str(PurePosixPath(folder, result.file))
     names = files.distinct(explanation.method for explanation in result.explanations)
-    classes = {"predicted": f"{result.predicted.name} {result.predicted.probability:.2f}"}
+    classes = {}
+    if result.predicted is not None:
+        classes["predicted"] = f"{result.predicted.name} {result.predicted.probability:.2f}"
     if result.label is not None:
         classes["ground truth"] = result.label
     return PagePhoto(
@@ -46,7 +48,7 @@ def page_photo(result: ImageResult, folder: str) -> PagePhoto:
             for each, name in zip(result.explanations, names, strict=True)
         ],
         ground_truth=None if result.ground_truth is None else embedded(result.ground_truth, f"{base}.ground-truth.png"),
-        files={"perturbation curves": f"{base}.curves.png"},
+        files={"perturbation curves": f"{base}.curves.png"} if result.scored else {},
     )
 
 

@@ -94,7 +94,7 @@ class ImageResult:
     photo
         The image as the model sees it.
     predicted
-        Predicted class, which the methods explain.
+        Predicted class, which the methods explain, or None if the model has no classes.
     explanations
         Explanations, one for each method.
     ground_truth
@@ -106,10 +106,15 @@ class ImageResult:
     id: str
     file: str
     photo: Image
-    predicted: Prediction
+    predicted: Prediction | None
     explanations: Sequence[Explanation]
     ground_truth: Image | None = None
     label: str | None = None
+
+    @property
+    def scored(self) -> bool:
+        """Whether metrics scored the maps."""
+        return any(explanation.scores for explanation in self.explanations)
 
 
 @dataclass(frozen=True)

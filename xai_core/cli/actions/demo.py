@@ -13,6 +13,7 @@ from xai_core.cli.actions.about import about
 from xai_core.cli.actions.demo_files import DemoFiles
 from xai_core.cli.actions.demo_summary import summary_lines
 from xai_core.cli.actions.demonstration import Demonstration
+from xai_core.cli.actions.heads_demonstration import DATA, HeadsDemonstration, installed_model
 from xai_core.cli.console import complain, print_line, progress_bar
 from xai_core.cli.loading import load
 from xai_core.data.sources import Sample
@@ -37,17 +38,23 @@ def run_demo(
     folder = _folder(out, overwrite)
     pairs = [(model or SHOWN[0][0], data or SHOWN[0][1])] if model or data else SHOWN
     opened = [(load(spec, device), dataset, *_samples(dataset, limit)) for spec, dataset in pairs]
+    heads = None if model or data else installed_model(device)
+    with_heads = [(heads, DATA, *_samples(DATA, limit))] if heads else []
     chosen = [word for option, value in (("--model", model), ("--data", data)) if value for word in (option, value)]
     on_device = opened[0][0].device
+    scored, opened = [subject for subject, *_ in opened], [*opened, *with_heads]
     command = join(["xai", "demo", *chosen, "--limit", f"{limit}", "--device", f"{on_device}"])
     with progress_bar() as bar:
         task = bar.add_task("", total=sum(len(samples) for _, _, samples, _ in opened))
-        demonstrations = [Demonstration(subject, partial(_describe, bar, task)) for subject, *_ in opened]
+        report = partial(_describe, bar, task)
+        with_scores = [Demonstration(subject, report) for subject in scored]
+        without = [HeadsDemonstration(subject, report) for subject, *_ in with_heads]
+        demonstrations: list[Demonstration | HeadsDemonstration] = [*with_scores, *without]
         results = [
             ModelResults(subject.spec, dataset, [], demonstration.skipped)
             for (subject, dataset, *_), demonstration in zip(opened, demonstrations, strict=True)
         ]
-        metrics = ", ".join(metric.spec for metric in demonstrations[0].metrics)
+        metrics = ", ".join(metric.spec for metric in with_scores[0].metrics)
         written = DemoFiles.create(folder, {"Metrics": metrics, **about(on_device, command)}, results)
         for index, (demonstration, (_, _, samples, _)) in enumerate(zip(demonstrations, opened, strict=True)):
             for image in demonstration.run(samples):

@@ -66,7 +66,8 @@ class DemoFiles:
         files.write_file(subfolder / f"{image.file}.photo.png", png(image.photo))
         if image.ground_truth is not None:
             files.write_file(subfolder / f"{image.file}.ground-truth.png", png(image.ground_truth))
-        files.write_file(subfolder / f"{image.file}.curves.png", plot_curves(image))
+        if image.scored:
+            files.write_file(subfolder / f"{image.file}.curves.png", plot_curves(image))
         self._photos.setdefault(self.subfolders[index], []).append(page_photo(image, self.subfolders[index]))
         write_csv(self.folder / "results.csv", (row for of_model in self.results for row in csv_rows(of_model)))
         files.write_file(self.folder / "index.html", self._page())

@@ -13,12 +13,13 @@ METRIC = "insertion"
 
 
 def summary_lines(results: Sequence[ModelResults], folder: Path, seconds: float) -> Iterator[str]:
-    """Iterate over the lines: two for each model, then the files and the duration."""
+    """Iterate over the lines: one or two for each model, then the files and the duration."""
     for of_model in results:
         means = mean_scores(of_model.images)
         counts = (counted(len(of_model.images), "image"), counted(len(means), "method"))
         yield f"{of_model.title}: {', '.join(counts)}, {len(of_model.skipped)} skipped"
-        yield f"  mean {METRIC}: {', '.join(_of_groups(means))}"
+        if groups := ", ".join(_of_groups(means)):
+            yield f"  mean {METRIC}: {groups}"
     page = folder / "index.html"
     yield f"Report: {page} ({page.stat().st_size / 1e6:.1f} MB)"
     yield f"Scores: {folder / 'results.csv'}"
@@ -28,6 +29,6 @@ def summary_lines(results: Sequence[ModelResults], folder: Path, seconds: float)
 
 def _of_groups(means: Sequence[MeanScores]) -> Iterator[str]:
     for group in GROUPS:
-        values = [mean.scores[METRIC].value for mean in means if mean.group == group]
+        values = [mean.scores[METRIC].value for mean in means if mean.group == group and mean.scores]
         if values:
             yield f"{group} {statistics.fmean(values):.2f}"

@@ -93,7 +93,7 @@ class Demonstration:
             photo=photo,
             predicted=predicted,
             explanations=[
-                _explanation(photo, method, self.groups[method], maps[method], scores[method]) for method in maps
+                explanation_of(photo, method, self.groups[method], maps[method], scores[method]) for method in maps
             ],
             ground_truth=None if mask is None else overlays.overlay(photo, mask.float()),
             label=None if sample.target is None else self._model.class_name(sample.target),
@@ -169,9 +169,10 @@ class Demonstration:
             return None
 
 
-def _explanation(
+def explanation_of(
     photo: Image, method: str, group: str, saliency: Saliency, scores: Mapping[str, MetricResult]
 ) -> Explanation:
+    """Return the explanation of the first image of a batch, with the scores of its map."""
     assert saliency.cost is not None
     return Explanation(
         method=method,
