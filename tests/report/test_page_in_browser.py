@@ -109,6 +109,7 @@ def test_a_reader_sees_every_map(browser: "Browser", page: str, tmp_path: Path, 
         assert enlarged is not None
         assert enlarged["width"] == pytest.approx(enlarged["height"], rel=0.02)
         assert enlarged["width"] > 300
+        assert shown.locator("dialog").evaluate("(dialog) => dialog.scrollWidth <= dialog.clientWidth")
         shown.keyboard.press("Escape")
         shown.locator("dialog[open]").wait_for(state="detached")
 
