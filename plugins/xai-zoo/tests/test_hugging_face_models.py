@@ -172,6 +172,8 @@ def edit(folder: Path, **values: Any) -> None:
         ({"architectures": ["ViTForAnything"]}, CheckpointError, "has no architecture 'ViTForAnything'"),
         ({"architectures": ["BertModel"]}, UnsuitableError, "BertModel in .* does not take images"),
         ({"model_type": "anything"}, CheckpointError, r"config\.json cannot be read"),
+        ({"architectures": True}, CheckpointError, r"config\.json: architectures must be a list, got True"),
+        ({"num_channels": "3"}, CheckpointError, r"config\.json.*num_channels"),
         ({"num_hidden_layers": 3}, CheckpointError, "do not match ViTForImageClassification. missing: "),
         ({"id2label": {"0": "a", "1": "b"}}, CheckpointError, "cannot be loaded|do not match"),
     ],

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 _CONFIG, _PROCESSOR = "config.json", "preprocessor_config.json"
+_KINDS = {"architectures": list, "num_channels": int, "id2label": dict}
+"""The classes of settings that transformers does not check."""
 _FORM = "expected a folder that `model.save_pretrained(FOLDER)` and `processor.save_pretrained(FOLDER)` wrote"
 
 
@@ -105,6 +107,10 @@ def _config(folder: Path) -> Any:
         config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers raises errors of many classes
         raise CheckpointError(f"{folder / _CONFIG} cannot be read ({_line(error)}); {_FORM}") from error
+    for name, kind in _KINDS.items():
+        value = getattr(config, name, None)
+        if value is not None and not isinstance(value, kind):
+            raise CheckpointError(f"{folder / _CONFIG}: {name} must be a {kind.__name__}, got {value!r}; {_FORM}")
     parts: list[Any] = [config, getattr(config, "backbone_config", None)]
     for each in parts:
         if getattr(each, "use_pretrained_backbone", False):
