@@ -115,7 +115,7 @@ def test_commands_answer_in_one_line(name: str) -> None:
     Image.new("RGB", (8, 8)).save("p.png")
     refused(Command("explain", "p.png", "--model", f"torchvision:{wrong}", "--method", "grad-cam", "--out", "out"))
     refused(Command("explain", "p.png", "--model", "shapes-vit", "--method", wrong, "--out", "out"))
-    refused(Command("benchmark", "--model", wrong, "--data", "photos", "--out", "out"))
+    refused(Command("benchmark", "--model", wrong, "--data", "photos", "--out", "out", "--in-process"))
     refused(Command("report", wrong))
     missing = Command("explain", wrong, "--model", "shapes-vit", "--method", "center", "--out", "out")
     assert (missing.code, len(missing.err.splitlines())) == (1, 1)

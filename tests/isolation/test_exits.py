@@ -64,8 +64,7 @@ def found_in(call: Callable[[], Any]) -> BaseException:
 
 
 @pytest.mark.parametrize(("deed", "shown"), ENDING.values(), ids=ENDING)
-@pytest.mark.parametrize("time_limit", [None, 10])
-@pytest.mark.parametrize("thread", [False, True])
+@pytest.mark.parametrize(("time_limit", "thread"), [(None, False), (10, True)])
 def test_an_exception_that_would_end_the_process_names_the_plugin(
     deed: Callable[[Any], Any], shown: str, time_limit: float | None, thread: bool
 ) -> None:

@@ -65,15 +65,12 @@ def hooking(maps: Any, model: Any) -> Any:
 
 
 @pytest.mark.parametrize("make", UNUSUAL.values(), ids=UNUSUAL)
-@pytest.mark.parametrize("effect", [False, True])
-def test_an_unusual_exception_is_replaced_and_the_guard_still_works(
-    make: Callable[[], Exception], effect: bool
-) -> None:
+def test_an_unusual_exception_is_replaced_and_the_guard_still_works(make: Callable[[], Exception]) -> None:
     model, error = made("cnn"), make()
     engine = xai.Engine(model)
 
     def give(maps: Any) -> Any:
-        return raising(error)(hooking(maps, model) if effect else maps)
+        return raising(error)(hooking(maps, model))
 
     explainer, metric = TheirCAM(give), TheirScore(give)
     maps = engine.explain(three_images(), "grad-cam")
@@ -85,7 +82,7 @@ def test_an_unusual_exception_is_replaced_and_the_guard_still_works(
         with pytest.raises(PluginContractError, match=message) as raised:
             call()
         assert responsible_call(raised.value).plugin_object is plugin
-        assert ("a forward hook on" in message_with_notes(raised.value)) == effect
+        assert "a forward hook on" in message_with_notes(raised.value)
     with pytest.raises(SideEffectError, match=r"their-cam .* a forward hook on"):
         engine.explain(three_images(), TheirCAM(lambda maps: hooking(maps, model)))
     assert torch.equal(engine.explain(three_images(), "grad-cam")["grad-cam"].raw, maps["grad-cam"].raw)

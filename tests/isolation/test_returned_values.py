@@ -1,4 +1,7 @@
-"""Values that plugins return are checked before use: the error names the distribution, and only its rows are lost."""
+"""Values that plugins return are checked before use, and the error names the distribution.
+
+The catalogue of misbehavior contains further values, also in benchmarks.
+"""
 
 import math
 from collections.abc import Callable
@@ -32,21 +35,6 @@ def evaluate(metric: xai.Metric) -> Any:
     return engine.evaluate(images, engine.explain(images, "grad-cam"), [metric])
 
 
-def errors(out: Path, **options: Any) -> dict[tuple[str, str], str | None]:
-    """The first error of each method and metric. All other rows have the scores of a run without the plugin."""
-    chosen = {"methods": ["grad-cam"], "metrics": [Brightness()], "maps": True}
-    scores = {
-        (row.method, row.metric, row.index): row.score for row in run(out.with_name("alone"), Speckles(2), **chosen)
-    }
-    extended = {name: [*chosen[name], *plugins] for name, plugins in options.items()}  # type: ignore[misc]
-    found: dict[tuple[str, str], str | None] = {}
-    for row in run(out, Speckles(2), **chosen | extended):
-        found.setdefault((row.method, row.metric), row.error)
-        if (key := (row.method, row.metric, row.index)) in scores:
-            assert row.score == scores[key]
-    return found
-
-
 def needs(**wrong: Any) -> xai.Needs:
     """Needs with fields of wrong types, which the type checker of the tests does not see."""
     made = xai.Needs()
@@ -55,14 +43,12 @@ def needs(**wrong: Any) -> xai.Needs:
     return made
 
 
-@pytest.mark.parametrize("passes", ["3", 10**30, -1, math.nan, math.inf, None, 2.0, True, torch.tensor(3)])
-def test_forward_passes_are_an_integer(passes: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("passes", [math.inf, None, 2.0, True])
+def test_forward_passes_are_an_integer(passes: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TheirCAM, "forward_passes", lambda self, adapter: passes)
     message = "the `forward_passes` of their-cam of their-cam 2.3 must return an integer from 0 to 1,000,000,000,000"
     with pytest.raises(PluginContractError, match=message):
         explain(TheirCAM(), costs=True)
-    found = errors(tmp_path / "run", methods=[TheirCAM()])
-    assert (found["their-cam", "brightness"] or "").startswith(f"PluginContractError: {message}")
 
 
 def test_a_number_that_cannot_be_printed_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,48 +67,22 @@ def test_forward_passes_of_numpy_are_integers(monkeypatch: pytest.MonkeyPatch) -
 NEEDS: list[dict[str, Any]] = [
     {"activations": 3},
     {"activations": "last"},
-    {"activations": (3,)},
-    {"gradients": "yes"},
-    {"attention": torch.zeros(2)},
-    {"gates": ("gate",)},
     {"block_scores": (3,)},
-    {"rivals": "two"},
     {"rivals": (0, "two")},
     {"parts": (3,)},
-    {"parts": (xai.Needs(), needs(gates=3))},
 ]
 
 
 @pytest.mark.parametrize("fields", NEEDS, ids=str)
-def test_needs_have_the_declared_types(fields: dict[str, Any], tmp_path: Path) -> None:
+def test_needs_have_the_declared_types(fields: dict[str, Any]) -> None:
     message = "the `needs` of their-cam of their-cam 2.3 must return xai_core.Needs with fields of the declared types"
     with pytest.raises(PluginContractError, match=f"^{message}; got "):
         explain(TheirCAM(ask=needs(**fields)))
-    found = errors(tmp_path / "run", methods=[TheirCAM(ask=needs(**fields))])
-    assert (found["their-cam", "brightness"] or "").startswith(f"PluginContractError: {message}")
 
 
-MAPS: dict[str, tuple[Callable[[Tensor], object], str]] = {
-    "complex": (lambda maps: maps + 0j, "must return floating-point relevance .* returned torch.complex64"),
-    "integer": (lambda maps: maps.int(), "must return floating-point relevance .* returned torch.int32"),
-    "device": (lambda maps: maps.to("meta"), "on the model's device cpu; it returned a tensor on meta"),
-    "sparse": (lambda maps: maps.to_sparse(), "returned a tensor that is sparse"),
-    "empty": (lambda maps: maps[:, :0], r"must return floating-point relevance .* returned torch.float32 \[\d, 0, \d"),
-    "parts of text": (lambda maps: Relevance(maps, "parts"), r"must return parts \[B,P,h,w\] .* a value of type str"),
-    "complex parts": (lambda maps: Relevance(maps, maps[:, None] + 0j), "must return parts .* torch.complex64"),
-    "parts elsewhere": (lambda maps: Relevance(maps, maps[:, None].to("meta")), "must return parts .* on meta"),
-    "flat parts": (lambda maps: Relevance(maps, maps), "must return parts .* returned "),
-    "flat weights": (lambda maps: Relevance(maps, None, maps[:, 0, 0]), "must return weights .* returned "),
-}  # type: ignore[arg-type] # the annotations of `Relevance` are part of what is violated
-
-
-@pytest.mark.parametrize("case", MAPS)
-def test_maps_are_dense_numbers_on_the_models_device(case: str, tmp_path: Path) -> None:
-    give, message = MAPS[case]
-    with pytest.raises(PluginContractError, match=f"^their-cam of their-cam 2.3 .*{message}"):
-        explain(TheirCAM(give))
-    found = errors(tmp_path / "run", methods=[TheirCAM(give)])
-    assert (found["their-cam", "brightness"] or "").startswith("PluginContractError: their-cam of their-cam 2.3 must")
+def test_parts_are_on_the_models_device() -> None:
+    with pytest.raises(PluginContractError, match=r"^their-cam of their-cam 2\.3 must return parts .* on meta"):
+        explain(TheirCAM(lambda maps: Relevance(maps, maps[:, None].to("meta"))))
 
 
 def curve(scores: Tensor, change: Callable[[Tensor], Any] = lambda t: t, fractions: Any = None) -> xai.MetricResult:
@@ -133,21 +93,9 @@ def curve(scores: Tensor, change: Callable[[Tensor], Any] = lambda t: t, fractio
     return result
 
 
-def values(scores: Tensor) -> xai.MetricResult:
-    result = xai.MetricResult(torch.zeros(len(scores)))
-    object.__setattr__(result, "values", scores)
-    return result
-
-
 RESULTS: dict[str, tuple[Callable[[Tensor], xai.MetricResult], str]] = {
-    "complex": (lambda scores: values(scores + 0j), "must return values .* returned torch.complex64"),
-    "flags": (lambda scores: values(scores > 0), "must return values .* returned torch.bool"),
-    "device": (lambda scores: values(scores.to("meta")), "must return values .* returned a tensor on meta"),
-    "sparse": (lambda scores: values(scores.to_sparse()), "must return values .* returned a tensor that is sparse"),
     "complex curve": (lambda scores: curve(scores, lambda c: c + 0j), "must return curve .* torch.complex64"),
     "curve elsewhere": (lambda scores: curve(scores, lambda c: c.to("meta")), "must return curve .* on meta"),
-    "curve of text": (lambda scores: curve(scores, lambda c: "curve"), "must return curve .* a value of type str"),
-    "complex fractions": (lambda scores: curve(scores, fractions=torch.tensor([0, 1j])), "must return fractions"),
     "fractions elsewhere": (
         lambda scores: curve(scores, fractions=torch.zeros(2, device="meta")),
         "must return fractions .* on meta",
@@ -156,12 +104,10 @@ RESULTS: dict[str, tuple[Callable[[Tensor], xai.MetricResult], str]] = {
 
 
 @pytest.mark.parametrize("case", RESULTS)
-def test_results_are_dense_numbers_on_the_models_device(case: str, tmp_path: Path) -> None:
+def test_curves_are_dense_numbers_on_the_models_device(case: str) -> None:
     give, message = RESULTS[case]
     with pytest.raises(PluginContractError, match=f"^their-score of their-cam 2.3 for maps of grad-cam {message}"):
         evaluate(TheirScore(give))
-    error = errors(tmp_path / "run", metrics=[TheirScore(give)])["grad-cam", "their-score"] or ""
-    assert error.startswith("PluginContractError: their-score of their-cam 2.3 for maps of grad-cam must return")
 
 
 @pytest.mark.parametrize("direction", [np.bool_(True), "yes", None, 1, torch.tensor(True)], ids=repr)

@@ -1,4 +1,7 @@
-"""Writes in place to tensors that plugins share are errors that name the plugin, and never reach the user's tensors."""
+"""Writes in place to tensors that plugins share are errors that name the plugin, and never reach the user's tensors.
+
+Tensors of the inference mode have no version counters. The catalogue of misbehavior contains the writes in other modes.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -68,14 +71,14 @@ EXPLAINERS: dict[str, tuple[str, Writing, str]] = {
 
 
 @pytest.mark.parametrize(("family", "writing", "what"), EXPLAINERS.values(), ids=EXPLAINERS)
-@pytest.mark.parametrize("grad", [torch.enable_grad, torch.inference_mode])
-def test_a_method_that_writes_is_the_one_named(
-    family: str, writing: Writing, what: str, grad: Callable[[], Any]
-) -> None:
+def test_a_method_that_writes_is_the_one_named(family: str, writing: Writing, what: str) -> None:
     images, before = three_images(), three_images()
     engine = xai.Engine(made(family))
     alone = engine.explain(images, "grad-cam")["grad-cam"]
-    with grad(), pytest.raises(SideEffectError, match=f"^writing wrote in place to {what}, which") as raised:
+    with (
+        torch.inference_mode(),
+        pytest.raises(SideEffectError, match=f"^writing wrote in place to {what}, which") as raised,
+    ):
         engine.explain(images, [writing, "grad-cam"])
     assert responsible_call(raised.value).plugin_object is writing
     assert torch.equal(images, before)
@@ -164,14 +167,13 @@ METRICS: dict[str, tuple[Callable[[Evaluation, xai.Saliency], Any], str]] = {
 
 
 @pytest.mark.parametrize(("deed", "what"), METRICS.values(), ids=METRICS)
-@pytest.mark.parametrize("family", ["cnn", "fused vit"])
 @pytest.mark.parametrize("grad", [torch.enable_grad, torch.inference_mode])
 def test_a_metric_that_writes_is_the_one_named(
-    family: str, deed: Callable[[Evaluation, xai.Saliency], Any], what: str, grad: Callable[[], Any]
+    deed: Callable[[Evaluation, xai.Saliency], Any], what: str, grad: Callable[[], Any]
 ) -> None:
     images, masks = three_images(), torch.zeros(3, 32, 32, dtype=torch.bool)
     masks[:, :5] = True
-    engine, metrics = xai.Engine(made(family)), ["deletion:steps=2", "insertion:steps=2"]
+    engine, metrics = xai.Engine(made("cnn")), ["deletion:steps=2", "insertion:steps=2"]
     maps = engine.explain(images, ["grad-cam"])
     before = [tensor.clone() for tensor in (images, masks, maps["grad-cam"].values, maps["grad-cam"].raw)]
     ids = maps["grad-cam"].target.ids.clone()
@@ -187,17 +189,6 @@ def test_a_metric_that_writes_is_the_one_named(
     assert torch.equal(maps["grad-cam"].target.ids, ids)
     again = engine.evaluate(images, maps, metrics, masks)["grad-cam"]
     assert all(torch.equal(again[name].values, alone["grad-cam"][name].values) for name in metrics)
-
-
-def test_attributes_of_an_evaluation_are_those_of_one_metric() -> None:
-    def replace(evaluation: Evaluation, saliency: xai.Saliency) -> None:
-        evaluation.images = evaluation.model_score = None
-
-    engine = xai.Engine(made("cnn"))
-    maps = engine.explain(three_images(), "grad-cam")
-    alone = engine.evaluate(three_images(), maps, "deletion:steps=2")["grad-cam"]["deletion:steps=2"]
-    found = engine.evaluate(three_images(), maps, [Scribbling(replace), "deletion:steps=2"])["grad-cam"]
-    assert torch.equal(found["deletion:steps=2"].values, alone.values)
 
 
 def test_a_tensor_of_the_user_is_not_written_to() -> None:

@@ -10,12 +10,15 @@ from pathlib import Path
 
 from support.app_models import cnn_engine, vit_engine
 
+MAX_UPLOAD = 100_000
+"""Largest size of an upload in bytes."""
+
 
 @contextmanager
-def app_server(uploads: Path, max_upload: int = 1_000_000) -> Iterator[str]:
-    """Start the app, which stores uploads of at most `max_upload` bytes in a folder. Yield its address."""
+def app_server(uploads: Path) -> Iterator[str]:
+    """Start the app, which stores uploads in a folder. Yield its address."""
     environment = {**os.environ, "GRADIO_TEMP_DIR": str(uploads), "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-m", "support.app_server", str(max_upload)]
+    command = [sys.executable, "-m", "support.app_server"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
     ) as process:
@@ -33,7 +36,7 @@ def main() -> None:
     import xai_core as xai
     from xai_core.web_app import launch
 
-    launch.MAX_UPLOAD = int(sys.argv[1])
+    launch.MAX_UPLOAD = MAX_UPLOAD
     app = xai.app({"cnn": cnn_engine(), "vit": vit_engine()})
     try:
         print(app.launch(block=False), flush=True)

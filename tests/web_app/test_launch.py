@@ -1,16 +1,14 @@
-"""The server of the app: its address, limits and files, and errors in plain words."""
+"""The server of the app: its address, and errors in plain words."""
 
 import signal
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 import xai_core as xai
-from support.app_models import cnn_engine, saved_photo
-from support.app_server import app_server
+from support.app_models import cnn_engine
 from xai_core.errors import InputTypeError, MissingDependencyError
 
 
@@ -25,27 +23,6 @@ def test_what_is_no_engine_is_rejected() -> None:
         xai.app("shapes-vit")  # type: ignore[arg-type]
     with pytest.raises(InputTypeError, match="empty dict"):
         xai.app({})
-
-
-@pytest.mark.slow
-def test_uploads_are_bounded_and_deleted_and_nothing_is_public(tmp_path: Path) -> None:
-    pytest.importorskip("gradio", reason="the app requires Gradio")
-    import httpx
-
-    uploads = tmp_path / "uploads"
-    photo = saved_photo(tmp_path).read_bytes()
-    with app_server(uploads, len(photo)) as address:
-        uploaded = httpx.post(f"{address}gradio_api/upload", files={"files": ("photo.png", photo)})
-        [path] = uploaded.json()
-        assert Path(path).is_relative_to(uploads)
-        assert Path(path).read_bytes() == photo
-        large = httpx.post(f"{address}gradio_api/upload", files={"files": ("large.png", photo + b"more")})
-        assert large.status_code == 413
-        config = httpx.get(f"{address}config").json()
-        assert config["analytics_enabled"] is False
-        assert httpx.get(f"{address}gradio_api/info").json()["named_endpoints"] == {}
-        assert "googleapis" not in httpx.get(f"{address}theme.css").text
-    assert not [each for each in uploads.rglob("*") if each.is_file()]
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The page of the app in a browser: what a user does, at two sizes and in two color schemes."""
+"""The page of the app in a browser at two sizes and in two color schemes, and the uploads of its server."""
 
 import io
 import re
@@ -12,7 +12,7 @@ from filelock import FileLock
 from PIL import Image
 
 from support.app_models import HOSTILE, saved_photo
-from support.app_server import app_server
+from support.app_server import MAX_UPLOAD, app_server
 from support.browser import contrast, opened
 
 if TYPE_CHECKING:
@@ -23,10 +23,17 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def uploads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("uploads")
+
+
+@pytest.fixture(scope="module")
+def address(uploads: Path) -> Iterator[str]:
+    """Start the app, which deletes all uploads when it ends."""
     pytest.importorskip("gradio", reason="the app requires Gradio")
-    with app_server(tmp_path_factory.mktemp("uploads")) as address:
+    with app_server(uploads) as address:
         yield address
+    assert not [each for each in uploads.rglob("*") if each.is_file()]
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +76,22 @@ class Visit:
     def choose(self, dropdown: str, option: str | re.Pattern[str]) -> None:
         self.page.locator(f"#{dropdown} input").click()
         self.page.get_by_role("option", name=option).first.click()
+
+
+def test_uploads_are_bounded_and_nothing_is_public(address: str, uploads: Path, tmp_path: Path) -> None:
+    import httpx
+
+    photo = saved_photo(tmp_path).read_bytes()
+    uploaded = httpx.post(f"{address}gradio_api/upload", files={"files": ("photo.png", photo)})
+    [path] = uploaded.json()
+    assert Path(path).is_relative_to(uploads)
+    assert Path(path).read_bytes() == photo
+    large = httpx.post(f"{address}gradio_api/upload", files={"files": ("large.png", bytes(MAX_UPLOAD + 1))})
+    assert large.status_code == 413
+    config = httpx.get(f"{address}config").json()
+    assert config["analytics_enabled"] is False
+    assert httpx.get(f"{address}gradio_api/info").json()["named_endpoints"] == {}
+    assert "googleapis" not in httpx.get(f"{address}theme.css").text
 
 
 def test_a_user_explains_a_photo(browser: "Browser", address: str, tmp_path: Path) -> None:
@@ -144,10 +167,9 @@ def test_two_users_see_their_own_photos(browser: "Browser", address: str, tmp_pa
         assert HOSTILE not in second.page.locator("#xai-predictions").inner_text()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1400, 390])
+@pytest.mark.parametrize(("width", "scheme"), [(1400, "light"), (390, "dark")])
 def test_the_page_fits_the_screen_and_the_color_scheme(
-    browser: "Browser", address: str, tmp_path: Path, scheme: str, width: int
+    browser: "Browser", address: str, tmp_path: Path, width: int, scheme: str
 ) -> None:
     with Visit(browser, address, scheme, width) as visit:
         visit.upload(saved_photo(tmp_path))

@@ -101,8 +101,11 @@ def main() -> None:
     control, life = map(int, sys.argv[1:])
     os.set_inheritable(life, False)
     _end_with(life)
-    import torch.fx.experimental.symbolic_shapes  # noqa: F401  every worker imports it for its first gradient
+    import pyarrow as pa
+    import pyarrow.parquet
+    import torch.fx.experimental.symbolic_shapes  # noqa: F401 # every worker imports it for its first gradient
 
+    pa.array([0])  # imports pandas, if it is installed
     gc.freeze()
     fork_workers(socket.socket(fileno=control))
 

@@ -7,6 +7,7 @@ import torch
 import xai_core as xai
 from support.misbehavior.case import BadExplainer, BadMetric, Kind, Misbehavior
 from xai_core.errors import SideEffectError
+from xai_core.plugin import Evaluation
 
 
 def _case(plugin: Any, target: str, written: str = "") -> Misbehavior:
@@ -85,6 +86,10 @@ def _replace_attributes(captured: xai.Captured) -> None:
     captured.adapter.spatial = captured.adapter.layer_name = None  # type: ignore[assignment, method-assign]
 
 
+def _replace_evaluation(evaluation: Evaluation, saliency: xai.Saliency) -> None:
+    evaluation.images = evaluation.model_score = None  # type: ignore[assignment, misc]
+
+
 ATTRIBUTES = Kind(
     "attributes",
     "Attributes of arguments",
@@ -101,7 +106,7 @@ ATTRIBUTES = Kind(
             cost="Nothing, because the flags and gradients are removed.",
         ),
         Misbehavior(
-            BadMetric("sets-evaluation", lambda e, s: setattr(e, "images", None)),
+            BadMetric("sets-evaluation", _replace_evaluation),
             "It sets attributes of the evaluation.",
         ),
     ),
