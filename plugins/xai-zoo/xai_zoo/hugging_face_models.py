@@ -230,7 +230,10 @@ class _Processor:
         options = dict(self.options)
         if isinstance(image, Tensor):
             image, options["input_data_format"] = 255 * image, "channels_first"
-        pixels: Tensor = self.processor(images=image, return_tensors="pt", **options)["pixel_values"][0]
+        try:
+            pixels: Tensor = self.processor(images=image, return_tensors="pt", **options)["pixel_values"][0]
+        except Exception as error:  # transformers raises errors of many classes
+            raise CheckpointError(f"the image processor of the model rejects an image ({_line(error)})") from error
         return pixels.to(torch.float32)
 
 
