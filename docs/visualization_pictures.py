@@ -64,17 +64,17 @@ def heads(photo: str, size: str) -> list[Cell]:
     return [Cell(image, name) for name, image in named.items()]
 
 
-def save_figure(name: str, figure: Figure, dpi: int = 105) -> None:
+def save_figure(name: str, figure: Figure, dpi: int = 105, folder: Path = IMAGES) -> None:
     """Draw a figure and save it as WebP."""
-    save(name, Image.open(io.BytesIO(encode_figure(figure, dpi=dpi))).convert("RGB"))
+    save(name, Image.open(io.BytesIO(encode_figure(figure, dpi=dpi))).convert("RGB"), folder)
 
 
-def save(name: str, image: Image.Image) -> None:
+def save(name: str, image: Image.Image, folder: Path = IMAGES) -> None:
     """Save an image as WebP, and print its number of bytes."""
     content = encode(image, "WEBP")
     if len(content) > LIMIT:
         raise SystemExit(f"{name} would take {len(content)} bytes; the limit is {LIMIT}")
-    (IMAGES / f"{name}.webp").write_bytes(content)
+    (folder / f"{name}.webp").write_bytes(content)
     print(f"{name}: {image.width}x{image.height}, {len(content) / 1000:.0f} kB")
 
 

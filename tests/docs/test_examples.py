@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 import torch
 import torchvision
+import transformers
 from PIL import Image
 from torch import Tensor, nn
 
 import xai_core as xai
 from support.captioners import PROMPT, blip
 from support.dual_encoders import DUAL_ENCODERS, word_tokenizer
-from support.models import settled
+from support.models import SmallCNN, settled
 from support.paths import ROOT
+from support.siamese import WithTable, pair
 
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 EXAMPLE = re.compile(
@@ -86,6 +88,13 @@ class Answering(Network):
         return super().forward(images) * question
 
 
+class MultiView(Network):
+    """Class scores of several views [B,V,C,H,W]."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images.amax(1))
+
+
 def square() -> Tensor:
     mask = torch.zeros(8, 8, dtype=torch.bool)
     mask[2:5, 2:6] = True
@@ -107,6 +116,9 @@ OWN: dict[str, Callable[[], Any]] = {
     "tokenizer": word_tokenizer,
     "captioner": blip,
     "prompt": lambda: PROMPT,
+    "engine_of_table": lambda: xai.Engine(pair(WithTable, SmallCNN())),
+    "table": lambda: torch.rand(3, 3),
+    "multi_view_model": lambda: settled(MultiView()),
     "captions": lambda: ["a red star", "a blue square", "the star"],
 }
 """What pages speak of as the reader's own, besides `images`."""
@@ -139,9 +151,14 @@ def reader(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[s
     monkeypatch.chdir(tmp_path)
     Image.new("RGB", (64, 48), "teal").save("photo.jpg")
     monkeypatch.setattr(xai, "load_model", load_random)
+    monkeypatch.setattr(transformers.CLIPModel, "from_pretrained", lambda name: DUAL_ENCODERS["CLIP"].build())
+    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", lambda name: word_tokenizer())
+    size = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
+    processor = transformers.CLIPImageProcessor(**size)
+    monkeypatch.setattr(transformers.AutoImageProcessor, "from_pretrained", lambda name: processor)
     monkeypatch.setattr(torchvision.models, "resnet50", lambda weights: settled(Network()))
-    size = SIZES.get(page, 32)
-    return {"images": torch.randn(3, 3, size, size), **{name: make() for name, make in OWN.items()}}
+    side = SIZES.get(page, 32)
+    return {"images": torch.randn(3, 3, side, side), **{name: make() for name, make in OWN.items()}}
 
 
 @pytest.mark.parametrize("page", [pytest.param(page, marks=SLOW.get(page, ())) for page in RUN])

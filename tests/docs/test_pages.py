@@ -99,7 +99,8 @@ def test_links_and_pictures_exist(page: str) -> None:
 def test_pictures_are_there_and_small() -> None:
     sizes = {path.relative_to(IMAGES).as_posix(): path.stat().st_size for path in IMAGES.rglob("*.*")}
     assert {path.stem for path in (IMAGES / "methods").iterdir()} == {*METHOD_PAGES} - UNSEEN
-    limits = {"methods": 60_000, "visualization": 150_000, "gallery.webp": 600_000, "readme.webp": 600_000}
+    limits = {"methods": 60_000, "visualization": 150_000, "how-to": 150_000}
+    limits |= {"gallery.webp": 600_000, "readme.webp": 600_000}
     assert {name.partition("/")[0] for name in sizes} == {*limits}
     assert all(size < limits[name.partition("/")[0]] for name, size in sizes.items())
 
