@@ -66,7 +66,7 @@ TYPES = {"Baseline", "DeviceOption", "Layer", "TargetLike", "Value"}
 """Names of types that are no classes."""
 CALLED = {"__call__", "__getitem__", "__len__"}
 FOR_USERS = {
-    *("AttentionRecord", "Contrast", "Engine", "Region", "Run", "Similarity", "Text", "Token"),
+    *("AttentionRecord", "Box", "Contrast", "Engine", "Region", "Run", "Similarity", "Text", "Token"),
     *("app", "as_dataset", "benchmark", "draw", "load_image", "model_mask", "show"),
     *("list_datasets", "list_explainers", "list_metrics", "list_models", "load_dataset", "load_model"),
 }
