@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import xai_core as xai
 from support.detectors import AnchorDetector, ListDetector, QueryDetector
-from xai_core.errors import OptionError, TargetError
+from xai_core.errors import OptionError, TargetError, UnsuitableError
 
 DETECTORS = {
     "anchors": AnchorDetector,
@@ -184,3 +184,15 @@ def test_masks_of_metrics_default_to_the_box() -> None:
         given = engine.evaluate(images, maps, metric, masks)
         for key in maps:
             assert torch.equal(own[key][metric].values, given[key][metric].values)
+
+
+@pytest.mark.parametrize("target", ["box", "region"])
+def test_targets_with_a_location_are_not_flipped(target: str) -> None:
+    model = AnchorDetector().eval() if target == "box" else nn.Conv2d(3, 4, 3, padding=1)
+    located = xai.Box(overlap=0) if target == "box" else xai.Region(1, torch.eye(64))
+    engine = xai.Engine(model)
+    with pytest.raises(UnsuitableError, match="flipped image; use `smoothed"):
+        engine.explain(images_of(), "smoothed(saliency)", located)
+    maps = engine.explain(images_of(), ["smoothed(saliency):flip=false,brightness=0", "saliency"], located)
+    smoothed, plain = (saliency.raw for saliency in maps.values())
+    torch.testing.assert_close(smoothed, plain)

@@ -13,7 +13,7 @@ from torch import Tensor
 from xai_core.batched import Batched
 from xai_core.errors import TargetError
 from xai_core.targets.box_measure import BoxMeasure
-from xai_core.targets.measures import FUNCTION_LOST, ClassMeasure, LogitMeasure, Measure
+from xai_core.targets.measures import FUNCTION_LOST, ClassMeasure, LogitMeasure, Measure, RegionMeasure
 from xai_core.targets.score_reader import ScoreReader
 
 
@@ -172,6 +172,11 @@ class BoundTarget(Batched):
         reason = "also among their negatives: choose other classes to compare with"
         rivals = [class_ids(class_id, scores, self.batch) for class_id in which]
         return [class_target(rival, logits, rival != ids, reason) for rival in rivals]
+
+    @property
+    def is_located(self) -> bool:
+        """Whether the target is at a location in the image, so that it is another target if the image is mirrored."""
+        return isinstance(self.measure, BoxMeasure | RegionMeasure)
 
     def masks(self, size: tuple[int, int]) -> Bool[Tensor, "B H W"] | None:
         """Return the pixels of the object that is explained, in images of a size (H, W). None if it is not known."""

@@ -4,7 +4,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_core.plugin import check_flag, check_number, relevance
+from xai_core.plugin import UnsuitableError, check_flag, check_number, relevance
 
 
 class Smoothed(xai.Explainer):
@@ -18,7 +18,8 @@ class Smoothed(xai.Explainer):
     explainer
         Name, spec or object of an explainer.
     flip
-        Whether to include the horizontally flipped images.
+        Whether to include the horizontally flipped images. This is not possible for a `Box` or a `Region`, which would
+        be at another location of the flipped image.
     brightness
         In [0, 1). The normalized image is also multiplied by 1 - brightness and 1 + brightness, unless it is 0.
     """
@@ -41,6 +42,11 @@ class Smoothed(xai.Explainer):
 
     def explain(self, captured: xai.Captured) -> Float[Tensor, "B h w"]:
         """Explain the image in the shared pass, and each variant in a separate pass."""
+        if self.flip and captured.target.is_located:
+            raise UnsuitableError(
+                "smoothed flips the images, but the target is a box or a region, which is at another location of a "
+                "flipped image; use `smoothed(...):flip=false`"
+            )
         factors = (1.0, 1 - self.brightness, 1 + self.brightness) if self.brightness else (1.0,)
         maps = [relevance(self._explainer.explain(captured.parts[0]))]
         for factor in factors:
