@@ -44,11 +44,11 @@ IMAGE_MISTAKES: dict[str, tuple[Any, type[errors.XAIError], str]] = {
     "one image, channels last": (IMAGES[0].permute(1, 2, 0), errors.InputShapeError, "permute(2, 0, 1)[None]"),
     "one gray image": (IMAGES[0, 0], errors.InputShapeError, "`images[None, None]`"),
     "gray images": (IMAGES[0].repeat(2, 1, 1), errors.InputShapeError, "gray images [B, H, W], `images[:, None]`"),
-    "a batch too many": (IMAGES[None], errors.InputShapeError, "remove the first dimension with `images[0]`"),
+    "a batch too many": (IMAGES[None], errors.InputShapeError, "remove an additional dimension with `images[0]`"),
     "clips": (
         IMAGES[:, :, None].repeat(1, 1, 4, 1, 1),
         errors.InputShapeError,
-        "got shape [2, 3, 4, 32, 32]; clips and volumes cannot be explained as a whole: pass their frames or slices",
+        "[1, 3, 4, 32, 32]; remove an additional dimension with `images[0]`, or pass frames or slices as images",
     ),
     "text": (
         torch.ones(2, 7, dtype=torch.int64),

@@ -11,9 +11,9 @@ from xai_core.model_scorer import ModelScorer
 
 def blended_scores(
     model_score: ModelScorer,
-    start: Float[Tensor, "B C H W"],
-    finish: Float[Tensor, "B C H W"],
-    replaced: Callable[[slice, slice], Bool[Tensor, "_ S H W"]],
+    start: Float[Tensor, "B C *size"],
+    finish: Float[Tensor, "B C *size"],
+    replaced: Callable[[slice, slice], Bool[Tensor, "_ S *size"]],
     count: int,
     kind: str,
 ) -> Float[Tensor, "B S"]:
@@ -45,12 +45,12 @@ def blended_scores(
 
 def masked_scores(
     model_score: ModelScorer,
-    start: Float[Tensor, "B C H W"],
-    finish: Float[Tensor, "B C H W"],
-    masks: Callable[[slice], Float[Tensor, "n H W"]],
+    start: Float[Tensor, "B C *size"],
+    finish: Float[Tensor, "B C *size"],
+    masks: Callable[[slice], Float[Tensor, "n *size"]],
     count: int,
     kind: str,
-) -> Iterator[tuple[Float[Tensor, "n H W"], Float[Tensor, "V B n"]]]:
+) -> Iterator[tuple[Float[Tensor, "n *size"], Float[Tensor, "V B n"]]]:
     """Yield masks in blocks, with the scores of all images under the masks of the block, for all V targets.
 
     The `count` masks are the same for all images.

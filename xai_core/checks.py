@@ -208,10 +208,10 @@ def check_direction(metric: Metric, call: PluginCall) -> bool:
     return direction
 
 
-def check_relevance(returned: object, call: PluginCall, batch: int, device: torch.device) -> None:
+def check_relevance(returned: object, call: PluginCall, batch: int, device: torch.device, dims: int = 2) -> None:
     """Require that the tensors that an explainer returned are dense, floating-point, and on the model's device.
 
-    `Saliency.of` checks the type and the shape of the map.
+    `Saliency.of` checks the type and the shape of the map. `dims` is 2 for images and 3 for volumes.
 
     Raises
     ------
@@ -219,12 +219,13 @@ def check_relevance(returned: object, call: PluginCall, batch: int, device: torc
         If a tensor does not meet these requirements, or parts and weights do not have their shapes.
     """
     raw, *others = returned if isinstance(returned, Relevance) else (returned, None, None)
+    grid = "h,w" if dims == 2 else "d,h,w"
     if isinstance(raw, Tensor) and (problem := _problem(raw, device)):
         raise PluginContractError(
-            f"{call.description} must return floating-point relevance [B,h,w] on the model's device {device}; "
+            f"{call.description} must return floating-point relevance [B,{grid}] on the model's device {device}; "
             f"it returned {problem}"
         )
-    for tensor, name, dimensions in zip(others, ("parts [B,P,h,w]", "weights [B,K]"), (4, 2), strict=True):
+    for tensor, name, dimensions in zip(others, (f"parts [B,P,{grid}]", "weights [B,K]"), (2 + dims, 2), strict=True):
         if tensor is None:
             continue
         problem = _problem(tensor, device)

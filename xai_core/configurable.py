@@ -20,6 +20,8 @@ class Configurable:
     """
 
     name: ClassVar[str]
+    volumes: bool = False
+    """Whether the object supports volumes and clips [B,C,D,H,W] in addition to images [B,C,H,W]."""
     expected_failures: ClassVar[Mapping[str, str]] = MappingProxyType({})
     """Conformance checks of `xai_core.testing` that the class fails by design, each with the reason."""
 

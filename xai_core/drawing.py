@@ -41,11 +41,12 @@ def draw(
     Parameters
     ----------
     images
-        The batch [B,C,H,W] that was explained, or None if the maps come from `Engine.explain`. One photo for each
-        image, as a PIL image or a path, is also accepted. The maps are then placed on the part of the photo that the
-        model received.
+        The batch that was explained, [B,C,H,W] or [B,C,D,H,W], or None if the maps come from `Engine.explain`. One
+        photo for each image, as a PIL image or a path, is also accepted. The maps are then placed on the part of the
+        photo that the model received.
     maps
-        The result of `Engine.explain`, one `Saliency`, or a dict of tensors [B,H,W] in [0,1].
+        The result of `Engine.explain`, one `Saliency`, or a dict of tensors [B,H,W] in [0,1]. For volumes, the
+        tensors are [B,D,H,W].
     scores
         The result of `Engine.evaluate` for these maps. The scores are written below the maps.
     **style
@@ -83,7 +84,7 @@ def cells_of(
     from xai_core.visualization.figures import Cell
     from xai_core.visualization.panels import panels_of
 
-    batch = images if isinstance(images, Tensor) and images.ndim == 4 else None
+    batch = images if isinstance(images, Tensor) and images.ndim in (4, 5) else None
     named = {name: _saliency(of_method, batch, name) for name, of_method in accept_named(maps).items()}
     if not named:
         raise InputTypeError("there are no maps to draw; expected the result of `explain`")
@@ -103,8 +104,10 @@ def cells_of(
 def _saliency(maps: Saliency | Tensor, images: Tensor | None, name: str) -> Saliency:
     """Return maps with a view of the images, if they are known."""
     if isinstance(maps, Tensor):
-        if maps.ndim != 3 or not maps.is_floating_point():
-            raise InputShapeError(f"expected map {name!r} as a floating-point tensor [B,H,W], got {list(maps.shape)}")
+        if maps.ndim not in (3, 4) or not maps.is_floating_point():
+            raise InputShapeError(
+                f"expected map {name!r} as a floating-point tensor [B,H,W] or [B,D,H,W], got {list(maps.shape)}"
+            )
         maps = Saliency(maps.float(), maps.float(), is_constant(maps), BoundTarget(None, len(maps)))
     if images is None:
         return maps

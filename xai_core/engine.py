@@ -149,7 +149,8 @@ class Engine:
         Parameters
         ----------
         images
-            [B,C,H,W], normalized as the model expects. They are moved to the model's device and converted to its type.
+            [B,C,H,W], or volumes and clips [B,C,D,H,W], normalized as the model expects. They are moved to the model's
+            device and converted to its type.
             If the model has several inputs, a tuple of all its inputs. Each image input is explained, while the other
             inputs stay fixed.
         methods
@@ -184,7 +185,7 @@ class Engine:
 
     @in_own_plugins
     def attention(
-        self, images: Float[Tensor, "B C H W"], rows: Rows = None, *, module: Layer | None = None
+        self, images: Float[Tensor, "B C *size"], rows: Rows = None, *, module: Layer | None = None
     ) -> AttentionRecord:
         """Return the attention matrices of every layer that depends on the images, from one forward pass.
 
@@ -238,14 +239,14 @@ class Engine:
         images
             The images that were explained, or the tuple of inputs.
         maps
-            The dict that `explain` returned, or one `Saliency` from it. A tensor [B,h,w] of any origin, alone or as a
-            value of a dict, is scored for the predicted class. Maps that were saved and loaded are scored for their own
-            target. For a tuple of inputs, a tuple with maps of each image input.
+            The dict that `explain` returned, or one `Saliency` from it. A tensor [B,h,w] of any origin ([B,d,h,w] for
+            volumes), alone or as a value of a dict, is scored for the predicted class. Maps that were saved and loaded
+            are scored for their own target. For a tuple of inputs, a tuple with maps of each image input.
         metrics
             Names, specs or metric objects, one or several, like the `methods` of `explain`.
         masks
-            [B,H,W] bool at the images' size, true inside the ground truth, for metrics that compare maps with it. For a
-            tuple of inputs, a tuple with masks of each image input.
+            [B,H,W] bool at the images' size ([B,D,H,W] for volumes), true inside the ground truth, for metrics that
+            compare maps with it. For a tuple of inputs, a tuple with masks of each image input.
 
         Returns
         -------
@@ -267,7 +268,7 @@ class Engine:
         return tuple(evaluate(*models[i], each[i], by_name, own[i]) for i in range(len(models)))
 
     @in_own_plugins
-    def predict(self, images: Float[Tensor, "B C H W"], top: int = 5) -> Predictions:
+    def predict(self, images: Float[Tensor, "B C *size"], top: int = 5) -> Predictions:
         """Return the `top` classes with the highest scores of each image, with their names and probabilities.
 
         Raises
@@ -306,7 +307,7 @@ class Engine:
         return ExplainedModel.detections(*self._inputs.of(images)[0], threshold)
 
     @in_own_plugins
-    def adapter(self, images: Float[Tensor, "B C H W"], target: TargetLike = None) -> ModelAdapter:
+    def adapter(self, images: Float[Tensor, "B C *size"], target: TargetLike = None) -> ModelAdapter:
         """Return the model adapter for images of this size. It is derived from one probe of the model and cached.
 
         A `target` that is a function, a `Similarity` or a `Text` may read another part of the output than the class

@@ -11,6 +11,7 @@ from torch import Tensor
 from xai_core.checks import Checks, check_direction, check_images, check_result
 from xai_core.configurable import package_of
 from xai_core.explained_model import ExplainedModel
+from xai_core.image_inputs import check_dimensions
 from xai_core.inputs import SINGLE, Maps, accept_maps, accept_masks, accept_named
 from xai_core.isolation.error_context import PluginCall
 from xai_core.metric import Evaluation, Metric, MetricResult
@@ -61,6 +62,7 @@ class BatchEvaluation:
         }
 
     def _score(self, metric: Metric, call: PluginCall, evaluation: Evaluation, saliency: Saliency) -> MetricResult:
+        check_dimensions(self._images, metric, call)
         device, shared = self._images.device, partial(evaluation._tensors, saliency)
         with without_autocast(device), self._guard.around(call, shared):
             result = metric.evaluate(evaluation._of(package_of(metric)), saliency)

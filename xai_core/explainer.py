@@ -39,5 +39,8 @@ class Explainer(Configurable, ABC):
         return 1
 
     @abstractmethod
-    def explain(self, captured: Captured) -> Float[Tensor, "B h w"] | Relevance:
-        """Return relevance [B,h,w], finite, of any range, on the device of the captured tensors."""
+    def explain(self, captured: Captured) -> Float[Tensor, "B *grid"] | Relevance:
+        """Return relevance [B,h,w], finite, of any range, on the device of the captured tensors.
+
+        Relevance for volumes is [B,d,h,w].
+        """

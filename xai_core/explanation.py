@@ -24,6 +24,7 @@ from xai_core.cost import PASS, Meter
 from xai_core.data.class_names import require_names_of
 from xai_core.explained_model import ExplainedModel
 from xai_core.explainer import Explainer
+from xai_core.image_inputs import check_dimensions
 from xai_core.isolation.error_context import PluginCall
 from xai_core.model.adapter import ModelAdapter
 from xai_core.model.execution import Autocast, autocast_of, without_autocast
@@ -79,6 +80,7 @@ class BatchExplanation:
         )
 
     def _method(self, explainer: Explainer, call: PluginCall) -> _Method:
+        check_dimensions(self._images, explainer, call)
         adapter = copy.copy(self._adapter)
         with self._guard.around(call):
             return _Method(explainer, call, adapter, check_needs(explainer.needs(adapter), call, self._adapter))
@@ -119,7 +121,7 @@ class BatchExplanation:
             if index == 0 or method.explainer.targeted:
                 captured = Captured(record, method.needs, method.adapter, passes, index, package)
                 relevance = method.explainer.explain(captured)
-                check_relevance(relevance, call, len(images), images.device)
+                check_relevance(relevance, call, len(images), images.device, images.ndim - 2)
                 saliency = Saliency.of(relevance, len(images), _size(images), target, call.description, again)
             each.append(replace(saliency, target=target))
         return each
@@ -151,5 +153,5 @@ def explain_again(model: ExplainedModel, call: PluginCall, wanted: TargetLike, a
     return again
 
 
-def _size(images: Tensor) -> tuple[int, int]:
-    return images.shape[-2], images.shape[-1]
+def _size(images: Tensor) -> tuple[int, ...]:
+    return tuple(images.shape[2:])

@@ -6,23 +6,30 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from xai_core.errors import EmptyBatchError, InputShapeError, InputTypeError
+from xai_core.configurable import Configurable
+from xai_core.errors import EmptyBatchError, InputShapeError, InputTypeError, UnsuitableError
+from xai_core.isolation.error_context import PluginCall
 from xai_core.model.runtimes import like_images
 
 CHANNELS = (1, 3)
 """The numbers of channels that images usually have, which identify a wrong order of dimensions."""
+VOLUME_ADVICE = {
+    "explainer": "use a method such as grad-cam, integrated-gradients, occlusion or rise",
+    "metric": "use a metric such as deletion, insertion or iou",
+}
+"""Methods and metrics that support volumes."""
 SIDE_INPUTS = "pass other inputs of the model through `forward=` of the Engine"
 
 
-def accept_images(images: object, model: nn.Module) -> Float[Tensor, "B C H W"]:
-    """Return a user's images on the model's device and in its floating-point type.
+def accept_images(images: object, model: nn.Module) -> Float[Tensor, "B C *size"]:
+    """Return a user's images or volumes on the model's device and in its floating-point type.
 
     Raises
     ------
     InputTypeError
         If the images are not a floating-point tensor, or have no values.
     InputShapeError
-        If the images are not [B,C,H,W] with at least one pixel.
+        If the images are not [B,C,H,W], or volumes [B,C,D,H,W], with at least one pixel.
     EmptyBatchError
         If B is zero.
     """
@@ -34,14 +41,34 @@ def accept_images(images: object, model: nn.Module) -> Float[Tensor, "B C H W"]:
     if not images.is_floating_point():
         received = f"{images.dtype} {list(images.shape)}"
         raise InputTypeError(f"expected normalized floating-point images, got {received}; {_normalization(images)}")
-    if images.ndim != 4:
-        raise InputShapeError(f"expected images [B, C, H, W], got shape {list(images.shape)}{_dimensions(images)}")
+    if images.ndim not in (4, 5):
+        raise InputShapeError(
+            f"expected images [B, C, H, W] or volumes [B, C, D, H, W], got shape {list(images.shape)}"
+            f"{_dimensions(images)}"
+        )
     if len(images) == 0:
         raise EmptyBatchError("the batch is empty; expected at least one image")
     if 0 in images.shape:
-        raise InputShapeError(f"expected images [B, C, H, W] of at least one pixel, got shape {list(images.shape)}")
+        raise InputShapeError(f"expected images of at least one pixel, got shape {list(images.shape)}")
     device, dtype = like_images(model, images)
     return images.detach().to(device, dtype, non_blocking=True)
+
+
+def check_dimensions(images: Tensor, plugin_object: Configurable, call: PluginCall) -> None:
+    """Require that an explainer or a metric supports volumes, if the images are volumes.
+
+    Raises
+    ------
+    UnsuitableError
+        If it does not, or if it contains an explainer that does not.
+    """
+    if images.ndim == 5 and not plugin_object.volumes:
+        raise call.attach_to(
+            UnsuitableError(
+                f"{call.description} is defined for images [B,C,H,W] only, but the images have the shape "
+                f"{list(images.shape)}; {VOLUME_ADVICE[call.kind]}"
+            )
+        )
 
 
 def _require_values(images: Tensor) -> None:
@@ -102,13 +129,7 @@ def _normalization(images: Tensor) -> str:
 
 
 def _dimensions(images: Tensor) -> str:
-    """Return how to correct a number of dimensions other than four."""
-    if images.ndim == 5:
-        extra = "remove the first dimension with `images[0]`; " if len(images) == 1 else ""
-        return (
-            f"; {extra}clips and volumes cannot be explained as a whole: pass their frames or slices as images, and "
-            "pass `forward=` to the Engine if the model needs several of them"
-        )
+    """Return how to correct a number of dimensions other than four and five."""
     if images.ndim == 2:
         return "; for one gray image [H, W], use `images[None, None]`"
     if images.ndim != 3:

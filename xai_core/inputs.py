@@ -66,7 +66,7 @@ def accept_named(maps: object) -> Maps:
     )
 
 
-def accept_masks(checks: Checks, masks: object, images: Tensor) -> Bool[Tensor, "B H W"]:
+def accept_masks(checks: Checks, masks: object, images: Tensor) -> Bool[Tensor, "B *size"]:
     """Return ground-truth masks on the images' device, and require at least one true pixel in each.
 
     Raises
@@ -74,9 +74,9 @@ def accept_masks(checks: Checks, masks: object, images: Tensor) -> Bool[Tensor, 
     InputTypeError
         If the masks are not a bool tensor.
     InputShapeError
-        If the masks do not have the shape [B,H,W] of the images.
+        If the masks do not have the shape [B,H,W] of the images, or [B,D,H,W] of the volumes.
     """
-    shape = [len(images), *images.shape[-2:]]
+    shape = [len(images), *images.shape[2:]]
     expected = f"masks must be bool {shape}, true inside the ground truth of each image"
     if not isinstance(masks, Tensor):
         raise InputTypeError(f"{expected}; got {type(masks).__name__}")
@@ -86,7 +86,7 @@ def accept_masks(checks: Checks, masks: object, images: Tensor) -> Bool[Tensor, 
         raise InputShapeError(f"{expected}; got {masks.dtype} {list(masks.shape)}")
     masks = masks.to(images.device, non_blocking=True, copy=True)  # metrics must not write to the user's tensor
     checks.add(
-        masks.any(2).any(1),
+        masks.flatten(1).any(1),
         lambda bad: NoGroundTruthError(
             f"the masks of images {bad} of the batch have no true pixel; remove these images from the batch"
         ),
@@ -112,7 +112,7 @@ def accept_maps(
     InputShapeError
         If a map does not have the batch size and the height and width of the images.
     """
-    batch, size = len(images), (images.shape[-2], images.shape[-1])
+    batch, size = len(images), tuple(images.shape[2:])
     targets: dict[BoundTarget | None, BoundTarget] = {}
 
     def usable(target: BoundTarget | None) -> BoundTarget:
@@ -126,22 +126,23 @@ def accept_maps(
     for key, value in maps.items():
         name = f"map {key!r}" if key else "the map"
         if isinstance(value, Tensor):
-            _check_tensor(value, name, batch)
+            _check_tensor(value, name, batch, len(size))
             saliency = Saliency.of(value.to(images.device), batch, size, usable(None), name)
         elif isinstance(value, Saliency):
             saliency = replace(value, view=None).with_targets(usable).to(images.device)  # metrics draw nothing
         else:
             raise InputTypeError(f"{name} must be a Saliency or a tensor {[batch, *size]}; got {type(value).__name__}")
         shape = saliency.values.shape
-        if shape[0] != batch or shape[-2:] != size:
+        several = () if isinstance(saliency.target, BoundTarget) else (len(saliency.target),)
+        if shape != (batch, *several, *size):
             raise InputShapeError(f"{name} must have the shape of the images, {[batch, *size]}; got {list(shape)}")
         _check_finite(checks, saliency, name)
         accepted[key] = saliency
     return accepted
 
 
-def _check_tensor(relevance: Tensor, name: str, batch: int) -> None:
-    """Require a user's map to be floating-point relevance [B,h,w].
+def _check_tensor(relevance: Tensor, name: str, batch: int, dims: int) -> None:
+    """Require a user's map to be floating-point relevance [B,h,w], or [B,d,h,w] for volumes.
 
     Raises
     ------
@@ -151,12 +152,13 @@ def _check_tensor(relevance: Tensor, name: str, batch: int) -> None:
         If it does not have one map per image.
     """
     received = f"{relevance.dtype} {list(relevance.shape)}"
-    expected = f"{name} must be floating-point relevance [B,h,w] with B={batch}; got {received}"
+    shape = "[B,h,w]" if dims == 2 else "[B,d,h,w]"
+    expected = f"{name} must be floating-point relevance {shape} with B={batch}; got {received}"
     if not relevance.is_floating_point():
         raise InputTypeError(f"{expected}: use `.float()`")
-    if relevance.ndim != 3 or len(relevance) != batch:
-        is_one_map = relevance.ndim == 2 and batch == 1
-        has_channel = relevance.ndim == 4 and relevance.shape[1] == 1
+    if relevance.ndim != 1 + dims or len(relevance) != batch:
+        is_one_map = relevance.ndim == dims and batch == 1
+        has_channel = relevance.ndim == 2 + dims and relevance.shape[1] == 1
         raise InputShapeError(expected + (": use `[None]`" if is_one_map else ": use `[:, 0]`" if has_channel else ""))
 
 

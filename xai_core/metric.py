@@ -62,7 +62,7 @@ class Evaluation:
     Attributes
     ----------
     images
-        [B,C,H,W] as the model receives them, on its device.
+        [B,C,H,W] or [B,C,D,H,W] as the model receives them, on its device.
     model_score
         Scores other images for the target. See `xai_core.model_scorer.ModelScorer`.
     model
@@ -71,10 +71,10 @@ class Evaluation:
 
     def __init__(
         self,
-        images: Float[Tensor, "B C H W"],
+        images: Float[Tensor, "B C *size"],
         scorer: ModelScorer,
         model: nn.Module,
-        masks: Bool[Tensor, "B H W"] | None = None,
+        masks: Bool[Tensor, "B *size"] | None = None,
     ) -> None:
         self.images, self.model_score, self.model = images, scorer, model
         self._masks, self._package = masks, ""
@@ -91,7 +91,7 @@ class Evaluation:
         return ((name, tensor) for name, part in parts.items() for tensor in tensors_in(part))
 
     @property
-    def masks(self) -> Bool[Tensor, "B H W"]:
+    def masks(self) -> Bool[Tensor, "B *size"]:
         """The ground-truth mask of each image, on the model's device, with at least one true pixel.
 
         Raises
@@ -101,8 +101,8 @@ class Evaluation:
         """
         if self._masks is None:
             raise NoGroundTruthError(
-                "this metric compares maps with ground-truth masks; pass `masks=`, a bool tensor [B,H,W] that is true "
-                "inside the ground truth"
+                "this metric compares maps with ground-truth masks; pass `masks=`, a bool tensor [B,H,W], or [B,D,H,W] "
+                "for volumes, that is true inside the ground truth"
             )
         return self._masks
 

@@ -14,14 +14,16 @@ Baseline = str | Tensor
 BLUR_SIZE, BLUR_SIGMA = 11, 5.0
 
 
-def baseline_images(baseline: Baseline, images: Float[Tensor, "B C H W"], seed: int = 0) -> Float[Tensor, "B C H W"]:
+def baseline_images(
+    baseline: Baseline, images: Float[Tensor, "B C *size"], seed: int = 0
+) -> Float[Tensor, "B C *size"]:
     """Return the images whose pixels replace removed pixels, in the normalized space of the model's input.
 
     Parameters
     ----------
     baseline
         The mean color of each image (`mean`), blurred images as in RISE's reference code (`blur`), or `zero`. Standard
-        normal `noise` is the same for every image of the batch. A tensor must broadcast to [B,C,H,W].
+        normal `noise` is the same for every image of the batch. A tensor must broadcast to the images.
     images
         The images.
     seed
@@ -43,7 +45,7 @@ def baseline_images(baseline: Baseline, images: Float[Tensor, "B C H W"], seed: 
         case "zero":
             return torch.zeros_like(images)
         case "mean":
-            return images.mean((2, 3), keepdim=True).expand_as(images)
+            return images.mean(tuple(range(2, images.ndim)), keepdim=True).expand_as(images)
         case "blur":
             return blur(images)
         case "noise":
@@ -53,16 +55,22 @@ def baseline_images(baseline: Baseline, images: Float[Tensor, "B C H W"], seed: 
     raise OptionError(f"baseline must be zero, mean, blur, noise or a tensor, got {baseline!r}")
 
 
-def blur(images: Float[Tensor, "B C H W"], size: int = BLUR_SIZE, sigma: float = BLUR_SIGMA) -> Tensor:
+def blur(images: Float[Tensor, "B C *size"], size: int = BLUR_SIZE, sigma: float = BLUR_SIGMA) -> Tensor:
     """Blur images like RISE's reference code: convolution with a smoothed unit impulse of `size`, with zero padding.
 
     The impulse is smoothed by a Gaussian that is truncated at four sigma, with reflecting boundary, so that it sums to
-    one. It is separable, so it is applied to rows and columns one after the other.
+    one. It is separable, so it is applied to rows and columns one after the other, and to the depth of volumes.
     """
     line = _smoothed_impulse(size, sigma).to(images, non_blocking=True)
     channels, pad = images.shape[1], size // 2
-    rows = F.conv2d(images, line.view(1, 1, -1, 1).expand(channels, 1, -1, 1), padding=(pad, 0), groups=channels)
-    return F.conv2d(rows, line.view(1, 1, 1, -1).expand(channels, 1, 1, -1), padding=(0, pad), groups=channels)
+    dims = images.ndim - 2
+    convolve = F.conv2d if dims == 2 else F.conv3d
+    for axis in range(dims):
+        shape, padding = [1] * dims, [0] * dims
+        shape[axis], padding[axis] = size, pad
+        kernel = line.view(1, 1, *shape).expand(channels, 1, *shape)
+        images = convolve(images, kernel, padding=padding, groups=channels)
+    return images
 
 
 def _smoothed_impulse(size: int, sigma: float) -> Float[Tensor, " size"]:
@@ -76,7 +84,7 @@ def _smoothed_impulse(size: int, sigma: float) -> Float[Tensor, " size"]:
     return torch.zeros(size, dtype=torch.float64).index_add(0, reflected, gaussian)
 
 
-def ranks(saliency: Float[Tensor, "B H W"], ties: str = "stable", seed: int = 0) -> Int[Tensor, "B H W"]:
+def ranks(saliency: Float[Tensor, "B *size"], ties: str = "stable", seed: int = 0) -> Int[Tensor, "B *size"]:
     """Return the rank of each pixel, 0 for the most salient.
 
     Parameters
@@ -108,24 +116,24 @@ def ranks(saliency: Float[Tensor, "B H W"], ties: str = "stable", seed: int = 0)
     return torch.empty_like(order).scatter_(1, order, rank).view_as(saliency)
 
 
-def steps_of(size: tuple[int, int], steps: int | None) -> list[int]:
+def steps_of(size: tuple[int, ...], steps: int | None) -> list[int]:
     """Return the number of pixels replaced at each point of a perturbation curve, from none to all.
 
     Parameters
     ----------
     size
-        The (H, W) of the images, or of a grid of regions.
+        The (H, W) of the images, (D, H, W) of volumes, or the size of a grid of regions.
     steps
-        The number of equal steps. Default: W pixels per step.
+        The number of equal steps. Default: W pixels per step, or D * W pixels for volumes.
 
     Raises
     ------
     OptionError
-        If `steps` is less than 1 or greater than H * W.
+        If `steps` is less than 1 or greater than the number of pixels.
     """
     pixels = math.prod(size)
     if steps is None:
-        return [*range(0, pixels, size[1]), pixels]
+        return [*range(0, pixels, pixels // size[-2]), pixels]
     if not 1 <= steps <= pixels:
         raise OptionError(f"steps must be between 1 and the number of pixels or regions ({pixels}); got {steps}")
     return [round(i * pixels / steps) for i in range(steps + 1)]

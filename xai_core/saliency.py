@@ -22,19 +22,19 @@ class Relevance(NamedTuple):
     Attributes
     ----------
     map
-        [B,h,w] relevance.
+        [B,h,w] relevance, or [B,d,h,w] for volumes.
     parts
         [B,P,h,w] maps that the map was computed from, such as one per attention head.
     weights
         [B,K] numbers that the map was computed with, such as one per channel.
     """
 
-    map: Float[Tensor, "B h w"]
-    parts: Float[Tensor, "B P h w"] | None = None
+    map: Float[Tensor, "B *grid"]
+    parts: Float[Tensor, "B P *grid"] | None = None
     weights: Float[Tensor, "B K"] | None = None
 
 
-def relevance(returned: Tensor | Relevance) -> Float[Tensor, "B h w"]:
+def relevance(returned: Tensor | Relevance) -> Float[Tensor, "B *grid"]:
     """Return the map in the return value of an explainer."""
     return returned.map if isinstance(returned, Relevance) else returned
 
@@ -49,7 +49,7 @@ class Saliency(DrawableMaps):
 
     `len(saliency)` is the number of images B. `saliency[i]` and `saliency[i:j]` select images, and
     `saliency.to(device)` moves all tensors. For T targets per image, every tensor has a dimension T after B, and
-    `each` returns the maps of each target.
+    `each` returns the maps of each target. For volumes [B,C,D,H,W], a map has the dimensions D, H and W.
 
     Saliency can be pickled and saved with `torch.save`. The function `explain_again` and user-defined target
     functions are not saved.
@@ -58,7 +58,7 @@ class Saliency(DrawableMaps):
     ----------
     values
         [B,H,W] float32 in [0,1] at the images' size: `raw` resized bilinearly (corners not aligned), then min-max
-        normalized per image. All zero for images whose map is constant.
+        normalized per image. All zero for images whose map is constant. Maps of volumes are resized trilinearly.
     raw
         [B,h,w] float32 relevance as the method returned it, of any range.
     constant
@@ -79,11 +79,11 @@ class Saliency(DrawableMaps):
         maps.
     """
 
-    values: Float[Tensor, "B *T H W"]
-    raw: Float[Tensor, "B *T h w"]
+    values: Float[Tensor, "B ..."]
+    raw: Float[Tensor, "B ..."]
     constant: Bool[Tensor, "B *T"]
     target: BoundTarget | tuple[BoundTarget, ...]
-    parts: Float[Tensor, "B *T P h w"] | None = None
+    parts: Float[Tensor, "B ..."] | None = None
     weights: Float[Tensor, "B *T K"] | None = None
     explain_again: ExplainAgain | None = None
     cost: Cost | None = None
@@ -96,29 +96,32 @@ class Saliency(DrawableMaps):
         cls,
         relevance: object,
         batch: int,
-        size: tuple[int, int],
+        size: tuple[int, ...],
         target: BoundTarget,
         method: str,
         explain_again: ExplainAgain | None = None,
     ) -> "Saliency":
-        """Return the saliency of the relevance that `method` returned for a batch of images of `size` (H, W).
+        """Return the saliency of the relevance that `method` returned for images of `size` (H, W).
+
+        The `size` of volumes is (D, H, W).
 
         Raises
         ------
         PluginContractError
-            If the relevance is not a floating-point tensor [B,h,w].
+            If the relevance is not a floating-point tensor [B,h,w], or [B,d,h,w] for volumes.
         """
         raw, *others = relevance if isinstance(relevance, Relevance) else (relevance, None, None)
         if (
             not isinstance(raw, Tensor)
-            or raw.ndim != 3
+            or raw.ndim != 1 + len(size)
             or len(raw) != batch
             or not raw.is_floating_point()
             or 0 in raw.shape
         ):
             received = f"{raw.dtype} {list(raw.shape)}" if isinstance(raw, Tensor) else type(raw).__name__
             raise PluginContractError(
-                f"{method} must return floating-point relevance [B,h,w] with B={batch}; it returned {received}"
+                f"{method} must return floating-point relevance {'[B,h,w]' if len(size) == 2 else '[B,d,h,w]'} with "
+                f"B={batch}; it returned {received}"
             )
         raw = raw.detach().float()
         constant = is_constant(raw)
@@ -144,7 +147,7 @@ class Saliency(DrawableMaps):
             view=each[0].view,
         )
 
-    def explain(self, images: Float[Tensor, "B C H W"], model: nn.Module | None = None) -> "Saliency":
+    def explain(self, images: Float[Tensor, "B C *size"], model: nn.Module | None = None) -> "Saliency":
         """Explain other images with the method and the target of these maps.
 
         Parameters

@@ -4,6 +4,7 @@ They use only what `Engine.adapter` shows (`spatial`), find the layer's tensor b
 operation makes it, whatever module returns it. They suit every model that is deterministic.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ def reading(engine: xai.Engine, images: Tensor, target: Any, layer: str | None =
 
     class Keep(xai.Explainer):
         name = "keep"
+        volumes = True
 
         def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
             return xai.Needs((adapter.default_layer if layer is None else layer,), gradients=True)
@@ -126,14 +128,14 @@ class _Seen:
 
 @dataclass(frozen=True)
 class Fit:
-    """Fit of the positions where features respond to the positions that change, by rows and by columns."""
+    """Fit of the positions where features respond to the positions that change, on each axis."""
 
-    r2: tuple[float, float]
-    offset: tuple[float, float]
+    r2: tuple[float, ...]
+    offset: tuple[float, ...]
 
     @property
     def right(self) -> bool:
-        """Whether the order is right (R2 above 0.8) and the center is passed within 0.6 cells, on both axes."""
+        """Whether the order is right (R2 above 0.8) and the center is passed within 0.6 cells, on all axes."""
         return min(self.r2) > 0.8 and max(self.offset) < 0.6
 
 
@@ -181,7 +183,7 @@ class Oracle:
 
     def places(self, **options: int) -> Fit:
         """Fit where the features respond to where the image changes."""
-        return places_of(self.features, (self.images.shape[-2], self.images.shape[-1]), **options)
+        return places_of(self.features, tuple(self.images.shape[2:]), **options)
 
     def _run(self, images: Tensor, operations: _Operations) -> tuple[Any, list[_Seen]]:
         """Return the output, and what the module received and returned, with the same operations at every run."""
@@ -248,18 +250,18 @@ def substitution_error(oracle: Oracle) -> float:
 
 
 @torch.no_grad()
-def places_of(features: Callable[[Tensor], Tensor], size: tuple[int, int], lattice: int = 6, textures: int = 4) -> Fit:
+def places_of(features: Callable[[Tensor], Tensor], size: tuple[int, ...], lattice: int = 6, textures: int = 4) -> Fit:
     """Change an image at the places of a lattice, and fit the centroid of the features' response to the place.
 
-    `features` returns [B,K,h,w] for images [B,3,H,W].
+    `features` returns [B,K,h,w] for images [B,3,H,W], or [B,K,d,h,w] for volumes [B,3,D,H,W].
     """
     generator = torch.Generator().manual_seed(3)
     before, after = (torch.randn(textures, 3, *size, generator=generator) for _ in range(2))
-    rows, columns = (torch.linspace(0, side, lattice + 1).round().long().tolist() for side in size)
-    spots = [(slice(*rows[i : i + 2]), slice(*columns[j : j + 2])) for i in range(lattice) for j in range(lattice)]
-    changed = before.repeat(len(spots), 1, 1, 1, 1)  # [P,T,3,H,W]
-    for images, (y, x) in zip(changed, spots, strict=True):
-        images[..., y, x] = after[..., y, x]
+    edges = (torch.linspace(0, side, min(lattice, side) + 1).round().long().tolist() for side in size)
+    spots = [*itertools.product(*([slice(*pair) for pair in itertools.pairwise(edge)] for edge in edges))]
+    changed = before.repeat(len(spots), *[1] * before.ndim)  # [P,T,3,H,W]
+    for images, spot in zip(changed, spots, strict=True):
+        images[(..., *spot)] = after[(..., *spot)]
     base, other = features(before).double(), features(after).double()
     at_once = max(1, AT_ONCE // before.numel())  # places
     responses = [
@@ -278,7 +280,8 @@ def responses_of(difference: Tensor, direction: Tensor) -> tuple[Tensor, Tensor,
     The first is the size of the change. The others are its part in the direction [T,K,h,w] in which the features
     change if the whole image does. The last one ignores a change of all positions alike, as in global attention.
     """
-    centered = (each - each.mean((-2, -1), keepdim=True) for each in (difference, direction))
+    axes = tuple(range(2 - direction.ndim, 0))
+    centered = (each - each.mean(axes, keepdim=True) for each in (difference, direction))
     return (
         difference.pow(2).sum(2).mean(1),
         (difference * direction).sum(2).mean(1),
@@ -289,10 +292,10 @@ def responses_of(difference: Tensor, direction: Tensor) -> tuple[Tensor, Tensor,
 def fit(response: Tensor, true: Tensor) -> Fit:
     """Regress the centroids of responses [P,h,w] on true places [P,2], in cells."""
     local = (response - response.mean(0)).clamp(min=0)  # attention spreads every change over all cells
-    mass = local.sum((1, 2))
+    mass = local.flatten(1).sum(1)
     grid = torch.tensor(response.shape[1:])
     cells = torch.stack(torch.meshgrid(*(torch.arange(side) for side in grid.tolist()), indexing="ij"), -1).double()
-    centroid = torch.einsum("phw,hwa->pa", local, cells) / mass.clamp(min=1e-30)[:, None]
+    centroid = local.flatten(1) @ cells.flatten(0, -2) / mass.clamp(min=1e-30)[:, None]
     weights = mass / mass.sum()
     mean_true, mean_seen = weights @ true, weights @ centroid
     spread = weights @ (true - mean_true) ** 2
@@ -301,4 +304,6 @@ def fit(response: Tensor, true: Tensor) -> Fit:
     center = (grid - 1) / 2
     offset = (mean_seen + covariance / spread * (center - mean_true) - center).abs()
     r2 = correlation.clamp(min=0) ** 2  # a reversed axis is no order
+    if len(grid) == 3:  # the positions on an axis with one cell are known
+        r2, offset = r2.where(grid > 1, 1), offset.where(grid > 1, 0)
     return Fit(*(tuple(0.0 if math.isnan(v) else v for v in axis.tolist()) for axis in (r2, offset)))

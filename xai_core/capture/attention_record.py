@@ -53,7 +53,7 @@ class LayerRecord(Batched):
     weights: Float[Tensor, "N heads rows keys"]
     rows: tuple[int, ...]
     windows: int
-    grid: tuple[int, int] | None
+    grid: tuple[int, ...] | None
     elements: tuple[int, ...]
 
     def __len__(self) -> int:
@@ -106,7 +106,7 @@ class AttentionRecord(DrawableAttention):
 def record_attention(
     model: nn.Module,
     forward: Forward,
-    images: Float[Tensor, "B C H W"],
+    images: Float[Tensor, "B C *size"],
     rows: Rows,
     adapter: ModelAdapter,
     module: str = "",
@@ -187,7 +187,7 @@ def _weights(layer: AttentionLayer, indices: Sequence[int]) -> Float[Tensor, "N 
     return torch.cat([layer.rows(index, index + 1) for index in indices], -2)
 
 
-def _grid(keys: int, call: AttentionCall, adapter: ModelAdapter) -> tuple[tuple[int, int] | None, tuple[int, ...]]:
+def _grid(keys: int, call: AttentionCall, adapter: ModelAdapter) -> tuple[tuple[int, ...] | None, tuple[int, ...]]:
     """Return the grid of the keys and the key of each cell, if they are tokens that can be located."""
     try:
         locations = call.key_locations or adapter.tokens(keys)

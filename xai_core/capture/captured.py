@@ -63,7 +63,7 @@ class Captured:
     Attributes
     ----------
     images
-        [B,C,H,W] as the model received them, on its device.
+        [B,C,H,W] or [B,C,D,H,W] as the model received them, on its device.
     output
         The model's output.
     target
@@ -93,23 +93,26 @@ class Captured:
         """Names of the captured layers, in the order of `Needs.activations`."""
         return self._layers
 
-    def activation(self, layer: Layer | None = None) -> Float[Tensor, "B K h w"]:
-        """Return the output of a layer (default: the only declared one), channels first, float32 or float64."""
+    def activation(self, layer: Layer | None = None) -> Float[Tensor, "B K *grid"]:
+        """Return the output of a layer (default: the only declared one), channels first, float32 or float64.
+
+        The grid is [h,w], or [d,h,w] for volumes.
+        """
         name = self._name(layer)
         return self._spatial(self._record.activations[name], name)
 
-    def gradient(self, layer: Layer | None = None) -> Float[Tensor, "B K h w"]:
+    def gradient(self, layer: Layer | None = None) -> Float[Tensor, "B K *grid"]:
         """Return the gradient of the target's score with respect to a layer's output, in the layout of `activation`."""
         self._require(self._needs.gradients or self._needs.curvature, "gradients=True")
         return self._of_target(self._record.gradients, self._name(layer))
 
-    def curvature(self, layer: Layer | None = None) -> Float[Tensor, "B K h w"]:
+    def curvature(self, layer: Layer | None = None) -> Float[Tensor, "B K *grid"]:
         """Return the product of the score's Hessian with a layer's output, in the layout of `activation`."""
         self._require(self._needs.curvature, "curvature=True")
         return self._of_target(self._record.curvatures, self._name(layer))
 
     @property
-    def image_gradient(self) -> Float[Tensor, "B C H W"]:
+    def image_gradient(self) -> Float[Tensor, "B C *size"]:
         """Gradient of the target's score with respect to the images, float32 or float64."""
         self._require(self._needs.image_gradient, "image_gradient=True")
         return at_least_float32(self._record.gradients[IMAGES][self.index])
@@ -184,7 +187,7 @@ class Captured:
         """
         return self._passes.partial_forward(self._name(layer)).of_target(self.index)
 
-    def explain_images(self, images: Float[Tensor, "B C H W"], explainer: Explains) -> Float[Tensor, "B h w"]:
+    def explain_images(self, images: Float[Tensor, "B C *size"], explainer: Explains) -> Float[Tensor, "B *grid"]:
         """Return an explainer's relevance of other images, for the same target.
 
         Each image replaces the image of the batch with the same index.

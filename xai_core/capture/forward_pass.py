@@ -36,7 +36,7 @@ Bind = Callable[[Any], tuple[list[BoundTarget], bool]]
 def capture(
     model: nn.Module,
     forward: Forward,
-    images: Float[Tensor, "B C H W"],
+    images: Float[Tensor, "B C *size"],
     needs: NeedsUnion,
     site: SiteOf,
     attention: AttentionPaths,

@@ -56,7 +56,7 @@ class PartialForward:
         model: nn.Module,
         forward: Forward,
         layer: nn.Module,
-        images: Float[Tensor, "B C H W"],
+        images: Float[Tensor, "B C *size"],
         call: int = 0,
         path: Path = (),
         at_input: bool = False,
@@ -80,7 +80,7 @@ class PartialForward:
             return output if self.alone else self._substituted(activation, self._images[of], of, contextlib.ExitStack())
 
     def _after_the_layer(self, activation: Tensor, of: Tensor) -> Any:
-        images = self._images[:1].to("meta").expand(len(of), -1, -1, -1)
+        images = self._images[:1].to("meta").expand(len(of), *self._images.shape[1:])
         with contextlib.ExitStack() as before:
             before.enter_context(_ShapesOnly(self._shapes))
             return self._substituted(activation, images, of, before)

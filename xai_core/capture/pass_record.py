@@ -112,7 +112,7 @@ class PassRecord:
         Values that explainers compute once and share.
     """
 
-    images: Float[Tensor, "B C H W"]
+    images: Float[Tensor, "B C *size"]
     output: Any
     targets: PassTargets
     activations: Mapping[str, Tensor]

@@ -13,6 +13,7 @@ from xai_core.capture.partial_forward import PartialForward
 from xai_core.capture.pass_record import PassRecord
 from xai_core.model.adapter import ModelAdapter
 from xai_core.model.execution import Autocast, Forward, autocast_of, scoring, without_autocast
+from xai_core.model.feature_maps import of_images
 from xai_core.model.runtimes import takes_one_image
 from xai_core.model.shared_copy import SharedModel
 from xai_core.model.user_forward import batch_indices
@@ -81,12 +82,12 @@ class Runner:
     def layer_scorer(self, record: PassRecord, adapter: ModelAdapter, layer: str, autocast: Autocast) -> ModelScorer:
         """Return a scorer of activations that replace a layer's output, for the targets of a record."""
         activation = record.activations[layer]
-        batch_dim, site = adapter.features(layer).batch_dim, adapter.site(layer)
+        features, site = adapter.features(layer), adapter.site(layer)
         module = self._bare.get_submodule(site.layer)
         after = PartialForward(self._bare, self._forward, module, record.images, site.call, site.path)
 
         def run(maps: Tensor, of: Tensor) -> Any:
-            output = adapter.substitute(activation.index_select(batch_dim, of), maps, layer)
+            output = adapter.substitute(of_images(activation, of, features), maps, layer)
             with autocast():
                 return after(laid_out(output, adapter), of)
 

@@ -40,10 +40,10 @@ class ModelAdapter:
         self._layers = LayerNames(model, probe)
 
     def __repr__(self) -> str:
-        height, width = self.probe.size
+        size = "x".join(map(str, self.probe.size))
         default = self.probe.default
         features = "no spatial features" if default is None else f"default layer {default.layer!r}"
-        return f"{type(self).__name__}({type(self.model).__name__}, images {height}x{width}, {features[:100]})"
+        return f"{type(self).__name__}({type(self.model).__name__}, images {size}, {features[:100]})"
 
     @classmethod
     def suits(cls, model: nn.Module, probe: Probe) -> bool:
@@ -62,8 +62,8 @@ class ModelAdapter:
         return self.probe.default_layer
 
     @property
-    def grid(self) -> tuple[int, int]:
-        """The (h, w) of the default layer's cells."""
+    def grid(self) -> tuple[int, ...]:
+        """The (h, w) of the default layer's cells. For volumes, (d, h, w)."""
         return self.features(self.default_layer).grid
 
     def layer_name(self, layer: Layer) -> str:
@@ -96,11 +96,11 @@ class ModelAdapter:
         """
         return self._layers.features(layer)
 
-    def spatial(self, tensor: Tensor, layer: str) -> Float[Tensor, "B K h w"]:
-        """Return a layer's output as a feature map [B,K,h,w], without elements that have no location."""
+    def spatial(self, tensor: Tensor, layer: str) -> Float[Tensor, "B K *grid"]:
+        """Return a layer's output as a feature map [B,K,h,w] or [B,K,d,h,w], without elements that have no location."""
         return to_maps(tensor, self.features(layer))
 
-    def substitute(self, tensor: Tensor, maps: Float[Tensor, "B K h w"], layer: str) -> Tensor:
+    def substitute(self, tensor: Tensor, maps: Float[Tensor, "B K *grid"], layer: str) -> Tensor:
         """Return a layer's output in which `maps` replace the values that `spatial` returns."""
         return with_maps(tensor, maps, self.features(layer))
 
@@ -132,9 +132,9 @@ class ModelAdapter:
             features = self.probe.layouts.of(site)
             if features is not None and features.count == count and (features.is_sequence or features.start == 0):
                 return Locations(features.grid, features.elements)
-        height, width = self.probe.size
+        size = "x".join(map(str, self.probe.size))
         raise UnsuitableError(
-            f"the {count} tokens of this model do not form a known grid over an image of {height}x{width} pixels; "
+            f"the {count} tokens of this model do not form a known grid over an image of {size} pixels; "
             f"{self._layers.advice('use a method for feature maps, such as grad-cam, and choose a layer')}"
         )
 

@@ -1,5 +1,6 @@
 """Chooses the default layer: the last spatial features that lie on every path from the image to the target."""
 
+import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
@@ -81,10 +82,10 @@ def _dominating(graph: SiteGraph) -> Iterator[Site]:
 
 
 def _spatial(sites: Iterator[Site], layouts: SiteLayouts, pools: Collection[str]) -> Iterator[Candidate]:
-    """Yield the sites with more than one cell, each with its layout."""
+    """Yield the sites with more than one cell per image or frame, each with its layout."""
     for site in sites:
         features = layouts.of(site) if site.layer not in pools else None
-        if features is not None and features.cells > 1:
+        if features is not None and math.prod(features.grid[-2:]) > 1:
             yield site, features
 
 
@@ -92,7 +93,9 @@ def _reads(graph: SiteGraph, candidate: tuple[Site | Tensor, Features], blocked:
     """Whether the scores depend on at least one cell. Dependence through the `blocked` site does not count."""
     at, features = candidate
     gradient = graph.gradient(at, blocked)
-    return gradient is not None and bool(cells(to_elements(gradient, features.layout), features).any().tolist())
+    return gradient is not None and bool(
+        cells(to_elements(gradient, features.layout, features.count), features).any().tolist()
+    )
 
 
 def _mixed(graph: SiteGraph, layouts: SiteLayouts, read: Candidate) -> Candidate | None:
@@ -133,7 +136,7 @@ def _are_scores(graph: SiteGraph, candidate: Candidate, pixel_scores: Tensor) ->
     gradient = graph.gradient_of(pixel_scores[:, 0].sum(), site)
     if gradient is None:
         return True
-    return int((to_elements(gradient, features.layout).abs().amax((0, 1)) > 0).sum()) <= 1
+    return int((to_elements(gradient, features.layout, features.count).abs().amax((0, 1)) > 0).sum()) <= 1
 
 
 def _before_detections(
@@ -151,6 +154,6 @@ def _before_detections(
         gradient = graph.gradient_of(best, site)
         if gradient is None:
             continue
-        depends = cells(to_elements(gradient, features.layout), features) != 0  # [1,n,K]
+        depends = cells(to_elements(gradient, features.layout, features.count), features) != 0  # [1,n,K]
         if int(depends.any(1).sum()) == features.channels or int(depends.any(2).sum()) > 1:
             yield site, features

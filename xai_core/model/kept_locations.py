@@ -26,13 +26,13 @@ class Kept:
 
     Attributes
     ----------
-    layout
-        NCHW or NHWC.
+    channels_last
+        Whether the channels are the last dimension.
     bases
         The sites that determine the order. If there are none, it is the order of the image.
     """
 
-    layout: str
+    channels_last: bool
     bases: tuple[Site, ...]
 
 
@@ -40,10 +40,14 @@ class Kept:
 class _Map:
     """A map in the order of its bases, a bit mask of sites. A map with channels last may be flattened to [h * w, C]."""
 
+    dims: int
+    """The number of dimensions of the map: 4, or 5 for volumes."""
     bases: int = 0
+    is_folded: bool = False
+    """Whether the first dimension contains frames."""
     channels_last: bool = False
     grid: tuple[int, ...] = ()
-    """The (h, w) of a map with channels last."""
+    """The (h, w) or (d, h, w) of a map with channels last."""
 
 
 class _Other(Enum):
@@ -67,7 +71,8 @@ def kept_locations(sites: Mapping[Node, Site], source: Node) -> dict[Site, Kept 
         The node of the image.
     """
     numbered = [*sites.values()]
-    states: dict[Node, _State | None] = {source: _Map()}
+    dims = len(_shape(source))
+    states: dict[Node, _State | None] = {source: _Map(dims)}
     kept: dict[Site, Kept | None] = {}
     for number, (node, site) in enumerate(sites.items()):
         _trace(node, states)
@@ -75,7 +80,8 @@ def kept_locations(sites: Mapping[Node, Site], source: Node) -> dict[Site, Kept 
         if state is None:
             continue
         if state is _Other.LOST:
-            states[node] = _Map(1 << number)
+            shape = _shape(node)
+            states[node] = _Map(5 if len(shape) == 5 else 4, 1 << number, is_folded=dims == 5 and len(shape) == 4)
         kept[site] = _kept(state, numbered)
     return kept
 
@@ -83,7 +89,7 @@ def kept_locations(sites: Mapping[Node, Site], source: Node) -> dict[Site, Kept 
 def _kept(state: _State, sites: Sequence[Site]) -> Kept | None:
     if not isinstance(state, _Map):
         return None
-    return Kept("NHWC" if state.channels_last else "NCHW", tuple(members(state.bases, sites)))
+    return Kept(state.channels_last, tuple(members(state.bases, sites)))
 
 
 def _trace(node: Node, states: dict[Node, _State | None]) -> None:
@@ -107,14 +113,14 @@ def _state(node: Node, states: Mapping[Node, _State | None]) -> _State | None:
     if not before:
         return None
     maps = [state for state in before if isinstance(state, _Map)]
-    if maps and _Other.LOST not in before and len({(state.channels_last, state.grid) for state in maps}) == 1:
+    if maps and _Other.LOST not in before and len({replace(state, bases=0) for state in maps}) == 1:
         united = replace(maps[0], bases=reduce(or_, (state.bases for state in maps)))
         return _channels_last(node, united, states) if united.channels_last else _channels_first(node, united)
     return _Other.VECTOR if _is_vector(_shape(node)) or {*before} == {_Other.VECTOR} else _Other.LOST
 
 
 def _channels_first(node: Node, state: _Map) -> _State:
-    """Return the state after an operation on maps [1,C,h,w]."""
+    """Return the state after an operation on maps [1,C,h,w] or [1,C,d,h,w]."""
     shape, name, order = _shape(node), node.name(), _order(node)
     if _is_vector(shape):
         return _Other.VECTOR
@@ -123,24 +129,25 @@ def _channels_first(node: Node, state: _Map) -> _State:
     if name == "ConstantPadNdBackward0":
         keeps = all(0 <= _dim(pad, 0) <= LARGEST_PADDING for pad in node._saved_pad)  # type: ignore[attr-defined]
         return state if keeps else _Other.LOST
-    if order == [0, 2, 3, 1]:
-        return _Map(state.bases, channels_last=True, grid=shape[1:3])
+    spatial = state.dims - 2
+    if order == [0, *range(2, state.dims), 1]:
+        return replace(state, channels_last=True, grid=shape[1:-1])
     if name in _RESHAPING:
         shapes = [_shape(other, index) for other, index in node.next_functions if other is not None]
         maps = [of for of in [*shapes, shape] if not _is_vector(of)]
-        keeps = all(len(of) >= 4 and of[-2:] == maps[-1][-2:] for of in maps)
-        in_place = order is None or order[-2:] == [len(order) - 2, len(order) - 1]
-        return state if keeps and in_place else _Other.LOST
+        keeps = all(len(of) >= state.dims and of[-spatial:] == maps[-1][-spatial:] for of in maps)
+        in_place = order is None or order[-spatial:] == [*range(len(order) - spatial, len(order))]
+        return state if keeps and in_place and not state.is_folded else _Other.LOST
     return _Other.LOST
 
 
 def _channels_last(node: Node, state: _Map, states: Mapping[Node, _State | None]) -> _State:
-    """Return the state after an operation on maps [1,h,w,C], or on their rows [h * w, C]."""
+    """Return the state after an operation on maps [1,h,w,C] or [1,d,h,w,C], or on their rows."""
     shape, name, order = _shape(node), node.name(), _order(node)
     if math.prod(shape[:-1]) == 1:
         return _Other.VECTOR
-    if order == [0, 3, 1, 2]:
-        return _Map(state.bases)
+    if order == [0, state.dims - 1, *range(1, state.dims - 1)]:
+        return replace(state, channels_last=False, grid=())
     operands = [number for number, (other, _) in enumerate(node.next_functions) if other and states[other]]
     functions = [node.next_functions[number] for number in operands]
     maps = [_shape(other, index) for other, index in functions if other and isinstance(states[other], _Map)]
@@ -197,8 +204,10 @@ _SPATIAL = _nodes(
     *("Convolution", "MkldnnConvolution", "MaxPool2DWithIndices", "AvgPool2D", "AdaptiveAvgPool2D", "Mean", "Amax"),
     *("NativeBatchNorm", "CudnnBatchNorm", "NativeGroupNorm", "ReflectionPad2D", "ReplicationPad2D"),
     *("UpsampleBilinear2D", "UpsampleNearest2D", "UpsampleBicubic2D"),
+    *("MaxPool3DWithIndices", "AvgPool3D", "AdaptiveAvgPool3D", "ReflectionPad3D", "ReplicationPad3D"),
+    *("UpsampleTrilinear3D", "UpsampleNearest3D"),
 )
-"""Operations that keep the order of maps [1,C,h,w]."""
+"""Operations that keep the order of maps [1,C,h,w] or [1,C,d,h,w]."""
 _VIEWS = _nodes("View", "UnsafeView", "ReshapeAlias")
 _OVER_CHANNELS = _nodes("Mean", "Amax", "Sum", "Slice", "Split", "SplitWithSizes", "Cat")
 """Operations that keep the order of maps [1,h,w,C] if the result has the same grid."""

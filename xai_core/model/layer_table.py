@@ -23,7 +23,7 @@ class LayerRow(NamedTuple):
     channels
         The number of channels of each cell.
     grid
-        The (h, w) of the cells.
+        The (h, w) of the cells. For volumes, (d, h, w).
     is_default
         Whether methods use this layer by default.
     """

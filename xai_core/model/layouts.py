@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 Layer = str | int | nn.Module
 """A layer: its module name (an integer stands for a name such as `7`), or the module itself."""
-Size = tuple[int, int]
-"""Height and width."""
+Size = tuple[int, ...]
+"""The (H, W) of an image or a grid. For volumes, (D, H, W)."""
 
 
 @dataclass(frozen=True)
@@ -25,15 +25,16 @@ class Features:
     layer
         The module name.
     layout
-        NCHW or NHWC for feature maps, NLC or LNC for tokens.
+        NCHW or NHWC for feature maps, NLC or LNC for tokens. For volumes also NCDHW and NDHWC. If a model folds frames
+        into the batch, the first dimension is (ND), or (DN) if the first frames of all clips come first.
     grid
-        The (h, w) of the cells.
+        The (h, w) of the cells. For volumes, (d, h, w).
     channels
         The number of channels of each cell.
     elements
-        The index of the element of each cell, in row-major order. Default: 0 to h * w - 1.
+        The index of the element of each cell, in row-major order. Default: 0 to the number of cells - 1.
     count
-        The number of all elements, including elements without a location. Default: h * w.
+        The number of all elements, including elements without a location. Default: the number of cells.
     is_input
         Whether this is the layout of the layer's input instead of its output.
     """
@@ -57,7 +58,7 @@ class Features:
 
     @property
     def is_sequence(self) -> bool:
-        """Whether the output consists of tokens instead of a feature map."""
+        """Whether the output consists of one sequence of tokens per image instead of a feature map."""
         return self.layout in ("NLC", "LNC")
 
     @property
@@ -72,28 +73,57 @@ class Features:
         return first if self.elements == tuple(range(first, first + self.cells)) else None
 
 
-def to_elements(tensor: Tensor, layout: str) -> Float[Tensor, "B n K"]:
-    """Return a layer's output as elements with channels."""
-    match layout:
-        case "NCHW":
-            return tensor.flatten(2).transpose(1, 2)
-        case "NHWC":
-            return tensor.flatten(1, 2)
-        case "LNC":
-            return tensor.transpose(0, 1)
-    return tensor
+def is_folded(layout: str) -> bool:
+    """Whether the first dimension contains images and frames."""
+    return layout.startswith("(")
+
+
+def is_channels_first(layout: str) -> bool:
+    """Whether this is the layout of a feature map whose channels come before its spatial dimensions."""
+    return layout.endswith("HW")
+
+
+def by_image(tensor: Tensor, layout: str, count: int) -> Tensor:
+    """Return a layer's output with the images as the first dimension, for images with `count` elements."""
+    if layout == "LNC":
+        return tensor.transpose(0, 1)
+    if not is_folded(layout):
+        return tensor
+    frames = count // count_and_channels((1, *tensor.shape[1:]), layout)[0]
+    if layout.startswith("(ND)"):
+        return tensor.unflatten(0, (-1, frames))
+    return tensor.unflatten(0, (frames, -1)).transpose(0, 1)
+
+
+def as_output(images: Tensor, layout: str) -> Tensor:
+    """Return the inverse of `by_image`."""
+    if layout == "LNC":
+        return images.transpose(0, 1)
+    if not is_folded(layout):
+        return images
+    return (images if layout.startswith("(ND)") else images.transpose(0, 1)).flatten(0, 1)
+
+
+def to_elements(tensor: Tensor, layout: str, count: int) -> Float[Tensor, "B n K"]:
+    """Return a layer's output as elements with channels, for images with `count` elements."""
+    images = by_image(tensor, layout, count)
+    if is_channels_first(layout):
+        frames = images.movedim(2, 1) if is_folded(layout) else images
+        return frames.flatten(2).transpose(1, 2)
+    return images.flatten(1, -2)
 
 
 def from_elements(elements: Float[Tensor, "B n K"], layout: str, shape: tuple[int, ...]) -> Tensor:
     """Return elements with channels in the layout and shape of a layer's output."""
-    match layout:
-        case "NCHW":
-            return elements.transpose(1, 2).reshape(shape)
-        case "NHWC":
-            return elements.reshape(shape)
-        case "LNC":
-            return elements.transpose(0, 1)
-    return elements
+    if is_folded(layout):
+        of_frame = shape[1:]
+        frames = elements.shape[1] // count_and_channels((1, *of_frame), layout)[0]
+        images = elements.unflatten(1, (frames, -1))
+        images = images.transpose(2, 3) if is_channels_first(layout) else images
+        return as_output(images.reshape(len(elements), frames, *of_frame), layout)
+    if is_channels_first(layout):
+        return elements.transpose(1, 2).reshape(shape)
+    return as_output(elements, layout) if layout == "LNC" else elements.reshape(shape)
 
 
 def cells(elements: Float[Tensor, "B n K"], features: Features) -> Float[Tensor, "B cells K"]:
@@ -106,14 +136,18 @@ def cells(elements: Float[Tensor, "B n K"], features: Features) -> Float[Tensor,
 def possible_layouts(shape: tuple[int, ...], size: Size) -> dict[str, Size | None]:
     """Return the layouts that the shape of an output for one image of `size` allows, the most likely first.
 
-    The grid is None if the shape does not determine it.
+    The grid is None if the shape does not determine it. Frames that are folded into the batch are (ND), until
+    `frame_orders` determines their order.
     """
     if 0 in shape:
         return {}
-    if len(shape) == 4 and shape[0] == 1:
-        grids = {"NCHW": (shape[2], shape[3]), "NHWC": (shape[1], shape[2])}
+    if len(shape) == len(size) + 2 and shape[0] == 1:
+        first, last = ("NCHW", "NHWC") if len(size) == 2 else ("NCDHW", "NDHWC")
+        grids = {first: shape[2:], last: shape[1:-1]}
         order = sorted(grids, key=lambda of: (not fits(grids[of], size), _aspect_error(grids[of], size)))
         return {layout: grids[layout] for layout in order if math.prod(grids[layout]) <= math.prod(size)}
+    if len(size) == 3 and 1 < shape[0] <= size[0] and (len(shape) == 4 or (len(shape) == 3 and shape[1] > 1)):
+        return _folded_layouts(shape, size)
     if len(shape) == 3:
         return {
             layout: None for layout, batch, count in (("NLC", 0, 1), ("LNC", 1, 0)) if shape[batch] == 1 < shape[count]
@@ -121,25 +155,34 @@ def possible_layouts(shape: tuple[int, ...], size: Size) -> dict[str, Size | Non
     return {}
 
 
+def _folded_layouts(shape: tuple[int, ...], size: Size) -> dict[str, Size | None]:
+    """Return the layouts of an output whose first dimension contains the frames of one clip."""
+    if len(shape) == 3:
+        return {"(ND)LC": None}
+    grids = {"(ND)CHW": (shape[0], *shape[2:]), "(ND)HWC": shape[:3]}
+    order = sorted(grids, key=lambda of: (not fits(grids[of], size), _aspect_error(grids[of], size)))
+    return {layout: grids[layout] for layout in order if math.prod(grids[layout]) <= math.prod(size)}
+
+
 def may_have(shape: tuple[int, ...], count: int) -> bool:
     """Whether an output with this shape for one image may have `count` elements."""
-    return (
-        count in shape[:2]
-        if len(shape) == 3
-        else len(shape) == 4 and count in (shape[1] * shape[2], shape[2] * shape[3])
-    )
+    channels = {shape[-1], shape[1]} if len(shape) > 3 else {shape[-1]}
+    return len(shape) >= 3 and any(count * number == math.prod(shape) for number in channels)
 
 
 def count_and_channels(shape: tuple[int, ...], layout: str) -> tuple[int, int]:
     """Return the number of elements and of channels of an output with this shape for one image."""
-    channels = shape[1] if layout == "NCHW" else shape[-1]
+    channels = shape[1] if is_channels_first(layout) else shape[-1]
     return math.prod(shape) // channels, channels
 
 
 def fits(grid: Size, size: Size) -> bool:
-    """Whether the same stride on both axes can result in this grid, with up to one cell of padding."""
-    (h, w), (height, width) = grid, size
-    if not (0 < h <= height and 0 < w <= width):
+    """Whether the same stride on both axes can result in this grid, with up to one cell of padding.
+
+    The stride between the frames or slices of volumes may differ.
+    """
+    (*_, h, w), (*_, height, width) = grid, size
+    if not all(0 < cells <= side for cells, side in zip(grid, size, strict=True)):
         return False
     low = max(height / (h + 1), width / (w + 1))
     high = min(height / (h - 1) if h > 1 else math.inf, width / (w - 1) if w > 1 else math.inf)
@@ -147,4 +190,4 @@ def fits(grid: Size, size: Size) -> bool:
 
 
 def _aspect_error(grid: Size, size: Size) -> float:
-    return abs(math.log(grid[0] * size[1] / (grid[1] * size[0])))
+    return abs(math.log(grid[-2] * size[-1] / (grid[-1] * size[-2])))

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import combinations, permutations
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -27,7 +28,7 @@ class Locations:
     Attributes
     ----------
     grid
-        The (h, w) of the cells.
+        The (h, w) of the cells. For volumes, (d, h, w).
     elements
         The index of the element of each cell, in row-major order. Other elements have no location.
     """
@@ -52,10 +53,10 @@ def read_locations(
     """
     local = _local_elements(contrasts, images)
     if grid and np.isfinite(contrasts).all():
-        whole = _read(contrasts, np.arange(len(contrasts)), images, [*dict.fromkeys([grid, grid[::-1]])])
+        whole = _read(contrasts, np.arange(len(contrasts)), images, [*dict.fromkeys(permutations(grid))])
         if whole is not None or len(local) == len(contrasts):
             return whole
-    return _read(contrasts, local, images, _factors(len(local)))
+    return _read(contrasts, local, images, _factors(len(local), len(images.codes)))
 
 
 def _read(
@@ -66,8 +67,10 @@ def _read(
         return None
     best: tuple[float, Locations] | None = None
     for shape in shapes:
-        (rows, y), (columns, x) = _decode(contrasts[local], images, shape)
-        order = _order(rows, columns, shape) if min(y, x) > 0.5 * max(y, x) else None
+        positions, localities = zip(*_decode(contrasts[local], images, shape), strict=True)
+        axes = _axes(shape)
+        located = [localities[axis] for axis in axes]
+        order = _order(positions, shape) if min(located) > 0.5 * max(located) else None
         if order is not None:
             found = Locations(shape, tuple(local[order].tolist()))
             similarity = fit(contrasts, images, found)
@@ -78,9 +81,9 @@ def _read(
 
 def fit(contrasts: Float[ndarray, "n bits"], images: CodedImages, locations: Locations) -> float:
     """Return how well the contrasts of located elements match the codes of their cells, as a cosine similarity."""
-    rows, columns = images.templates(locations.grid)
-    h, w = locations.grid
-    codes = np.concatenate([rows.repeat(w, 0), np.tile(columns, (h, 1))], 1)
+    positions = np.indices(locations.grid).reshape(len(locations.grid), -1)
+    templates = images.templates(locations.grid)
+    codes = np.concatenate([codes[at] for codes, at in zip(templates, positions, strict=True)], 1)
     of_cells = np.nan_to_num(contrasts[list(locations.elements)])
     norm = np.linalg.norm(of_cells) * np.linalg.norm(codes)
     return float((of_cells * codes).sum() / norm) if norm else 0.0
@@ -88,29 +91,35 @@ def fit(contrasts: Float[ndarray, "n bits"], images: CodedImages, locations: Loc
 
 def agrees(contrasts: Float[ndarray, "n bits"], images: CodedImages, locations: Locations) -> bool:
     """Whether weak responses are consistent with locations that were read in an earlier tensor."""
-    h, w = locations.grid
-    (rows, _), (columns, _) = _decode(np.nan_to_num(contrasts[list(locations.elements)]), images, locations.grid)
-    correlation = min(_correlation(rows, np.arange(h).repeat(w)), _correlation(columns, np.tile(np.arange(w), h)))
-    return bool(correlation > min(0.6, 4 / math.sqrt(h * w)))
+    grid = locations.grid
+    decoded = _decode(np.nan_to_num(contrasts[list(locations.elements)]), images, grid)
+    expected = np.indices(grid).reshape(len(grid), -1)
+    correlation = min(_correlation(decoded[axis][0], expected[axis]) for axis in _axes(grid))
+    return bool(correlation > min(0.6, 4 / math.sqrt(math.prod(grid))))
 
 
 def contradicts(contrasts: Float[ndarray, "n bits"], images: CodedImages, grid: Size) -> bool:
     """Return whether the responses of a feature map fit another order significantly better than its own.
 
-    The other orders are cyclic shifts and flips of each axis, and the transpose of a square map.
+    The other orders are cyclic shifts and flips of each axis, and transposes with the same shape.
     """
-    h, w = grid
     templates = images.templates(grid)
-    y, x = (axis.reshape(h, w, -1) for axis in _by_axis(np.nan_to_num(contrasts), images))
-    straight, turned = [y.sum(1), x.sum(0)], [y.sum(0), x.sum(1)]  # the responses of rows and columns
+    responses = [axis.reshape(*grid, -1) for axis in _by_axis(np.nan_to_num(contrasts), images)]
+    transposes = [axes for axes in permutations(range(len(grid))) if tuple(grid[axis] for axis in axes) == grid]
+    straight, *turned = ([_along(r, axis) for r, axis in zip(responses, axes, strict=True)] for axes in transposes)
     own = sum(float((codes * template).sum()) for codes, template in zip(straight, templates, strict=True))
     other = max(
         sum(_best_shift(codes, template) for codes, template in zip(axes, templates, strict=True))
-        for axes in ([straight, turned] if h == w else [straight])
+        for axes in (straight, *turned)
     )
-    of_codes = math.hypot(*(np.linalg.norm(t) * math.sqrt(n) for t, n in zip(templates, (w, h), strict=True)))
+    of_codes = math.hypot(*(np.linalg.norm(t) * math.sqrt(math.prod(grid) // len(t)) for t in templates))
     norm = np.linalg.norm(np.nan_to_num(contrasts)) * of_codes
     return bool((other - own) * math.sqrt(contrasts.size) > SIGNIFICANT * norm)
+
+
+def _along(responses: Float[ndarray, "*grid bits"], axis: int) -> Float[ndarray, "side bits"]:
+    """Return the sum of the responses of each position on an axis."""
+    return responses.sum(tuple(other for other in range(responses.ndim - 1) if other != axis))
 
 
 def _best_shift(codes: Float[ndarray, "side bits"], template: Float[ndarray, "side bits"]) -> float:
@@ -140,7 +149,7 @@ def _decode(
 
 
 def _by_axis(contrasts: Float[ndarray, "n bits"], images: CodedImages) -> list[Float[ndarray, "n _"]]:
-    return np.split(contrasts, [len(images.codes[0])], axis=1)
+    return np.split(contrasts, np.cumsum([len(codes) for codes in images.codes])[:-1], axis=1)
 
 
 def _matched(
@@ -154,27 +163,36 @@ def _matched(
     return position, np.take_along_axis(matches, position[:, None], 1)[:, 0] / norms[position]
 
 
-def _order(rows: Int[ndarray, " n"], columns: Int[ndarray, " n"], grid: Size) -> Int[ndarray, " n"] | None:
+def _order(positions: Sequence[Int[ndarray, " n"]], grid: Size) -> Int[ndarray, " n"] | None:
     """Return the index of the element of each cell, or None if the positions do not fit the grid.
 
     Either each element has its own cell, or the elements are in row-major or column-major order, from any corner.
     """
-    cells = rows * grid[1] + columns
+    cells = np.ravel_multi_index(tuple(positions), grid)
     if len(np.unique(cells)) == len(cells):
         return cells.argsort()
-    row, column = np.indices(grid).reshape(2, -1)
+    expected = np.indices(grid).reshape(len(grid), -1)
     orders = _regular_orders(grid)
-    correlation = np.minimum(_correlation(rows[orders], row), _correlation(columns[orders], column))
+    correlation = np.min([_correlation(positions[axis][orders], expected[axis]) for axis in _axes(grid)], axis=0)
     best = correlation.argmax()
     return orders[best] if correlation[best] > math.sqrt(ORDERED) else None
 
 
+def _axes(grid: Size) -> Sequence[int]:
+    """Return the axes on which elements must be located. In volumes, an axis with a single cell locates nothing."""
+    return [axis for axis, side in enumerate(grid) if side > 1 or len(grid) == 2]
+
+
 @cache
-def _regular_orders(grid: Size) -> Int[ndarray, "8 n"]:
-    """Return the index of the element of each cell, for row-major or column-major order from any corner."""
-    h, w = grid
-    orders = (np.arange(h * w).reshape(h, w), np.arange(h * w).reshape(w, h).T)
-    return np.stack([np.flip(order, axes).ravel() for order in orders for axes in ((), (0,), (1,), (0, 1))])
+def _regular_orders(grid: Size) -> Int[ndarray, "orders n"]:
+    """Return the index of the element of each cell, for each order of the axes and from any corner."""
+    axes = range(len(grid))
+    counts = np.arange(math.prod(grid))
+    orders = [
+        counts.reshape([grid[axis] for axis in order]).transpose(np.argsort(order)) for order in permutations(axes)
+    ]
+    corners = [corner for count in range(len(grid) + 1) for corner in combinations(axes, count)]
+    return np.stack([np.flip(order, corner).ravel() for order in orders for corner in corners])
 
 
 def _correlation(positions: Int[ndarray, "*orders n"], expected: Int[ndarray, " n"]) -> Float[ndarray, "*orders"]:
@@ -184,5 +202,8 @@ def _correlation(positions: Int[ndarray, "*orders n"], expected: Int[ndarray, " 
     return np.divide(a @ b, norm, out=np.zeros_like(norm), where=norm > 0)
 
 
-def _factors(count: int) -> Sequence[Size]:
-    return [(h, count // h) for h in range(2, count // 2 + 1) if count % h == 0]
+def _factors(count: int, dims: int) -> Sequence[Size]:
+    """Return the grids with `count` cells and several rows and columns."""
+    if dims == 2:
+        return [(h, count // h) for h in range(2, count // 2 + 1) if count % h == 0]
+    return [(d, *grid) for d in range(1, count // 4 + 1) if count % d == 0 for grid in _factors(count // d, 2)]

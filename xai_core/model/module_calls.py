@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xai_core.errors import InputShapeError
 from xai_core.model.autograd_graph import same_value
+from xai_core.model.first_convolution import check_first_convolution
 from xai_core.model.layouts import Features, to_elements
 from xai_core.model.sites import Site
 from xai_core.outputs import Path, first_tensor, leaves_of, with_leaves
@@ -33,6 +33,8 @@ class ModuleCalls:
     ----------
     model
         The model.
+    image_shape
+        The shape of the image.
     always_gradients
         Whether gradients are enabled at the start of every module, even inside of `no_grad` blocks.
 
@@ -44,7 +46,8 @@ class ModuleCalls:
         The number of calls of every layer.
     """
 
-    def __init__(self, model: nn.Module, always_gradients: bool = False) -> None:
+    def __init__(self, model: nn.Module, image_shape: tuple[int, ...], always_gradients: bool = False) -> None:
+        self._image_shape = image_shape
         self._always_gradients = always_gradients
         self.names = {module: name for name, module in model.named_modules()}
         self.tensors: dict[Site, Tensor] = {}
@@ -63,7 +66,7 @@ class ModuleCalls:
     @property
     def pools(self) -> frozenset[str]:
         """The names of adaptive pooling layers, and of the model itself."""
-        pooling = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
+        pooling = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.AdaptiveAvgPool3d, nn.AdaptiveMaxPool3d)
         return frozenset(name for module, name in self.names.items() if isinstance(module, pooling) or not name)
 
     @property
@@ -80,20 +83,14 @@ class ModuleCalls:
         Raises
         ------
         InputShapeError
-            If the images have another number of channels than the first convolution requires.
+            If the images do not have the dimensions or the channels that the first convolution requires.
         """
         if self._always_gradients:
             torch.set_grad_enabled(True)
         tensor = first_tensor([*args, *kwargs.values()])
-        if isinstance(module, nn.Conv2d) and tensor is not None and not self._channels_known:
+        if isinstance(module, nn.Conv2d | nn.Conv3d) and tensor is not None and not self._channels_known:
             self._channels_known = True
-            if tensor.ndim == 4 and tensor.shape[1] != module.in_channels:
-                is_channels_last = tensor.shape[-1] == module.in_channels
-                raise InputShapeError(
-                    f"the model's first convolution requires {module.in_channels} channels, but the images have "
-                    f"{tensor.shape[1]}; expected images [B, {module.in_channels}, H, W]"
-                    + ("; for images [B, H, W, C], use `images.permute(0, 3, 1, 2)`" if is_channels_last else "")
-                )
+            check_first_convolution(module, tensor, self._image_shape)
         if tensor is not None and tensor.ndim == 3:
             self._inputs.setdefault(self._attentions, []).append((self.names[module], tensor))
         self._calls.append(_Call(module, tensor))
@@ -134,7 +131,7 @@ class ModuleCalls:
         site, features = last
         if features.cells != features.count or scores is None:
             return None
-        mean = to_elements(self.tensors[site], features.layout).mean(1)
+        mean = to_elements(self.tensors[site], features.layout, features.count).mean(1)
         for name, (pooled, output) in self._linear.items():
             same = same_value(output, scores) and pooled.shape == mean.shape
             if same and torch.allclose(pooled, mean, rtol=1e-3, atol=1e-5):

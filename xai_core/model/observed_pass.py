@@ -83,10 +83,10 @@ class Observer:
     gradients: bool = True
     always_gradients: bool = False
 
-    def observe(self, image: Float[Tensor, "1 C H W"]) -> ObservedPass:
+    def observe(self, image: Float[Tensor, "1 C *size"]) -> ObservedPass:
         """Run the model on one image, and record the pass."""
-        model, calls = self.model, ModuleCalls(self.model, self.always_gradients)
-        finder = GateFinder((image.shape[-2], image.shape[-1]), calls.innermost)
+        model, calls = self.model, ModuleCalls(self.model, tuple(image.shape), self.always_gradients)
+        finder = GateFinder(tuple(image.shape[2:]), calls.innermost)
         trace = AttentionTrace(calls.in_progress, calls.attend)
         modules = [*model.modules()]
         with explaining(model, self.gradients):
@@ -125,7 +125,7 @@ class Observer:
             detections=None if detected is None else DetectionReader(detected, size),
         )
 
-    def first_rows(self, images: Float[Tensor, "B C H W"]) -> list[Float[Tensor, "*leading keys"] | None]:
+    def first_rows(self, images: Float[Tensor, "B C *size"]) -> list[Float[Tensor, "*leading keys"] | None]:
         """Return the first row of each attention for a batch, with the leading dimensions.
 
         It is None if the function that computes attention separates the heads itself.

@@ -21,6 +21,7 @@ from xai_core.model.autograd_graph import joins
 from xai_core.model.coded_images import CodedImages
 from xai_core.model.default_layer import default_layer
 from xai_core.model.execution import Forward
+from xai_core.model.frame_orders import frame_orders
 from xai_core.model.gates import Gate
 from xai_core.model.layouts import Features, Size
 from xai_core.model.noise import NoiseImages
@@ -48,7 +49,7 @@ class Probe:
     Attributes
     ----------
     size
-        (H, W) of the image.
+        (H, W) of the image, or (D, H, W) of the volume.
     layouts
         The sites of the forward pass, and their layouts.
     on_path
@@ -177,7 +178,7 @@ class _LayerFeatures(Mapping[str, Features]):
 def probe(
     model: nn.Module,
     forward: Forward,
-    images: Float[Tensor, "B C H W"],
+    images: Float[Tensor, "B C *size"],
     target: object = None,
     known: SiteLayouts | None = None,
     block: BlockOf = lambda bytes_per_image: max(MEMORY // bytes_per_image, 1),
@@ -210,7 +211,7 @@ def probe(
     observer = Observer(model, forward, target)
     weights = [module.weight.numel() for module in model.modules() if isinstance(module, nn.Conv2d)]
     with single_image_errors(model, forward, images):
-        if image.device.type == "cpu" and 0 < max(weights, default=0) <= LARGEST_CONVOLUTION:
+        if image.ndim == 4 and image.device.type == "cpu" and 0 < max(weights, default=0) <= LARGEST_CONVOLUTION:
             with contextlib.suppress(RuntimeError):  # a `view` in the model requires contiguous features
                 return _probe(observer, image.contiguous(memory_format=torch.channels_last), known, block)
         try:
@@ -225,14 +226,15 @@ def probe(
 def _probe(observer: Observer, image: Tensor, known: SiteLayouts | None, block: BlockOf) -> Probe:
     """Probe the model, and again with gradients inside of `no_grad` blocks if such a block cuts the graph."""
     observed = observer.observe(image)
-    size = image.shape[-2], image.shape[-1]
+    size = tuple(image.shape[2:])
     calls, graph, scores = observed.calls, observed.graph, observed.scores
     if not graph.from_image and observer.gradients and not observer.always_gradients:
         with contextlib.suppress(RuntimeError):  # a block that must not be differentiated
             return _probe(replace(observer, always_gradients=True), image, known, block)
     with torch.inference_mode(False), torch.set_grad_enabled(observer.gradients):
         respond_with = _responder(observer.model, observer.forward, image, block)
-        layouts = SiteLayouts([*calls.tensors], size, graph.kept, graph.earlier, respond_with)
+        orders = frame_orders(observer.model, observer.forward, image, calls.tensors)
+        layouts = SiteLayouts([*calls.tensors], size, graph.kept, graph.earlier, respond_with, orders)
         if known is not None:
             layouts.share(known)
         found = (
@@ -266,7 +268,7 @@ def _probe(observer: Observer, image: Tensor, known: SiteLayouts | None, block: 
 
 def _responder(model: nn.Module, forward: Forward, image: Tensor, block: BlockOf) -> Respond:
     """Return a function that runs the model on coded images with the mean and the standard deviation of an image."""
-    device, dtype, (channels, height, width) = image.device, image.dtype, image.shape[1:]
+    device, dtype = image.device, image.dtype
     spread, mean = (float(value) for value in torch.std_mean(image.float()))
 
     def run(images: Tensor) -> Any:
@@ -276,7 +278,7 @@ def _responder(model: nn.Module, forward: Forward, image: Tensor, block: BlockOf
     def respond_with(
         sites: Sequence[tuple[Site, str]], bits: Bits, seed: int
     ) -> tuple[CodedImages, Mapping[tuple[Site, str], Responses]]:
-        images = CodedImages((channels, height, width), bits, mean, spread if spread > 0 else 1.0, seed)
+        images = CodedImages(tuple(image.shape[1:]), bits, mean, spread if spread > 0 else 1.0, seed)
         largest = max((site.nbytes for site, _ in sites), default=1)
         return images, respond(model, run, images, sites, block(4 * largest))
 

@@ -56,7 +56,11 @@ def read_out(graph: SiteGraph, last: tuple[Site, Features]) -> Readout | None:
     """Return how the scores depend on the last tokens, or None if there is no gradient."""
     site, features = last
     gradient = graph.gradient(site)
-    return None if gradient is None else Readout.of(to_elements(gradient, features.layout)[0], features.elements)
+    return (
+        None
+        if gradient is None
+        else Readout.of(to_elements(gradient, features.layout, features.count)[0], features.elements)
+    )
 
 
 def _weights(count: int, groups: Collection[Collection[int]]) -> tuple[float, ...]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from xai_core.memory_errors import out_of_memory
 from xai_core.model.coded_images import CodedImages
 from xai_core.model.execution import explaining, temporary_hooks
-from xai_core.model.layouts import to_elements
+from xai_core.model.layouts import count_and_channels, is_folded, to_elements
 from xai_core.model.sites import Site
 from xai_core.outputs import leaf_at
 from xai_core.precision import at_least_float32
@@ -116,7 +116,9 @@ def _observe(
         for site, layout in wanted.get((name, calls[name]), ()):
             tensor = leaf_at(output, site.path)
             if tensor is not None and tensor.shape == _shape_for(site, layout, len(images)):
-                elements = to_elements(at_least_float32(tensor), layout).float()
+                elements = to_elements(
+                    at_least_float32(tensor), layout, count_and_channels(site.shape, layout)[0]
+                ).float()
                 observe((site, layout), elements, previous.same(tensor, site, layout))
         calls[name] += 1
 
@@ -142,5 +144,5 @@ class _PreviousTensors:
 
 def _shape_for(site: Site, layout: str, count: int) -> tuple[int, ...]:
     shape = [*site.shape]
-    shape[1 if layout == "LNC" else 0] = count
+    shape[1 if layout == "LNC" else 0] = count * (shape[0] if is_folded(layout) else 1)
     return tuple(shape)

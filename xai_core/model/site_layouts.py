@@ -6,9 +6,18 @@ and `locations`.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 
 from xai_core.model.kept_locations import Kept
-from xai_core.model.layouts import Features, Size, count_and_channels, fits, possible_layouts
+from xai_core.model.layouts import (
+    Features,
+    Size,
+    count_and_channels,
+    fits,
+    is_channels_first,
+    is_folded,
+    possible_layouts,
+)
 from xai_core.model.locations import Locations, agrees, contradicts, fit, read_locations
 from xai_core.model.site_responses import Respond, SiteResponses
 from xai_core.model.sites import Site
@@ -29,13 +38,15 @@ class SiteLayouts:
     sites
         All sites of a forward pass, in order of execution.
     size
-        (H, W) of the image.
+        (H, W) of the image, or (D, H, W) of the volume.
     kept
         For each site that depends on the image, how its order is known, or None: see `kept_locations`.
     earlier
         For each site on the path to the scores, the sites that it is computed from, in order of execution.
     respond
         Runs the model on coded images.
+    orders
+        For each site whose first dimension contains the frames of several clips, their order: see `frame_orders`.
     """
 
     def __init__(
@@ -45,10 +56,11 @@ class SiteLayouts:
         kept: Mapping[Site, Kept | None],
         earlier: Mapping[Site, Collection[Site]],
         respond: Respond,
+        orders: Mapping[Site, str] = MappingProxyType({}),
     ) -> None:
         self.sites, self.size = sites, size
         self._kept, self._earlier = kept, earlier
-        self._possible = {site: possible_layouts(site.shape, size) for site in sites}
+        self._possible = {site: _ordered(possible_layouts(site.shape, size), orders.get(site)) for site in sites}
         keys = [(site, layout) for site in sites for layout in self._possible[site] if self._is_measured(site, layout)]
         self._responses = SiteResponses(keys, size, respond)
         self._found: dict[Site, Features | None] = {}
@@ -92,11 +104,11 @@ class SiteLayouts:
     def _is_in_order(self, site: Site, layout: str) -> bool:
         """Whether a feature map is in image order, because the graph keeps the order of its bases."""
         kept = self._kept.get(site)
-        return kept is not None and kept.layout == layout and all(self._is_ordered_map(base) for base in kept.bases)
+        return kept is not None and _is_map(layout, kept) and all(self._is_ordered_map(base) for base in kept.bases)
 
     def _is_ordered_map(self, site: Site) -> bool:
         features = self.of(site)
-        return features is not None and features.layout == "NCHW" and features.start == 0
+        return features is not None and is_channels_first(features.layout) and features.start == 0
 
     def _locations(self, site: Site, layout: str, grid: Size | None) -> Locations | None:
         """Return the locations of a site, from its own responses or from an earlier site with as many elements.
@@ -151,3 +163,15 @@ class SiteLayouts:
 
     def _contradicts(self, site: Site, layout: str, grid: Size) -> bool:
         return any(contradicts(*response, grid) for response in self._responses.of((site, layout)))
+
+
+def _is_map(layout: str, kept: Kept) -> bool:
+    """Whether a layout is the layout of a feature map whose order is kept."""
+    return layout.endswith("WC") if kept.channels_last else is_channels_first(layout)
+
+
+def _ordered(possible: dict[str, Size | None], order: str | None) -> dict[str, Size | None]:
+    """Return the layouts with the known order of clips and frames, and none if the order is not known."""
+    if not any(map(is_folded, possible)):
+        return possible
+    return {} if order is None else {order + layout[len(order) :]: grid for layout, grid in possible.items()}

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from operator import le
 
 from jaxtyping import Float
 from numpy import ndarray
@@ -13,8 +14,8 @@ from xai_core.model.sites import Site
 
 Key = tuple[Site, str]
 """A site, and one of its possible layouts."""
-Bits = tuple[int, int]
-"""The numbers of bits that code rows and columns."""
+Bits = tuple[int, ...]
+"""The number of bits that code the positions on each axis."""
 Respond = Callable[[Sequence[Key], Bits, int], tuple[CodedImages, Mapping[Key, Responses]]]
 """Returns coded images with these numbers of bits and textures of a seed, and the responses of sites to them."""
 
@@ -30,7 +31,7 @@ class SiteResponses:
     keys
         The sites to measure.
     size
-        (H, W) of the image.
+        (H, W) of the image, or (D, H, W) of the volume.
     respond
         Runs the model on coded images.
     """
@@ -60,15 +61,18 @@ class SiteResponses:
 
     def _measure(self, key: Key, seed: int) -> None:
         rest = {other: bits for other, bits in self._bits.items() if (other, seed) not in self._measured}
-        rows, columns = zip(*rest.values(), strict=True)
         is_first = len(rest) == len(self._bits)
-        most = self._bits[key] if is_first else (max(rows), max(columns))
-        wanted = [other for other, bits in rest.items() if bits[0] <= most[0] and bits[1] <= most[1]]
+        most = self._bits[key] if is_first else tuple(map(max, zip(*rest.values(), strict=True)))
+        wanted = [other for other, bits in rest.items() if all(map(le, bits, most))]
         images, responses = self._respond(wanted, most, seed)
         self._measured |= {(other, seed): (images, responses.get(other, ())) for other in wanted}
 
 
 def _bits(key: Key, size: Size) -> Bits:
-    """Return the numbers of bits that locate the cells of a grid with the aspect ratio of the image."""
-    (height, width), (count, _) = size, count_and_channels(key[0].shape, key[1])
-    return bits_for(math.sqrt(count * height / width)), bits_for(math.sqrt(count * width / height))
+    """Return the numbers of bits that locate the cells of a grid with the aspect ratio of the image.
+
+    The number of slices of a grid over a volume is not known, but is at most the number of slices of the volume.
+    """
+    (*depth, height, width), (count, _) = size, count_and_channels(key[0].shape, key[1])
+    spatial = bits_for(math.sqrt(count * height / width)), bits_for(math.sqrt(count * width / height))
+    return *map(bits_for, depth), *spatial

@@ -32,7 +32,7 @@ class Layer(Protocol):
     @property
     def rows(self) -> tuple[int, ...]: ...
     @property
-    def grid(self) -> tuple[int, int] | None: ...
+    def grid(self) -> tuple[int, ...] | None: ...
     @property
     def elements(self) -> tuple[int, ...]: ...
 
@@ -105,6 +105,8 @@ def _layer(layers: Sequence[Layer], layer: int | str) -> Layer:
 
 def _heads(layer: Layer, token: int) -> Float[Tensor, "heads h w"]:
     """Return the attention of a query token to the cells of the grid."""
+    if layer.grid is not None and len(layer.grid) == 3:
+        raise UnsuitableError("attention to volumes cannot be drawn; use the weights in `record.weights`")
     if layer.grid is None:
         raise UnsuitableError(
             f"the keys of attention layer {layer.name!r} do not form a grid over the image, so its attention cannot be"

@@ -41,7 +41,7 @@ class Style(TypedDict, total=False):
     contours: bool | tuple[float, ...] | list[float]
 
 
-def limit_of(values: Float[np.ndarray, "H W"]) -> float:
+def limit_of(values: Float[np.ndarray, "*size"]) -> float:
     """Return the magnitude at which the colors of a map saturate: its 99th percentile, or 0.05 if that is larger."""
     return max(float(np.quantile(np.abs(values), SATURATION)), MIN_SATURATION)
 

@@ -26,6 +26,9 @@ class DrawableMaps(ViewedMaps):
     model received them. On a photo of another size, the map is placed on the part that the model received. This needs
     an engine that was created with a `LoadedModel`.
 
+    The map of a volume or clip is drawn as a row of up to eight slices or frames, and `animate` saves all of them.
+    Photos cannot be passed for volumes.
+
     Every method takes these options of the overlay:
 
     - `cmap`: name of a color map of matplotlib. Default: `inferno`, or `RdBu_r` if the raw maps have negative values.
@@ -85,6 +88,32 @@ class DrawableMaps(ViewedMaps):
         from xai_core.visualization.encoding import save_image
 
         save_image(path, lambda: self.overlay(image, **style), lambda: self._figure(image, style))
+
+    def animate(self, path: str | Path, seconds: float = 2.0, **style: "Unpack[Style]") -> None:
+        """Save the slices or frames of volumes, colored by the maps, as an animation: gif or webp.
+
+        Parameters
+        ----------
+        path
+            The file. Several volumes are side by side.
+        seconds
+            Duration of the animation, which repeats.
+        **style
+            The options of the overlay.
+
+        Raises
+        ------
+        UnsuitableError
+            If the maps explain images, or the volumes are not known.
+        OptionError
+            If the extension is another one, or an option is invalid.
+        FileError
+            If the file cannot be written.
+        """
+        from xai_core.visualization.panels import animation_frames
+        from xai_core.visualization.slices import save_animation
+
+        save_animation(path, animation_frames(self, style), seconds)
 
     def _figure(self, image: "Photos", style: "Style", new: "Callable[..., Figure] | None" = None) -> "Figure":
         from xai_core.visualization.figures import Cell, DisplayedFigure, grid_figure

@@ -21,6 +21,7 @@ def overlay(
     *,
     signed: bool = False,
     placement: Placement | None = None,
+    limit: float | None = None,
     **style: Unpack[Style],
 ) -> Image.Image:
     """Color a photo by a map. Opacity increases with saliency up to the 99th percentile of the map.
@@ -35,11 +36,13 @@ def overlay(
         Whether negative values count against the target. They get colors of their own.
     placement
         The rectangle of the photo that the map covers. Default: the whole photo.
+    limit
+        The magnitude at which the colors saturate. Default: the 99th percentile of the magnitudes of the map.
     **style
         See `Style`.
     """
     values = saliency.detach().float().cpu().numpy()
-    values = (values / limit_of(values)).clip(-1 if signed else 0, 1)
+    values = (values / (limit or limit_of(values))).clip(-1 if signed else 0, 1)
     whole = Placement(0, 0, *photo.size)
     values = (placement or whole).place(values, *photo.size)
     alpha = style.get("alpha", OPACITY)

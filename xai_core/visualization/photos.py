@@ -57,7 +57,12 @@ def model_view(image: Float[Tensor, "C H W"], restore: Any = None) -> Image.Imag
     """
     if restore is not None:
         return to_pil(restore(image))
-    return to_pil(normalize(image.flatten(0, 1)[None])[0].view_as(image))
+    return to_pil(stretched(image))
+
+
+def stretched(image: Float[Tensor, "C *size"]) -> Float[Tensor, "C *size"]:
+    """Return an image or a volume whose values are stretched to [0,1]."""
+    return normalize(image.flatten(0, 1)[None])[0].view_as(image)
 
 
 def _of_array(values: np.ndarray) -> Image.Image:

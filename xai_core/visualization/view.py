@@ -11,6 +11,7 @@ from torch import Tensor
 
 from xai_core.batched import Batched
 from xai_core.data.class_names import class_name
+from xai_core.data.pixels import to_pil
 from xai_core.data.sources import LoadedModel
 from xai_core.errors import ModelOutputError, UnsuitableError
 from xai_core.predictions import Predictions
@@ -27,7 +28,7 @@ from xai_core.targets.measures import (
 )
 from xai_core.targets.score_reader import ScoreReader
 from xai_core.targets.target import BoundTarget
-from xai_core.visualization.photos import model_view
+from xai_core.visualization.photos import model_view, stretched
 from xai_core.visualization.placement import Placement
 
 
@@ -38,7 +39,7 @@ class View(Batched):
     Attributes
     ----------
     images
-        [B,C,H,W], as the model received them.
+        [B,C,H,W] or [B,C,D,H,W], as the model received them.
     scores
         [B,K] class scores, or None if the model has none.
     are_probabilities
@@ -47,7 +48,7 @@ class View(Batched):
         The model with its preprocessing and class names. None if they are not known.
     """
 
-    images: Float[Tensor, "B C H W"]
+    images: Float[Tensor, "B C *size"]
     scores: Float[Tensor, "B K"] | None = None
     are_probabilities: bool = False
     loaded: LoadedModel | None = None
@@ -60,6 +61,11 @@ class View(Batched):
     def photo(self, index: int) -> Image.Image:
         """Return an image as the model sees it."""
         return model_view(self.images[index], None if self.loaded is None else self.loaded.restore)
+
+    def slices(self, index: int) -> list[Image.Image]:
+        """Return the slices of a volume, stretched to [0,1] together."""
+        volume = self.images[index]
+        return [to_pil(each) for each in stretched(volume).unbind(1)]
 
     def placement(self, photo: Image.Image) -> Placement:
         """Return the rectangle of a photo that the model received.
@@ -130,7 +136,7 @@ class View(Batched):
         return ""
 
 
-def view_of(images: Float[Tensor, "B C H W"], output: Any, reader: ScoreReader, loaded: LoadedModel | None) -> View:
+def view_of(images: Float[Tensor, "B C *size"], output: Any, reader: ScoreReader, loaded: LoadedModel | None) -> View:
     """Return the view of an explained batch. A model without class scores has no predictions."""
     try:
         scores = reader(output, len(images)).detach()
@@ -163,6 +169,21 @@ def photo_of(view: View | None, photo: Image.Image | None) -> tuple[Image.Image,
         )
     photo = view.photo(0)
     return photo, Placement(0, 0, *photo.size)
+
+
+def slices_of(view: View | None) -> list[Image.Image]:
+    """Return the slices of the first volume of a view.
+
+    Raises
+    ------
+    UnsuitableError
+        If the view is not known.
+    """
+    if view is None:
+        raise UnsuitableError(
+            "the volumes of this result are not known, because it was saved or was not computed by an engine"
+        )
+    return view.slices(0)
 
 
 @lru_cache(maxsize=64)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from xai_core.batched import Batched
@@ -23,8 +23,9 @@ class Viewed(Batched):
 class ViewedMaps(Viewed):
     """Base class of saliency maps that can be drawn. See `Saliency` for the attributes."""
 
-    values: Float[Tensor, "B *T H W"]
-    raw: Float[Tensor, "B *T h w"]
+    values: Float[Tensor, "B ..."]
+    raw: Float[Tensor, "B ..."]
+    constant: Bool[Tensor, "B *T"]
     target: BoundTarget | tuple[BoundTarget, ...]
 
     if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_cam.base import CAM
+from xai_cam.base import CAM, weighted
 
 
 class AblationCAM(CAM):
@@ -36,13 +36,15 @@ class AblationCAM(CAM):
         earlier = [layer for layer in self.layers(adapter) if last is None or layer != last.layer]
         return 1 + sum(adapter.features(layer).channels for layer in earlier)
 
-    def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K h w"]:
+    def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K *grid"]:
         """Weight each channel by the drop in the score when the channel is zero."""
         activation = captured.activation(layer)
         drops = captured.once((self, layer), lambda: self.drops(captured, layer, activation))[captured.index]
-        return drops[..., None, None] * activation
+        return weighted(drops, activation)
 
-    def drops(self, captured: xai.Captured, layer: str, activation: Float[Tensor, "B K h w"]) -> Float[Tensor, "V B K"]:
+    def drops(
+        self, captured: xai.Captured, layer: str, activation: Float[Tensor, "B K *grid"]
+    ) -> Float[Tensor, "V B K"]:
         """Return the relative drop in the score when each channel is zero, for all V targets of the pass."""
         batch, count = activation.shape[:2]
         model_score = captured.partial_forward(layer)

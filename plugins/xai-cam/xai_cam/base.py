@@ -27,6 +27,7 @@ class CAM(xai.Explainer):
         Module name, module, or a list of them. Default: the last features before pooling, which the adapter finds.
     """
 
+    volumes = True
     gradients: ClassVar[bool] = True
     rectified: ClassVar[bool] = True
 
@@ -41,17 +42,17 @@ class CAM(xai.Explainer):
         """Return the names of the layers at which maps are computed."""
         return [adapter.layer_name(layer) for layer in self.needs(adapter).activations]
 
-    def explain(self, captured: xai.Captured) -> Float[Tensor, "B h w"]:
+    def explain(self, captured: xai.Captured) -> Float[Tensor, "B *grid"]:
         """Compute the map of each layer and combine the maps."""
         return fuse([self.map(captured, layer) for layer in captured.layers])
 
-    def map(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B h w"]:
+    def map(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B *grid"]:
         """Sum the weighted channels and rectify the sum."""
         total = self.channels(captured, layer).sum(1)
         return total.relu() if self.rectified else total
 
     @abstractmethod
-    def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K h w"]:
+    def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K *grid"]:
         """Return the weighted channels of a layer, whose sum is the map before its ReLU."""
 
 
@@ -64,7 +65,17 @@ def selected_layers(layer: Layers, adapter: xai.ModelAdapter) -> tuple[Layer, ..
     return tuple(layer) if isinstance(layer, Sequence) else (layer,)
 
 
-def fuse(maps: Sequence[Float[Tensor, "B _ _"]], how: str = "mean") -> Float[Tensor, "B h w"]:
+def spatial_dims(channels: Float[Tensor, "B K *grid"]) -> tuple[int, ...]:
+    """Return the spatial dimensions: rows and columns, and the depth or time of volumes."""
+    return tuple(range(2, channels.ndim))
+
+
+def weighted(weights: Float[Tensor, "B K"], channels: Float[Tensor, "B K *grid"]) -> Float[Tensor, "B K *grid"]:
+    """Multiply each channel by its weight."""
+    return weights.view(*weights.shape, *[1] * (channels.ndim - 2)) * channels
+
+
+def fuse(maps: Sequence[Float[Tensor, "B ..."]], how: str = "mean") -> Float[Tensor, "B *grid"]:
     """Combine several maps into one.
 
     A single map is returned unchanged. Several maps are normalized to [0,1] and resized to the highest resolution among
@@ -72,6 +83,6 @@ def fuse(maps: Sequence[Float[Tensor, "B _ _"]], how: str = "mean") -> Float[Ten
     """
     if len(maps) == 1:
         return maps[0]
-    size = max((map_.shape[-2], map_.shape[-1]) for map_ in maps)
+    size = max(tuple(map_.shape[1:]) for map_ in maps)
     stacked = torch.stack([resize(normalize(map_), size) for map_ in maps])
     return stacked.mean(0) if how == "mean" else stacked.amax(0)

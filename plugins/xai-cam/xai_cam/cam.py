@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_cam.base import CAM
+from xai_cam.base import CAM, weighted
 from xai_core.plugin import TargetError
 
 
@@ -31,9 +31,9 @@ class ClassActivationMap(CAM):
         adapter.head_weights  # noqa: B018  raises an error for models with another kind of head
         return xai.Needs(activations=(adapter.default_layer,))
 
-    def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K h w"]:
+    def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K *grid"]:
         """Weight each channel by its weight for the target class in the classification head."""
         if captured.target.ids is None:
             raise TargetError("cam explains classes only; for other targets use grad-cam")
         weights = captured.adapter.head_weights[captured.target.ids]  # [B,K]
-        return weights[..., None, None] * captured.activation(layer)
+        return weighted(weights, captured.activation(layer))

@@ -67,7 +67,7 @@ class ConceptorCAM(ContrastiveCAM):
         self.intra = check_flag("intra", intra)
         super().__init__(layer, base, negatives)
 
-    def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K h w"]:
+    def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K *grid"]:
         """Filter the channels of the base by the conceptors."""
         rivals = captured.rivals if self._rivals else []
         positive = self._base.channels(captured, layer)

@@ -28,11 +28,11 @@ class EigenCAM(CAM):
     gradients: ClassVar[bool] = False
     targeted: ClassVar[bool] = False
 
-    def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K h w"]:
+    def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K *grid"]:
         """Return the activations unchanged."""
         return captured.activation(layer)
 
-    def map(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B h w"]:
+    def map(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B *grid"]:
         """Project the activations on their first right singular vector."""
         channels = self.channels(captured, layer)
         return singular_component(channels, towards=torch.ones_like(channels[:, 0]))

@@ -23,10 +23,10 @@ class EigenGradCAM(CAM):
 
     name = "eigen-grad-cam"
 
-    def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K h w"]:
+    def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K *grid"]:
         """Multiply the activation by the gradient elementwise."""
         return captured.gradient(layer) * captured.activation(layer)
 
-    def map(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B h w"]:
+    def map(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B *grid"]:
         """Project the channels on their first principal direction and rectify the result."""
         return principal_component(self.channels(captured, layer)).relu()

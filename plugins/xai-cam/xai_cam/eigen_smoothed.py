@@ -36,10 +36,10 @@ class EigenSmoothed(CAM):
         """Return the number of forward passes of the CAM."""
         return self._base.forward_passes(adapter)
 
-    def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K h w"]:
+    def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K *grid"]:
         """Return the weighted channels of the CAM."""
         return self._base.channels(captured, layer)
 
-    def map(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B h w"]:
+    def map(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B *grid"]:
         """Project the channels on their first principal direction and rectify the result."""
         return principal_component(self.channels(captured, layer)).relu()

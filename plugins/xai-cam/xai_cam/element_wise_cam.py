@@ -20,6 +20,6 @@ class ElementWiseCAM(CAM):
 
     name = "element-wise-cam"
 
-    def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K h w"]:
+    def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K *grid"]:
         """Multiply the activation by the gradient elementwise and rectify the product."""
         return (captured.gradient(layer) * captured.activation(layer)).relu()

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_cam.base import CAM, Layers
+from xai_cam.base import CAM, Layers, spatial_dims
 from xai_core.plugin import check_number
 
 
@@ -39,14 +39,15 @@ class FEM(CAM):
         super().__init__(layer)
         self.k = check_number("k", k, above=0)
 
-    def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K h w"]:
+    def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K *grid"]:
         """Return the mean of each channel at its unusually active locations, and zero elsewhere."""
         activation = captured.activation(layer)
-        mean = activation.mean((-2, -1), keepdim=True)  # [B,K,1,1]
+        spatial = spatial_dims(activation)
+        mean = activation.mean(spatial, keepdim=True)  # [B,K,1,1]
         above = activation - mean
-        deviation = above.square().mean((-2, -1), keepdim=True).sqrt()
+        deviation = above.square().mean(spatial, keepdim=True).sqrt()
         return mean * (above > self.k * deviation)
 
-    def map(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B h w"]:
+    def map(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B *grid"]:
         """Sum the weighted channels."""
         return self.channels(captured, layer).sum(1)

@@ -48,7 +48,7 @@ class FinerCAM(ContrastiveCAM):
             raise OptionError(f"negatives must be at least 1, or class ids such as 3+7, got {negatives!r}")
         self.gamma = check_number("gamma", gamma)
 
-    def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K h w"]:
+    def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K *grid"]:
         """Weight each channel by the difference between its weights for the target and for the negatives."""
         own = self._base.channels(captured, layer)
         if not captured.rivals:

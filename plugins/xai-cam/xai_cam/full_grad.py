@@ -4,7 +4,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 import xai_core as xai
+from xai_cam.base import weighted
 from xai_core.plugin import UnsuitableError, require_plain_modules, resize
+
+CHANNELS_FIRST = ("NCHW", "NCDHW")
+"""Layouts of the outputs of convolutions and batch norm."""
 
 
 class FullGrad(xai.Explainer):
@@ -22,6 +26,7 @@ class FullGrad(xai.Explainer):
     """
 
     name = "full-grad"
+    volumes = True
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         """Request the gradients at the image and at every layer with a bias on a feature map."""
@@ -34,12 +39,13 @@ class FullGrad(xai.Explainer):
             )
         return xai.Needs(activations=layers, gradients=True, image_gradient=True)
 
-    def explain(self, captured: xai.Captured) -> Float[Tensor, "B H W"]:
+    def explain(self, captured: xai.Captured) -> Float[Tensor, "B *size"]:
         """Add the magnitudes of all contributions."""
-        size = (captured.images.shape[-2], captured.images.shape[-1])
+        size = tuple(captured.images.shape[2:])
         total = rescaled_sum(captured.image_gradient * captured.images)
         for layer, bias in biases(captured.adapter).items():
-            total = total + resize(rescaled_sum(captured.gradient(layer) * bias[:, None, None]), size)
+            gradient = captured.gradient(layer)
+            total = total + resize(rescaled_sum(weighted(bias.expand(len(gradient), -1), gradient)), size)
         return total
 
 
@@ -52,16 +58,20 @@ def biases(adapter: xai.ModelAdapter) -> dict[str, Float[Tensor, " K"]]:
     for site in reversed([*adapter.probe.on_path]):
         name = site.layer if adapter.probe.runs[site.layer] == 1 else f"{site.layer}@{site.call}"
         bias = module_bias(adapter.model.get_submodule(site.layer))
-        if bias is not None and name in adapter.probe.features and adapter.features(name).layout == "NCHW":
+        if bias is not None and name in adapter.probe.features and adapter.features(name).layout in CHANNELS_FIRST:
             layer_biases[name] = bias.detach()
     return layer_biases
 
 
 def module_bias(module: nn.Module) -> Float[Tensor, " K"] | None:
     """Return the bias of a convolution, the equivalent bias of a batch norm, or None."""
-    if isinstance(module, nn.Conv2d):
+    if isinstance(module, nn.Conv2d | nn.Conv3d):
         return module.bias
-    if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None and module.running_var is not None:
+    if (
+        isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d)
+        and module.running_mean is not None
+        and module.running_var is not None
+    ):
         scale = (module.running_var + module.eps).rsqrt()
         scale = scale if module.weight is None else scale * module.weight
         bias = -module.running_mean * scale
@@ -69,8 +79,9 @@ def module_bias(module: nn.Module) -> Float[Tensor, " K"] | None:
     return None
 
 
-def rescaled_sum(contributions: Float[Tensor, "B K h w"]) -> Float[Tensor, "B h w"]:
+def rescaled_sum(contributions: Float[Tensor, "B K *grid"]) -> Float[Tensor, "B *grid"]:
     """Rescale the magnitudes of a layer to [0,1], and sum them over channels."""
     magnitude = contributions.abs()
-    low, high = magnitude.amin((1, 2, 3), keepdim=True), magnitude.amax((1, 2, 3), keepdim=True)
+    dims = tuple(range(1, magnitude.ndim))
+    low, high = magnitude.amin(dims, keepdim=True), magnitude.amax(dims, keepdim=True)
     return ((magnitude - low) / (high - low).where(high > low, 1)).sum(1)

@@ -33,6 +33,7 @@ class Fused(xai.Explainer):
         self.explainers = explainers
         self.how = check_choice("how", how, ("mean", "max"))
         self._explainers = [xai.create_explainer(e) if isinstance(e, str) else e for e in explainers]
+        self.volumes = all(explainer.volumes for explainer in self._explainers)
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         """Request what each explainer needs."""
@@ -42,7 +43,7 @@ class Fused(xai.Explainer):
         """Add the forward passes of all explainers, and count the shared pass once."""
         return 1 + sum(explainer.forward_passes(adapter) - 1 for explainer in self._explainers)
 
-    def explain(self, captured: xai.Captured) -> Float[Tensor, "B h w"]:
+    def explain(self, captured: xai.Captured) -> Float[Tensor, "B *grid"]:
         """Compute each map and combine the maps."""
         pairs = zip(self._explainers, captured.parts, strict=True)
         return fuse([relevance(explainer.explain(part)) for explainer, part in pairs], self.how)

@@ -4,7 +4,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_cam.base import CAM
+from xai_cam.base import CAM, spatial_dims
 
 
 class GradCAM(CAM):
@@ -20,7 +20,7 @@ class GradCAM(CAM):
 
     name = "grad-cam"
 
-    def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K h w"]:
+    def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K *grid"]:
         """Weight each channel by its mean gradient."""
-        weights = captured.gradient(layer).mean((-2, -1), keepdim=True)  # [B,K,1,1]
-        return weights * captured.activation(layer)
+        gradient = captured.gradient(layer)
+        return gradient.mean(spatial_dims(gradient), keepdim=True) * captured.activation(layer)

@@ -4,7 +4,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_cam.base import CAM
+from xai_cam.base import CAM, spatial_dims
 
 
 class GradCAMPlusPlus(CAM):
@@ -27,10 +27,11 @@ class GradCAMPlusPlus(CAM):
 
     name = "grad-cam++"
 
-    def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K h w"]:
+    def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K *grid"]:
         """Weight each channel by the sum of its positive gradients times alpha."""
         activation, gradient = captured.activation(layer), captured.gradient(layer)
-        denominator = 2 + gradient * activation.sum((-2, -1), keepdim=True)  # [B,K,h,w]
+        spatial = spatial_dims(activation)
+        denominator = 2 + gradient * activation.sum(spatial, keepdim=True)  # [B,K,h,w]
         alpha = denominator.reciprocal().where(denominator != 0, 0)
-        weights = (alpha * gradient.relu()).sum((-2, -1), keepdim=True)  # [B,K,1,1]
+        weights = (alpha * gradient.relu()).sum(spatial, keepdim=True)  # [B,K,1,1]
         return weights * activation

@@ -21,6 +21,6 @@ class HiResCAM(CAM):
 
     name = "hires-cam"
 
-    def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K h w"]:
+    def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K *grid"]:
         """Multiply the activation by the gradient elementwise."""
         return captured.gradient(layer) * captured.activation(layer)

@@ -34,7 +34,7 @@ class ISCAM(ScoreCAM):
         self.n = check_integer("n", n, 1)
 
     def masked(
-        self, images: Float[Tensor, "n C H W"], maps: Float[Tensor, "n h w"], sample: int
-    ) -> Float[Tensor, "n C H W"]:
+        self, images: Float[Tensor, "n C *size"], maps: Float[Tensor, "n *grid"], sample: int
+    ) -> Float[Tensor, "n C *size"]:
         """Mask each image by its map, scaled by the fraction of step `sample`."""
         return super().masked(images, maps, sample) * ((sample + 1) / self.n)

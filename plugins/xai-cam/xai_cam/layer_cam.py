@@ -22,6 +22,6 @@ class LayerCAM(CAM):
 
     name = "layer-cam"
 
-    def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K h w"]:
+    def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K *grid"]:
         """Multiply the activation by the positive gradient elementwise."""
         return captured.gradient(layer).relu() * captured.activation(layer)

@@ -39,6 +39,7 @@ class NoiseSmoothed(xai.Explainer):
         self.sigma = check_number("sigma", sigma, minimum=0)
         self.seed = check_seed(seed)
         self._explainer = xai.create_explainer(explainer) if isinstance(explainer, str) else explainer
+        self.volumes = self._explainer.volumes
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         """Request nothing for the image without noise, after checking that the explainer supports the model."""
@@ -49,10 +50,11 @@ class NoiseSmoothed(xai.Explainer):
         """Count the forward passes of the explainer for each noisy image."""
         return 1 + self.n * self._explainer.forward_passes(adapter)
 
-    def explain(self, captured: xai.Captured) -> Float[Tensor, "B h w"]:
+    def explain(self, captured: xai.Captured) -> Float[Tensor, "B *grid"]:
         """Explain n noisy images and average the maps."""
         images = captured.images
-        spread = self.sigma * (images.amax((1, 2, 3), keepdim=True) - images.amin((1, 2, 3), keepdim=True))
+        dims = tuple(range(1, images.ndim))
+        spread = self.sigma * (images.amax(dims, keepdim=True) - images.amin(dims, keepdim=True))
         generator = torch.Generator().manual_seed(self.seed)
         total: Tensor | None = None
         for _ in range(self.n):

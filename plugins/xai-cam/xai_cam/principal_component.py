@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from xai_cam.base import spatial_dims
 from xai_core.plugin import wide
 
 SQUARINGS = 20
@@ -15,17 +16,19 @@ def tiny(like: Tensor) -> float:
     return torch.finfo(like.dtype).tiny
 
 
-def principal_component(channels: Float[Tensor, "B K h w"]) -> Float[Tensor, "B h w"]:
+def principal_component(channels: Float[Tensor, "B K *grid"]) -> Float[Tensor, "B *grid"]:
     """Project the centered channels on the direction of their largest spatial variance.
 
     The spatial mean of each channel is subtracted first. The map sums to zero and has a positive covariance with the
     sum of the channels. It is constant if the channels are constant.
     """
-    centered = channels - channels.mean((-2, -1), keepdim=True)
+    centered = channels - channels.mean(spatial_dims(channels), keepdim=True)
     return singular_component(centered, towards=centered.sum(1))
 
 
-def singular_component(channels: Float[Tensor, "B K h w"], towards: Float[Tensor, "B h w"]) -> Float[Tensor, "B h w"]:
+def singular_component(
+    channels: Float[Tensor, "B K *grid"], towards: Float[Tensor, "B *grid"]
+) -> Float[Tensor, "B *grid"]:
     """Project the channels on their first right singular vector: O V_1, with O = U S V^T.
 
     O [hw,K] contains the channels at each location. V_1 is computed by power iteration, through squarings of the
@@ -52,7 +55,7 @@ def singular_component(channels: Float[Tensor, "B K h w"], towards: Float[Tensor
     else:
         direction = rows.mT @ (matrix_power(rows @ rows.mT) @ start)
     direction = direction / torch.linalg.vector_norm(direction, dim=1, keepdim=True).clamp_min(tiny(rows))  # [B,K,1]
-    return torch.einsum("bkhw,bk->bhw", channels, direction[..., 0].to(channels.dtype))
+    return torch.einsum("bk...,bk->b...", channels, direction[..., 0].to(channels.dtype))
 
 
 def matrix_power(gram: Float[Tensor, "B n n"]) -> Float[Tensor, "B n n"]:

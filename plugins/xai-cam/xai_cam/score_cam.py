@@ -3,13 +3,12 @@
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_cam.base import CAM, Layers
-from xai_core.plugin import SCORE_KINDS, check_choice, check_flag
+from xai_cam.base import CAM, Layers, spatial_dims, weighted
+from xai_core.plugin import SCORE_KINDS, check_choice, check_flag, resize
 
 
 class ScoreCAM(CAM):
@@ -52,22 +51,23 @@ class ScoreCAM(CAM):
         return 1 + self.n * sum(adapter.features(layer).channels for layer in self.layers(adapter))
 
     def masked(
-        self, images: Float[Tensor, "n C H W"], maps: Float[Tensor, "n h w"], sample: int
-    ) -> Float[Tensor, "n C H W"]:
+        self, images: Float[Tensor, "n C *size"], maps: Float[Tensor, "n *grid"], sample: int
+    ) -> Float[Tensor, "n C *size"]:
         """Mask each image by its map, for one of the samples."""
         return images * minmax(upsampled(maps, images)).to(images)
 
-    def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K h w"]:
+    def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K *grid"]:
         """Weight each channel by the score of the image masked by it, and constant channels by zero."""
         activation = captured.activation(layer)
         weights = captured.once((self, layer), lambda: self.weights(captured, activation))[captured.index]
-        return weights[..., None, None] * activation
+        return weighted(weights, activation)
 
-    def weights(self, captured: xai.Captured, activation: Float[Tensor, "B K h w"]) -> Float[Tensor, "V B K"]:
+    def weights(self, captured: xai.Captured, activation: Float[Tensor, "B K *grid"]) -> Float[Tensor, "V B K"]:
         """Return the weight of each channel, for all V targets of the pass."""
         batch, count = activation.shape[:2]
         maps = activation.flatten(0, 1)  # [BK,h,w]
-        constant = maps.amax((1, 2)) == maps.amin((1, 2))
+        flat = maps.flatten(1)
+        constant = flat.amax(1) == flat.amin(1)
         order = constant.argsort(stable=True)  # constant maps come last
         scores = maps.new_zeros(captured.model_score.targets, len(maps))
         for block in captured.model_score.blocks(len(maps), (~constant).sum()):
@@ -86,13 +86,13 @@ class ScoreCAM(CAM):
         return weights.masked_fill(constant, 0)
 
 
-def upsampled(maps: Float[Tensor, "n h w"], images: Float[Tensor, "n C H W"]) -> Float[Tensor, "n 1 H W"]:
-    """Resize maps to the images, bilinearly with `align_corners=False`."""
-    size = (images.shape[-2], images.shape[-1])
-    return F.interpolate(maps[:, None], size, mode="bilinear", align_corners=False)
+def upsampled(maps: Float[Tensor, "n *grid"], images: Float[Tensor, "n C *size"]) -> Float[Tensor, "n 1 *size"]:
+    """Resize maps to the images, bilinearly or trilinearly with `align_corners=False`."""
+    return resize(maps, tuple(images.shape[2:]))[:, None]
 
 
-def minmax(maps: Float[Tensor, "n 1 H W"]) -> Float[Tensor, "n 1 H W"]:
+def minmax(maps: Float[Tensor, "n 1 *size"]) -> Float[Tensor, "n 1 *size"]:
     """Min-max normalize each map to [0,1]. Constant maps become zero."""
-    low, high = maps.amin((2, 3), keepdim=True), maps.amax((2, 3), keepdim=True)
+    spatial = spatial_dims(maps)
+    low, high = maps.amin(spatial, keepdim=True), maps.amax(spatial, keepdim=True)
     return (maps - low) / (high - low).where(high > low, 1)

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_cam.base import CAM
+from xai_cam.base import CAM, spatial_dims
 
 
 class ShapleyCAM(CAM):
@@ -26,7 +26,7 @@ class ShapleyCAM(CAM):
         """Request the activations, gradients and curvature of the layers."""
         return replace(super().needs(adapter), curvature=True)
 
-    def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K h w"]:
+    def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K *grid"]:
         """Weight each channel by its mean second-order Shapley value."""
         values = captured.gradient(layer) - captured.curvature(layer) / 2
-        return values.mean((-2, -1), keepdim=True) * captured.activation(layer)
+        return values.mean(spatial_dims(values), keepdim=True) * captured.activation(layer)

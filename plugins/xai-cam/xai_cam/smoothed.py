@@ -31,6 +31,7 @@ class Smoothed(xai.Explainer):
         self.flip = check_flag("flip", flip)
         self.brightness = check_number("brightness", brightness, minimum=0, below=1)
         self._explainer = xai.create_explainer(explainer) if isinstance(explainer, str) else explainer
+        self.volumes = self._explainer.volumes
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         """Request what the explainer needs."""
@@ -40,7 +41,7 @@ class Smoothed(xai.Explainer):
         """Count the forward passes of the explainer for each variant."""
         return (3 if self.brightness else 1) * (2 if self.flip else 1) * self._explainer.forward_passes(adapter)
 
-    def explain(self, captured: xai.Captured) -> Float[Tensor, "B h w"]:
+    def explain(self, captured: xai.Captured) -> Float[Tensor, "B *grid"]:
         """Explain the image in the shared pass, and each variant in a separate pass."""
         if self.flip and captured.target.is_located:
             raise UnsuitableError(
@@ -53,5 +54,5 @@ class Smoothed(xai.Explainer):
             if factor != 1:
                 maps.append(captured.explain_images(captured.images * factor, self._explainer))
             if self.flip:
-                maps.append(captured.explain_images(captured.images.flip(3) * factor, self._explainer).flip(2))
+                maps.append(captured.explain_images(captured.images.flip(-1) * factor, self._explainer).flip(-1))
         return sum(maps[1:], maps[0]) / len(maps)

@@ -54,8 +54,8 @@ class SSCAM(ScoreCAM):
         self.seed = check_seed(seed)
 
     def masked(
-        self, images: Float[Tensor, "n C H W"], maps: Float[Tensor, "n h w"], sample: int
-    ) -> Float[Tensor, "n C H W"]:
+        self, images: Float[Tensor, "n C *size"], maps: Float[Tensor, "n *grid"], sample: int
+    ) -> Float[Tensor, "n C *size"]:
         """Mask each image by its map, with the noise of one sample on the map or on the masked image."""
         if self.noise == "image":
             return super().masked(images, maps, sample) + self.sigma * normal_noise(images, self.seed + sample)
@@ -63,6 +63,6 @@ class SSCAM(ScoreCAM):
         return images * minmax(large + self.sigma * normal_noise(large, self.seed + sample)).to(images)
 
 
-def normal_noise(like: Float[Tensor, "n C H W"], seed: int) -> Float[Tensor, "C H W"]:
+def normal_noise(like: Float[Tensor, "n C *size"], seed: int) -> Float[Tensor, "C H W"]:
     """Return standard normal noise, the same for every item and on every device."""
     return torch.randn(like.shape[1:], generator=torch.Generator().manual_seed(seed)).to(like, non_blocking=True)

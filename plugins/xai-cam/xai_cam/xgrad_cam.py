@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_cam.base import CAM
+from xai_cam.base import CAM, spatial_dims
 
 
 class XGradCAM(CAM):
@@ -28,9 +28,10 @@ class XGradCAM(CAM):
         "supports_bfloat16": "the method divides by the sum of a channel, which is close to zero for normalized tokens",
     }
 
-    def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K h w"]:
+    def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K *grid"]:
         """Weight each channel by the mean of its gradient, weighted by the activation."""
         activation, gradient = captured.activation(layer), captured.gradient(layer)
-        total = activation.sum((-2, -1), keepdim=True)  # [B,K,1,1]
-        weights = (gradient * activation).sum((-2, -1), keepdim=True) / total
+        spatial = spatial_dims(activation)
+        total = activation.sum(spatial, keepdim=True)  # [B,K,1,1]
+        weights = (gradient * activation).sum(spatial, keepdim=True) / total
         return weights.where(total != 0, 0) * activation

@@ -28,7 +28,7 @@ from xai_core.plugin import (
 class CaptumModel(Protocol):
     """The model in the form that captum calls.
 
-    It returns the target's scores [N] of images [N,C,H,W]. For each image, `of` contains the index of its original in
+    It returns the target's scores [N] of images. For each image, `of` contains the index of its original in
     the batch.
     """
 
@@ -36,7 +36,7 @@ class CaptumModel(Protocol):
     def block(self) -> int:
         """Number of images that captum should pass in one call."""
 
-    def __call__(self, images: Float[Tensor, "N C H W"], of: Int[Tensor, " N"]) -> Float[Tensor, " N"]: ...
+    def __call__(self, images: Float[Tensor, "N C *size"], of: Int[Tensor, " N"]) -> Float[Tensor, " N"]: ...
 
 
 M = TypeVar("M", bound=CaptumModel)
@@ -49,15 +49,15 @@ class ImageBlock:
     Attributes
     ----------
     images
-        [N,C,H,W], float32 or float64, a leaf that requires a gradient.
+        [N,C,H,W] or [N,C,D,H,W], float32 or float64, a leaf that requires a gradient.
     baselines
-        [N,C,H,W], the baseline of each image, for methods that compare the image with a baseline.
+        The baseline of each image, of the same shape, for methods that compare the image with a baseline.
     indices
         [N], the index of each image in the batch. captum repeats it together with the image.
     """
 
-    images: Float[Tensor, "N C H W"]
-    baselines: Float[Tensor, "N C H W"]
+    images: Float[Tensor, "N C *size"]
+    baselines: Float[Tensor, "N C *size"]
     indices: Int[Tensor, " N"]
 
 
@@ -73,6 +73,7 @@ class Attribution(xai.Explainer, Generic[M]):
         `xai_captum.channels.reduce_channels`.
     """
 
+    volumes = True
     variants: ClassVar[int] = 1
     """Number of variants of an image that captum always passes through the model together."""
     one_by_one: ClassVar[bool] = False
@@ -88,7 +89,7 @@ class Attribution(xai.Explainer, Generic[M]):
         """Request nothing: captum runs its own passes."""
         return xai.Needs()
 
-    def explain(self, captured: xai.Captured) -> Float[Tensor, "B h w"]:
+    def explain(self, captured: xai.Captured) -> Float[Tensor, "B *grid"]:
         """Attribute block by block and reduce the channels."""
         with torch.inference_mode(False):
             images = at_least_float32(captured.images).clone()  # a copy that is not an inference tensor
@@ -110,7 +111,7 @@ class Attribution(xai.Explainer, Generic[M]):
         """Return the model that captum runs."""
 
     @abstractmethod
-    def attribute(self, model: M, block: ImageBlock, adapter: xai.ModelAdapter) -> Float[Tensor, "N C h w"]:
+    def attribute(self, model: M, block: ImageBlock, adapter: xai.ModelAdapter) -> Float[Tensor, "N C *grid"]:
         """Return captum's attribution of a block of images."""
 
 
@@ -124,7 +125,7 @@ class GradientAttribution(Attribution[SharedModel]):
         """Return a shared-parameter copy, on which captum may register hooks."""
         return captured.shared_model()
 
-    def explain(self, captured: xai.Captured) -> Float[Tensor, "B h w"]:
+    def explain(self, captured: xai.Captured) -> Float[Tensor, "B *grid"]:
         """Attribute block by block, and suggest other methods if the score has no image gradient."""
         try:
             return super().explain(captured)
@@ -161,7 +162,7 @@ class CaptumScorer:
         """Number of images in one forward pass."""
         return self.model_score.block
 
-    def __call__(self, images: Float[Tensor, "N C H W"], of: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
+    def __call__(self, images: Float[Tensor, "N C *size"], of: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
         """Score images, converted to the dtype of the model's input."""
         return self.model_score(images.to(self.dtype), of)
 

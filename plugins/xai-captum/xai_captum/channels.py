@@ -7,7 +7,7 @@ CHANNELS = ("sum", "positive", "abs", "max", "norm")
 """Ways to reduce channels: see `reduce_channels`."""
 
 
-def reduce_channels(attribution: Float[Tensor, "B C h w"], how: str) -> Float[Tensor, "B h w"]:
+def reduce_channels(attribution: Float[Tensor, "B C *grid"], how: str) -> Float[Tensor, "B *grid"]:
     """Reduce the channels to one number per pixel.
 
     The default of a method depends on the meaning of its attributions. Methods that distribute the score (integrated

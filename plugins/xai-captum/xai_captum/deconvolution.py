@@ -19,7 +19,7 @@ class Deconvolution(ModifiedReLU):
 
     name = "deconvolution"
 
-    def attribute(self, model: SharedModel, block: ImageBlock, adapter: xai.ModelAdapter) -> Float[Tensor, "N C H W"]:
+    def attribute(self, model: SharedModel, block: ImageBlock, adapter: xai.ModelAdapter) -> Float[Tensor, "N C *size"]:
         """Compute the modified gradient at the images."""
         from captum import attr
 

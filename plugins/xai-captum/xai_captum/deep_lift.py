@@ -65,7 +65,7 @@ class DeepLift(GradientAttribution):
         """Count one each for the image, its baseline and the shared pass."""
         return 3
 
-    def attribute(self, model: SharedModel, block: ImageBlock, adapter: xai.ModelAdapter) -> Float[Tensor, "N C H W"]:
+    def attribute(self, model: SharedModel, block: ImageBlock, adapter: xai.ModelAdapter) -> Float[Tensor, "N C *size"]:
         """Compare the images with their baselines."""
         from captum import attr
 

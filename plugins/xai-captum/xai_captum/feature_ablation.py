@@ -22,7 +22,9 @@ class FeatureAblation(PatchAttribution):
         """Count one for each patch, one for the image, and one for the shared pass."""
         return 2 + self.count(adapter)
 
-    def attribute(self, model: CaptumScorer, block: ImageBlock, adapter: xai.ModelAdapter) -> Float[Tensor, "1 1 H W"]:
+    def attribute(
+        self, model: CaptumScorer, block: ImageBlock, adapter: xai.ModelAdapter
+    ) -> Float[Tensor, "1 1 *size"]:
         """Mask one patch after another."""
         from captum import attr
 

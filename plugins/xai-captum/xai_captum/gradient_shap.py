@@ -56,7 +56,7 @@ class GradientShap(GradientAttribution):
         """Count one for each random point, and one for the shared pass."""
         return 1 + self.n_samples
 
-    def attribute(self, model: SharedModel, block: ImageBlock, adapter: xai.ModelAdapter) -> Float[Tensor, "N C H W"]:
+    def attribute(self, model: SharedModel, block: ImageBlock, adapter: xai.ModelAdapter) -> Float[Tensor, "N C *size"]:
         """Average over the points in blocks, because captum would evaluate all points in one forward pass."""
         from captum import attr
 

@@ -23,7 +23,7 @@ class GuidedGradCAM(ModifiedReLU):
         Module name or module for Grad-CAM. Default: the last features before pooling, which the adapter finds.
     interpolate_mode
         How Grad-CAM is resized to the image: `bilinear` (as in the paper), `nearest` (captum's default), `bicubic` or
-        `area`.
+        `area`. For volumes, `bilinear` is trilinear, and `bicubic` is not defined.
     channels
         How the channels are reduced: `sum`, `positive`, `abs`, `max` or `norm`. See
         `xai_captum.channels.reduce_channels`.
@@ -40,7 +40,7 @@ class GuidedGradCAM(ModifiedReLU):
         """Require a ReLU module, and a layer whose output is a feature map. Request nothing."""
         super().needs(adapter)
         name = self.layer_name(adapter)
-        if adapter.features(name).layout != "NCHW":
+        if adapter.features(name).layout not in ("NCHW", "NCDHW"):
             raise UnsuitableError(
                 f"guided-grad-cam requires a layer whose output is a feature map with channels first, and "
                 f"the output of {name!r} has another layout; use grad-cam"
@@ -55,13 +55,14 @@ class GuidedGradCAM(ModifiedReLU):
         """Count one for each of the two methods, and one for the shared pass."""
         return 3
 
-    def attribute(self, model: SharedModel, block: ImageBlock, adapter: xai.ModelAdapter) -> Float[Tensor, "N C H W"]:
+    def attribute(self, model: SharedModel, block: ImageBlock, adapter: xai.ModelAdapter) -> Float[Tensor, "N C *size"]:
         """Multiply both methods, as captum's `GuidedGradCam` does."""
         from captum import attr
 
         cam = attr.LayerGradCam(model, model.layer(self.layer_name(adapter))).attribute(
             block.images, additional_forward_args=(block.indices,), relu_attributions=True
         )
-        size = (block.images.shape[-2], block.images.shape[-1])
-        resized = attr.LayerAttribution.interpolate(cam, size, interpolate_mode=self.interpolate_mode)
+        size = tuple(block.images.shape[2:])
+        mode = "trilinear" if len(size) == 3 and self.interpolate_mode == "bilinear" else self.interpolate_mode
+        resized = attr.LayerAttribution.interpolate(cam, size, interpolate_mode=mode)
         return self.modified_gradient(attr.GuidedBackprop(model), block) * resized

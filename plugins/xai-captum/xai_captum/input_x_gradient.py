@@ -23,6 +23,7 @@ class InputXGradient(xai.Explainer):
     """
 
     name = "input-x-gradient"
+    volumes = True
 
     def __init__(self, channels: str = "positive") -> None:
         self.channels = check_choice("channels", channels, CHANNELS)
@@ -31,6 +32,6 @@ class InputXGradient(xai.Explainer):
         """Request the gradient at the image."""
         return xai.Needs(image_gradient=True)
 
-    def explain(self, captured: xai.Captured) -> Float[Tensor, "B H W"]:
+    def explain(self, captured: xai.Captured) -> Float[Tensor, "B *size"]:
         """Multiply the image by its gradient and reduce the channels."""
         return reduce_channels(at_least_float32(captured.images) * captured.image_gradient, self.channels)

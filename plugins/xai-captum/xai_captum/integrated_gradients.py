@@ -21,7 +21,7 @@ class IntegratedGradients(PathAttribution):
 
     name = "integrated-gradients"
 
-    def attribute(self, model: SharedModel, block: ImageBlock, adapter: xai.ModelAdapter) -> Float[Tensor, "N C H W"]:
+    def attribute(self, model: SharedModel, block: ImageBlock, adapter: xai.ModelAdapter) -> Float[Tensor, "N C *size"]:
         """Integrate in blocks of steps."""
         from captum import attr
 

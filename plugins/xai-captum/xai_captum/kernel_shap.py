@@ -47,7 +47,7 @@ class KernelShap(PatchAttribution):
         if self.count(adapter) == 1:
             raise OptionError(
                 f"kernel-shap requires at least two patches, got one for patch={self.patch} and an image of "
-                f"{adapter.probe.size[0]}x{adapter.probe.size[1]} pixels; use a smaller patch"
+                f"{'x'.join(map(str, adapter.probe.size))} pixels; use a smaller patch"
             )
         return super().needs(adapter)
 
@@ -55,7 +55,9 @@ class KernelShap(PatchAttribution):
         """Count one for each set, and one for the shared pass."""
         return 1 + self.n_samples
 
-    def attribute(self, model: CaptumScorer, block: ImageBlock, adapter: xai.ModelAdapter) -> Float[Tensor, "1 1 H W"]:
+    def attribute(
+        self, model: CaptumScorer, block: ImageBlock, adapter: xai.ModelAdapter
+    ) -> Float[Tensor, "1 1 *size"]:
         """Fit the linear model of one image."""
         from captum import attr
 

@@ -27,7 +27,7 @@ class LayerConductance(LayerPathAttribution):
         """Count one for each end of each step, and one for the shared pass."""
         return 2 + self.n_steps
 
-    def attribute(self, model: SharedModel, block: ImageBlock, adapter: xai.ModelAdapter) -> Float[Tensor, "N K h w"]:
+    def attribute(self, model: SharedModel, block: ImageBlock, adapter: xai.ModelAdapter) -> Float[Tensor, "N K *grid"]:
         """Integrate in blocks of steps."""
         from captum import attr
 

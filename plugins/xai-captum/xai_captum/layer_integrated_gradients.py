@@ -32,7 +32,7 @@ class LayerIntegratedGradients(LayerPathAttribution):
         """Count one for each step, one for each end of the line, and one for the shared pass."""
         return 3 + self.n_steps
 
-    def attribute(self, model: SharedModel, block: ImageBlock, adapter: xai.ModelAdapter) -> Float[Tensor, "N K h w"]:
+    def attribute(self, model: SharedModel, block: ImageBlock, adapter: xai.ModelAdapter) -> Float[Tensor, "N K *grid"]:
         """Integrate in blocks of steps."""
         from captum import attr
 

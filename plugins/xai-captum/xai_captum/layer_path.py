@@ -30,10 +30,10 @@ class LayerPathAttribution(PathAttribution):
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         """Require a layer with spatial features and the batch as first dimension. Request nothing."""
         name = self.layer_name(adapter)
-        if adapter.features(name).layout == "LNC":
+        if adapter.features(name).layout.startswith(("L", "(")):
             raise UnsuitableError(
                 f"{self.name} requires a layer whose output has the batch as its first dimension. The first dimension "
-                f"of {name!r} contains tokens; use hires-cam at that layer"
+                f"of {name!r} contains tokens or frames; use hires-cam at that layer"
             )
         return xai.Needs()
 

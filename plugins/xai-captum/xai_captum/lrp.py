@@ -76,7 +76,7 @@ class LRP(GradientAttribution):
         """Count one to check the target, two for captum (without and with a graph), and one for the shared pass."""
         return 4
 
-    def attribute(self, model: SharedModel, block: ImageBlock, adapter: xai.ModelAdapter) -> Float[Tensor, "N C H W"]:
+    def attribute(self, model: SharedModel, block: ImageBlock, adapter: xai.ModelAdapter) -> Float[Tensor, "N C *size"]:
         """Propagate the score back to the images.
 
         Raises

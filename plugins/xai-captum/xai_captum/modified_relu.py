@@ -35,7 +35,7 @@ class ModifiedReLU(GradientAttribution):
             )
         return xai.Needs()
 
-    def modified_gradient(self, method: Any, block: ImageBlock) -> Float[Tensor, "N C H W"]:
+    def modified_gradient(self, method: Any, block: ImageBlock) -> Float[Tensor, "N C *size"]:
         """Return the gradient at the images that a method of captum computes."""
         from captum.attr._core.guided_backprop_deconvnet import ModifiedReluGradientAttribution
 

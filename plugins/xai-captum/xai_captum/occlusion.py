@@ -7,6 +7,7 @@ from torch import Tensor
 
 import xai_core as xai
 from xai_captum.attribution import CaptumScorer, ImageBlock, PerturbationAttribution
+from xai_captum.patches import sides_of
 from xai_core.plugin import Baseline, OptionError, check_integer
 
 DEFAULT_WINDOWS = 8
@@ -24,6 +25,7 @@ class Occlusion(PerturbationAttribution):
     ----------
     sliding_window_shapes
         Side of the window in pixels. The window covers all channels. Default: an eighth of the image's shorter side.
+        For volumes, the depth of the window is at most the depth of the volume, and an eighth of it by default.
     strides
         Stride of the window in pixels, at most the side. Default: half of the side.
     baselines
@@ -50,26 +52,30 @@ class Occlusion(PerturbationAttribution):
         if self.sliding_window_shapes and self.strides and self.strides > self.sliding_window_shapes:
             raise OptionError(f"strides must be at most the side of the window ({side}); got {stride}")
 
-    def window(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Return the side and the stride of the window, in pixels, for images of size (H, W)."""
-        side = min(self.sliding_window_shapes or max(1, min(size) // DEFAULT_WINDOWS), min(size))
-        return side, min(self.strides or max(1, side // 2), side)
+    def window(self, size: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the size and the strides of the window, in pixels, for images of size (H, W) or (D, H, W)."""
+        shortest = min(size[-2:])
+        sides = [min(side, shortest) for side in sides_of(size, self.sliding_window_shapes, DEFAULT_WINDOWS)]
+        return tuple(sides), tuple(min(self.strides or max(1, side // 2), side) for side in sides)
 
     def forward_passes(self, adapter: xai.ModelAdapter) -> int:
         """Count one for each position of the window, one for the image, and one for the shared pass."""
-        side, stride = self.window(adapter.probe.size)
-        return 2 + math.prod(1 + math.ceil((length - side) / stride) for length in adapter.probe.size)
+        size = adapter.probe.size
+        windows = zip(size, *self.window(size), strict=True)
+        return 2 + math.prod(1 + math.ceil((length - side) / stride) for length, side, stride in windows)
 
-    def attribute(self, model: CaptumScorer, block: ImageBlock, adapter: xai.ModelAdapter) -> Float[Tensor, "1 1 H W"]:
+    def attribute(
+        self, model: CaptumScorer, block: ImageBlock, adapter: xai.ModelAdapter
+    ) -> Float[Tensor, "1 1 *size"]:
         """Slide the window over the image. captum returns the same number for each channel."""
         from captum import attr
 
         images = block.images.detach()
-        side, stride = self.window((images.shape[-2], images.shape[-1]))
+        sides, strides = self.window(tuple(images.shape[2:]))
         attribution: Tensor = attr.Occlusion(model).attribute(
             images,
-            (images.shape[1], side, side),
-            (images.shape[1], stride, stride),
+            (images.shape[1], *sides),
+            (images.shape[1], *strides),
             block.baselines,
             additional_forward_args=(block.indices,),
             perturbations_per_eval=model.block,

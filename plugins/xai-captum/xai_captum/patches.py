@@ -24,7 +24,8 @@ class PatchAttribution(PerturbationAttribution):
     Parameters
     ----------
     patch
-        Side of a patch in pixels. Default: a seventh of the image's shorter side.
+        Side of a patch in pixels. Default: a seventh of the image's shorter side. For volumes, the depth of a patch is
+        at most the depth of the volume, and a seventh of it by default.
     baselines
         Replacement of masked patches: `zero`, `mean`, `blur`, `noise`, or a tensor. See
         `xai_core.plugin.baseline_images`.
@@ -44,34 +45,61 @@ class PatchAttribution(PerturbationAttribution):
 
     def count(self, adapter: xai.ModelAdapter) -> int:
         """Return the number of patches."""
-        side = self.side(adapter.probe.size)
-        return math.prod(math.ceil(length / side) for length in adapter.probe.size)
+        size = adapter.probe.size
+        return math.prod(map(ceil_divide, size, self.sides(size)))
 
-    def side(self, size: tuple[int, int]) -> int:
-        """Return the side of a patch, in pixels, for images of size (H, W)."""
-        return self.patch or max(1, min(size) // DEFAULT_PATCHES)
+    def sides(self, size: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the size of a patch, in pixels, for images of size (H, W) or volumes of size (D, H, W)."""
+        return sides_of(size, self.patch, DEFAULT_PATCHES)
 
     def ablated(
         self, method: Callable[[Any], Any], model: CaptumScorer, block: ImageBlock, **options: Any
-    ) -> Float[Tensor, "1 1 H W"]:
+    ) -> Float[Tensor, "1 1 *size"]:
         """Return the attribution of a method of captum that masks the patches of an image.
 
         captum masks as many patches in one forward pass as fit into a block. For each channel of a patch, captum
         returns the same number: the attribution of all channels together.
         """
-        height, width = block.images.shape[-2:]
+        size = tuple(block.images.shape[2:])
         attribution: Tensor = method(model).attribute(
             block.images.detach(),
             block.baselines,
             additional_forward_args=(block.indices,),
-            feature_mask=patch_indices((height, width), self.side((height, width))).to(block.images.device),
+            feature_mask=patch_indices(size, self.sides(size)).to(block.images.device),
             perturbations_per_eval=model.block,
             **options,
         )
         return attribution[:, :1]
 
 
-def patch_indices(size: tuple[int, int], side: int) -> Int[Tensor, "1 1 H W"]:
+def sides_of(size: tuple[int, ...], side: int | None, parts: int) -> tuple[int, ...]:
+    """Return the size of a patch or window, which has the same height and width.
+
+    Parameters
+    ----------
+    size
+        The (H, W) of images, or the (D, H, W) of volumes.
+    side
+        The side in pixels. The depth is at most the depth of the volume.
+    parts
+        If there is no `side`, the number of patches that fit along the shorter side and along the depth.
+    """
+    *depth, height, width = size
+    across = side or max(1, min(height, width) // parts)
+    return *(min(side or max(1, slices // parts), slices) for slices in depth), across, across
+
+
+def ceil_divide(length: int, side: int) -> int:
+    """Return the number of parts with this side that cover a length."""
+    return math.ceil(length / side)
+
+
+def patch_indices(size: tuple[int, ...], sides: tuple[int, ...]) -> Int[Tensor, "1 1 *size"]:
     """Return the index of the patch of each pixel, counted row by row."""
-    rows, columns = (torch.arange(length) // side for length in size)
-    return (rows[:, None] * (columns[-1] + 1) + columns)[None, None]
+    indices = torch.zeros(size, dtype=torch.int64)
+    for axis, (length, side) in enumerate(zip(size, sides, strict=True)):
+        positions = torch.arange(length) // side
+        indices = indices * (positions[-1] + 1) + positions.view(
+            *(-1 if axis == other else 1 for other in range(len(size)))
+        )
+    return indices[None, None]

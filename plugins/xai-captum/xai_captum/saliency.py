@@ -24,6 +24,7 @@ class Saliency(xai.Explainer):
     """
 
     name = "saliency"
+    volumes = True
 
     def __init__(self, channels: str = "abs") -> None:
         self.channels = check_choice("channels", channels, CHANNELS)
@@ -32,6 +33,6 @@ class Saliency(xai.Explainer):
         """Request the gradient at the image."""
         return xai.Needs(image_gradient=True)
 
-    def explain(self, captured: xai.Captured) -> Float[Tensor, "B H W"]:
+    def explain(self, captured: xai.Captured) -> Float[Tensor, "B *size"]:
         """Reduce the channels of the gradient."""
         return reduce_channels(captured.image_gradient, self.channels)

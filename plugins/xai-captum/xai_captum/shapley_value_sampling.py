@@ -45,7 +45,9 @@ class ShapleyValueSampling(PatchAttribution):
         """Count one for each patch of each order, one for the baseline, and one for the shared pass."""
         return 2 + self.n_samples * self.count(adapter)
 
-    def attribute(self, model: CaptumScorer, block: ImageBlock, adapter: xai.ModelAdapter) -> Float[Tensor, "1 1 H W"]:
+    def attribute(
+        self, model: CaptumScorer, block: ImageBlock, adapter: xai.ModelAdapter
+    ) -> Float[Tensor, "1 1 *size"]:
         """Add patches in random orders."""
         from captum import attr
 

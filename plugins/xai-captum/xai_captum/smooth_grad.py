@@ -54,7 +54,7 @@ class SmoothGrad(GradientAttribution):
         """Count one for each noisy image, and one for the shared pass."""
         return 1 + self.nt_samples
 
-    def attribute(self, model: SharedModel, block: ImageBlock, adapter: xai.ModelAdapter) -> Float[Tensor, "N C H W"]:
+    def attribute(self, model: SharedModel, block: ImageBlock, adapter: xai.ModelAdapter) -> Float[Tensor, "N C *size"]:
         """Average over noisy images, in blocks of samples."""
         from captum import attr
 

@@ -35,6 +35,7 @@ class ADCC(xai.Metric):
     """
 
     name = "adcc"
+    volumes = True
     higher_is_better = True
 
     def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:

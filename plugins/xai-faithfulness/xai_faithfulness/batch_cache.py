@@ -11,7 +11,7 @@ def image_scores(evaluation: Evaluation, kind: str) -> Float[Tensor, " B"]:
     return evaluation.once(("score", kind), lambda: evaluation.model_score(evaluation.images, kind=kind))
 
 
-def baselines(evaluation: Evaluation, baseline: Baseline, seed: int) -> Float[Tensor, "B C H W"]:
+def baselines(evaluation: Evaluation, baseline: Baseline, seed: int) -> Float[Tensor, "B C *size"]:
     """Return the baseline of each image, which provides the values of replaced pixels."""
     return evaluation.once(("baseline", baseline, seed), lambda: baseline_images(baseline, evaluation.images, seed))
 

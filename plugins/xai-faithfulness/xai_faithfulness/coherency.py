@@ -40,6 +40,7 @@ class Coherency(xai.Metric):
     """
 
     name = "coherency"
+    volumes = True
     higher_is_better = True
 
     def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:

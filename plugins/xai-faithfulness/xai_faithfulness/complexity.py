@@ -7,9 +7,9 @@ import xai_core as xai
 from xai_core.plugin import Evaluation
 
 
-def complexity(values: Float[Tensor, "B H W"]) -> Float[Tensor, " B"]:
+def complexity(values: Float[Tensor, "B *size"]) -> Float[Tensor, " B"]:
     """Return the mean of each map, its L1 norm per pixel."""
-    return values.mean((1, 2))
+    return values.mean(tuple(range(1, values.ndim)))
 
 
 class Complexity(xai.Metric):
@@ -23,6 +23,7 @@ class Complexity(xai.Metric):
     """
 
     name = "complexity"
+    volumes = True
     higher_is_better = False
 
     def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:

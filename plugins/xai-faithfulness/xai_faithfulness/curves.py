@@ -26,9 +26,9 @@ from xai_faithfulness.regions import region_grid
 
 def score_curve(
     model_score: ModelScorer,
-    start: Float[Tensor, "B C H W"],
-    finish: Float[Tensor, "B C H W"],
-    ranks: Int[Tensor, "B H W"],
+    start: Float[Tensor, "B C *size"],
+    finish: Float[Tensor, "B C *size"],
+    ranks: Int[Tensor, "B *size"],
     counts: Sequence[int],
     ends: tuple[Float[Tensor, " B"], Float[Tensor, " B"]],
     kind: str = "probability",
@@ -58,7 +58,7 @@ def score_curve(
         model_score,
         start,
         finish,
-        lambda images, points: ranks[images, None] < inner[points, None, None],
+        lambda images, points: ranks[images, None] < inner[points].view(-1, *[1] * (ranks.ndim - 1)),
         len(inner),
         kind,
     )
@@ -81,9 +81,9 @@ class PerturbationCurve(xai.Metric):
     Parameters
     ----------
     steps
-        Number of steps of equal size. Default: W pixels per step (224 steps at 224x224).
+        Number of steps of equal size. Default: W pixels per step (224 steps at 224x224), or D * W pixels for volumes.
     baseline
-        Replacement of removed pixels: `zero`, `mean`, `blur`, `noise`, or a tensor that broadcasts to [B,C,H,W].
+        Replacement of removed pixels: `zero`, `mean`, `blur`, `noise`, or a tensor that broadcasts to the images.
         Default: the baseline of the protocol.
     score
         `probability` (softmax) or `logit` of the target.
@@ -93,11 +93,12 @@ class PerturbationCurve(xai.Metric):
         Random seed for the order of ties and for the noise.
     """
 
+    volumes = True
     protocol_baseline: ClassVar[Baseline]
     inserts: ClassVar[bool] = False
     """Whether the curve starts at the baseline and ends at the image, instead of the opposite direction."""
     region: int = 1
-    """Side in pixels of the squares that are replaced together, ranked by the mean of their saliency."""
+    """Side in pixels of the squares or cubes that are replaced together, ranked by the mean of their saliency."""
 
     def __init__(
         self,
@@ -113,7 +114,7 @@ class PerturbationCurve(xai.Metric):
         self.ties = check_choice("ties", ties, TIES)
         self.seed = check_seed(seed)
 
-    def counts(self, size: tuple[int, int]) -> list[int]:
+    def counts(self, size: tuple[int, ...]) -> list[int]:
         """Return the number of replaced regions at each point, for a grid of regions of this size."""
         return steps_of(size, self.steps)
 
@@ -125,7 +126,7 @@ class PerturbationCurve(xai.Metric):
     def curve(self, evaluation: Evaluation, saliency: xai.Saliency) -> tuple[Float[Tensor, "B S"], Float[Tensor, " S"]]:
         """Return the score at each point, and the fraction of pixels or regions replaced there."""
         baseline = self.protocol_baseline if self.baseline is None else self.baseline
-        size = (saliency.values.shape[-2], saliency.values.shape[-1])
+        size = tuple(saliency.values.shape[1:])
         counts = self.counts(region_grid(size, self.region))
 
         def compute() -> Tensor:

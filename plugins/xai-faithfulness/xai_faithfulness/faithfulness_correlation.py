@@ -29,6 +29,6 @@ class FaithfulnessCorrelation(SubsetCorrelation):
     ) -> None:
         super().__init__(n, region, samples, baseline, score, seed)
 
-    def sizes(self, grid: tuple[int, int]) -> list[int]:
+    def sizes(self, grid: tuple[int, ...]) -> list[int]:
         """Return a single subset size: the width of the grid."""
         return [grid[1]]

@@ -20,7 +20,7 @@ from xai_core.plugin import (
     resize,
 )
 from xai_faithfulness.correlation import unit_vectors
-from xai_faithfulness.regions import check_region
+from xai_faithfulness.regions import region_sides
 from xai_faithfulness.removal import score_drops
 
 
@@ -105,7 +105,7 @@ def random_squares(side: int, size: tuple[int, int], samples: int, seed: int) ->
     OptionError
         If a square is larger than the image.
     """
-    side = check_region(side, size)
+    region_sides(side, size)
     generator = torch.Generator().manual_seed(seed)
     rows, columns = (
         (pixels >= first) & (pixels < first + side)

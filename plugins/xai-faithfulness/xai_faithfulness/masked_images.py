@@ -11,8 +11,8 @@ PROBABILITY = "probability"
 
 
 def masked_images(
-    images: Float[Tensor, "B C H W"], values: Float[Tensor, "B H W"], mute: float = 0
-) -> Float[Tensor, "B C H W"]:
+    images: Float[Tensor, "B C *size"], values: Float[Tensor, "B *size"], mute: float = 0
+) -> Float[Tensor, "B C *size"]:
     """Set the least salient fraction `mute` of each map to zero, and return each image times its map.
 
     If pixels are equally salient, those with the higher index are set to zero first.
@@ -47,6 +47,8 @@ class MaskedImageMetric(xai.Metric):
         Fraction of the pixels, the least salient ones, whose saliency is first set to zero, in [0, 1). It is 0 in
         Grad-CAM++'s protocol and 0.5 in Score-CAM's.
     """
+
+    volumes = True
 
     def __init__(self, mute: float = 0) -> None:
         self.mute = check_number("mute", mute, minimum=0, below=1)

@@ -22,7 +22,8 @@ class PixelFlipping(PerturbationCurve):
     ----------
     region
         Side of the squares in pixels. If it does not divide the image, the squares at the right and bottom edges are
-        cut off. With region 1 and the baseline of deletion, the metric equals deletion.
+        cut off. With region 1 and the baseline of deletion, the metric equals deletion. Volumes have cubes, whose depth
+        is at most the depth of the volume.
     steps
         Number of steps with equally many squares. Default: one square per step.
     baseline, score, ties, seed
@@ -45,6 +46,6 @@ class PixelFlipping(PerturbationCurve):
         super().__init__(steps, baseline, score, ties, seed)
         self.region = check_integer("region", region, 1)
 
-    def counts(self, size: tuple[int, int]) -> list[int]:
+    def counts(self, size: tuple[int, ...]) -> list[int]:
         """Return the number of replaced squares at each point, by default one more at each."""
         return steps_of(size, math.prod(size) if self.steps is None else self.steps)

@@ -13,7 +13,7 @@ TIES = ("stable", "random")
 
 def cached_ranks(
     evaluation: Evaluation, saliency: xai.Saliency, ties: str = "stable", seed: int = 0, region: int = 1
-) -> Int[Tensor, "B H W"]:
+) -> Int[Tensor, "B *size"]:
     """Return the rank of each pixel or of its square, 0 for the most salient, computed once for all metrics.
 
     Parameters
@@ -29,7 +29,7 @@ def cached_ranks(
     region
         Side of the squares in pixels. Squares are ranked by the mean of the map over them.
     """
-    size = (saliency.values.shape[-2], saliency.values.shape[-1])
+    size = tuple(saliency.values.shape[1:])
     return evaluation.once(
         ("ranks", saliency, region, ties, seed if ties == "random" else None),
         lambda: expand_to_pixels(ranks(region_means(saliency.values, region), ties, seed), region, size),

@@ -1,4 +1,4 @@
-"""Square regions of an image. If the side does not divide the image, the last regions are cut off."""
+"""Square regions of an image, or cubes of a volume. If the side does not divide the image, the last are cut off."""
 
 import math
 
@@ -9,32 +9,32 @@ from torch import Tensor
 from xai_core.plugin import OptionError, wide
 
 
-def check_region(side: int, size: tuple[int, int]) -> int:
-    """Return the side of a region, after checking that it fits into an image of this size.
+def region_sides(side: int, size: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the size of a region. The depth of a cube is at most the depth of the volume.
 
     Raises
     ------
     OptionError
         If a region is larger than the image.
     """
-    if side > min(size):
-        raise OptionError(f"region must be at most the height and width of the image ({size[0]}x{size[1]}); got {side}")
-    return side
+    *depth, height, width = size
+    if side > min(height, width):
+        raise OptionError(f"region must be at most the height and width of the image ({height}x{width}); got {side}")
+    return *(min(side, slices) for slices in depth), side, side
 
 
-def region_grid(size: tuple[int, int], side: int) -> tuple[int, int]:
-    """Return the number of rows and columns of regions in an image.
+def region_grid(size: tuple[int, ...], side: int) -> tuple[int, ...]:
+    """Return the number of regions along each side of an image.
 
     Raises
     ------
     OptionError
         If a region is larger than the image.
     """
-    side = check_region(side, size)
-    return math.ceil(size[0] / side), math.ceil(size[1] / side)
+    return tuple(math.ceil(length / side) for length, side in zip(size, region_sides(side, size), strict=True))
 
 
-def region_means(maps: Float[Tensor, "B H W"], side: int) -> Float[Tensor, "B h w"]:
+def region_means(maps: Float[Tensor, "B *size"], side: int) -> Float[Tensor, "B *grid"]:
     """Return the mean of each map over each region.
 
     It is computed in float64, so that regions with the same values in a different order have equal means. MPS devices
@@ -45,13 +45,14 @@ def region_means(maps: Float[Tensor, "B H W"], side: int) -> Float[Tensor, "B h 
     OptionError
         If a region is larger than the image.
     """
-    side = check_region(side, (maps.shape[1], maps.shape[2]))
+    sides = region_sides(side, tuple(maps.shape[1:]))
     if side == 1:
         return maps
-    return F.avg_pool2d(wide(maps)[:, None], side, ceil_mode=True, count_include_pad=False)[:, 0]
+    pool = F.avg_pool2d if len(sides) == 2 else F.avg_pool3d
+    return pool(wide(maps)[:, None], sides, ceil_mode=True, count_include_pad=False)[:, 0]
 
 
-def region_sums(maps: Float[Tensor, "B H W"], side: int) -> Float[Tensor, "B h w"]:
+def region_sums(maps: Float[Tensor, "B *size"], side: int) -> Float[Tensor, "B *grid"]:
     """Return the sum of each map over each region, in float64 if the device supports it.
 
     Raises
@@ -59,10 +60,13 @@ def region_sums(maps: Float[Tensor, "B H W"], side: int) -> Float[Tensor, "B h w
     OptionError
         If a region is larger than the image.
     """
-    side = check_region(side, (maps.shape[1], maps.shape[2]))
-    return F.avg_pool2d(wide(maps)[:, None], side, ceil_mode=True, divisor_override=1)[:, 0]
+    sides = region_sides(side, tuple(maps.shape[1:]))
+    pool = F.avg_pool2d if len(sides) == 2 else F.avg_pool3d
+    return pool(wide(maps)[:, None], sides, ceil_mode=True, divisor_override=1)[:, 0]
 
 
-def expand_to_pixels(regions: Shaped[Tensor, "B h w"], side: int, size: tuple[int, int]) -> Shaped[Tensor, "B H W"]:
+def expand_to_pixels(regions: Shaped[Tensor, "B *grid"], side: int, size: tuple[int, ...]) -> Shaped[Tensor, "B *size"]:
     """Return the value of each pixel's region."""
-    return regions.repeat_interleave(side, 1)[:, : size[0]].repeat_interleave(side, 2)[:, :, : size[1]]
+    for dim, (length, along) in enumerate(zip(size, region_sides(side, size), strict=True), 1):
+        regions = regions.repeat_interleave(along, dim).narrow(dim, 0, length)
+    return regions

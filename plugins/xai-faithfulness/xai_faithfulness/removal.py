@@ -27,7 +27,7 @@ from xai_faithfulness.regions import expand_to_pixels, region_sums
 
 def score_drops(
     evaluation: Evaluation,
-    removed: Bool[Tensor, "N H W"],
+    removed: Bool[Tensor, "N *size"],
     baseline: Baseline,
     kind: str,
     seed: int,
@@ -71,12 +71,14 @@ class SubsetCorrelation(xai.Metric):
     samples
         Number of subsets of each size, which are the same for every image.
     baseline
-        Replacement of removed pixels: `zero`, `mean`, `blur`, `noise`, or a tensor that broadcasts to [B,C,H,W].
+        Replacement of removed pixels: `zero`, `mean`, `blur`, `noise`, or a tensor that broadcasts to the images.
     score
         `logit` of the target, for which relevance is additive, or `probability` (softmax).
     seed
         Random seed of the subsets and of the noise.
     """
+
+    volumes = True
 
     def __init__(
         self,
@@ -95,23 +97,23 @@ class SubsetCorrelation(xai.Metric):
         self.seed = check_seed(seed)
 
     @abstractmethod
-    def sizes(self, grid: tuple[int, int]) -> list[int]:
+    def sizes(self, grid: tuple[int, ...]) -> list[int]:
         """Return the default sizes of subsets for a grid of regions."""
 
     def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         """Average the correlations over the sizes."""
-        size = (evaluation.images.shape[-2], evaluation.images.shape[-1])
+        size = tuple(evaluation.images.shape[2:])
         relevance = region_sums(resize(saliency.raw, size), self.region)
-        relevance = relevance.masked_fill(saliency.constant[:, None, None], 0)
-        grid = (relevance.shape[-2], relevance.shape[-1])
+        relevance = relevance.masked_fill(saliency.constant.view(-1, *[1] * len(size)), 0)
+        grid = tuple(relevance.shape[1:])
         sizes = self.sizes(grid) if self.n is None else [self.n]
         if max(sizes) >= math.prod(grid):
             raise OptionError(f"n must be less than the number of regions ({math.prod(grid)}); got {max(sizes)}")
         correlations = [self._correlation(evaluation, relevance, n) for n in sizes]
         return xai.MetricResult(torch.stack(correlations).mean(0))
 
-    def _correlation(self, evaluation: Evaluation, relevance: Float[Tensor, "B h w"], n: int) -> Float[Tensor, " B"]:
-        size = (evaluation.images.shape[-2], evaluation.images.shape[-1])
+    def _correlation(self, evaluation: Evaluation, relevance: Float[Tensor, "B *grid"], n: int) -> Float[Tensor, " B"]:
+        size = tuple(evaluation.images.shape[2:])
         key = (n, self.region, self.samples, self.seed)
 
         def draw() -> Tensor:
@@ -122,7 +124,7 @@ class SubsetCorrelation(xai.Metric):
         removed = expand_to_pixels(subsets, self.region, size)
         drops = score_drops(evaluation, removed, self.baseline, self.score, self.seed, key)
         centered = relevance - relevance.mean(
-            (1, 2), keepdim=True
+            tuple(range(1, relevance.ndim)), keepdim=True
         )  # a constant changes the sums of all subsets equally
         predicted = centered.flatten(1) @ subsets.flatten(1).to(centered.dtype).T
         return correlation(predicted, drops.to(centered.dtype))[0].to(drops.dtype)

@@ -23,7 +23,7 @@ class SensitivityN(SubsetCorrelation):
     name = "sensitivity-n"
     higher_is_better = True
 
-    def sizes(self, grid: tuple[int, int]) -> list[int]:
+    def sizes(self, grid: tuple[int, ...]) -> list[int]:
         """Return sizes from one region to most of the regions, geometrically spaced."""
         largest = max(1, LARGEST_FRACTION * math.prod(grid))
         return sorted({round(largest ** (i / (SIZES - 1))) for i in range(SIZES)})

@@ -1,6 +1,7 @@
 """Occlusion."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -39,11 +40,13 @@ class Occlusion(xai.Explainer):
     Parameters
     ----------
     size
-        Side of the patch in pixels. Default: a fifth of each side of the image, rounded up.
+        Side of the patch in pixels. Default: a fifth of each side of the image, rounded up. For volumes, the depth of
+        the patch is at most the depth of the volume.
     stride
-        Stride of the patches in pixels, at most the size. Default: half of the size, rounded up.
+        Stride of the patches in pixels, at most the size. Default: half of the size, rounded up. Along the depth
+        of volumes, the stride is at most the depth of the patch.
     baseline
-        Replacement of the hidden pixels: `zero`, `mean`, `blur`, `noise`, or a tensor that broadcasts to [B,C,H,W]. In
+        Replacement of the hidden pixels: `zero`, `mean`, `blur`, `noise`, or a tensor that broadcasts to the images. In
         the normalized space, `zero` is the mean color of the training data.
     score
         f: `probability` (softmax) or `logit`.
@@ -52,6 +55,7 @@ class Occlusion(xai.Explainer):
     """
 
     name = "occlusion"
+    volumes = True
 
     def __init__(
         self,
@@ -69,59 +73,79 @@ class Occlusion(xai.Explainer):
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         """Require patches that cover the image. Request nothing."""
-        for side in adapter.probe.size:
-            self.starts(side)
+        self.starts(adapter.probe.size)
         return xai.Needs()
 
     def forward_passes(self, adapter: xai.ModelAdapter) -> int:
         """Count one for each patch and one for the image."""
-        return 2 + math.prod(len(self.starts(side)) for side in adapter.probe.size)
+        return 2 + math.prod(map(len, self.starts(adapter.probe.size)))
 
-    def patch(self, side: int) -> int:
-        """Return the length of the patch along a side of the image, in pixels."""
-        return self.size or math.ceil(side / DEFAULT_PATCHES)
+    def patch(self, size: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the size of the patch in pixels, for images of size (H, W) or volumes of size (D, H, W)."""
+        *depth, height, width = (self.size or math.ceil(side / DEFAULT_PATCHES) for side in size)
+        return *(min(slices, size[0]) for slices in depth), height, width
 
-    def starts(self, side: int) -> range:
-        """Return the first pixel of each patch along a side of the image.
+    def starts(self, size: tuple[int, ...]) -> list[range]:
+        """Return the first pixel of each patch along each side of the image.
 
         Raises
         ------
         OptionError
             If the patch is larger than the image, or the stride is larger than the patch.
         """
-        size = self.patch(side)
-        stride = self.stride or math.ceil(size / 2)
-        if size > side or stride > size:
-            raise OptionError(
-                f"size must be at most the side of the image ({side} pixels), and stride must be at most size; got "
-                f"size={size} and stride={stride}"
-            )
-        return range(0, side - size + stride, stride)
+        starts = []
+        for axis, (side, patch) in enumerate(zip(size, self.patch(size), strict=True)):
+            is_depth = axis < len(size) - 2
+            stride = self.stride or math.ceil(patch / 2)
+            stride = min(stride, patch) if is_depth else stride
+            if patch > side or stride > patch:
+                raise OptionError(
+                    f"size must be at most the side of the image ({side} pixels), and stride must be at most size; got "
+                    f"size={patch} and stride={stride}"
+                )
+            starts.append(range(0, side - patch + stride, stride))
+        return starts
 
-    def explain(self, captured: xai.Captured) -> Float[Tensor, "B H W"]:
+    def explain(self, captured: xai.Captured) -> Float[Tensor, "B *size"]:
         """Average the drops in the score over the patches that cover each pixel."""
         return captured.once(self, lambda: self.relevance(captured))[captured.index]
 
-    def relevance(self, captured: xai.Captured) -> Float[Tensor, "V B H W"]:
+    def relevance(self, captured: xai.Captured) -> Float[Tensor, "V B *size"]:
         """Return the maps for all V targets of the pass, which share the occluded images."""
         images, model_score = captured.images, captured.model_score
+        size = tuple(images.shape[2:])
         score = model_score.each(images, kind=self.score)[..., None]  # [V,B,1]
-        rows, columns = (self.coverage(side, score) for side in images.shape[-2:])
-        indices = torch.arange(len(rows) * len(columns), device=images.device)
+        coverages = self.coverages(size, score)
+        indices = torch.arange(math.prod(map(len, coverages)), device=images.device)
 
-        def patches(block: slice) -> Float[Tensor, "n H W"]:
-            row, column = indices[block] // len(columns), indices[block] % len(columns)
-            return rows[row, :, None] * columns[column, None, :]
+        def patches(block: slice) -> Float[Tensor, "n *size"]:
+            positions = torch.unravel_index(indices[block], tuple(map(len, coverages)))
+            return outer([coverage[position] for coverage, position in zip(coverages, positions, strict=True)])
 
         baseline = baseline_images(self.baseline, images, self.seed)
-        drops = score.new_zeros(*score.shape[:2], *images.shape[-2:])
+        drops = score.new_zeros(*score.shape[:2], *size)
         for masks, scores in masked_scores(model_score, images, baseline, patches, len(indices), self.score):
             drops += torch.tensordot(score - scores, masks, 1)
-        return drops / torch.outer(rows.sum(0), columns.sum(0))
+        return drops / outer([coverage.sum(0)[None] for coverage in coverages])
 
-    def coverage(self, side: int, like: Float[Tensor, "..."]) -> Float[Tensor, "positions side"]:
-        """Return, for each patch position along a side, 1 at the pixels that the patch covers and 0 elsewhere."""
-        pixels = torch.arange(side, device=like.device)
-        starts = self.starts(side)
-        from_start = pixels - torch.arange(starts.start, starts.stop, starts.step, device=like.device)[:, None]
-        return ((from_start >= 0) & (from_start < self.patch(side))).to(like.dtype)
+    def coverages(self, size: tuple[int, ...], like: Float[Tensor, "..."]) -> list[Float[Tensor, "positions side"]]:
+        """Return, for each side and each position, 1 at the pixels that the patch covers and 0 elsewhere."""
+        return [
+            coverage(side, patch, starts, like)
+            for side, patch, starts in zip(size, self.patch(size), self.starts(size), strict=True)
+        ]
+
+
+def coverage(side: int, patch: int, starts: range, like: Float[Tensor, "..."]) -> Float[Tensor, "positions side"]:
+    """Return, for each position along a side, 1 at the pixels that the patch covers and 0 elsewhere."""
+    pixels = torch.arange(side, device=like.device)
+    from_start = pixels - torch.arange(starts.start, starts.stop, starts.step, device=like.device)[:, None]
+    return ((from_start >= 0) & (from_start < patch)).to(like.dtype)
+
+
+def outer(lines: Sequence[Float[Tensor, "n _"]]) -> Float[Tensor, "n *size"]:
+    """Return the outer products of n lines along each side."""
+    product = lines[0]
+    for line in lines[1:]:
+        product = product[..., None] * line.view(len(line), *[1] * (product.ndim - 1), -1)
+    return product

@@ -1,6 +1,7 @@
 """RISE."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -27,7 +28,8 @@ class RISE(xai.Explainer):
     A mask is an s x s grid of cells, each shown with probability p. With C = ceil(H / s), ceil(W / s), the grid is
     resized bilinearly to (s + 1) C pixels. Then it is cropped to the image at a random offset of up to C - 1 pixels
     (section 3.2). Beyond the centers of its outer cells the grid is mirrored, as in the authors' code. C is also
-    rounded up as in this code, while the paper rounds down. A mask multiplies the normalized image.
+    rounded up as in this code, while the paper rounds down. A mask multiplies the normalized image. For volumes,
+    the grid also has s cells along the depth.
 
     s = 7 and p = 0.5 are the values of the paper's experiments. The paper uses N = 4000 masks for VGG16 and
     8000 for ResNet-50.
@@ -48,12 +50,13 @@ class RISE(xai.Explainer):
         f: `probability` (softmax) or `logit`.
     baseline
         Replacement of hidden pixels: `zero`, as in the paper, `mean`, `blur`, `noise`, or a tensor that broadcasts to
-        [B,C,H,W].
+        the images.
     seed
         Random seed of the masks and of the noise.
     """
 
     name = "rise"
+    volumes = True
 
     def __init__(
         self,
@@ -79,31 +82,43 @@ class RISE(xai.Explainer):
         """Count one for each mask."""
         return 1 + self.masks
 
-    def explain(self, captured: xai.Captured) -> Float[Tensor, "B H W"]:
+    def explain(self, captured: xai.Captured) -> Float[Tensor, "B *size"]:
         """Average the masks, weighted by the scores of the masked images."""
         return captured.once(self, lambda: self.relevance(captured))[captured.index]
 
-    def relevance(self, captured: xai.Captured) -> Float[Tensor, "V B H W"]:
+    def relevance(self, captured: xai.Captured) -> Float[Tensor, "V B *size"]:
         """Return the maps for all V targets of the pass, which share the masked images."""
         images, cells = captured.images, self.cells
-        batch, _, height, width = images.shape
+        size = tuple(images.shape[2:])
+        dims = len(size)
         dtype = torch.promote_types(images.dtype, torch.float32)
         generator = torch.Generator().manual_seed(self.seed)
 
-        def masks(block: slice) -> Float[Tensor, "n H W"]:
+        def masks(block: slice) -> Float[Tensor, "n *size"]:
             # drawn mask by mask on the host, so that the block size has no effect, and sent to the device together
-            drawn = torch.rand(block.stop - block.start, 2 + cells**2, generator=generator, dtype=torch.float64)
-            offsets = drawn[:, :2] * torch.tensor([cell_size(cells, height), cell_size(cells, width)])
-            sent = torch.cat([offsets.floor(), drawn[:, 2:] < self.probability], 1).to(dtype)
+            drawn = torch.rand(block.stop - block.start, dims + cells**dims, generator=generator, dtype=torch.float64)
+            offsets = drawn[:, :dims] * torch.tensor([cell_size(cells, side) for side in size])
+            sent = torch.cat([offsets.floor(), drawn[:, dims:] < self.probability], 1).to(dtype)
             sent = sent.to(images.device, non_blocking=True)
-            rows, columns = cell_weights(cells, height, sent[:, 0]), cell_weights(cells, width, sent[:, 1])
-            return rows @ sent[:, 2:].unflatten(1, (cells, cells)) @ columns.mT
+            weights = [cell_weights(cells, side, sent[:, axis]) for axis, side in enumerate(size)]
+            return resized(sent[:, dims:].unflatten(1, (cells,) * dims), weights)
 
         baseline = baseline_images(self.baseline, images, self.seed)
-        weighted = images.new_zeros(captured.model_score.targets, batch, height, width, dtype=dtype)
+        weighted = images.new_zeros(captured.model_score.targets, len(images), *size, dtype=dtype)
         for block, scores in masked_scores(captured.model_score, baseline, images, masks, self.masks, self.score):
             weighted += torch.tensordot(scores.to(dtype), block, 1)
         return weighted / (self.masks * self.probability)
+
+
+def resized(
+    grids: Float[Tensor, "n *cells"], weights: Sequence[Float[Tensor, "n side cells"]]
+) -> Float[Tensor, "n *size"]:
+    """Resize grids of cells to images, with the weight of each cell in each pixel along each side."""
+    *depth, rows, columns = weights
+    if not depth:
+        return rows @ grids @ columns.mT
+    slices = rows[:, None] @ grids @ columns[:, None].mT
+    return (depth[0] @ slices.flatten(2)).unflatten(2, slices.shape[2:])
 
 
 def cell_size(cells: int, side: int) -> int:

@@ -15,7 +15,7 @@ class Center(xai.Explainer):
 
         L_ij = exp(-d_ij^2 / 2 s^2),    s = sigma min(H, W)
 
-    d is the distance from the center.
+    d is the distance from the center. The standard deviation along the depth of volumes is sigma D.
 
     Parameters
     ----------
@@ -24,6 +24,7 @@ class Center(xai.Explainer):
     """
 
     name = "center"
+    volumes = True
     targeted: ClassVar[bool] = False
 
     def __init__(self, sigma: float = 0.25) -> None:
@@ -33,12 +34,16 @@ class Center(xai.Explainer):
         """Request nothing."""
         return xai.Needs()
 
-    def explain(self, captured: xai.Captured) -> Float[Tensor, "B H W"]:
-        """Multiply a Gaussian over rows by a Gaussian over columns."""
-        batch, _, height, width = captured.images.shape
-        deviation = self.sigma * min(height, width)
-        rows, columns = (
-            (-((torch.arange(size, device=captured.images.device) - (size - 1) / 2) ** 2) / (2 * deviation**2)).exp()
-            for size in (height, width)
-        )
-        return torch.outer(rows, columns).expand(batch, -1, -1)
+    def explain(self, captured: xai.Captured) -> Float[Tensor, "B *size"]:
+        """Multiply Gaussians over rows and columns, and over the depth of volumes."""
+        batch, _, *depth, height, width = captured.images.shape
+        gaussian = self.gaussian(height, min(height, width), captured.images)[:, None]
+        gaussian = gaussian * self.gaussian(width, min(height, width), captured.images)
+        for slices in depth:
+            gaussian = self.gaussian(slices, slices, captured.images)[:, None, None] * gaussian
+        return gaussian.expand(batch, *gaussian.shape)
+
+    def gaussian(self, side: int, extent: int, like: Tensor) -> Float[Tensor, " side"]:
+        """Return a Gaussian along one side. The standard deviation is a fraction of `extent`."""
+        distance = torch.arange(side, device=like.device) - (side - 1) / 2
+        return (-(distance**2) / (2 * (self.sigma * extent) ** 2)).exp()

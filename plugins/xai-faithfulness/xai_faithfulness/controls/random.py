@@ -31,6 +31,7 @@ class Random(xai.Explainer):
     """
 
     name = "random"
+    volumes = True
     targeted: ClassVar[bool] = False
 
     def __init__(self, seed: int = 0) -> None:
@@ -40,15 +41,15 @@ class Random(xai.Explainer):
         """Request nothing."""
         return xai.Needs()
 
-    def explain(self, captured: xai.Captured) -> Float[Tensor, "B H W"]:
+    def explain(self, captured: xai.Captured) -> Float[Tensor, "B *size"]:
         """Number the pixels, starting from a hash of the image and the seed, and mix each number."""
         images = captured.images
         bits = images.bfloat16().view(torch.int16).flatten(1).long()
         indices = torch.arange(bits.shape[1], device=bits.device)
         start = mixed(mixed(bits + (indices << 16)).sum(1, keepdim=True) + self.seed)  # [B,1]
-        height, width = images.shape[-2:]
-        noise = mixed(start + indices[: height * width])
-        return (logical_shift(noise, 40).float() / 2**24).unflatten(1, (height, width))
+        size = images.shape[2:]
+        noise = mixed(start + indices[: size.numel()])
+        return (logical_shift(noise, 40).float() / 2**24).unflatten(1, size)
 
 
 def mixed(number: Int[Tensor, "..."]) -> Int[Tensor, "..."]:

@@ -19,6 +19,7 @@ class EnergyPointingGame(xai.Metric):
 
     name = "energy-pointing-game"
     higher_is_better = True
+    volumes = True
     needs_ground_truth: ClassVar[bool] = True
 
     def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:

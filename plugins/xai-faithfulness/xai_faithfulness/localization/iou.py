@@ -12,7 +12,7 @@ from xai_faithfulness.ranking import cached_ranks
 
 
 def best_iou(
-    saliency: Float[Tensor, "B H W"], masks: Bool[Tensor, "B H W"], ranks: Int[Tensor, "B H W"]
+    saliency: Float[Tensor, "B *size"], masks: Bool[Tensor, "B *size"], ranks: Int[Tensor, "B *size"]
 ) -> Float[Tensor, " B"]:
     """Return the largest intersection over union of the mask and the pixels with values >= t, over all t.
 
@@ -42,6 +42,7 @@ class IoU(xai.Metric):
 
     name = "iou"
     higher_is_better = True
+    volumes = True
     needs_ground_truth: ClassVar[bool] = True
 
     def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:

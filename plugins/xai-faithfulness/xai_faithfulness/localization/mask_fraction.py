@@ -4,7 +4,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 
-def fraction_inside(mass: Float[Tensor, "B H W"], masks: Bool[Tensor, "B H W"]) -> Float[Tensor, " B"]:
+def fraction_inside(mass: Float[Tensor, "B *size"], masks: Bool[Tensor, "B *size"]) -> Float[Tensor, " B"]:
     """Return the fraction of the sum of a nonnegative map that is inside the mask, or zero if the sum is zero."""
-    inside, total = (mass * masks).sum((1, 2)), mass.sum((1, 2))
+    dims = tuple(range(1, mass.ndim))
+    inside, total = (mass * masks).sum(dims), mass.sum(dims)
     return inside / total.where(total > 0, 1)

@@ -19,10 +19,11 @@ class RelevanceMass(xai.Metric):
 
     name = "relevance-mass"
     higher_is_better = True
+    volumes = True
     needs_ground_truth: ClassVar[bool] = True
 
     def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
         """Return the fraction of the raw map's positive relevance that lies inside the mask."""
         masks = evaluation.masks
-        relevance = resize(saliency.raw, (masks.shape[1], masks.shape[2])).relu()
+        relevance = resize(saliency.raw, tuple(masks.shape[1:])).relu()
         return xai.MetricResult(fraction_inside(relevance, masks))

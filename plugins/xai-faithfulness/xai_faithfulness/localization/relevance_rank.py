@@ -12,19 +12,20 @@ from xai_faithfulness.ranking import cached_ranks
 
 
 def relevance_rank(
-    saliency: Float[Tensor, "B H W"], masks: Bool[Tensor, "B H W"], ranks: Int[Tensor, "B H W"]
+    saliency: Float[Tensor, "B *size"], masks: Bool[Tensor, "B *size"], ranks: Int[Tensor, "B *size"]
 ) -> Float[Tensor, " B"]:
     """Return the fraction of the K most salient pixels that is inside a mask of K pixels.
 
     If several pixels are as salient as the last of the K pixels, the result is the mean over all selections of them.
     `ranks` are the ranks of the map, with ties in any order.
     """
-    size = masks.sum((1, 2), keepdim=True)
-    last = saliency.where(ranks < size, torch.inf).amin((1, 2), keepdim=True)
+    dims = tuple(range(1, masks.ndim))
+    size = masks.sum(dims, keepdim=True)
+    last = saliency.where(ranks < size, torch.inf).amin(dims, keepdim=True)
     above, tied = saliency > last, saliency == last
-    remaining = size - above.sum((1, 2), keepdim=True)
-    selected = remaining / tied.sum((1, 2), keepdim=True)  # the fraction of tied pixels that is selected
-    inside = (above & masks).sum((1, 2)) + selected.flatten() * (tied & masks).sum((1, 2))
+    remaining = size - above.sum(dims, keepdim=True)
+    selected = remaining / tied.sum(dims, keepdim=True)  # the fraction of tied pixels that is selected
+    inside = (above & masks).sum(dims) + selected.flatten() * (tied & masks).sum(dims)
     return inside / size.flatten()
 
 
@@ -39,6 +40,7 @@ class RelevanceRank(xai.Metric):
 
     name = "relevance-rank"
     higher_is_better = True
+    volumes = True
     needs_ground_truth: ClassVar[bool] = True
 
     def evaluate(self, evaluation: Evaluation, saliency: xai.Saliency) -> xai.MetricResult:
