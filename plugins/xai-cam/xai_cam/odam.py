@@ -30,6 +30,7 @@ class ODAM(CAM):
     """
 
     name = "odam"
+    volumes = False
 
     def __init__(self, layer: Layers = None, smoothing: float = 2.0) -> None:
         super().__init__(layer)

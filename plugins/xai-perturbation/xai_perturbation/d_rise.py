@@ -25,6 +25,7 @@ class DRISE(RISE):
     """
 
     name = "d-rise"
+    volumes = False
 
     def __init__(
         self,
