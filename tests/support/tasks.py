@@ -13,6 +13,7 @@ from support.detectors import AnchorDetector, QueryDetector
 from support.dual_encoders import DUAL_ENCODERS, TEXTS
 from support.models import GatedCNN, fused_vit
 from support.siamese import Siamese, pair
+from support.volume_models import SmallCNN3d, Tubelets, two_clips
 
 
 @dataclass(frozen=True)
@@ -87,4 +88,6 @@ TASKS = [
     Task("words", "captioner", engine_of(blip, forward=caption), photos(), xai.Token(-1, 7)),
     Task("two inputs", "CNN", engine_of(lambda: pair(Siamese, GatedCNN())), (photos(), photos().flip(0)), 1),
     Task("two inputs", "ViT", engine_of(lambda: pair(Siamese, fused_vit())), (photos(), photos().flip(0)), 1),
+    Task("volumes", "3-D CNN", engine_of(SmallCNN3d), two_clips()),
+    Task("volumes", "tubelets", engine_of(Tubelets), two_clips()),
 ]
