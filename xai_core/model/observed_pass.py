@@ -20,6 +20,7 @@ from xai_core.model.site_graph import SiteGraph
 from xai_core.model.user_forward import batch_indices
 from xai_core.outputs import leaf_at, scores_of, tensors_of
 from xai_core.targets.score_reader import ScoreLocation
+from xai_core.targets.selection import PIXEL_SCORES
 from xai_core.targets.target import read_by
 
 
@@ -106,8 +107,11 @@ class Observer:
             if scores is None and detected is not None and location.path is None:
                 scores = detection_scores = detected.scores(output)
         class_scores = scores_of(output) if location.path is None else leaf_at(output, location.path)
+        pixel_scores = scores if scores is not None and PIXEL_SCORES.fits(scores) else None
         scores = class_scores if scores is None else scores
         graph = SiteGraph(calls.tensors, [] if scores is None else [scores], graph_image, calls.inputs)
+        if pixel_scores is None:
+            pixel_scores = next((leaf for leaf in tensors_of(output) if _per_pixel(leaf, class_scores, graph)), None)
         return ObservedPass(
             calls=calls,
             attentions=trace.attentions,
@@ -118,7 +122,7 @@ class Observer:
             ),
             location=location,
             class_scores=class_scores,
-            pixel_scores=next((leaf for leaf in tensors_of(output) if _per_pixel(leaf, class_scores, graph)), None),
+            pixel_scores=pixel_scores,
             scores=scores,
             graph=graph,
             detection_scores=detection_scores,

@@ -17,8 +17,9 @@ from xai_core.batched import Batched
 from xai_core.errors import TargetError
 from xai_core.outputs import Path, described, tensors_of
 from xai_core.precision import at_least_float32
+from xai_core.targets.pixel_scores import ClassPixels, PixelReader
 from xai_core.targets.score_reader import ScoreReader
-from xai_core.targets.selection import EMBEDDINGS, PIXEL_SCORES, TOKEN_SCORES, Wanted, find, read
+from xai_core.targets.selection import EMBEDDINGS, TOKEN_SCORES, find, read
 
 Measure = Callable[[Any, Tensor | None, str], Tensor]
 """A function from a model's output for N images to the N numbers that a target explains. See `BoundTarget`."""
@@ -95,22 +96,19 @@ class RegionMeasure(Batched):
 
     Attributes
     ----------
-    path
-        Path of the scores [N,K,h,w] in an output.
-    are_probabilities
-        Whether these scores are probabilities.
+    pixels
+        Reads the scores [N,K,h,w] in an output.
     """
 
     ids: Int[Tensor, " B"]
     weights: Float[Tensor, "B h w"]
-    path: Path = ()
-    are_probabilities: bool = False
+    pixels: PixelReader = ClassPixels()
 
     def __call__(self, output: Any, of: Tensor | None, kind: str) -> Tensor:
         """See `BoundTarget.measure`."""
-        scores = read(output, self.path, count(self, of), PIXEL_SCORES)
-        if kind == "probability" and not self.are_probabilities:
-            scores = probabilities(scores)
+        scores = self.pixels(output, count(self, of))
+        if kind == "probability":
+            scores = self.pixels.probabilities(scores)
         rows = torch.arange(len(scores), device=scores.device)
         return (scores[rows, at(self.ids, of)] * at(self.weights, of)).sum((1, 2))
 
@@ -197,20 +195,6 @@ class FunctionMeasure(Batched):
         return self.function(output)
 
 
-def pixel_scores(output: Any, batch: int) -> Path:
-    """Return the path of the scores of each pixel [B,K,h,w] in a segmentation model's output.
-
-    Raises
-    ------
-    TargetError
-        If the output contains no tensor of this shape.
-    ModelOutputError
-        If it contains several, or if the tensor does not have one row per image.
-    """
-    _require(output, PIXEL_SCORES, "a region needs a segmentation model, whose output is logits [B,K,h,w]")
-    return find(output, batch, PIXEL_SCORES)
-
-
 def embeddings(output: Any, batch: int) -> Path:
     """Return the path of the embeddings [B,D] in an image encoder's output.
 
@@ -221,13 +205,9 @@ def embeddings(output: Any, batch: int) -> Path:
     ModelOutputError
         If it contains several, or if the tensor does not have one row per image.
     """
-    _require(output, EMBEDDINGS, "a similarity needs a model whose output is embeddings [B, D]")
+    if not any(map(EMBEDDINGS.fits, tensors_of(output))):
+        raise TargetError(f"a similarity needs a model whose output is embeddings [B, D]; got {described(output)}")
     return find(output, batch, EMBEDDINGS)
-
-
-def _require(output: Any, wanted: Wanted, message: str) -> None:
-    if not any(wanted.fits(tensor) for tensor in tensors_of(output)):
-        raise TargetError(f"{message}; got {described(output)}")
 
 
 def count(measure: Batched, of: Tensor | None) -> int:

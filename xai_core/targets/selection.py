@@ -106,7 +106,7 @@ def wrong_output(output: Any, rows: int | None, wanted: Wanted) -> ModelOutputEr
     """Return the error of an output that does not contain what a target reads."""
     advice = "pass a callable as `target=` that returns one number per image, or "
     advice += "pass `forward=` to the Engine, a function that returns one row of scores per image"
-    if isinstance(output, Tensor) and PIXEL_SCORES.fits(output):
+    if any(PIXEL_SCORES.fits(tensor) and not _is_inner(path) for path, tensor in leaves_of(output)):
         advice = f"to explain a region of a segmentation, pass `target=Region(class)`; otherwise, {advice}"
     if any(path[-1:] in _EMBEDDINGS for path, _ in leaves_of(output)):
         advice = "to compare images with a text, pass `target=Text(text)`, and `tokenizer=` to the Engine; otherwise, "
