@@ -17,7 +17,7 @@ from xai_core.batched import Batched
 from xai_core.errors import TargetError
 from xai_core.outputs import Path, described, tensors_of
 from xai_core.precision import at_least_float32
-from xai_core.targets.pixel_scores import ClassPixels, PixelReader
+from xai_core.targets.pixel_scores import PixelReader
 from xai_core.targets.score_reader import ScoreReader
 from xai_core.targets.selection import EMBEDDINGS, TOKEN_SCORES, find, read
 
@@ -102,7 +102,7 @@ class RegionMeasure(Batched):
 
     ids: Int[Tensor, " B"]
     weights: Float[Tensor, "B h w"]
-    pixels: PixelReader = ClassPixels()
+    pixels: PixelReader
 
     def __call__(self, output: Any, of: Tensor | None, kind: str) -> Tensor:
         """See `BoundTarget.measure`."""

@@ -15,8 +15,11 @@ from xai_core.precision import at_least_float32
 from xai_core.targets.selection import PIXEL_SCORES, find, read, wrong_output
 
 QUERIES = (("class_queries_logits", "masks_queries_logits"), ("pred_logits", "pred_masks"), ("logits", "pred_masks"))
-"""Names of the class logits and the mask logits of queries: in MaskFormer, Mask2Former and OneFormer of transformers, in
-the code of their authors, and in DETR for segmentation."""
+"""Names of the class logits and the mask logits of queries.
+
+The first pair is used by MaskFormer, Mask2Former and OneFormer in transformers, the second by the code of their
+authors, and the third by DETR.
+"""
 MASKS, QUALITIES = "pred_masks", "iou_scores"
 """Names of the masks of prompts and of their predicted intersection over union, in SAM of transformers."""
 
@@ -92,8 +95,8 @@ class ClassPixels(PixelReader):
 class QueryMasks(PixelReader):
     """Mask classification: queries with class logits `classes` [B,Q,K+1] and mask logits `masks` [B,Q,h,w].
 
-    The score of a class is sum_q softmax(classes)_qk sigmoid(masks)_q. The last class means that there is no object, and
-    has no score. The scores are used both as logits and as probabilities.
+    The score of a class is sum_q softmax(classes)_qk sigmoid(masks)_q. The last class means that there is no object, so
+    it has no score. The scores are used both as logits and as probabilities.
 
     Source: Cheng, Schwing and Kirillov, "Per-Pixel Classification is Not All You Need for Semantic Segmentation",
     NeurIPS 2021, section 3.4, semantic inference.
@@ -198,7 +201,12 @@ def query_names(output: Any) -> tuple[str, str] | None:
         return None
     for classes, masks in QUERIES:
         a, b = output.get(classes), output.get(masks)
-        if isinstance(a, Tensor) and isinstance(b, Tensor) and (a.ndim, b.ndim) == (3, 4) and a.shape[:2] == b.shape[:2]:
+        if (
+            isinstance(a, Tensor)
+            and isinstance(b, Tensor)
+            and (a.ndim, b.ndim) == (3, 4)
+            and a.shape[:2] == b.shape[:2]
+        ):
             return classes, masks
     return None
 

@@ -21,6 +21,8 @@ from xai_cam.layer_cam import LayerCAM
 from xai_cam.noise_smoothed import NoiseSmoothed
 from xai_cam.odam import ODAM
 from xai_cam.score_cam import ScoreCAM
+from xai_cam.seg_grad_cam import SegGradCAM
+from xai_cam.seg_xres_cam import SegXResCAM
 from xai_cam.shapley_cam import ShapleyCAM
 from xai_cam.smoothed import Smoothed
 from xai_cam.ss_cam import SSCAM
@@ -48,6 +50,8 @@ __all__ = [
     "LayerCAM",
     "NoiseSmoothed",
     "ScoreCAM",
+    "SegGradCAM",
+    "SegXResCAM",
     "ShapleyCAM",
     "Smoothed",
     "XGradCAM",
@@ -78,6 +82,8 @@ def xai_explainers() -> list[type[xai.Explainer]]:
         ODAM,
         SSCAM,
         ScoreCAM,
+        SegGradCAM,
+        SegXResCAM,
         ShapleyCAM,
         Smoothed,
         XGradCAM,

@@ -21,6 +21,7 @@ from xai_zoo.resnet_attention import ResNetBAM, ResNetCBAM
 from xai_zoo.shapes import Shapes
 from xai_zoo.shapes_models import ShapesCBAM, ShapesViT
 from xai_zoo.shapes_shortcut import ShapesShortcut
+from xai_zoo.shapes_unet import ShapesUNet
 from xai_zoo.timm_models import TimmModels
 from xai_zoo.torchvision_models import TorchvisionModels
 from xai_zoo.unet import UNet
@@ -48,6 +49,7 @@ __all__ = [
     "Shapes",
     "ShapesCBAM",
     "ShapesShortcut",
+    "ShapesUNet",
     "ShapesViT",
     "TimmModels",
     "TorchvisionModels",
@@ -73,6 +75,7 @@ def xai_models() -> list[type[ModelSource]]:
         ResNetBAM,
         ResNetCBAM,
         ShapesCBAM,
+        ShapesUNet,
         ShapesViT,
         TimmModels,
         TorchvisionModels,
