@@ -2,7 +2,8 @@
 
 The ground truth of `shapes` is the object that determines the class. The ground truth of `shapes-shortcut` is the mark
 that its models rely on. The images are from the test split, and the maps explain the label. The chance level is the
-mean fraction of an image inside the mask. A constant map is a miss.
+mean fraction of an image inside the mask. A constant map is a miss. For a segmentation model, the maps explain the class of
+the label in the mask.
 """
 
 import argparse
@@ -93,7 +94,7 @@ def play(
     for start in range(0, len(samples), BATCH):
         part = slice(start, start + BATCH)
         images = torch.stack([loaded.preprocess(sample.image) for sample in samples[part]])
-        targets = torch.tensor([sample.target for sample in samples[part]])
+        targets = target_of(loaded, images, torch.tensor([sample.target for sample in samples[part]]), masks[part])
         for name, saliency in explained(engine, images, targets, names):
             parts.setdefault(name, []).append(saliency)
     scores = {}
@@ -106,7 +107,16 @@ def play(
     return scores
 
 
-def explained(engine: xai.Engine, images: Tensor, targets: Tensor, names: list[str]) -> Iterator[tuple[str, Tensor]]:
+def target_of(loaded: xai.LoadedModel, images: Tensor, labels: Tensor, masks: Tensor) -> Tensor | xai.Region:
+    """Return the labels, or for a model that scores pixels, the regions of the labels."""
+    with torch.inference_mode():
+        scores = loaded.model(images[:1])
+    return xai.Region(labels, masks) if scores.ndim == 4 else labels
+
+
+def explained(
+    engine: xai.Engine, images: Tensor, targets: Tensor | xai.Region, names: list[str]
+) -> Iterator[tuple[str, Tensor]]:
     for name in names:
         try:
             yield name, engine.explain(images, name, targets)[name].values

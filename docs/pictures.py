@@ -27,6 +27,8 @@ SUBJECTS = (
     ("shapes-vit:pool=class", "shapes:split=test", 8),
     ("shapes-cbam", "shapes:split=test", 8),
 )
+SEGMENTED = ("shapes-unet", "shapes:split=test", 8, 8)
+"""A model for segmentation, an image, and the class whose region methods with the prefix `seg-` explain."""
 FEWER = {"rise": "rise:masks=1000"}
 """Methods that would take minutes, as specs that take fewer forwards; their pages say so."""
 IMAGES = Path(__file__).parent / "images"
@@ -52,7 +54,8 @@ def main(names: list[str]) -> int:
     methods = [name for name in names if name not in ("gallery", "readme")] if names else xai.list_explainers()
     for name in methods:
         start = time.perf_counter()
-        picture = next((made for subject in subjects if (made := subject.explained(FEWER.get(name, name)))), None)
+        possible = [Subject(*SEGMENTED)] if name.startswith("seg-") else subjects
+        picture = next((made for subject in possible if (made := subject.explained(FEWER.get(name, name)))), None)
         if picture is None:
             print(f"{name}: no picture")
             failed += 1
@@ -71,8 +74,9 @@ def main(names: list[str]) -> int:
 class Subject:
     """A model, and one image of a data set as it sees it."""
 
-    def __init__(self, model: str, data: str, item: int) -> None:
+    def __init__(self, model: str, data: str, item: int, region: int | None = None) -> None:
         loaded = xai.load_model(model)
+        self.target = None if region is None else xai.Region(region)
         self.engine = xai.Engine(loaded)
         self.image = loaded.preprocess(xai.load_dataset(data)[item].image)[None]
         self.photo = model_view(self.image[0], loaded.restore).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
@@ -80,7 +84,7 @@ class Subject:
     def explained(self, name: str) -> Image.Image | None:
         """The overlay of a method's map, or None where there is none, or it is constant."""
         try:
-            [saliency] = self.engine.explain(self.image, name).values()
+            [saliency] = self.engine.explain(self.image, name, self.target).values()
         except (UnsuitableError, LayerError) as error:
             print(f"{name}: not here: {error}")
             return None
