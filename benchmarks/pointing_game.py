@@ -2,8 +2,8 @@
 
 The ground truth of `shapes` is the object that determines the class. The ground truth of `shapes-shortcut` is the mark
 that its models rely on. The images are from the test split, and the maps explain the label. The chance level is the
-mean fraction of an image inside the mask. A constant map is a miss. For a segmentation model, the maps explain the class of
-the label in the mask.
+mean fraction of an image inside the mask. A constant map is a miss. For a segmentation model, the maps explain the
+label in the mask.
 """
 
 import argparse

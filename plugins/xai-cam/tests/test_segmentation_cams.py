@@ -10,6 +10,7 @@ from skimage.measure import block_reduce
 from torch import Tensor, nn
 
 import xai_core as xai
+from xai_cam.seg_xres_cam import pooled
 from xai_core.errors import OptionError
 
 Array = NDArray[np.float64]
@@ -94,6 +95,13 @@ def test_windows_at_the_border_contain_the_cells_of_the_map_only(model: nn.Modul
 )
 def test_methods_that_are_equal(model: nn.Module, method: str, other: str) -> None:
     torch.testing.assert_close(explained(model, method), explained(model, other))
+
+
+@pytest.mark.parametrize("pooling", ["mean", "max"])
+def test_windows_of_volumes_are_cubes(pooling: str) -> None:
+    maps = torch.randn(2, 3, 4, 8, 6, dtype=torch.float64)
+    coarse = block_reduce(maps.numpy(), (1, 1, 2, 2, 2), getattr(np, pooling))
+    torch.testing.assert_close(pooled(maps, 2, pooling), torch.from_numpy(np.kron(coarse, np.ones((2, 2, 2)))))
 
 
 def test_bad_options() -> None:
