@@ -235,3 +235,24 @@ def test_inputs_that_are_refused(name: str) -> None:
 def test_models_of_one_input() -> None:
     with pytest.raises(InputTypeError, match=r"a tuple of 2 inputs was passed, and SmallCNN takes others.*torch\.cat"):
         xai.Engine(SmallCNN()).explain((LEFT, RIGHT), "grad-cam")
+
+
+def test_slices_are_explained_again_with_the_other_inputs_of_the_same_images() -> None:
+    torch.manual_seed(0)
+    engine = xai.Engine(pair(Siamese, SmallCNN()))
+    for maps, images in zip(engine.explain((LEFT, RIGHT), "saliency", 1), (LEFT, RIGHT), strict=True):
+        saliency = maps["saliency"]
+        for part in (slice(1, 3), slice(2, 3)):
+            torch.testing.assert_close(saliency[part].explain(images[part]).raw, saliency.raw[part])
+        torch.testing.assert_close(saliency[1:][1].explain(images[2:]).raw, saliency.raw[2:])
+    own = xai.Engine(SmallCNN(), forward=lambda model, images, of: model(images * TABLE[of, :1, None, None]))
+    saliency = own.explain(LEFT, "saliency")["saliency"]
+    torch.testing.assert_close(saliency[1:].explain(LEFT[1:]).raw, saliency.raw[1:])
+
+
+def test_later_writes_to_the_other_input_have_no_effect() -> None:
+    torch.manual_seed(0)
+    engine, right = xai.Engine(pair(Siamese, SmallCNN())), RIGHT.clone()
+    saliency = engine.explain((LEFT, right), "saliency", 1)[0]["saliency"]
+    right.zero_()
+    torch.testing.assert_close(saliency.explain(LEFT).raw, saliency.raw)

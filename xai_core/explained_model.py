@@ -1,6 +1,7 @@
 """The model that an engine explains: how it runs, its adapters, and the limits of plugin calls."""
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -129,6 +130,16 @@ class ExplainedModel:
             loaded=self.loaded,
         )
         other._adapters.share_disabled(self._adapters)
+        return other
+
+    def of_rows(self, rows: range) -> "ExplainedModel":
+        """Return the same model for some images of the batch that was explained, with the side inputs of these."""
+
+        def forward(model: nn.Module, images: Tensor, of: Tensor) -> Any:
+            return self.forward(model, images, torch.tensor(rows, device=of.device)[of])
+
+        other = self.called_by(forward)
+        other.share_probes(self)
         return other
 
     def share_probes(self, other: "ExplainedModel") -> None:

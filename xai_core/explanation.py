@@ -141,14 +141,16 @@ def explain_again(model: ExplainedModel, call: PluginCall, wanted: TargetLike, a
     It runs no checks, because metrics call it many times.
     """
 
-    def again(images: Tensor, target: BoundTarget, changed: nn.Module | None) -> Saliency:
+    def again(images: Tensor, target: BoundTarget, changed: nn.Module | None, rows: range | None) -> Saliency:
         runs = model if changed is None else model.copied_to(changed)
+        runs = runs if rows is None else runs.of_rows(rows)
         assert isinstance(call.plugin_object, Explainer)
         with looking_in(model.plugins), autocast():
             images, adapter = runs.accept(images, wanted)
             with call.responsible():
                 relevance = runs.runner.explained(images, call.plugin_object, target, adapter)
-                return Saliency.of(relevance, len(images), _size(images), target, call.description, again)
+                saliency = Saliency.of(relevance, len(images), _size(images), target, call.description, again)
+                return replace(saliency, rows=rows)
 
     return again
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 from jaxtyping import Bool, Float
@@ -39,8 +39,8 @@ def relevance(returned: Tensor | Relevance) -> Float[Tensor, "B *grid"]:
     return returned.map if isinstance(returned, Relevance) else returned
 
 
-ExplainAgain = Callable[[Tensor, BoundTarget, nn.Module | None], "Saliency"]
-"""Function `(images, target, model)` that explains other images by the same method. See `Saliency.explain`."""
+ExplainAgain = Callable[[Tensor, BoundTarget, nn.Module | None, range | None], "Saliency"]
+"""Function `(images, target, model, rows)` that explains other images by the same method. See `Saliency.explain`."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -77,6 +77,8 @@ class Saliency(DrawableMaps):
     view
         The images and predictions of the batch, for plots. It is not saved. None if the engine did not compute these
         maps.
+    rows
+        The indices of these images in the batch that was explained. None if this is the whole batch.
     """
 
     values: Float[Tensor, "B ..."]
@@ -88,8 +90,9 @@ class Saliency(DrawableMaps):
     explain_again: ExplainAgain | None = None
     cost: Cost | None = None
     view: View | None = None
+    rows: range | None = None
 
-    _unsaved = ("explain_again",)
+    _unsaved = ("explain_again", "rows")
 
     @classmethod
     def of(
@@ -171,7 +174,11 @@ class Saliency(DrawableMaps):
                 "this metric recomputes maps for changed images, so it needs the method and the model of these maps. "
                 "Pass the maps that `Engine.explain` returned, not tensors, and not maps that were saved or copied"
             )
-        return self.explain_again(images, self.target, model)
+        return self.explain_again(images, self.target, model, self.rows)
+
+    def _select(self, images: slice) -> Self:
+        rows = range(len(self)) if self.rows is None else self.rows
+        return replace(super()._select(images), rows=rows[images])
 
     def with_targets(self, change: Callable[[BoundTarget], BoundTarget]) -> "Saliency":
         """Return these maps with `change` applied to each target."""

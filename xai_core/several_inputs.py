@@ -102,7 +102,9 @@ def _accept(inputs: tuple[Any, ...], model: nn.Module) -> tuple[Tensor, ...]:
     if len({*rows}) > 1:
         raise InputShapeError(f"expected the same number of rows in all inputs of the model, got {rows}")
     with torch.inference_mode(False), torch.no_grad():
-        return tuple(accept_images(value, model) if _is_image(value) else _moved(value, model) for value in inputs)
+        return tuple(
+            (accept_images(value, model) if _is_image(value) else _moved(value, model)).clone() for value in inputs
+        )
 
 
 def _moved(value: Tensor, model: nn.Module) -> Tensor:

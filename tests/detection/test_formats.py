@@ -65,6 +65,18 @@ def test_other_outputs_are_not_recognized(output: object) -> None:
     assert detection_format(output, nn.Linear(4, 4), SIZE) is None
 
 
+@pytest.mark.parametrize("output", ["boxes and classes", "boxes, scores and class ids"])
+def test_anchors_are_not_recognized_by_their_shape_alone(output: str) -> None:
+    boxes = random_boxes(40)
+    if output == "boxes and classes":
+        found = torch.cat([boxes, torch.rand(40, 3)], 1)[None]
+    else:
+        found = torch.cat([boxes, torch.rand(40, 1), torch.randint(2, (40, 1))], 1)[None]
+    assert detection_format(found, nn.Linear(4, 4), SIZE) is None
+    declared = AnchorDetector(objectness=True, classes=7)
+    assert detection_format(found, declared, SIZE) is None
+
+
 def test_query_outputs_with_another_number_of_classes_are_not_recognized() -> None:
     model = QueryDetector(classes=3).eval()
     model.config.num_labels = 7

@@ -12,7 +12,7 @@ class AnchorDetector(nn.Module):
     def __init__(self, objectness: bool = False, classes: int = 3, seed: int = 0) -> None:
         super().__init__()
         torch.manual_seed(seed)
-        self.objectness = objectness
+        self.objectness, self.num_classes = objectness, classes
         self.body = nn.Sequential(
             nn.Conv2d(3, 8, 3, 2, 1),
             nn.ReLU(),

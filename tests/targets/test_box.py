@@ -71,14 +71,14 @@ def test_forward_only_score_is_the_best_match(name: str) -> None:
 @pytest.mark.parametrize("name", DETECTORS)
 def test_gradient_is_that_of_the_best_match(name: str) -> None:
     model, images = DETECTORS[name]().eval(), images_of()
-    boxes, profile = torch.tensor([[8.0, 8.0, 24.0, 30.0], [30.0, 20.0, 50.0, 44.0]]), torch.eye(3)[2]
-    maps = xai.Engine(model).explain(images, "saliency", xai.Box(boxes, 2, overlap=0))
+    boxes, profile = torch.tensor([[0.0, 0.0, 30.0, 64.0], [4.0, 4.0, 60.0, 60.0]]), torch.eye(3)[1]
+    maps = xai.Engine(model).explain(images, "saliency", xai.Box(boxes, 1, overlap=0))
     leaf = images.clone().requires_grad_()
     output = model(leaf)
     total = 0
     for i in range(2):
         best = d_rise_match(model, output, i, boxes[i], profile).argmax()
-        total = total + detections(model, output, i)[3][best, 2]
+        total = total + detections(model, output, i)[3][best, 1]
     (gradient,) = torch.autograd.grad(total, leaf)
     expected = gradient.abs().sum(1)
     torch.testing.assert_close(maps["saliency"].raw, expected, rtol=1e-4, atol=1e-7)
@@ -94,13 +94,71 @@ def test_no_target_explains_the_detection_with_the_highest_score(name: str) -> N
     assert measure.labels.tolist() == [found.label for found in best]
 
 
-def test_index_of_a_query_is_fixed_in_perturbed_images() -> None:
-    model, images = QueryDetector().eval(), images_of(1)
+def test_index_of_an_anchor_is_fixed_in_perturbed_images() -> None:
+    model, images = AnchorDetector().eval(), images_of(1)
     target = xai.Engine(model).explain(images, "center", xai.Box(overlap=0))["center"].target
-    query, label = target.measure.best, target.measure.labels
+    anchor, label = target.measure.best, target.measure.labels
     output = model(images_of(3))
     scores = target.model_score(output, torch.zeros(3, dtype=torch.int64), "gradient")
-    torch.testing.assert_close(scores, output["logits"][:, query.item(), label.item()])
+    torch.testing.assert_close(scores, output[:, 4 + label.item(), anchor.item()])
+
+
+class SortedQueries(QueryDetector):
+    """Returns its queries in the order of their scores, as RT-DETR."""
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        output = super().forward(images)
+        order = output["logits"].amax(2).argsort(1, descending=True)
+        return {name: part.gather(1, order[..., None].expand_as(part)) for name, part in output.items()}
+
+
+def test_order_of_queries_has_no_effect_on_gradients_in_perturbed_images() -> None:
+    images, others = images_of(1), images_of(6)
+    scores = []
+    for model in (QueryDetector().eval(), SortedQueries().eval()):
+        target = xai.Engine(model).explain(images, "center", xai.Box(overlap=0))["center"].target
+        scores.append(target.model_score(model(others), torch.zeros(6, dtype=torch.int64), "gradient"))
+    torch.testing.assert_close(*scores)
+
+
+def listed(boxes: list[list[float]], labels: list[int], scores: list[float]) -> list[dict[str, Tensor]]:
+    return [{"boxes": torch.tensor(boxes), "labels": torch.tensor(labels), "scores": torch.tensor(scores)}]
+
+
+def test_gradients_of_a_vanished_detection_are_zero() -> None:
+    target = xai.Engine(ListDetector().eval()).explain(images_of(1), "center")["center"].target
+    left, top, right, bottom = target.measure.boxes[0].tolist()
+    label = target.measure.labels.item()
+    other = [left + 500, top, right + 500, bottom]
+    assert target.model_score(listed([other], [label], [0.9]), kind="gradient").tolist() == [0]
+    assert target.model_score(listed([[left, top, right, bottom]], [label + 1], [0.9]), kind="gradient").tolist() == [0]
+    both = listed([other, [left, top, right, bottom]], [label, label], [0.9, 0.3])
+    assert target.model_score(both, kind="gradient").tolist() == pytest.approx([0.3])
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_a_class_that_is_not_detected_there_is_refused(name: str) -> None:
+    engine, images = xai.Engine(DETECTORS[name]().eval()), images_of()
+    with pytest.raises(TargetError, match="no detection overlaps"):
+        engine.explain(images, "center", xai.Box([200.0, 200, 220, 220], overlap=0))
+    for label in (torch.tensor(77), torch.tensor(-1)):
+        with pytest.raises(TargetError, match="no detection overlaps"):
+            engine.explain(images, "center", xai.Box([0.0, 0, 64, 64], label, overlap=0))
+    for label in ([0, 1, 2], 1.5, [[0, 1], [1, 2]], {}):
+        with pytest.raises(TargetError, match="class"):
+            engine.explain(images, "center", xai.Box([0.0, 0, 64, 64], label, overlap=0))
+
+
+def test_targets_do_not_share_memory_with_the_users_tensors() -> None:
+    box, label = torch.tensor([8.0, 8.0, 24.0, 30.0]), torch.tensor(1)
+    measure = (
+        xai.Engine(AnchorDetector().eval())
+        .explain(images_of(), "center", xai.Box(box, label, overlap=0))["center"]
+        .target.measure
+    )
+    box.zero_(), label.zero_()
+    assert measure.boxes.tolist() == [[8, 8, 24, 30]] * 2
+    assert measure.labels.tolist() == [1, 1]
 
 
 @pytest.mark.parametrize(("side", "index"), [("left", 0), ("top", 1), ("right", 2), ("bottom", 3)])

@@ -182,3 +182,11 @@ def test_models_without_text() -> None:
     del model.logit_scale
     with pytest.raises(TargetError, match="OpenClip has no `logit_scale`"):
         xai.Engine(model, tokenizer=context_tokenizer).explain(IMAGES, "center", xai.Text("a"))
+
+
+@pytest.mark.parametrize("text", [123, None, {"a red star"}, [], [""]], ids=str)
+def test_other_values_are_no_texts(text: Any) -> None:
+    encoder = DUAL_ENCODERS["CLIP"]
+    engine = xai.Engine(encoder.build(), tokenizer=encoder.tokenizer)
+    with pytest.raises(TargetError, match="expected a text, or one text per image"):
+        engine.explain(IMAGES, "center", xai.Text(text))

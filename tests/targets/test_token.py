@@ -101,3 +101,9 @@ def test_what_is_refused() -> None:
             engine.explain(IMAGES, "center", target)
     with pytest.raises(TargetError, match=r"logits of tokens \[B,L,V\]; got a tensor \[2, 5\]"):
         xai.Engine(settled(SmallCNN())).explain(IMAGES, "center", xai.Token(0, 1))
+
+
+@pytest.mark.parametrize("position", ["a", None, 1.5, [0, 1], True], ids=str)
+def test_positions_are_integers(position: Any) -> None:
+    with pytest.raises(TargetError, match="position of a token must be an integer"):
+        xai.Token(position)

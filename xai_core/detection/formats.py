@@ -68,7 +68,8 @@ class Listed(DetectionFormat):
 class Queries(DetectionFormat):
     """A mapping with class logits [N,Q,K] of Q queries, and their boxes [N,Q,4] cxcywh as fractions of the image.
 
-    The models of the DETR family in transformers return this format.
+    The models of the DETR family in transformers return this format. Some of them sort the queries by their scores in
+    each image, so an index means another query in another image.
 
     Attributes
     ----------
@@ -78,6 +79,8 @@ class Queries(DetectionFormat):
     logits, boxes
         The keys of the mapping.
     """
+
+    fixed = False
 
     no_object: bool
     logits: str = "logits"

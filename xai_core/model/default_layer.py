@@ -144,7 +144,7 @@ def _before_detections(
 ) -> Iterator[Candidate]:
     """Yield the features on every path to the scores of detections that do not contain the scores themselves.
 
-    The score of one detection depends on all channels of such features, or on several cells.
+    The score of one detection depends on several cells of such features, or on all channels of a feature map.
     """
     if not scores.numel() or not scores.requires_grad or lacks_gradients(scores):
         yield from _spatial(_dominating(graph), layouts, pools)
@@ -155,5 +155,6 @@ def _before_detections(
         if gradient is None:
             continue
         depends = cells(to_elements(gradient, features.layout, features.count), features) != 0  # [1,n,K]
-        if int(depends.any(1).sum()) == features.channels or int(depends.any(2).sum()) > 1:
+        all_channels = not features.is_sequence and int(depends.any(1).sum()) == features.channels
+        if all_channels or int(depends.any(2).sum()) > 1:
             yield site, features

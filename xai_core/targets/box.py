@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from xai_core.detection.boxes import iou
@@ -17,6 +17,8 @@ from xai_core.targets.box_measure import COORDINATES, SCORE, BoxMeasure, matches
 from xai_core.targets.score_reader import ScoreReader
 from xai_core.targets.target import BoundTarget, Class, Target, class_ids, replace_names
 
+LARGEST_CLASS = 2**31
+"""The largest class id plus one, for detectors whose number of classes is not known."""
 BoxLike = Sequence[float] | Sequence[Sequence[float]] | Tensor
 
 
@@ -73,48 +75,49 @@ class Box(Target):
     def bind(self, output: Any, logits: ScoreReader, batch: int) -> BoundTarget:
         """See `Target.bind`."""
         found = logits.require_detections()(detached(output), batch)
-        boxes, labels, profiles = self._wanted(found, batch)
-        best = matches(found, boxes, labels, profiles).argmax(1, keepdim=True)
+        boxes, labels, profiles, is_class = self._wanted(found, batch)
+        match, best = matches(found, boxes, labels, profiles).max(1, keepdim=True)
         overlaps = iou(found.boxes, boxes).gather(1, best).squeeze(1)
-        is_detected = found.confidence.gather(1, best).squeeze(1) > 0
         reason = (
             f"boxes that no detection overlaps by {self.overlap:g}, with this class if there is one; "
             "`engine.detect(images, threshold=0)` lists the detections"
         )
         measure = BoxMeasure(logits, boxes, labels, profiles, best.squeeze(1), self.explain)
-        return BoundTarget(measure, batch, is_detected & (overlaps >= self.overlap), reason)
+        return BoundTarget(measure, batch, (match.squeeze(1) > 0) & is_class & (overlaps >= self.overlap), reason)
 
     def _wanted(
         self, found: Detections, batch: int
-    ) -> tuple[Float[Tensor, "B 4"], Int[Tensor, " B"], Float[Tensor, "B K"] | None]:
-        """Return the box, the class and the class profile that detections are compared with."""
+    ) -> tuple[Float[Tensor, "B 4"], Int[Tensor, " B"], Float[Tensor, "B K"] | None, Bool[Tensor, " B"]]:
+        """Return the box, the class and its profile that detections are compared with, and whether the class exists."""
         device = found.boxes.device
         boxes = None
         if isinstance(self.box, Tensor):
-            if self.box.ndim == 2 and len(self.box) != batch:
+            if self.box.ndim == 2 and len(self.box) not in (1, batch):
                 raise TargetError(f"expected one box, or one box for each of {batch} images, got {len(self.box)} boxes")
             boxes = self.box.to(device, found.boxes.dtype).expand(batch, 4)
-        labels = None if self.label is None else self._labels(found, batch)
+        labels, is_class = None, torch.ones(batch, dtype=torch.bool, device=device)
+        if self.label is not None:
+            labels, is_class = self._labels(found, batch)
         agreement = found.score if labels is None else found.agreement(labels, found.profile(labels)) * found.score
         best = (agreement if boxes is None else agreement * iou(found.boxes, boxes)).argmax(1, keepdim=True)
         if boxes is None:
             boxes = found.boxes.gather(1, best[..., None].expand(-1, 1, 4)).squeeze(1)
         if labels is not None:
-            return boxes, labels, found.profile(labels)
+            return boxes, labels, found.profile(labels), is_class
         labels = found.labels.gather(1, best).squeeze(1)
         if found.probabilities is None:
-            return boxes, labels, None
+            return boxes, labels, None, is_class
         index = best[..., None].expand(-1, 1, found.probabilities.shape[2])
-        return boxes, labels, found.probabilities.gather(1, index).squeeze(1)
+        return boxes, labels, found.probabilities.gather(1, index).squeeze(1), is_class
 
-    def _labels(self, found: Detections, batch: int) -> Int[Tensor, " B"]:
-        if found.probabilities is not None:
-            labels = class_ids(self.label, found.probabilities.mT, batch)
-        else:  # the number of classes is not known
-            labels = torch.as_tensor(self.label, device=found.boxes.device).expand(batch)
-        if labels.shape != (batch,):
+    def _labels(self, found: Detections, batch: int) -> tuple[Int[Tensor, " B"], Bool[Tensor, " B"]]:
+        """Return the class of each image, and whether the detector has this class."""
+        classes = LARGEST_CLASS if found.probabilities is None else found.probabilities.shape[2]
+        labels = class_ids(self.label, found.score[:, :1].expand(batch, classes), batch)
+        if labels.ndim != 1:
             raise TargetError(f"a box has one class per image, got class ids of shape {list(labels.shape)}")
-        return labels
+        is_class = (labels >= 0) & (labels < classes)
+        return labels.clamp(0, classes - 1), is_class
 
 
 def _accepted(box: BoxLike) -> Float[Tensor, "*B 4"]:
@@ -131,7 +134,7 @@ def _accepted(box: BoxLike) -> Float[Tensor, "*B 4"]:
         boxes = torch.empty(0)
     if boxes.ndim not in (1, 2) or boxes.shape[-1] != 4 or boxes.is_complex():
         raise TargetError(f"a box is left, top, right and bottom in pixels, or one such row per image; got {box!r}")
-    boxes = boxes.to(torch.promote_types(boxes.dtype, torch.float32))
+    boxes = boxes.to(torch.promote_types(boxes.dtype, torch.float32), copy=True)
     if not bool((boxes.isfinite().all() & (boxes[..., 2:] > boxes[..., :2]).all()).cpu()):
         raise TargetError(
             f"expected a box of finite numbers with left < right and top < bottom, got {boxes.tolist()}; boxes of "

@@ -53,10 +53,15 @@ class BoxMeasure(LogitMeasure):
                     "score with `explain='score'`"
                 )
             return match.amax(1)
-        index = at(self.best, of)[:, None] if reader.format.fixed else match.argmax(1, keepdim=True)
-        if self.explain == SCORE:
-            return found.explained_score(labels).gather(1, index).squeeze(1)
-        return found.boxes[..., COORDINATES.index(self.explain)].gather(1, index).squeeze(1)
+        is_fixed = reader.format.fixed
+        index = at(self.best, of)[:, None] if is_fixed else match.argmax(1, keepdim=True)
+        values = found.explained_score(labels) if self.explain == SCORE else found.boxes[..., self._coordinate]
+        value = values.gather(1, index).squeeze(1)
+        return value if is_fixed else value * (match.amax(1) > 0)  # zero if no detection matches
+
+    @property
+    def _coordinate(self) -> int:
+        return COORDINATES.index(self.explain)
 
     def masks(self, size: tuple[int, int]) -> Bool[Tensor, "B H W"]:
         """Return the pixels of the boxes in images of a size (H, W)."""

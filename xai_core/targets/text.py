@@ -62,7 +62,7 @@ class Text(Target):
                 f"the text {self.text!r} needs a tokenizer: use `Engine(model, tokenizer=tokenizer)` with a model that "
                 "compares images with texts, such as CLIP"
             )
-        texts = [self.text] if isinstance(self.text, str) else [*self.text]
+        texts: list[Any] = [*self.text] if isinstance(self.text, list | tuple) else [self.text]
         if not texts or not all(isinstance(text, str) and text for text in texts):
             raise TargetError(f"expected a text, or one text per image, and no empty text; got {self.text!r}")
         return replace(self, embeddings=encode(texts))

@@ -35,6 +35,10 @@ class Token(Target):
     position: int = -1
     id: int | Sequence[int] | Tensor | None = None
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.position, int) or isinstance(self.position, bool):
+            raise TargetError(f"the position of a token must be an integer, got {self.position!r}")
+
     @property
     def kind(self) -> Hashable:
         """See `Target.kind`."""
