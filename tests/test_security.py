@@ -31,6 +31,8 @@ EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage
 SHARD = "000-000000000"
 UNPICKLING = {
     "xai_core/benchmarking/on_ray.py",  # what actors of the same run return
+    "xai_core/benchmarking/plan.py",  # the plan that a worker of the same run sent
+    "xai_core/benchmarking/planning.py",  # the settings that the parent process sends
     "xai_core/benchmarking/saved_maps.py",  # arrays without objects
     "xai_core/benchmarking/worker_process.py",  # what the parent process sends
     "xai_core/isolation/process_settings.py",  # the random state of this process

@@ -324,7 +324,7 @@ def test_finer_cam_weighs_classes_alike_where_pytorch_grad_cam_weighs_by_probabi
         ({"negatives": -1}, "ids such as 3"),
         ({"base": "full-grad"}, "weighted channels"),
         ({"base": "eigen-cam"}, "weighted channels"),
-        ({"base": xai.create_explainer("grad-cam"), "layer": "last"}, "pass the layer to the base"),
+        ({"base": xai.create_explainer("grad-cam"), "layer": "last"}, "set the layer of that object"),
     ],
 )
 def test_bad_options(options: dict[str, object], message: str) -> None:

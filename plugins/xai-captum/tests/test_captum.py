@@ -434,7 +434,7 @@ def test_captums_own_addition_is_none(images: Tensor) -> None:
 
 @pytest.mark.parametrize("name", ["layer-conductance", "layer-integrated-gradients"])
 def test_tokens_before_the_batch_are_an_error(name: str, images: Tensor) -> None:
-    with pytest.raises(UnsuitableError, match="contains tokens; use hires-cam"):
+    with pytest.raises(UnsuitableError, match="contains tokens or frames; use hires-cam"):
         explained(settled(TokensFirst()), images, f"{name}:layer=tokens")
     with pytest.raises(LayerError):
         explained(settled(Plain()), images, f"{name}:layer=head")

@@ -198,7 +198,7 @@ def test_a_checkpoint_that_the_function_does_not_take_is_loaded(option: str) -> 
         ("models/mine.py:build,mean=1+2", OptionError, "mean must have one number, or one for each of 3"),
         ("models/mine.py:build,std=0", OptionError, "std must be positive"),
         ("models/mine.py:build,mean=x", OptionError, r"mean must be one number, or one per channel, such as 0\.5\+0"),
-        ("models/mine.py:build,channels=4", OptionError, "images have 1 or 3 channels, but the model has 4"),
+        ("models/mine.py:build,channels=4", OptionError, "images have 1 or 3 channels, but the model takes 4"),
         ("models/mine.py:build,weights=no.pth", FileError, r"no\.pth does not exist"),
     ],
 )  # fmt: skip
