@@ -144,14 +144,15 @@ def _before_detections(
 ) -> Iterator[Candidate]:
     """Yield the features on every path to the scores of detections that do not contain the scores themselves.
 
-    The score of one detection depends on several cells of such features, or on all channels of a feature map.
+    The score of one detection depends on several cells of such features, or on all channels of a feature map. A score
+    near 0.5 is tested, because the gradient of a score that is rounded to 0 or 1 is zero.
     """
     if not scores.numel() or not scores.requires_grad or lacks_gradients(scores):
         yield from _spatial(_dominating(graph), layouts, pools)
         return
-    best = scores.amax()
+    tested = scores.flatten()[(scores - 0.5).abs().argmin()]
     for site, features in _spatial(_dominating(graph), layouts, pools):
-        gradient = graph.gradient_of(best, site)
+        gradient = graph.gradient_of(tested, site)
         if gradient is None:
             continue
         depends = cells(to_elements(gradient, features.layout, features.count), features) != 0  # [1,n,K]

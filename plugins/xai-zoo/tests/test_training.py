@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from typer.testing import CliRunner
 
@@ -20,11 +20,13 @@ from xai_zoo.cli import app
 from xai_zoo.training.encoding import encoded
 from xai_zoo.training.images import TrainingImages, augmentation, split
 from xai_zoo.training.loop import measure
+from xai_zoo.training.objectives import Classification
 from xai_zoo.training.recipe import Recipe
 from xai_zoo.training.state import Epoch, State
 
 MODEL = "cifar-vit:size=32,patch=8,dim=16,heads=2,depth=1,mlp=16,dropout=0.1"
 DATA = "shapes:size=32,count=50"
+UNCHANGED = xai.LoadedModel(nn.Identity(), preprocess=lambda image: image)
 OPTIONS = ["--validation", "shapes:size=32,count=20,split=validation", "--batch", "16", "--epochs", "3"]
 
 
@@ -67,7 +69,7 @@ def test_the_best_weights_are_written_with_how_they_were_made(trained: Path) -> 
     assert f"accuracy {best['validation_accuracy']:.4f} on the validation set, after epoch {best['epoch']:.0f}" in said
     loaded = xai.load_model(f"{MODEL},weights={trained}")
     data = xai.load_dataset("shapes:size=32,count=20,split=validation")
-    measured = measure(loaded.model, DataLoader(TrainingImages(data, range(20), loaded.preprocess), 7))
+    measured = measure(loaded.model, Classification(), DataLoader(TrainingImages(data, range(20), loaded, Classification()), 7))
     assert measured == pytest.approx((best["validation_loss"], best["validation_accuracy"]), rel=1e-5)
     with safe_open(trained, "pt") as file:
         said_within = file.metadata()
@@ -196,7 +198,7 @@ def test_a_recipe_that_cannot_be_is_refused(option: str, value: float) -> None:
 
 
 def pictures(**options: Any) -> TrainingImages:
-    return TrainingImages(xai.load_dataset(DATA), range(50), lambda image: image, **options)
+    return TrainingImages(xai.load_dataset(DATA), range(50), UNCHANGED, Classification(), **options)
 
 
 def test_pictures_are_augmented_by_seed_epoch_and_place_alone() -> None:
@@ -240,7 +242,7 @@ def test_what_is_kept_in_memory_is_what_is_read(dtype: torch.dtype) -> None:
     read = pictures()
     small, large = read[0][0].mul(255).byte(), read[1][0].to(dtype)
     data = xai.as_dataset([(small, 0), (large, 1), (Image.new("RGB", (4, 3)), 2)])
-    kept = TrainingImages(data, range(3), lambda image: image, keep=True)
+    kept = TrainingImages(data, range(3), UNCHANGED, Classification(), keep=True)
     assert kept._kept is not None
     assert [kept._kept[i][0].dtype for i in range(2)] == [torch.uint8, dtype]  # type: ignore[union-attr]
     assert [kept[i][1] for i in range(3)] == [0, 1, 2]

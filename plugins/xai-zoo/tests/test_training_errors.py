@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from xai_core.errors import CheckpointError, DatasetError, ModelOutputError, OptionError, TargetError
 from xai_zoo.cli import app
 from xai_zoo.training.images import steps_per_epoch
-from xai_zoo.training.loop import class_scores, measure
+from xai_zoo.training.loop import measure
+from xai_zoo.training.objectives import Classification
 from xai_zoo.training.state import State
 
 MODEL = "cifar-vit:size=32,patch=8,dim=16,heads=2,depth=1,mlp=16"
@@ -81,7 +82,7 @@ def test_a_class_that_the_model_does_not_have_is_refused_in_validation_and_accur
     with pytest.raises(TargetError, match="contains label 9, but the model has 4 classes"):
         run("accuracy", model, "--data", "shapes:size=32,count=10")
     with pytest.raises(TargetError, match="contains label -100, but"):  # cross-entropy ignores it
-        class_scores(torch.zeros(2, 4), torch.tensor([-100, 3]))
+        Classification().measure(torch.nn.Identity(), torch.zeros(2, 4), torch.tensor([-100, 3]))
 
 
 @pytest.mark.parametrize(("count", "batch", "steps"), [(17, 16, 1), (16, 16, 1), (18, 16, 2), (1, 16, 1), (5, 1, 5)])
@@ -103,7 +104,7 @@ def test_data_without_enough_images_is_refused() -> None:
     with pytest.raises(DatasetError, match=r"count=1 contains one image; expected a second one.*or --validation"):
         train(data="shapes:size=32,count=1")
     with pytest.raises(DatasetError, match="contains no image"):
-        measure(torch.nn.Flatten(), [])
+        measure(torch.nn.Flatten(), Classification(), [])
 
 
 @pytest.mark.parametrize("model", ["own.py:Pixels,size=32", "unet:size=32,num_classes=10"])

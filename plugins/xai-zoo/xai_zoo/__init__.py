@@ -19,6 +19,7 @@ from xai_zoo.own_models import PythonModels
 from xai_zoo.photos import Photos
 from xai_zoo.resnet_attention import ResNetBAM, ResNetCBAM
 from xai_zoo.shapes import Shapes
+from xai_zoo.shapes_detector import ShapesDetector
 from xai_zoo.shapes_models import ShapesCBAM, ShapesViT
 from xai_zoo.shapes_shortcut import ShapesShortcut
 from xai_zoo.shapes_unet import ShapesUNet
@@ -48,6 +49,7 @@ __all__ = [
     "ResNetCBAM",
     "Shapes",
     "ShapesCBAM",
+    "ShapesDetector",
     "ShapesShortcut",
     "ShapesUNet",
     "ShapesViT",
@@ -75,6 +77,7 @@ def xai_models() -> list[type[ModelSource]]:
         ResNetBAM,
         ResNetCBAM,
         ShapesCBAM,
+        ShapesDetector,
         ShapesUNet,
         ShapesViT,
         TimmModels,

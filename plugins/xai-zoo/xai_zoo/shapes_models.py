@@ -1,4 +1,4 @@
-"""Two small models with weights that were trained on `shapes` or on `shapes-shortcut`."""
+"""Small classifiers with weights that were trained on `shapes` or on `shapes-shortcut`."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -36,8 +36,12 @@ class ShapesModel(ModelSource):
         variant: Mapping[str, Value],
         trained_on: str,
         weights: Value | Path,
+        size: int = SIZE,
     ) -> xai.LoadedModel:
-        """Return the network with the weights of a variant. The weights file is named after the variant's options."""
+        """Return the network with the weights of a variant, for images of a size.
+
+        The weights file is named after the variant's options.
+        """
         check_no_name(self.name, name)
         check_choice("trained_on", trained_on, TRAINED_ON)
         if weights == "shipped":
@@ -55,9 +59,11 @@ class ShapesModel(ModelSource):
             options = {**variant, "weights": None if weights is None else str(weights)}
         elif trained_on == TRAINED_ON[0]:
             options = {**variant}
+        if size != SIZE:
+            options = {"size": size, **options}
         return xai.LoadedModel(
             model=model.eval(),
-            preprocess=Preprocess(resize_and_crop(SIZE, SIZE, _MEAN, _STD)),
+            preprocess=Preprocess(resize_and_crop(size, size, _MEAN, _STD)),
             class_names=tuple(outlines.CLASSES),
             restore=Restore(_MEAN, _STD),
             spec=str(Spec(self.name, None, options)),

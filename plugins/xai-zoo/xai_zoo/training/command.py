@@ -27,10 +27,13 @@ from xai_core.plugin import (
     select_device,
     write_file,
 )
+from xai_zoo.one_stage_detector import OneStageDetector
+from xai_zoo.training.detection_objective import OneObject
 from xai_zoo.training.encoding import encoded
 from xai_zoo.training.images import TrainingImages, augmentation, batches_of, split, steps_per_epoch
 from xai_zoo.training.loop import measure
 from xai_zoo.training.loop import train as run
+from xai_zoo.training.objectives import Classification, Objective
 from xai_zoo.training.recipe import Recipe
 from xai_zoo.training.state import Epoch, State
 
@@ -77,14 +80,15 @@ def train(
 
     torch.manual_seed(recipe.seed)
     loaded = xai.load_model(model)
-    network = loaded.model.to(select_device(device))
+    network, objective = loaded.model.to(select_device(device)), _objective(loaded)
+    objective.check(recipe)
     optimizer = _optimizer(network, recipe)
     settings = {"model": loaded.spec, "data": data, "validation": validation or "", **asdict(recipe)}
     state = State.load(unfinished, settings, network, optimizer) if unfinished.exists() else State()
     if state.epochs:
         print_line(f"Resuming after epoch {len(state.epochs)} from {unfinished}.")
 
-    training, held_out = _image_sets(loaded, data, validation, recipe, in_memory)
+    training, held_out = _image_sets(loaded, objective, data, validation, recipe, in_memory)
     steps = recipe.epochs * steps_per_epoch(len(training), recipe.batch)
     with progress_bar() as bar:
         task = bar.add_task("training", total=steps, completed=steps * len(state.epochs) // recipe.epochs)
@@ -94,7 +98,10 @@ def train(
             _show(bar, state.epochs[-1])
             write_file(log, _table(state))
 
-        run(network, optimizer, training, held_out, recipe, state, workers, lambda: bar.advance(task), after_epoch)
+        def after_step() -> None:
+            bar.advance(task)
+
+        run(network, objective, optimizer, training, held_out, recipe, state, workers, after_step, after_epoch)
 
     best = state.best_epoch
     command = shlex.join(["xai-zoo", *sys.argv[1:]])
@@ -114,15 +121,25 @@ def accuracy(
     workers: Workers = 0,
     device: DeviceOption = None,
 ) -> None:
-    """Measure the accuracy of a model on labeled images."""
+    """Measure the accuracy of a model on labeled images.
+
+    For a detector, this is the fraction of images whose detection with the highest score has the class of the object,
+    and an intersection over union of more than 0.5 with its box.
+    """
     check_integer("batch", batch, 1)
     check_integer("workers", workers, 0)
     loaded, dataset = xai.load_model(model), xai.load_dataset(data)
-    images = TrainingImages(dataset, range(len(dataset)), loaded.preprocess)
-    measured = measure(loaded.model.to(select_device(device)), batches_of(images, batch, workers))
+    objective = _objective(loaded)
+    images = TrainingImages(dataset, range(len(dataset)), loaded, objective)
+    measured = measure(loaded.model.to(select_device(device)), objective, batches_of(images, batch, workers))
     print_line(
         f"{model} on {data}: accuracy {measured.accuracy:.4f} on {len(dataset)} images, loss {measured.loss:.4f}."
     )
+
+
+def _objective(loaded: xai.LoadedModel) -> Objective:
+    """Return the objective for a model: detection for detectors of this package, and classification for others."""
+    return OneObject() if isinstance(loaded.model, OneStageDetector) else Classification()
 
 
 def _require_new_files(out: Path, unfinished: Path, log: Path) -> None:
@@ -147,7 +164,7 @@ def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def _image_sets(
-    loaded: xai.LoadedModel, data: str, validation: str | None, recipe: Recipe, keep: bool
+    loaded: xai.LoadedModel, objective: Objective, data: str, validation: str | None, recipe: Recipe, keep: bool
 ) -> tuple[TrainingImages, TrainingImages]:
     """Return the images for training and for validation."""
     dataset = xai.load_dataset(data)
@@ -163,8 +180,8 @@ def _image_sets(
             raise DatasetError(f"{spec} contains no image; expected at least one")
     augment = augmentation(recipe.crop, recipe.flip)
     return (
-        TrainingImages(dataset, own, loaded.preprocess, augment, recipe.seed, keep),
-        TrainingImages(other, held_out, loaded.preprocess, keep=keep),
+        TrainingImages(dataset, own, loaded, objective, augment, recipe.seed, keep),
+        TrainingImages(other, held_out, loaded, objective, keep=keep),
     )
 
 

@@ -1,4 +1,4 @@
-"""Labeled images of a dataset, preprocessed for a model and optionally augmented."""
+"""Images of a dataset with their targets, preprocessed for a model and optionally augmented."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -7,8 +7,10 @@ import torch
 from torch import Tensor
 from torch.utils import data as torch_data
 
+import xai_core as xai
 from xai_core import XAIError
-from xai_core.plugin import Dataset, TargetError
+from xai_core.plugin import Dataset
+from xai_zoo.training.objectives import Objective
 from xai_zoo.training.seeds import seed_of
 
 if TYPE_CHECKING:
@@ -16,10 +18,11 @@ if TYPE_CHECKING:
 
     AnyImage = Image | Tensor
     Augment = Callable[[Any], Any]
+    AnyTarget = int | Tensor
 
 
-class TrainingImages(torch_data.Dataset[tuple[Tensor, int]]):
-    """Pairs of a preprocessed image and its label, for some items of a dataset.
+class TrainingImages(torch_data.Dataset[tuple[Tensor, "AnyTarget"]]):
+    """Pairs of a preprocessed image and its target, for some items of a dataset.
 
     Augmentation depends on the seed, the epoch and the item only. The number of loader processes has no influence.
 
@@ -29,8 +32,10 @@ class TrainingImages(torch_data.Dataset[tuple[Tensor, int]]):
         The dataset.
     items
         Indices of the items.
-    preprocess
-        Converts an image to the model's input.
+    loaded
+        The model, whose `preprocess` converts an image to its input.
+    objective
+        Reads the target of a sample.
     augment
         Returns a random variant of an image.
     seed
@@ -43,32 +48,32 @@ class TrainingImages(torch_data.Dataset[tuple[Tensor, int]]):
         self,
         data: Dataset,
         items: Sequence[int],
-        preprocess: "Callable[[AnyImage], Tensor]",
+        loaded: xai.LoadedModel,
+        objective: Objective,
         augment: "Augment | None" = None,
         seed: int = 0,
         keep: bool = False,
     ) -> None:
         self.epoch = 0
-        self._data, self._items, self._preprocess, self._augment, self._seed = data, items, preprocess, augment, seed
+        self._data, self._items, self._augment, self._seed = data, items, augment, seed
+        self._loaded, self._objective = loaded, objective
         self._kept = [_packed(*self._read(item)) for item in items] if keep else None
 
     def __len__(self) -> int:
         return len(self._items)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+    def __getitem__(self, index: int) -> "tuple[Tensor, AnyTarget]":
         item = self._items[index]
         image, target = self._read(item) if self._kept is None else _unpacked(*self._kept[index])
         if self._augment is not None:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed_of(self._seed, self.epoch, item))
                 image = self._augment(image)
-        return self._preprocess(image), target
+        return self._loaded.preprocess(image), target
 
-    def _read(self, item: int) -> "tuple[AnyImage, int]":
+    def _read(self, item: int) -> "tuple[AnyImage, AnyTarget]":
         sample = self._data[item]
-        if sample.target is None:
-            raise TargetError(f"{sample.id} has no label; expected a dataset with a label for each image")
-        return sample.image, sample.target
+        return sample.image, self._objective.target(self._loaded, sample)
 
 
 def augmentation(crop: float, flip: float) -> "Augment":
@@ -106,7 +111,7 @@ def steps_per_epoch(count: int, batch: int) -> int:
 def batches_of(
     images: TrainingImages, batch: int, workers: int, order: torch.Generator | None = None
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield batches of images and labels: all in their order, or those of an epoch in a random order."""
+    """Yield batches of images and targets: all in their order, or those of an epoch in a random order."""
     drop = order is not None and steps_per_epoch(len(images), batch) * batch < len(images)
     loader = torch_data.DataLoader(
         images, batch, shuffle=order is not None, num_workers=workers, generator=order, drop_last=drop
@@ -124,7 +129,7 @@ def _without_traceback(error: XAIError) -> XAIError:
     return kind(message.strip()) if message else error
 
 
-def _packed(image: "AnyImage", target: int) -> "tuple[AnyImage, int]":
+def _packed(image: "AnyImage", target: "AnyTarget") -> "tuple[AnyImage, AnyTarget]":
     """Return an image in 8 bits per value if this is exact, and otherwise unchanged."""
     if isinstance(image, Tensor):
         small = image.mul(255).round().byte()
@@ -132,7 +137,7 @@ def _packed(image: "AnyImage", target: int) -> "tuple[AnyImage, int]":
     return image, target
 
 
-def _unpacked(image: "AnyImage", target: int) -> "tuple[AnyImage, int]":
+def _unpacked(image: "AnyImage", target: "AnyTarget") -> "tuple[AnyImage, AnyTarget]":
     return (_floats(image) if isinstance(image, Tensor) and image.dtype == torch.uint8 else image), target
 
 

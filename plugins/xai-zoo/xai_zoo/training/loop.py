@@ -2,14 +2,14 @@
 
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from xai_core.plugin import DatasetError, ModelOutputError, OptionError, TargetError, scores_of
+from xai_core.plugin import DatasetError, OptionError
 from xai_zoo.training.images import TrainingImages, batches_of, steps_per_epoch
+from xai_zoo.training.objectives import Objective
 from xai_zoo.training.recipe import Recipe
 from xai_zoo.training.seeds import seed_of
 from xai_zoo.training.state import Epoch, State
@@ -24,6 +24,7 @@ class Measured(NamedTuple):
 
 def train(
     model: nn.Module,
+    objective: Objective,
     optimizer: torch.optim.Optimizer,
     training: TrainingImages,
     validation: TrainingImages,
@@ -47,80 +48,53 @@ def train(
         for step, (images, targets) in enumerate(batches, done * per_epoch):
             rate = recipe.rate_at(step, recipe.epochs * per_epoch)
             images, targets = images.to(device), targets.to(device)
-            scores = class_scores(_training_output(model, images), targets)
-            loss = F.cross_entropy(scores, targets, label_smoothing=recipe.smoothing)
+            loss, correct = _measured(objective, model, images, targets, recipe.smoothing)
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
             for group in optimizer.param_groups:
                 group["lr"] = rate
             optimizer.step()
-            correct = (scores.argmax(1) == targets).sum()
             sums += torch.stack([loss.detach() * len(images), correct])
             seen += len(images)
             after_step()
         loss_, accuracy = (sums / seen).tolist()
-        measured = measure(model, batches_of(validation, recipe.batch, workers))
+        measured = measure(model, objective, batches_of(validation, recipe.batch, workers))
         seconds = round(time.perf_counter() - start, 1)
         state.add(Epoch(done + 1, rate, loss_, accuracy, *measured, seconds), model)
         after_epoch()
 
 
 @torch.no_grad()
-def measure(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Measured:
-    """Measure the loss and accuracy of a model. The model stays in evaluation mode.
+def measure(model: nn.Module, objective: Objective, batches: Iterable[tuple[Tensor, Tensor]]) -> Measured:
+    """Measure the loss and accuracy of a model for an objective. The model stays in evaluation mode.
 
     Raises
     ------
     DatasetError
         If there is no image.
     ModelOutputError, TargetError
-        As `class_scores`.
+        As `Objective.measure`.
     """
     model.eval()
     device = _device(model)
     sums, seen = torch.zeros(2, device=device), 0
     for images, targets in batches:
         targets = targets.to(device)
-        scores = class_scores(model(images.to(device)), targets)
-        correct = (scores.argmax(1) == targets).sum()
-        sums += torch.stack([F.cross_entropy(scores, targets, reduction="sum"), correct])
+        loss, correct = objective.measure(model, images.to(device), targets)
+        sums += torch.stack([loss * len(targets), correct])
         seen += len(targets)
     if not seen:
         raise DatasetError("the dataset contains no image; expected at least one")
-    loss, accuracy = (sums / seen).tolist()
-    return Measured(loss, accuracy)
+    mean_loss, accuracy = (sums / seen).tolist()
+    return Measured(mean_loss, accuracy)
 
 
-def class_scores(output: Any, targets: Tensor) -> Tensor:
-    """Return the class scores [B,classes] in a model's output.
-
-    Raises
-    ------
-    ModelOutputError
-        If the output contains no class scores, as that of a segmentation model.
-    TargetError
-        If the model does not have the class of a target.
-    """
-    scores = scores_of(output)
-    if scores is None or scores.ndim != 2 or len(scores) != len(targets):
-        received = type(output).__name__ if scores is None else str(list(scores.shape))
-        raise ModelOutputError(
-            f"expected class scores [{len(targets)}, classes] from the model, got {received}; choose a model that"
-            " classifies images"
-        )
-    lowest, highest, classes = int(targets.min()), int(targets.max()), scores.shape[1]
-    if lowest < 0 or highest >= classes:
-        raise TargetError(
-            f"the dataset contains label {highest if highest >= classes else lowest}, but the model has {classes}"
-            f" classes, 0 to {classes - 1}; set num_classes= in the model's spec"
-        )
-    return scores
-
-
-def _training_output(model: nn.Module, images: Tensor) -> Any:
+def _measured(
+    objective: Objective, model: nn.Module, images: Tensor, targets: Tensor, smoothing: float
+) -> tuple[Tensor, Tensor]:
     try:
-        return model(images)
+        return objective.measure(model, images, targets, smoothing)
     except ValueError as error:
         if len(images) > 1:
             raise
