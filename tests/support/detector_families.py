@@ -74,7 +74,11 @@ def deformable_detr() -> nn.Module:
 
 def rt_detr() -> nn.Module:
     backbone = RTDetrResNetConfig(
-        embedding_size=8, hidden_sizes=[8, 16, 24, 32], depths=[1] * 4, layer_type="basic", out_features=["stage2", "stage3", "stage4"]
+        embedding_size=8,
+        hidden_sizes=[8, 16, 24, 32],
+        depths=[1] * 4,
+        layer_type="basic",
+        out_features=["stage2", "stage3", "stage4"],
     )
     config = RTDetrConfig(
         backbone_config=backbone,

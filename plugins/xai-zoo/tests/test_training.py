@@ -69,7 +69,9 @@ def test_the_best_weights_are_written_with_how_they_were_made(trained: Path) -> 
     assert f"accuracy {best['validation_accuracy']:.4f} on the validation set, after epoch {best['epoch']:.0f}" in said
     loaded = xai.load_model(f"{MODEL},weights={trained}")
     data = xai.load_dataset("shapes:size=32,count=20,split=validation")
-    measured = measure(loaded.model, Classification(), DataLoader(TrainingImages(data, range(20), loaded, Classification()), 7))
+    measured = measure(
+        loaded.model, Classification(), DataLoader(TrainingImages(data, range(20), loaded, Classification()), 7)
+    )
     assert measured == pytest.approx((best["validation_loss"], best["validation_accuracy"]), rel=1e-5)
     with safe_open(trained, "pt") as file:
         said_within = file.metadata()
