@@ -1,4 +1,4 @@
-"""Makes the images of the how-to pages about texts and several inputs, with models that need no download.
+"""Makes the images of the how-to pages about detectors, texts and several inputs, with models that need no download.
 
 python docs/how_to_pictures.py
 """
@@ -25,8 +25,25 @@ SIDE, PATCH = 48, 8
 def main() -> None:
     """Write all images."""
     IMAGES.mkdir(parents=True, exist_ok=True)
+    save_figure("detector", detector(), dpi=80, folder=IMAGES)
     save_figure("clip", texts(), dpi=80, folder=IMAGES)
     save_figure("two-inputs", two_inputs(), folder=IMAGES)
+
+
+def detector() -> Figure:
+    """Explain detections in an image of four objects."""
+    shapes = xai.load_model("shapes-detector:size=128")
+    samples = xai.load_dataset("shapes:split=test")
+    four = [samples[i].image for i in (8, 3, 25, 10)]
+    scene = torch.cat([torch.cat(four[:2], 2), torch.cat(four[2:], 2)], 1)
+    engine, image = xai.Engine(shapes), xai.load_image(scene, shapes)
+    [objects] = engine.detect(image, threshold=0.7)
+    rows = []
+    for detected in objects:
+        maps = engine.explain(image, ["odam", "d-rise:masks=2000"], xai.Box(detected.box, detected.label))
+        rows.append([Cell(model_view(image[0], shapes.restore), f"{detected.name} {detected.score:.2f}")])
+        rows[-1] += [Cell(saliency.overlay(), key.partition(":")[0]) for key, saliency in maps.items()]
+    return grid_figure(rows)
 
 
 def texts() -> Figure:

@@ -6,7 +6,7 @@
     python docs/pictures.py readme               the README's only
 
 Each picture is an overlay for the predicted class, of the first of `SUBJECTS` that the method suits: a photograph, or a
-shape where methods read what the model for photographs does not have, attention and gates.
+shape where methods read what the model for photographs does not have: attention, gates and detections.
 """
 
 import io
@@ -26,10 +26,11 @@ SUBJECTS = (
     ("efficientnet-lite0", "photos:motorcycle", 0),
     ("shapes-vit:pool=class", "shapes:split=test", 8),
     ("shapes-cbam", "shapes:split=test", 8),
+    ("shapes-detector", "shapes:split=test", 8),
 )
 SEGMENTED = ("shapes-unet", "shapes:split=test", 8, 8)
 """A model for segmentation, an image, and the class whose region methods with the prefix `seg-` explain."""
-FEWER = {"rise": "rise:masks=1000"}
+FEWER = {"rise": "rise:masks=1000", "d-rise": "d-rise:masks=1000"}
 """Methods that would take minutes, as specs that take fewer forwards; their pages say so."""
 IMAGES = Path(__file__).parent / "images"
 METHODS, GALLERY, README = IMAGES / "methods", IMAGES / "gallery.webp", IMAGES / "readme.webp"

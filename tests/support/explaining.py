@@ -21,6 +21,7 @@ FEWER = {
     "kernel-shap": "kernel-shap:n_samples=24,patch=16",
     "layer-conductance": "layer-conductance:n_steps=4",
     "layer-integrated-gradients": "layer-integrated-gradients:n_steps=4",
+    "d-rise": "d-rise:masks=64,cells=7",
     "rise": "rise:masks=64",
     "shapley-value-sampling": "shapley-value-sampling:n_samples=1,patch=8",
     "smooth-grad": "smooth-grad:nt_samples=4",

@@ -20,6 +20,7 @@ from xai_core.explainer import Explainer
 from xai_core.model.adapter import ModelAdapter
 from xai_core.plugins.creation import create_explainer
 from xai_core.saliency import Relevance, Saliency
+from xai_core.targets.box import Box
 from xai_core.testing.check import require
 from xai_core.testing.host_transfers import host_transfers
 from xai_core.testing.networks import fallback_networks, networks, random_images
@@ -81,7 +82,12 @@ class ExplainerCase:
         return supported
 
     def explain(self, engine: Engine, images: Tensor, target: Any = 1) -> Saliency:
-        """Return the maps of images, without warnings about constant maps."""
+        """Return the maps of images, without warnings about constant maps.
+
+        The target of a detector is its best detection of the class.
+        """
+        if engine.adapter(images).probe.detections is not None:
+            target = Box(label=target, overlap=0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConstantMapWarning)
             [saliency] = engine.explain(images, [self.explainer], target).values()

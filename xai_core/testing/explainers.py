@@ -48,7 +48,8 @@ def check_explainer(
     models
         Models of images [B,3,32,32] and [B,3,32,64], by the name that messages use. Models that the explainer does
         not support are skipped. Default: a small CNN with attention modules and a small vision transformer, both with
-        random weights. An explainer that supports neither is tested on a transformer with class attention.
+        random weights. An explainer that supports neither is tested on a transformer with class attention and
+        on a detector.
     expected_failures
         Checks that the explainer cannot pass: a dict from the name of each check to the reason. It extends the class
         attribute `expected_failures`.

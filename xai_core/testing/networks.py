@@ -100,6 +100,26 @@ class VisionTransformer(nn.Module):
         return self.head(self.norm(x)[:, 0])
 
 
+class DetectionNetwork(nn.Module):
+    """Detector with one box per cell of 8x8 pixels, and the output of a YOLO head: [B,4+classes,cells]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU()),
+            nn.Sequential(nn.Conv2d(8, 12, 3, 2, 1), nn.ReLU()),
+            nn.Sequential(nn.Conv2d(12, 12, 3, 2, 1), nn.ReLU()),
+        )
+        self.head = nn.Conv2d(12, 4 + CLASSES, 1)
+
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B outputs cells"]:
+        """Return the center, the width and the height of each box in pixels, and the probability of each class."""
+        x = self.head(self.body(images))
+        rows, columns = (torch.arange(side, device=x.device) for side in x.shape[2:])
+        cells = torch.stack(torch.meshgrid(columns, rows, indexing="xy"))
+        return torch.cat([8 * (cells + x[:, :2].sigmoid()), 24 * x[:, 2:4].sigmoid(), x[:, 4:].sigmoid()], 1).flatten(2)
+
+
 class LinearNetwork(nn.Module):
     """Linear model: the contribution of each pixel to the score of class c is exactly `weight[c] * image`."""
 
@@ -144,6 +164,11 @@ def vision_transformer(class_attention: bool = False) -> nn.Module:
     return randomized(VisionTransformer(class_attention), 0 if class_attention else 1)
 
 
+def detection_network() -> nn.Module:
+    """Return a DetectionNetwork with random weights, in evaluation mode."""
+    return randomized(DetectionNetwork(), 3)
+
+
 def linear_network() -> nn.Module:
     """Return a LinearNetwork with random weights, in evaluation mode."""
     model = LinearNetwork()
@@ -158,7 +183,10 @@ def networks() -> dict[str, nn.Module]:
 
 def fallback_networks() -> dict[str, nn.Module]:
     """Return the networks for explainers that support none of `networks`, by the name that messages use."""
-    return {"a transformer with class attention": vision_transformer(class_attention=True)}
+    return {
+        "a transformer with class attention": vision_transformer(class_attention=True),
+        "a detector": detection_network(),
+    }
 
 
 def random_images(count: int = 2, size: tuple[int, int] = SIZE, seed: int = 1) -> Float[Tensor, "B 3 H W"]:

@@ -5,7 +5,7 @@ from typing import Unpack
 
 import numpy as np
 from jaxtyping import Float
-from PIL import Image
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from xai_core.errors import OptionError
@@ -13,6 +13,10 @@ from xai_core.normalization import normalize, resize
 from xai_core.visualization.colors import OPACITY, Style, blend, colormap, limit_of
 from xai_core.visualization.contours import draw_contours, levels_of
 from xai_core.visualization.placement import Placement
+
+_OUTLINE = "#39ff14"
+_WIDTH = 1 / 200
+"""The width of the outline of a box, as a fraction of the longer side of the image."""
 
 
 def overlay(
@@ -54,6 +58,15 @@ def overlay(
     if levels:
         draw_contours(colored, np.abs(values), levels)
     return colored
+
+
+def with_box(image: Image.Image, box: Sequence[float]) -> Image.Image:
+    """Return an image with the outline of a box xyxy in pixels."""
+    drawn = image.copy()
+    left, top, right, bottom = (side - 0.5 for side in box)  # the center of pixel 0 is at 0.5
+    sides = (left, top, max(left, right), max(top, bottom))
+    ImageDraw.Draw(drawn).rectangle(sides, outline=_OUTLINE, width=max(1, round(max(image.size) * _WIDTH)))
+    return drawn
 
 
 def part_overlays(photo: Image.Image, parts: Float[Tensor, "P h w"]) -> list[Image.Image]:

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from xai_core.errors import InputShapeError, UnsuitableError
 from xai_core.normalization import CONSTANT, resize
+from xai_core.targets.box_measure import BoxMeasure
 from xai_core.visualization.colors import Style, limit_of
-from xai_core.visualization.overlays import overlay
+from xai_core.visualization.overlays import overlay, with_box
 from xai_core.visualization.photos import Photo, as_photo
 from xai_core.visualization.placement import Placement
 from xai_core.visualization.slices import in_a_row, shown_slices
@@ -43,6 +44,8 @@ class Panel:
         The rectangle of the photo that the map covers.
     caption
         Description of the target that the map explains.
+    box
+        Left, top, right and bottom of the explained detection in pixels of the photo, or None.
     """
 
     photo: Image.Image
@@ -51,10 +54,14 @@ class Panel:
     placement: Placement
     caption: str
     limit: float | None = None
+    box: Sequence[float] | None = None
 
     def overlay(self, **style: Unpack[Style]) -> Image.Image:
-        """Return the photo colored by the map."""
-        return overlay(self.photo, self.values, signed=self.signed, placement=self.placement, limit=self.limit, **style)
+        """Return the photo colored by the map, with a rectangle around the explained detection."""
+        colored = overlay(
+            self.photo, self.values, signed=self.signed, placement=self.placement, limit=self.limit, **style
+        )
+        return colored if self.box is None else with_box(colored, self.box)
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,7 +179,10 @@ def _panel(single: ViewedMaps, photo: Image.Image | None, signed: bool) -> Panel
     assert not isinstance(target, tuple)
     values = _scaled(single.raw, single.values) if signed else single.values
     photo, placement = photo_of(view, photo)
-    return Panel(photo, values[0], signed, placement, "" if view is None else view.caption(0, target))
+    box = None
+    if isinstance(target.measure, BoxMeasure):
+        box = placement.in_photo(target.measure.boxes[0].tolist(), (values.shape[-2], values.shape[-1]))
+    return Panel(photo, values[0], signed, placement, "" if view is None else view.caption(0, target), box=box)
 
 
 def _scaled(raw: Float[Tensor, "1 *grid"], values: Float[Tensor, "1 *size"]) -> Float[Tensor, "1 *size"]:

@@ -1,6 +1,6 @@
 """Location of the model's input in the photo that it was made from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +57,23 @@ class Placement:
         left, right = _edges(located[0], inside, width)
         top, bottom = _edges(located[1].T, inside.T, height)
         return cls(left, top, right, bottom)
+
+    def in_photo(self, box: Sequence[float], size: tuple[int, int]) -> tuple[float, float, float, float]:
+        """Convert a box xyxy in pixels of the model's input of a size (H, W) to pixels of the photo."""
+        across, down = (self.right - self.left) / size[1], (self.bottom - self.top) / size[0]
+        left, top, right, bottom = box
+        return self.left + left * across, self.top + top * down, self.left + right * across, self.top + bottom * down
+
+    def in_input(self, box: Sequence[float], size: tuple[int, int]) -> tuple[float, float, float, float]:
+        """Convert a box xyxy in pixels of the photo to pixels of the model's input of a size (H, W)."""
+        across, down = size[1] / (self.right - self.left), size[0] / (self.bottom - self.top)
+        left, top, right, bottom = box
+        return (
+            (left - self.left) * across,
+            (top - self.top) * down,
+            (right - self.left) * across,
+            (bottom - self.top) * down,
+        )
 
     def place(self, values: Float[np.ndarray, "h w"], width: int, height: int) -> Float[np.ndarray, "H W"]:
         """Return a map at the size of the photo: resized bilinearly to this rectangle, and zero outside of it."""

@@ -24,6 +24,7 @@ MODELS: dict[str, tuple[str | None, dict[str, Any]]] = {
     "resnet-bam": (None, {"depth": 18}),
     "resnet-cbam": (None, {"depth": 18}),
     "shapes-cbam": (None, {}),
+    "shapes-detector": (None, {}),
     "shapes-unet": (None, {}),
     "shapes-vit": (None, {}),
     "timm": ("mobilevitv2_050", {"pretrained": False}),
