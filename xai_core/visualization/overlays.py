@@ -1,6 +1,7 @@
 """Overlays: photos colored by maps."""
 
 from collections.abc import Sequence
+from math import ceil, floor
 from typing import Unpack
 
 import numpy as np
@@ -61,10 +62,10 @@ def overlay(
 
 
 def with_box(image: Image.Image, box: Sequence[float]) -> Image.Image:
-    """Return an image with the outline of a box xyxy in pixels."""
+    """Return an image with the outline of a box xyxy in pixels, on the outermost pixels of the box."""
     drawn = image.copy()
-    left, top, right, bottom = (side - 0.5 for side in box)  # the center of pixel 0 is at 0.5
-    sides = (left, top, max(left, right), max(top, bottom))
+    left, top = floor(box[0]), floor(box[1])
+    sides = (left, top, max(left, ceil(box[2]) - 1), max(top, ceil(box[3]) - 1))
     ImageDraw.Draw(drawn).rectangle(sides, outline=_OUTLINE, width=max(1, round(max(image.size) * _WIDTH)))
     return drawn
 

@@ -81,7 +81,7 @@ class VolumePanel(Panel):
         """Return the panel of a volume with these slices."""
         photo = in_a_row([slices[index].photo for index in shown_slices(len(slices))])
         first = slices[0]
-        return cls(photo, values, first.signed, first.placement, first.caption, first.limit, tuple(slices))
+        return cls(photo, values, first.signed, first.placement, first.caption, first.limit, slices=tuple(slices))
 
     def overlay(self, **style: Unpack[Style]) -> Image.Image:
         """Return slices of the volume, colored by the map, in a row."""

@@ -123,8 +123,8 @@ def accuracy(
 ) -> None:
     """Measure the accuracy of a model on labeled images.
 
-    For a detector, this is the fraction of images whose detection with the highest score has the class of the object,
-    and an intersection over union of more than 0.5 with its box.
+    For a detector, this is the fraction of images that are detected correctly. The best detection must have the class
+    of the object, and an intersection over union of more than 0.5 with its box.
     """
     check_integer("batch", batch, 1)
     check_integer("workers", workers, 0)

@@ -20,11 +20,11 @@ class OneObject(Objective):
     """Detection of the only object of each image.
 
     The cells around the center of the object detect it: those whose centers are at most one cell away along each axis.
-    The loss is the focal loss of all cells and classes, divided by the number of these cells, plus the mean of
-    1 - GIoU of their boxes.
+    The loss is the sum of two terms. The first is the focal loss of all cells and classes, divided by the number of
+    these cells. The second is the mean of 1 - GIoU of their boxes.
 
-    An image is right if its detection with the highest score has the class of the object, and an intersection over
-    union of more than 0.5 with its box.
+    An image is right if its best detection has the class of the object, and overlaps its box. The intersection over
+    union must be more than 0.5.
 
     Sources: Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017; Rezatofighi et al., "Generalized
     Intersection over Union", CVPR 2019.
