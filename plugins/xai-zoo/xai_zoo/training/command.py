@@ -28,6 +28,7 @@ from xai_core.plugin import (
     write_file,
 )
 from xai_zoo.one_stage_detector import OneStageDetector
+from xai_zoo.small_unet import SmallUNet
 from xai_zoo.training.detection_objective import OneObject
 from xai_zoo.training.encoding import encoded
 from xai_zoo.training.images import TrainingImages, augmentation, batches_of, split, steps_per_epoch
@@ -35,6 +36,7 @@ from xai_zoo.training.loop import measure
 from xai_zoo.training.loop import train as run
 from xai_zoo.training.objectives import Classification, Objective
 from xai_zoo.training.recipe import Recipe
+from xai_zoo.training.segmentation_objective import OneRegion
 from xai_zoo.training.state import Epoch, State
 
 _DEFAULT = Recipe()
@@ -138,8 +140,10 @@ def accuracy(
 
 
 def _objective(loaded: xai.LoadedModel) -> Objective:
-    """Return the objective for a model: detection for detectors of this package, and classification for others."""
-    return OneObject() if isinstance(loaded.model, OneStageDetector) else Classification()
+    """Return the objective for a model: the detectors and U-Nets of this package have their own."""
+    if isinstance(loaded.model, OneStageDetector):
+        return OneObject()
+    return OneRegion() if isinstance(loaded.model, SmallUNet) else Classification()
 
 
 def _require_new_files(out: Path, unfinished: Path, log: Path) -> None:
