@@ -19,8 +19,7 @@ class OneRegion(Objective):
 
     The loss is the cross-entropy of all pixels, plus one minus the soft Dice coefficient of the object.
 
-    An image is right if the pixels that are assigned to the object's class have an intersection over union of more than
-    0.5 with its mask.
+    An image is right if the intersection over union of the object's mask and the pixels of its class is above 0.5.
 
     Source: Isensee et al., "nnU-Net: a self-configuring method for deep learning-based biomedical image segmentation",
     Nature Methods, 2021, which adds the two losses.
