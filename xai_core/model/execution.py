@@ -42,6 +42,7 @@ def explaining(model: nn.Module, gradients: bool) -> Iterator[None]:
         torch.inference_mode(False),
         torch.set_grad_enabled(gradients),
         compatible(model),
+        _exact_batch_norm(model),
     ):
         yield
 
@@ -80,6 +81,21 @@ def temporary_hooks(
         with lock:
             for handle in handles:
                 handle.remove()
+
+
+def _exact_batch_norm(model: nn.Module) -> contextlib.AbstractContextManager[None]:
+    """Make the gradients at the outputs of batch norm contiguous, for one image on the CPU.
+
+    In PyTorch 2.15, the gradient through batch norm in evaluation mode is wrong for a batch of one if the gradient at
+    its output is in the order of tokens.
+    """
+
+    def after(module: nn.Module, args: Any, output: Any) -> None:
+        if output.requires_grad and len(output) == 1 and output.device.type == "cpu":
+            output.register_hook(Tensor.contiguous)
+
+    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    return temporary_hooks(after=dict.fromkeys(norms, after))
 
 
 def before_forward(module: nn.Module, hook: Callable[..., Any]) -> RemovableHandle:
