@@ -82,16 +82,27 @@ def test_detectors_are_recognized(name: str) -> None:
     assert adapter.default_layer == DEFAULT[name]
 
 
+def box_of_each(name: str, count: int = 2) -> xai.Box:
+    """The most probable detection with an area in each image."""
+    found = engine_of(name).detect(images_of(count), threshold=0)
+    each = [next(one for one in objects if area_of(one.box) > 1) for objects in found]
+    return xai.Box(torch.tensor([one.box for one in each]), [one.label for one in each], overlap=0)
+
+
+def area_of(box: tuple[float, float, float, float]) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_gradient_is_that_of_the_best_match(name: str) -> None:
-    target, box, label = target_of(name)
+    found = engine_of(name).explain(images_of(2), "saliency", box_of_each(name))["saliency"]
+    measure = found.target.measure
     model, leaf = family(name), images_of(2).requires_grad_()
     output, total = model(leaf), torch.zeros(())
-    for index in range(2):
+    for index, (box, label) in enumerate(zip(measure.boxes, measure.labels.tolist(), strict=True)):
         best = matches(name, output, index, box, profile_of(name, label)).argmax()
         total = total + read(name, output, index)[3][best, label]
     (gradient,) = torch.autograd.grad(total, leaf)
-    found = engine_of(name).explain(images_of(2), "saliency", target)["saliency"]
     expected = gradient.abs().sum(1)
     assert expected.any()
     torch.testing.assert_close(found.raw / expected.amax(), expected / expected.amax(), rtol=1e-3, atol=1e-4)
@@ -144,5 +155,5 @@ def test_the_default_layer_has_locations_and_its_gradient_is_that_of_autograd(na
 )
 def test_a_level_of_a_pyramid_can_be_explained(name: str, layer: str) -> None:
     spec = f"grad-cam:layer={layer}"
-    maps = engine_of(name).explain(images_of(), spec, xai.Box(overlap=0))[spec]
+    maps = engine_of(name).explain(images_of(), spec, box_of_each(name, 1))[spec]
     assert maps.raw.shape == (1, SIZE // 8, SIZE // 8)

@@ -207,9 +207,9 @@ def test_curves_are_drawn_whatever_the_class_is_called_and_whether_a_method_suit
 def test_drawing_leaves_no_figure_behind() -> None:
     from matplotlib import _pylab_helpers, rcParams
 
-    before = dict(rcParams)
+    before, figures = dict(rcParams), [*_pylab_helpers.Gcf.figs]
     plot_curves(result())
-    assert not _pylab_helpers.Gcf.figs
+    assert [*_pylab_helpers.Gcf.figs] == figures
     assert dict(rcParams) == before
 
 
