@@ -86,8 +86,8 @@ def temporary_hooks(
 def _exact_batch_norm(model: nn.Module) -> contextlib.AbstractContextManager[None]:
     """Make the gradients at the outputs of batch norm contiguous, for one image on the CPU.
 
-    In PyTorch 2.15, the gradient through batch norm in evaluation mode is wrong for a batch of one if the gradient at
-    its output is in the order of tokens.
+    PyTorch 2.15 computes wrong gradients through batch norm in evaluation mode, for a batch of one whose gradient is in
+    the order of tokens.
     """
 
     def after(module: nn.Module, args: Any, output: Any) -> None:
