@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -176,7 +176,7 @@ class Saliency(DrawableMaps):
             )
         return self.explain_again(images, self.target, model, self.rows)
 
-    def _select(self, images: slice) -> Self:
+    def _select(self, images: slice) -> "Saliency":
         rows = range(len(self)) if self.rows is None else self.rows
         return replace(super()._select(images), rows=rows[images])
 
