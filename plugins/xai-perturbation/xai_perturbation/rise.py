@@ -110,10 +110,8 @@ class RISE(xai.Explainer):
         return weighted / (self.masks * self.probability)
 
 
-def resized(
-    grids: Float[Tensor, "n *cells"], weights: Sequence[Float[Tensor, "n side cells"]]
-) -> Float[Tensor, "n *size"]:
-    """Resize grids of cells to images, with the weight of each cell in each pixel along each side."""
+def resized(grids: Float[Tensor, "n *cells"], weights: Sequence[Float[Tensor, "n _ _"]]) -> Float[Tensor, "n *size"]:
+    """Resize grids of cells to images, with the weight [n,side,cells] of each cell in each pixel along each side."""
     *depth, rows, columns = weights
     if not depth:
         return rows @ grids @ columns.mT
