@@ -74,12 +74,12 @@ class Features:
 
 
 def is_folded(layout: str) -> bool:
-    """Whether the first dimension contains images and frames."""
+    """Return whether the first dimension contains images and frames."""
     return layout.startswith("(")
 
 
 def is_channels_first(layout: str) -> bool:
-    """Whether this is the layout of a feature map whose channels come before its spatial dimensions."""
+    """Return whether this is the layout of a feature map whose channels come before its spatial dimensions."""
     return layout.endswith("HW")
 
 
@@ -177,7 +177,7 @@ def count_and_channels(shape: tuple[int, ...], layout: str) -> tuple[int, int]:
 
 
 def fits(grid: Size, size: Size) -> bool:
-    """Whether the same stride on both axes can result in this grid, with up to one cell of padding.
+    """Return whether the same stride on both axes can result in this grid, with up to one cell of padding.
 
     The stride between the frames or slices of volumes may differ.
     """

@@ -166,7 +166,7 @@ class SiteLayouts:
 
 
 def _is_map(layout: str, kept: Kept) -> bool:
-    """Whether a layout is the layout of a feature map whose order is kept."""
+    """Return whether a layout is the layout of a feature map whose order is kept."""
     return layout.endswith("WC") if kept.channels_last else is_channels_first(layout)
 
 
