@@ -40,8 +40,17 @@ def explain(
             metavar="CLASS,CLASS", help="Explain the difference between the scores of two classes. Repeatable."
         ),
     ] = None,
+    box: Annotated[
+        Several,
+        typer.Option(
+            metavar="X1,Y1,X2,Y2[,CLASS]",
+            help="Explain what a detector finds in a box: left, top, right and bottom in pixels of the upright photo, "
+            "perhaps with a class. Repeatable.  [default: best detection]",
+        ),
+    ] = None,
     top: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Explain the N classes with the highest scores.")
+        int | None,
+        typer.Option(metavar="N", min=1, help="Explain the N classes or detections with the highest scores."),
     ] = None,
     layer: Annotated[
         str | None,
@@ -76,6 +85,7 @@ def explain(
         out,
         classes=target or (),
         contrasts=contrast or (),
+        boxes=box or (),
         top=top,
         layer=layer,
         device=device,

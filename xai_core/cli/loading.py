@@ -1,7 +1,7 @@
 """A model on its device, with its predictions and its classes by name."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -12,8 +12,9 @@ from torch import Tensor
 
 from xai_core.data.class_names import class_name, require_names_of
 from xai_core.data.sources import LoadedModel
+from xai_core.detection.listing import Detection
 from xai_core.engine import Engine
-from xai_core.errors import ConstantMapWarning
+from xai_core.errors import ConstantMapWarning, TargetError
 from xai_core.image_inputs import accept_images
 from xai_core.model.runtimes import require_values
 from xai_core.plugins.creation import load_model
@@ -31,9 +32,15 @@ class ModelOnDevice:
     engine: Engine
 
     def predict(self, images: Float[Tensor, "B C H W"], target: int | None = None) -> list[Prediction]:
-        """Return the predicted class of each image, or the class `target`, with its probability."""
+        """Return the predicted class of each image, or the class `target`, with its probability.
+
+        If the model is a detector and there is no target, the best detection is returned, with its box in pixels of
+        the image.
+        """
         images = accept_images(images, self.engine.model)
         adapter = self.engine.adapter(images)
+        if target is None and adapter.score_reader.is_detector:
+            return [_best(found) for found in self.engine.detect(images, 0)]
         with torch.no_grad():
             output = self.engine.model(images)
             [bound], _ = targets_of(target, output, adapter.score_reader, len(images))
@@ -48,6 +55,13 @@ class ModelOnDevice:
     def class_name(self, class_id: int) -> str:
         """Return the name of a class, or `class N` if the model has no name for it."""
         return class_name(class_id, self.loaded.class_names)
+
+
+def _best(found: Sequence[Detection]) -> Prediction:
+    """Return the detection with the highest score."""
+    if not found:
+        raise TargetError("the detector detects no object in this image, so there is none to explain")
+    return Prediction(found[0].label, found[0].name, found[0].score, found[0].box)
 
 
 def load(spec: str, device: str | None) -> ModelOnDevice:

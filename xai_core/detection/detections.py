@@ -51,6 +51,17 @@ class Detections:
             return (self.labels == labels[:, None]).to(self.score.dtype)
         return F.cosine_similarity(self.probabilities, profiles[:, None], dim=2)
 
+    def probability(self, labels: Int[Tensor, " N"]) -> Float[Tensor, "N D"]:
+        """Return the probability of an object of a class, for each detection, in [0,1].
+
+        If the detector returns one class per detection, it is the score, whichever class this is.
+        """
+        if self.probabilities is None:
+            return self.score
+        index = labels[:, None, None].expand(-1, self.probabilities.shape[1], 1)
+        share = self.probabilities.gather(2, index).squeeze(2) / self.probabilities.amax(2)
+        return self.score * share.nan_to_num(0)
+
     def explained_score(self, labels: Int[Tensor, " N"]) -> Float[Tensor, "N D"]:
         """Return the number of a class that gradients explain, for each detection."""
         if self.class_scores is None:

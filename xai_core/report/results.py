@@ -74,11 +74,25 @@ class Explanation(MethodResult):
 
 @dataclass(frozen=True)
 class Prediction:
-    """A class, and its probability according to the model."""
+    """A class or a detection, and its probability according to the model.
+
+    Attributes
+    ----------
+    id, name
+        The class.
+    probability
+        In [0,1]. For a detection, its score.
+    box
+        Left, top, right and bottom of a detection in pixels of the photo. None if it is not known, or for a class.
+    """
 
     id: int
     name: str
     probability: float
+    box: tuple[float, ...] | None = None
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.probability:.2f}"
 
 
 @dataclass(frozen=True, eq=False)

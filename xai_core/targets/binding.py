@@ -30,7 +30,7 @@ def targets_of(target: TargetLike, output: Any, logits: ScoreReader, batch: int)
         )
     if callable(target):
         return [BoundTarget(FunctionMeasure(target), batch)], False
-    if target is None and logits.location.path is None and logits.detections is not None:
+    if target is None and logits.is_detector:
         return [Box().bind(output, logits, batch)], False
     scores = logits(output, batch).detach()
     if target is None:

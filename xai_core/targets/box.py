@@ -82,7 +82,8 @@ class Box(Target):
             f"boxes that no detection overlaps by {self.overlap:g}, with this class if there is one; "
             "`engine.detect(images, threshold=0)` lists the detections"
         )
-        measure = BoxMeasure(logits, boxes, labels, profiles, best.squeeze(1), self.explain)
+        probabilities = found.probability(labels).gather(1, best).squeeze(1)
+        measure = BoxMeasure(logits, boxes, labels, profiles, best.squeeze(1), probabilities, self.explain)
         return BoundTarget(measure, batch, (match.squeeze(1) > 0) & is_class & (overlaps >= self.overlap), reason)
 
     def _wanted(

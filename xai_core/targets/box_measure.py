@@ -30,6 +30,8 @@ class BoxMeasure(LogitMeasure):
         [B,K] class probabilities that the detections are compared with, or None if the labels are compared.
     best
         [B] the index of the best match in the original image.
+    probabilities
+        [B] the probability of the class, for this detection, in [0,1].
     explain
         The number that gradients explain: `score` or a coordinate.
     """
@@ -38,6 +40,7 @@ class BoxMeasure(LogitMeasure):
     labels: Int[Tensor, " B"]
     profiles: Float[Tensor, "B K"] | None
     best: Int[Tensor, " B"]
+    probabilities: Float[Tensor, " B"]
     explain: str = SCORE
 
     def __call__(self, output: Any, of: Tensor | None, kind: str) -> Float[Tensor, " N"]:

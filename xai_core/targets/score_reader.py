@@ -97,6 +97,11 @@ class ScoreReader:
         """Return whether the scores at a path are probabilities. By default, these are the class scores."""
         return (self.location.path if path is None else path) in self.location.probabilities
 
+    @property
+    def is_detector(self) -> bool:
+        """Whether the output contains detections and no class scores, so that the default target is a detection."""
+        return self.detections is not None and self.location.path is None
+
     def require_detections(self) -> DetectionReader:
         """Return the reader of detections.
 

@@ -120,8 +120,9 @@ class View(Batched):
         if isinstance(measure, RegionMeasure):
             return f"region of {class_name(int(measure.ids[index]), self.class_names)}"
         if isinstance(measure, BoxMeasure):
-            what = "" if measure.explain == SCORE else f"{measure.explain} of "
-            return f"{what}box of {class_name(int(measure.labels[index]), self.class_names)}"
+            what = "" if measure.explain == SCORE else f"{measure.explain} side of "
+            name = class_name(int(measure.labels[index]), self.class_names)
+            return f"{what}{name} {float(measure.probabilities[index]):.2f}"
         if isinstance(measure, SimilarityMeasure):
             return "similarity"
         if isinstance(measure, TextMeasure):

@@ -31,6 +31,8 @@ from xai_core.plugins.registry import list_explainers, origin
 from xai_core.report.method_groups import MANY_PASSES, method_group
 from xai_core.report.results import Explanation, ImageResult, MapScore, PerturbationCurve
 from xai_core.saliency import Saliency
+from xai_core.targets.box_measure import BoxMeasure
+from xai_core.targets.target import BoundTarget
 from xai_core.visualization import overlays
 from xai_core.visualization.photos import model_view
 
@@ -83,7 +85,7 @@ class Demonstration:
         if not self._explainers:
             self._select(images)
         [predicted] = self._model.predict(images)
-        maps = self._maps(images, predicted.id, name)
+        maps = self._maps(images, name)
         mask = self._mask(sample)
         self._report(f"{name}: scores")
         scores = self._scores(images, maps, mask)
@@ -132,7 +134,7 @@ class Demonstration:
         self.groups[method] = method_group(explainer, adapter, passes)
         return explainer
 
-    def _maps(self, images: Tensor, target: int, name: str) -> Mapping[str, Saliency]:
+    def _maps(self, images: Tensor, name: str) -> Mapping[str, Saliency]:
         """Return the maps of all methods, in the order of the methods. Methods of one pass share it."""
         slow = [method for method in self._explainers if self.groups[method] == MANY_PASSES]
         shared = [method for method in self._explainers if method not in slow]
@@ -140,7 +142,7 @@ class Demonstration:
         for methods in filter(None, chain([shared], ([method] for method in slow))):
             self._report(f"{name}: {methods[0] if len(methods) == 1 else 'methods of one pass'}")
             explainers = {method: self._explainers[method] for method in methods}
-            own, failures = maps_of_each(self._model.engine, images, explainers, target)
+            own, failures = maps_of_each(self._model.engine, images, explainers, None)
             maps |= own
             self.skipped |= {method: message_with_notes(error) for method, error in failures.items()}
         self._explainers = {method: each for method, each in self._explainers.items() if method in maps}
@@ -174,10 +176,12 @@ def explanation_of(
 ) -> Explanation:
     """Return the explanation of the first image of a batch, with the scores of its map."""
     assert saliency.cost is not None
+    overlay = overlays.overlay(photo, saliency.values[0])
+    measure = saliency.target.measure if isinstance(saliency.target, BoundTarget) else None
     return Explanation(
         method=method,
         group=group,
-        overlay=overlays.overlay(photo, saliency.values[0]),
+        overlay=overlays.with_box(overlay, measure.boxes[0].tolist()) if isinstance(measure, BoxMeasure) else overlay,
         seconds=saliency.cost.seconds,
         constant=bool(saliency.constant[0]),
         scores={metric: _map_score(score) for metric, score in scores.items()},

@@ -1,17 +1,17 @@
 """Implements `xai explain`: maps of image files as overlays, arrays, contact sheets and tables."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from shlex import join
-from typing import Any
 
 import typer
 
 from xai_core.cli.actions.about import about
 from xai_core.cli.actions.overlapped import overlapped
-from xai_core.cli.actions.photo_explanation import ExplainedPhoto, Photo, PhotoExplainer
-from xai_core.cli.actions.photo_files import Record, write_photo, write_table
+from xai_core.cli.actions.photo_detections import NoDetectionError
+from xai_core.cli.actions.photo_explanation import ExplainedPhoto, Photo, PhotoExplainer, read_photo
+from xai_core.cli.actions.photo_files import Record, described, is_other, predicted_of, write_photo, write_table
 from xai_core.cli.actions.photo_folder import PhotoFolder
 from xai_core.cli.actions.photo_methods import ALL, selected_methods
 from xai_core.cli.actions.photo_page import PAGE, write_page
@@ -20,7 +20,6 @@ from xai_core.cli.actions.photo_targets import PhotoTargets
 from xai_core.cli.console import complain, console, counted, plain, print_line, progress_bar, table, warn
 from xai_core.cli.loading import constant_map_warnings_hidden, load
 from xai_core.data.image_names import short_names
-from xai_core.data.images import open_image
 from xai_core.errors import FileError
 from xai_core.spec import split
 
@@ -36,6 +35,7 @@ def explain_images(
     *,
     classes: Sequence[str],
     contrasts: Sequence[str],
+    boxes: Sequence[str],
     top: int | None,
     layer: str | None,
     device: str | None,
@@ -50,13 +50,13 @@ def explain_images(
         complain(failure)
     if not images:
         raise typer.Exit(1)
-    options = {"classes": [*classes], "contrasts": [*contrasts], "top": top, "layer": layer, "crop": crop}
-    settings = {"model": spec, **options}
+    targets = {"classes": [*classes], "contrasts": [*contrasts], "boxes": [*boxes], "top": top}
+    settings = {"model": spec, **targets, "layer": layer, "crop": crop}
     folder = PhotoFolder.open(out, settings, overwrite)
     names = dict(zip(images, folder.name_photos(images, overwrite), strict=True))
     model = load(spec, device)
     pairs = [split(pair) for pair in contrasts]
-    selected = PhotoTargets.parse(classes, pairs, top, model.loaded.class_names)
+    selected = PhotoTargets.parse(classes, pairs, boxes, top, model.loaded.class_names)
     explainer = PhotoExplainer(model, explainers, selected, crop)
 
     def read(path: Path) -> Photo | Record | str:
@@ -64,14 +64,17 @@ def explain_images(
         try:
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
             record = folder.done(path, digest, explainers, page)
-            return record or Photo(path, names[path], digest, open_image(path))
+            return record or read_photo(path, names[path], digest)
         except (FileError, OSError) as error:
             return str(error)
 
     def compute(content: Photo | Record | str) -> ExplainedPhoto | Record | str:
         if not isinstance(content, Photo):
             return content
-        explained = explainer.explain(content)
+        try:
+            explained = explainer.explain(content)
+        except NoDetectionError as error:
+            return f"{content.path}: {error}"
         folder.create()  # only now: a mistake in an option leaves no folder behind
         return explained
 
@@ -110,23 +113,16 @@ def explain_images(
 def _print(records: Sequence[Record], folder: Path) -> None:
     """Print a table of the overlays, or only their number if there are many photos."""
     if 0 < len(records) <= LONGEST_TABLE:
-        several = any(row["target_id"] != _predicted(record)["id"] for record in records for row in record["maps"])
+        several = any(is_other(row, predicted_of(record)) for record in records for row in record["maps"])
         written = table("Image", "Predicted class", "Method", *["Explained class"] * several, "Overlay")
         names = short_names([record["image"] for record in records])
         for record, name in zip(records, names, strict=True):
-            shown = (name, _class(_predicted(record)))
+            predicted = predicted_of(record)
+            shown = (name, described(predicted) if predicted else "")
             for row in record["maps"]:
                 method = row["method"] + (" (constant map)" if row["constant"] else "")
-                target = [_class({"name": row["target"], **row})] * several
+                target = [described({**row, "name": row["target"]})] * several
                 written.add_row(*map(plain, (*shown, method, *target, row["overlay"])))
                 shown = ("", "")
         console().print(written)
     print_line(f"Explained {counted(len(records), 'image')}. Folder: {folder}")
-
-
-def _predicted(record: Record) -> Mapping[str, Any]:
-    return record["predictions"][0]
-
-
-def _class(row: Mapping[str, Any]) -> str:
-    return row["name"] if row["probability"] is None else f"{row['name']} {row['probability']:.2f}"

@@ -11,16 +11,27 @@ from torch import Tensor
 
 from xai_core.checks import check_forward_passes
 from xai_core.cli.actions.method_maps import maps_of_each
+from xai_core.cli.actions.photo_detections import (
+    THRESHOLD,
+    BoxConversion,
+    NoDetectionError,
+    best_detections,
+    box_measure,
+    unmatched,
+)
 from xai_core.cli.actions.photo_targets import PhotoTarget, PhotoTargets, together
 from xai_core.cli.loading import ModelOnDevice
-from xai_core.errors import PluginContractError, UnsuitableError
+from xai_core.data.images import read_image
+from xai_core.errors import PluginContractError, TargetError, UnsuitableError
 from xai_core.explainer import Explainer
 from xai_core.isolation.error_context import PluginCall, message_with_notes
 from xai_core.plugins.registry import origin
 from xai_core.predictions import Predictions
 from xai_core.report.method_groups import method_group
+from xai_core.report.results import Prediction
 from xai_core.saliency import Saliency
 from xai_core.targets.target import TargetLike
+from xai_core.visualization.view import View
 
 PREDICTED = 5
 """Number of predicted classes that are recorded for each photo."""
@@ -43,16 +54,25 @@ class Photo(NamedTuple):
         The SHA-256 of the file.
     image
         The image, upright in RGB.
+    scale
+        Pixels of the photo per pixel of the image. It is above 1 if the image was scaled down.
     """
 
     path: Path
     name: str
     digest: str
     image: Image
+    scale: float = 1
+
+
+def read_photo(path: Path, name: str, digest: str) -> Photo:
+    """Read the image of a photo."""
+    read = read_image(path)
+    return Photo(path, name, digest, read.image, max(read.stored) / max(read.image.size))
 
 
 class PhotoMap(NamedTuple):
-    """The map of one method for one target of a photo. `probability` is that of the class, or None for a contrast."""
+    """The map of one method for one target of a photo. `probability` is None for a contrast."""
 
     method: str
     group: str
@@ -72,7 +92,7 @@ class ExplainedPhoto:
     shown
         The image on which the maps are drawn, or None for the model's input.
     predictions
-        The predicted classes.
+        The predicted classes or the detections, the most probable first.
     maps
         The maps, target by target.
     skipped
@@ -83,7 +103,7 @@ class ExplainedPhoto:
 
     photo: Photo
     shown: Image | None
-    predictions: Predictions
+    predictions: Sequence[Prediction]
     maps: Sequence[PhotoMap]
     skipped: Mapping[str, str]
     failures: Sequence[str]
@@ -124,13 +144,19 @@ class PhotoExplainer:
         ------
         UnsuitableError
             If no method is compatible with the model.
+        NoDetectionError
+            If the model is a detector, and the photo contains nothing to explain.
         """
         images = self.model.loaded.preprocess(photo.image)[None]
         if not self._checked:
             self._skip_unsuitable(images)
         failures: list[str] = []
-        explain = self._predicted if self.targets.only_predicted else self._selected
-        predictions, explained = explain(images, failures)
+        if self.targets.boxes or self.model.engine.adapter(images).score_reader.is_detector:
+            predictions, explained = self._detected(photo, images, failures)
+        else:
+            explain = self._predicted if self.targets.only_predicted else self._selected
+            classes, explained = explain(images, failures)
+            predictions = predicted_classes(classes)
         maps = [
             PhotoMap(method, self.groups[method], target, _probability(saliency, target), saliency)
             for target, of_target in explained
@@ -155,6 +181,33 @@ class PhotoExplainer:
         for value, group in together(self.targets.of(predictions)):
             explained += zip(group, self._of_each(images, value, len(group), failures), strict=True)
         return predictions, explained
+
+    def _detected(
+        self, photo: Photo, images: Float[Tensor, "1 C H W"], failures: list[str]
+    ) -> tuple[list[Prediction], list[TargetMaps]]:
+        """Return the detections, and the maps of the selected ones."""
+        engine, targets = self.model.engine, self.targets
+        if targets.ids or targets.contrasts:
+            raise TargetError(
+                "--target and --contrast need class scores, and this model is a detector; --top selects its best "
+                "detections, and --box selects a detection"
+            )
+        [found] = engine.detect(images, 0)
+        conversion = BoxConversion.of(View(images, loaded=self.model.loaded), photo.image, photo.scale)
+        explained: list[TargetMaps] = []
+        for box in [*best_detections(found, targets.top, conversion), *map(conversion.in_input, targets.boxes)]:
+            try:
+                [maps] = self._of_each(images, box, 1, failures)
+            except TargetError as error:
+                failures.append(unmatched(box, found, conversion) or str(error))
+                continue
+            if maps:
+                earlier = [target for target, _ in explained]
+                measure = box_measure(next(iter(maps.values())))
+                explained.append((conversion.target(box, measure, self.model.loaded.class_names, earlier), maps))
+        if not explained:
+            raise NoDetectionError("; ".join(failures))
+        return [conversion.prediction(each) for each in found if each.score >= THRESHOLD], explained
 
     def _skip_unsuitable(self, images: Float[Tensor, "1 C H W"]) -> None:
         """Record the group of each method, or why it is not compatible with the model."""
@@ -197,10 +250,16 @@ class PhotoExplainer:
         return photo.image
 
 
+def predicted_classes(predictions: Predictions) -> list[Prediction]:
+    """Return the predicted classes of one image, the most probable first."""
+    columns = (predictions.ids[0].tolist(), predictions.names[0], predictions.probabilities[0].tolist())
+    return [Prediction(*row) for row in zip(*columns, strict=True)]
+
+
 def _probability(saliency: Saliency, target: PhotoTarget) -> float | None:
-    """Return the probability of the class that a map explains."""
-    if target.class_id is None or saliency.view is None:
-        return None
+    """Return the probability of the class or the detection that a map explains."""
+    if target.class_id is None or target.probability is not None or saliency.view is None:
+        return target.probability
     scores = saliency.view.predictions(10**9)
     if scores is None:
         return None

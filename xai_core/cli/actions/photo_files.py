@@ -12,16 +12,16 @@ from PIL.Image import Image
 
 from xai_core import files
 from xai_core.cli.actions.photo_explanation import ExplainedPhoto, PhotoMap
-from xai_core.predictions import Predictions
 from xai_core.report.csv_text import csv_text
 from xai_core.report.page import preview, webp
+from xai_core.report.results import Prediction
 from xai_core.visualization.encoding import encode_figure, png
 from xai_core.visualization.figures import Cell, grid_figure
 from xai_core.visualization.overlays import part_overlays, side_by_side
 
 Record = dict[str, Any]
 """The content of the JSON file of an explained photo."""
-COLUMNS = ("image", "method", "target", "target_id", "probability", "predicted", "constant", "overlay", "array")
+COLUMNS = ("image", "method", "target", "target_id", "probability", "box", "predicted", "constant", "overlay", "array")
 SHEET_COLUMNS = 8
 _THUMBNAIL = (420, 420)
 _DRAWING = Lock()  # matplotlib does not support threads
@@ -57,7 +57,7 @@ def write_photo(explained: ExplainedPhoto, out: Path, previous: Record | None, p
         "image": str(photo.path),
         "sha256": photo.digest,
         "size": list(photo.image.size),
-        "predictions": _predicted(explained.predictions),
+        "predictions": [_record(each) for each in explained.predictions],
         "sheet": f"{photo.name}.sheet.png",
         "preview": None if original is None else f"{photo.name}.original.webp",
         "preview_size": None if original is None else list(original.size),
@@ -69,13 +69,26 @@ def write_photo(explained: ExplainedPhoto, out: Path, previous: Record | None, p
     return record
 
 
-def _predicted(predictions: Predictions) -> list[Record]:
-    """Return the predicted classes of one image, the highest probability first."""
-    columns = (predictions.ids[0].tolist(), predictions.names[0], predictions.probabilities[0].tolist())
-    return [
-        {"id": class_id, "name": name, "probability": round(probability, 6)}
-        for class_id, name, probability in zip(*columns, strict=True)
-    ]
+def _record(prediction: Prediction) -> Record:
+    """Return the record of a predicted class, or of a detection with its box."""
+    record = {"id": prediction.id, "name": prediction.name, "probability": round(prediction.probability, 6)}
+    return record if prediction.box is None else {**record, "box": list(prediction.box)}
+
+
+def predicted_of(record: Record) -> Record | None:
+    """Return the first prediction of a photo. A detector may have none."""
+    predictions = record["predictions"]
+    return predictions[0] if predictions else None
+
+
+def is_other(row: Record, predicted: Record | None) -> bool:
+    """Return whether a map explains something else than the first prediction."""
+    return predicted is None or (row["target_id"], row["target"]) != (predicted["id"], predicted["name"])
+
+
+def described(row: Record) -> str:
+    """Return the name and the probability of a prediction."""
+    return row["name"] if row["probability"] is None else f"{row['name']} {row['probability']:.2f}"
 
 
 def write_table(out: Path, records: Sequence[Record]) -> None:
@@ -84,7 +97,8 @@ def write_table(out: Path, records: Sequence[Record]) -> None:
         (
             record["image"],
             *(row[column] for column in ("method", "target", "target_id", "probability")),
-            record["predictions"][0]["name"],
+            " ".join(f"{side:g}" for side in row["box"] or ()),
+            (predicted_of(record) or {"name": ""})["name"],
             *(row[column] for column in ("constant", "overlay", "array")),
         )
         for record in records
@@ -115,6 +129,7 @@ def _write_map(each: PhotoMap, overlay: Image, out: Path, name: str, page: bool)
         "target": each.target.name,
         "target_id": each.target.class_id,
         "probability": None if each.probability is None else round(each.probability, 6),
+        "box": None if each.target.box is None else list(each.target.box),
         "constant": bool(saliency.constant[0]),
         "overlay": f"{name}.png",
         "array": f"{name}.npy",
@@ -130,8 +145,7 @@ def _array(each: PhotoMap) -> bytes:
 
 def _sheet(explained: ExplainedPhoto, overlays: Sequence[Image]) -> bytes:
     """Return a sheet of the photo and its overlays with captions, one row or more for each target, as PNG."""
-    predicted = zip(explained.predictions.names[0], explained.predictions.probabilities[0].tolist(), strict=True)
-    caption = "\n".join(f"{name} {probability:.2f}" for name, probability in [*predicted][:3])
+    caption = "\n".join(map(str, explained.predictions[:3]))
     first = Cell(_thumbnail(explained.photo.image), explained.photo.path.name, caption)
     rows: dict[str, list[Cell]] = {}
     for each, overlay in zip(explained.maps, overlays, strict=True):

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from xai_core import files
-from xai_core.cli.actions.photo_files import Record
+from xai_core.cli.actions.photo_files import Record, described, is_other, predicted_of
 from xai_core.data.image_names import short_names
 from xai_core.report.page import LEAD, render
 from xai_core.report.page_content import PageImage, PageMap, PagePhoto, PageSection
@@ -30,11 +29,11 @@ def _photos(record: Record, name: str) -> Iterator[PagePhoto]:
     for row in record["maps"]:
         if row.get("preview"):
             by_target.setdefault(row["target"], []).append(row)
-    predicted = record["predictions"][0]
+    predicted = predicted_of(record)
     for target, rows in by_target.items():
-        classes = {"predicted": _class(predicted["name"], predicted["probability"])}
-        if rows[0]["target_id"] != predicted["id"]:
-            classes = {"explained": _class(target, rows[0]["probability"]), **classes}
+        classes = {"predicted": described(predicted)} if predicted else {}
+        if is_other(rows[0], predicted):
+            classes = {"explained": described({**rows[0], "name": target}), **classes}
         yield PagePhoto(
             title=name if len(by_target) == 1 else f"{name}: {target}",
             image=_image(record, record["preview"], record["preview"]),
@@ -55,7 +54,3 @@ def _photos(record: Record, name: str) -> Iterator[PagePhoto]:
 def _image(record: Record, preview: str, file: str) -> PageImage:
     width, height = record["preview_size"]
     return PageImage(preview, file, width, height)
-
-
-def _class(name: str, probability: Any) -> str:
-    return name if probability is None else f"{name} {probability:.2f}"

@@ -9,8 +9,12 @@ import torch
 from xai_core.data.class_names import class_name, find_class
 from xai_core.errors import TargetError
 from xai_core.predictions import Predictions
+from xai_core.targets.box import Box
 from xai_core.targets.contrast import Contrast
 from xai_core.targets.target import TargetLike
+
+Sides = tuple[float, ...]
+"""Left, top, right and bottom in pixels of the photo."""
 
 
 class PhotoTarget(NamedTuple):
@@ -24,11 +28,58 @@ class PhotoTarget(NamedTuple):
         Its name in tables and file names.
     class_id
         The id of the class, or None for a contrast.
+    probability
+        The probability of a detection, or None for other targets.
+    box
+        The sides of a detection. None if they are not known, or for other targets.
     """
 
     value: TargetLike
     name: str
     class_id: int | None
+    probability: float | None = None
+    box: Sides | None = None
+
+
+class PhotoBox(NamedTuple):
+    """A box of the command line.
+
+    Attributes
+    ----------
+    sides
+        The sides in pixels of the photo.
+    label
+        The class id, or None for the class of the detection.
+    """
+
+    sides: Sides
+    label: int | None
+
+    @classmethod
+    def parse(cls, text: str, names: Sequence[str] | None) -> "PhotoBox":
+        """Return the box of `left,top,right,bottom`, which a comma and a class may follow.
+
+        Raises
+        ------
+        TargetError
+            If the sides are not four finite numbers in this order, or there is no such class.
+        """
+        sides = text.split(",", 4)
+        label = sides.pop().strip() if len(sides) > 4 else None
+        try:
+            box = tuple(map(float, sides))
+        except ValueError:
+            box = ()
+        if len(box) != 4:
+            raise TargetError(
+                "a box is left, top, right and bottom in pixels of the photo, perhaps with a class, such as "
+                f"40,20,200,180,dog; got {text!r}"
+            )
+        Box(box)
+        return cls(box, None if label is None else class_id(label, names))
+
+    def __str__(self) -> str:
+        return ",".join(f"{side:g}" for side in self.sides)
 
 
 @dataclass(frozen=True)
@@ -38,23 +89,31 @@ class PhotoTargets:
     Attributes
     ----------
     ids
-        Ids of the classes to explain. If there are neither ids nor contrasts, the predicted class is explained.
+        Ids of the classes to explain.
     contrasts
         Pairs of class ids. The score of the first class minus the score of the second is explained.
+    boxes
+        Boxes of objects to explain, for a detector.
     top
-        The number of predicted classes to explain, or 0 for only the ids and contrasts.
+        The number of predicted classes or detections to explain, or 0 for only the ids, contrasts and boxes.
     class_names
         The names of all classes, or None if they are not known.
     """
 
     ids: Sequence[int]
     contrasts: Sequence[tuple[int, int]]
+    boxes: Sequence[PhotoBox]
     top: int
     class_names: Sequence[str] | None
 
     @classmethod
     def parse(
-        cls, classes: Sequence[str], contrasts: Sequence[Sequence[str]], top: int | None, names: Sequence[str] | None
+        cls,
+        classes: Sequence[str],
+        contrasts: Sequence[Sequence[str]],
+        boxes: Sequence[str],
+        top: int | None,
+        names: Sequence[str] | None,
     ) -> "PhotoTargets":
         """Return the targets of the command line.
 
@@ -64,21 +123,24 @@ class PhotoTargets:
             Names or ids of classes.
         contrasts
             Pairs of names or ids.
+        boxes
+            Boxes, as `PhotoBox.parse` expects them.
         top
-            The number of predicted classes. Default: 1 if there are neither classes nor contrasts, otherwise 0.
+            The number of predicted classes or detections. Default: 1 if nothing else is selected, otherwise 0.
         names
             The names of all classes, or None if they are not known.
 
         Raises
         ------
         TargetError
-            If no class has a name, several classes have it, or a contrast is not a pair of classes.
+            If no class has a name, several classes have it, a contrast is not a pair of classes, or a box is not valid.
         """
         ids = [class_id(text, names) for text in classes]
         pairs = [_pair(contrast, names) for contrast in contrasts]
+        of_objects = [PhotoBox.parse(box, names) for box in boxes]
         if top is None:
-            top = 0 if ids or pairs else 1
-        return cls(ids, pairs, top, names)
+            top = 0 if ids or pairs or of_objects else 1
+        return cls(ids, pairs, of_objects, top, names)
 
     @property
     def only_predicted(self) -> bool:
