@@ -181,7 +181,7 @@ def test_box_without_a_detection_is_refused() -> None:
         engine.explain(images_of(), "center", xai.Box([0, 0, 2, 2]))
     nothing = ListDetector().eval()
     nothing.threshold = 2
-    with pytest.raises(TargetError, match="no detection overlaps"):
+    with pytest.raises(TargetError, match="the detector detects no object"):
         xai.Engine(nothing).explain(images_of(), "center")
 
 

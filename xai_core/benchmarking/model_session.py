@@ -23,6 +23,8 @@ from xai_core.model.adapter import ModelAdapter
 from xai_core.model.execution import unwrapped
 from xai_core.plugins.registry import origin
 from xai_core.saliency import Saliency
+from xai_core.targets.box import Box
+from xai_core.targets.target import TargetLike
 
 
 class ModelSession:
@@ -87,11 +89,17 @@ class ModelSession:
 
     def explain(self, items: Sequence[Item], methods: Sequence[str]) -> dict[str, Saliency]:
         """Explain a batch with several methods, which share one pass."""
-        explain_labels = self._manifest.target == "label"
-        target = [item.label for item in items if item.label is not None] if explain_labels else None
         with self._precision(), self._notes_of_warnings():
             explainers = {method: self.methods[method] for method in methods}
-            return self._engine.explain(_images(items), explainers, target, costs=True)
+            return self._engine.explain(_images(items), explainers, self._target(items), costs=True)
+
+    def _target(self, items: Sequence[Item]) -> TargetLike:
+        """Return the predictions or the labels as the target. A detector explains its best detection of the label."""
+        if self._manifest.target != "label":
+            return None
+        labels = [item.label for item in items if item.label is not None]
+        reader = self._engine.adapter(_images(items)).score_reader
+        return Box(label=labels) if reader.is_detector else labels
 
     def evaluate(
         self, items: Sequence[Item], maps: Mapping[str, Saliency], metrics: Sequence[str]

@@ -41,7 +41,9 @@ class RecordedSettings:
     target: str = field(
         default="predicted",
         metadata=declare(
-            help="Class to explain: the predicted class or the image's label.", choices=("predicted", "label")
+            help="Class to explain: the predicted class or the image's label. For a detector: its best detection, of "
+            "any class or of the label's.",
+            choices=("predicted", "label"),
         ),
     )
     seed: int = field(

@@ -40,8 +40,8 @@ class ShardResult:
         """Store the metric results of a method's maps of a batch, and what the maps cost."""
         assert isinstance(saliency.target, BoundTarget)
         assert saliency.cost
-        ids, constant = saliency.target.ids, saliency.constant.tolist()
-        targets = [None] * len(items) if ids is None else ids.tolist()
+        classes, constant = saliency.target.classes, saliency.constant.tolist()
+        targets = [None] * len(items) if classes is None else classes.tolist()
         cost = {
             "forward_passes": saliency.cost.forward_passes,
             "seconds": saliency.cost.seconds / len(items),

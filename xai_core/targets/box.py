@@ -19,6 +19,7 @@ from xai_core.targets.target import BoundTarget, Class, Target, class_ids, repla
 
 LARGEST_CLASS = 2**31
 """The largest class id plus one, for detectors whose number of classes is not known."""
+NO_MATCH = ", with this class if there is one; `engine.detect(images, threshold=0)` lists the detections"
 BoxLike = Sequence[float] | Sequence[Sequence[float]] | Tensor
 
 
@@ -78,13 +79,12 @@ class Box(Target):
         boxes, labels, profiles, is_class = self._wanted(found, batch)
         match, best = matches(found, boxes, labels, profiles).max(1, keepdim=True)
         overlaps = iou(found.boxes, boxes).gather(1, best).squeeze(1)
-        reason = (
-            f"boxes that no detection overlaps by {self.overlap:g}, with this class if there is one; "
-            "`engine.detect(images, threshold=0)` lists the detections"
-        )
         probabilities = found.probability(labels).gather(1, best).squeeze(1)
         measure = BoxMeasure(logits, boxes, labels, profiles, best.squeeze(1), probabilities, self.explain)
-        return BoundTarget(measure, batch, (match.squeeze(1) > 0) & is_class & (overlaps >= self.overlap), reason)
+        valid = (match.squeeze(1) > 0) & is_class & (overlaps >= self.overlap)
+        overlapped = f"boxes that no detection overlaps by {self.overlap:g}"
+        reason = "missing: the detector detects no object" if self.box is None else overlapped
+        return BoundTarget(measure, batch, valid, reason + NO_MATCH)
 
     def _wanted(
         self, found: Detections, batch: int

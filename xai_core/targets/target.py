@@ -118,6 +118,11 @@ class BoundTarget(Batched):
         """The class ids [B], or None if the target is not a class."""
         return self.measure.ids if isinstance(self.measure, ClassMeasure) else None
 
+    @property
+    def classes(self) -> Int[Tensor, " B"] | None:
+        """The class ids [B] of the explained classes or detections, or None for other targets."""
+        return self.measure.labels if isinstance(self.measure, BoxMeasure) else self.ids
+
     def model_score(self, output: Any, of: Int[Tensor, " N"] | None = None, kind: str = "logit") -> Float[Tensor, " N"]:
         """Return the target's score for each image.
 
