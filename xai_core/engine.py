@@ -1,7 +1,7 @@
 """The engine: explains images with one shared forward and backward pass, and scores the maps."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -30,6 +30,9 @@ from xai_core.several_inputs import Inputs, SeveralInputs, of_each
 from xai_core.targets.class_names import named_classes
 from xai_core.targets.target import TargetLike
 from xai_core.targets.text import encoded_texts
+
+if TYPE_CHECKING:
+    from xai_core.web_app.launch import WebApp
 
 Methods = str | Explainer | Iterable[str | Explainer] | Mapping[str, str | Explainer]
 Metrics = str | Metric | Iterable[str | Metric] | Mapping[str, str | Metric]
@@ -314,6 +317,12 @@ class Engine:
         scores. Then the default layer is a layer from which this part is computed.
         """
         return self._explained.accept(images, self._known(target))[1]
+
+    def app(self) -> "WebApp":
+        """Return a web app that explains photos with this engine, which `launch` starts. See `xai_core.app`."""
+        from xai_core.web_app.launch import app
+
+        return app(self)
 
     def _known(self, target: TargetLike) -> TargetLike:
         """Return a target with class ids in place of names, and embeddings in place of texts."""

@@ -4,6 +4,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -53,3 +54,9 @@ def contrast(page: "Page", element: str) -> int:
         element,
     )
     return int(back - text)
+
+
+def page_height(browser: "Browser", path: Path) -> int:
+    """Return the height of a page in pixels, in a window 1400 pixels wide."""
+    with opened(browser, path.as_uri(), "light", 1400) as page:
+        return int(page.evaluate("document.documentElement.scrollHeight"))

@@ -18,6 +18,15 @@ def test_without_gradio_the_error_contains_the_command(monkeypatch: pytest.Monke
         xai.app(cnn_engine())
 
 
+def test_the_engine_returns_its_app(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = []
+    monkeypatch.setattr("xai_core.web_app.launch.create", shown.append)
+    engine = cnn_engine()
+    engine.app()
+    [[created]] = [models.values() for models in shown]
+    assert created() is engine
+
+
 def test_what_is_no_engine_is_rejected() -> None:
     with pytest.raises(InputTypeError, match="expected an Engine or a dict of engines, got str"):
         xai.app("shapes-vit")  # type: ignore[arg-type]
