@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import xai_core as xai
 from support.detectors import AnchorDetector, ListDetector, QueryDetector
-from xai_core.errors import OptionError, TargetError, UnsuitableError
+from xai_core.errors import ConstantMapWarning, LayerError, ModelOutputError, OptionError, TargetError, UnsuitableError
 
 DETECTORS = {
     "anchors": AnchorDetector,
@@ -254,3 +254,46 @@ def test_targets_with_a_location_are_not_flipped(target: str) -> None:
     maps = engine.explain(images_of(), ["smoothed(saliency):flip=false,brightness=0", "saliency"], located)
     smoothed, plain = (saliency.raw for saliency in maps.values())
     torch.testing.assert_close(smoothed, plain)
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize("target", [1, [0, 1], torch.tensor([1, 2]), xai.Contrast(0, 1), "star"])
+def test_classes_of_a_detector_are_refused_with_the_way_to_a_detection(name: str, target: object) -> None:
+    loaded = xai.LoadedModel(DETECTORS[name]().eval(), lambda image: image, ("heart", "star", "cross"))
+    with pytest.raises(ModelOutputError, match=r"is a detector.*`target=Box\(box, label\)`.*`Engine.detect`"):
+        xai.Engine(loaded).explain(images_of(), "saliency", target)
+    with pytest.raises(ModelOutputError, match=r"is a detector.*`Engine.detect`"):
+        xai.Engine(loaded).predict(images_of())
+
+
+class Rounded(AnchorDetector):
+    """A detector whose probabilities are rounded to 0 and 1, so that their gradients are zero."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        found = super().forward(images)
+        return torch.cat([found[:, :4], (1e6 * (found[:, 4:] - 0.5)).sigmoid()], 1)
+
+
+def test_scores_without_a_gradient_are_the_reason_for_no_default_layer() -> None:
+    engine, images = xai.Engine(Rounded().eval()), images_of()
+    for method in ("grad-cam", "odam"):
+        with pytest.raises(LayerError, match=r"scores of detections are zero.*layer=`, such as 'head'"):
+            engine.explain(images, method)
+    assert engine.explain(images, "occlusion")["occlusion"].values.any()
+    with pytest.warns(ConstantMapWarning):
+        assert engine.explain(images, "grad-cam:layer=body")["grad-cam:layer=body"].constant.all()
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_the_probability_is_that_of_the_class_of_the_best_match(name: str) -> None:
+    model, images = DETECTORS[name]().eval(), images_of()
+    with torch.no_grad():
+        output = model(images)
+    for label in (None,) if name == "list" else range(3):
+        target = xai.Box([0.0, 0, 64, 64], label, overlap=0)
+        measure = xai.Engine(model).explain(images, "center", target)["center"].target.measure
+        for index in range(2):
+            best = measure.best[index]
+            _, profiles, _, scores = detections(model, output, index)
+            of_classes = (scores if isinstance(model, AnchorDetector) else profiles)[best]
+            torch.testing.assert_close(measure.probabilities[index], of_classes[measure.labels[index]])

@@ -55,6 +55,13 @@ class ModelAdapter:
         """Name of the layer that methods use by default: the last spatial features that influence the scores."""
         if self.probe.default_layer is None:
             require_layers(self.model)
+            if self.probe.saturated:
+                raise LayerError(
+                    "no default layer is known, because the gradients of the scores of detections are zero in the "
+                    "first image. The scores may be rounded to 0 or 1. "
+                    f"{self._layers.advice('Choose a layer with `layer=`')}, or use a method without layers, such as "
+                    "occlusion"
+                )
             raise LayerError(
                 "no layer with spatial features lies on every path from the images to the scores; "
                 f"{self._layers.advice('choose a layer with `layer=`')}, or use larger images"

@@ -139,18 +139,26 @@ def _are_scores(graph: SiteGraph, candidate: Candidate, pixel_scores: Tensor) ->
     return int((to_elements(gradient, features.layout, features.count).abs().amax((0, 1)) > 0).sum()) <= 1
 
 
+def is_saturated(graph: SiteGraph, scores: Tensor | None) -> bool:
+    """Whether the gradient of the scores of detections is zero, as of scores that are rounded to 0 or 1."""
+    sites = [*_dominating(graph)]
+    if scores is None or not _has_gradients(scores) or not sites:
+        return False
+    gradient = graph.gradient_of(_uncertain(scores), sites[-1])
+    return gradient is not None and not bool(gradient.any())
+
+
 def _before_detections(
     graph: SiteGraph, layouts: SiteLayouts, pools: Collection[str], scores: Tensor
 ) -> Iterator[Candidate]:
     """Yield the features on every path to the scores of detections that do not contain the scores themselves.
 
-    The score of one detection depends on several cells of such features, or on all channels of a feature map. A score
-    near 0.5 is tested, because the gradient of a score that is rounded to 0 or 1 is zero.
+    The score of one detection depends on several cells of such features, or on all channels of a feature map.
     """
-    if not scores.numel() or not scores.requires_grad or lacks_gradients(scores):
+    if not _has_gradients(scores):
         yield from _spatial(_dominating(graph), layouts, pools)
         return
-    tested = scores.flatten()[(scores - 0.5).abs().argmin()]
+    tested = _uncertain(scores)
     for site, features in _spatial(_dominating(graph), layouts, pools):
         gradient = graph.gradient_of(tested, site)
         if gradient is None:
@@ -159,3 +167,12 @@ def _before_detections(
         all_channels = not features.is_sequence and int(depends.any(1).sum()) == features.channels
         if all_channels or int(depends.any(2).sum()) > 1:
             yield site, features
+
+
+def _has_gradients(scores: Tensor) -> bool:
+    return bool(scores.numel()) and scores.requires_grad and not lacks_gradients(scores)
+
+
+def _uncertain(scores: Tensor) -> Tensor:
+    """Return the score nearest to 0.5, because the gradient of a score that is rounded to 0 or 1 is zero."""
+    return scores.flatten()[(scores - 0.5).abs().argmin()]

@@ -1,7 +1,7 @@
 """One forward pass of one image in which module calls, attention and gates are recorded."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -22,6 +22,13 @@ from xai_core.outputs import leaf_at, scores_of, tensors_of
 from xai_core.targets.score_reader import ScoreLocation
 from xai_core.targets.selection import PIXEL_SCORES
 from xai_core.targets.target import read_by
+
+NO_CLASSES = (
+    "this model is a detector, whose output has no class scores; to explain a detection, pass no target or "
+    "`target=Box(box, label)`, with a box and a label that `Engine.detect` lists; otherwise, pass a callable "
+    "as `target=`, or pass `forward=` to the Engine, a function that returns one row of scores per image"
+)
+"""Message for targets and functions that need class scores."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +111,10 @@ class Observer:
             size = image.shape[-2], image.shape[-1]
             detected = detection_format(output, model, size)
             detection_scores = None
-            if scores is None and detected is not None and location.path is None:
-                scores = detection_scores = detected.scores(output)
+            if detected is not None and location.path is None:
+                location = replace(location, reason=NO_CLASSES)
+                if scores is None:
+                    scores = detection_scores = detected.scores(output)
         class_scores = scores_of(output) if location.path is None else leaf_at(output, location.path)
         pixel_scores = scores if scores is not None and PIXEL_SCORES.fits(scores) else None
         scores = class_scores if scores is None else scores

@@ -19,7 +19,7 @@ from xai_core.model.attention_blocks import attention_blocks
 from xai_core.model.attention_paths import AttentionPaths
 from xai_core.model.autograd_graph import joins
 from xai_core.model.coded_images import CodedImages
-from xai_core.model.default_layer import default_layer
+from xai_core.model.default_layer import default_layer, is_saturated
 from xai_core.model.execution import Forward
 from xai_core.model.frame_orders import frame_orders
 from xai_core.model.gates import Gate
@@ -87,6 +87,8 @@ class Probe:
         The attention layers, and their order between the image and the scores.
     detections
         Reads the detections in outputs, or None if the model is not a detector whose output is recognized.
+    saturated
+        Whether there is no default layer because the gradients of the scores of detections are zero.
     """
 
     size: Size
@@ -106,6 +108,7 @@ class Probe:
     scores: ScoreLocation
     attention: AttentionPaths
     detections: DetectionReader | None = None
+    saturated: bool = False
 
     @property
     def largest(self) -> int:
@@ -263,6 +266,7 @@ def _probe(observer: Observer, image: Tensor, known: SiteLayouts | None, block: 
             scores=observed.location,
             attention=attention,
             detections=observed.detections,
+            saturated=found is None and is_saturated(graph, observed.detection_scores),
         )
 
 
