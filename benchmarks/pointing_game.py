@@ -3,7 +3,7 @@
 The ground truth of `shapes` is the object that determines the class. The ground truth of `shapes-shortcut` is the mark
 that its models rely on. The images are from the test split, and the maps explain the label. The chance level is the
 mean fraction of an image inside the mask. A constant map is a miss. For a segmentation model, the maps explain the
-label in the mask.
+label in the mask. For a detector, they explain the detection that matches the box and the label of the object best.
 """
 
 import argparse
@@ -38,21 +38,22 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=500, help="number of images")
     parser.add_argument("--forward-passes", type=int, default=50, help="largest number of a method per image")
     parser.add_argument("--without", nargs="*", default=[], help="methods to exclude")
+    parser.add_argument("--also", nargs="*", default=[], help="specs of further methods, such as d-rise:masks=500")
     options = parser.parse_args()
     warnings.simplefilter("ignore", ConstantMapWarning)
     separator = "," if ":" in options.data else ":"
     data = xai.load_dataset(f"{options.data}{separator}split=test,count={options.count}")
     for spec in options.models:
-        print(table(spec, data, options.forward_passes, options.without), flush=True)
+        print(table(spec, data, options.forward_passes, options.without, options.also), flush=True)
 
 
-def table(spec: str, data: Dataset, most_passes: int, without: list[str]) -> str:
+def table(spec: str, data: Dataset, most_passes: int, without: list[str], also: list[str]) -> str:
     """Return a table in Markdown, with the best method first."""
     loaded = xai.load_model(spec)
     samples = [data[i] for i in range(len(data))]
     masks = torch.stack([sample.mask for sample in samples if sample.mask is not None])
     names = [name for name in methods(xai.Engine(loaded), loaded, samples[0], most_passes) if name not in without]
-    scores = play(loaded, samples, masks, names)
+    scores = play(loaded, samples, masks, [*names, *also])
     chance = masks.float().mean().item()
     lines = [
         f"`{spec}`, {len(samples)} images, chance level {chance:.1%}:",
@@ -94,7 +95,7 @@ def play(
     for start in range(0, len(samples), BATCH):
         part = slice(start, start + BATCH)
         images = torch.stack([loaded.preprocess(sample.image) for sample in samples[part]])
-        targets = target_of(loaded, images, torch.tensor([sample.target for sample in samples[part]]), masks[part])
+        targets = target_of(engine, images, samples[part])
         for name, saliency in explained(engine, images, targets, names):
             parts.setdefault(name, []).append(saliency)
     scores = {}
@@ -107,15 +108,19 @@ def play(
     return scores
 
 
-def target_of(loaded: xai.LoadedModel, images: Tensor, labels: Tensor, masks: Tensor) -> Tensor | xai.Region:
-    """Return the labels, or for a model that scores pixels, the regions of the labels."""
+def target_of(engine: xai.Engine, images: Tensor, samples: list[xai.Sample]) -> Tensor | xai.Region | xai.Box:
+    """Return the labels, or the regions or the boxes of the labels if the model is for segmentation or detection."""
+    labels = torch.tensor([sample.target for sample in samples])
+    if engine.adapter(images).probe.detections is not None:
+        return xai.Box(torch.cat([sample.boxes for sample in samples if sample.boxes is not None]), labels, overlap=0)
     with torch.inference_mode():
-        scores = loaded.model(images[:1])
+        scores = engine.model(images[:1])
+    masks = torch.stack([sample.mask for sample in samples if sample.mask is not None])
     return xai.Region(labels, masks) if scores.ndim == 4 else labels
 
 
 def explained(
-    engine: xai.Engine, images: Tensor, targets: Tensor | xai.Region, names: list[str]
+    engine: xai.Engine, images: Tensor, targets: Tensor | xai.Region | xai.Box, names: list[str]
 ) -> Iterator[tuple[str, Tensor]]:
     for name in names:
         try:
