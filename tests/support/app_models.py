@@ -9,6 +9,7 @@ from torch import Tensor
 
 import xai_core as xai
 from support.models import SmallCNN, fused_vit, settled
+from xai_core.data.pixels import to_pil
 
 HOSTILE = "<img src=x onerror=\"document.title='attacked'\">"
 """The name of a class that would run a script if it were not shown as text."""
@@ -32,6 +33,21 @@ def vit_engine() -> xai.Engine:
     """A transformer, whose classes have no names."""
     torch.manual_seed(0)
     return xai.Engine(xai.LoadedModel(settled(fused_vit()), preprocess, restore=lambda image: image / 2 + 0.5))
+
+
+def detector_engine() -> xai.Engine:
+    """A detector for images of 128x128 pixels."""
+    return xai.Engine(xai.load_model("shapes-detector:size=128"))
+
+
+def saved_scene(folder: Path, *indices: int) -> Path:
+    """Save a photo of 256x256 pixels with four objects of `shapes`."""
+    samples = xai.load_dataset("shapes:split=test")
+    four = [samples[index].image for index in indices]
+    scene = torch.cat([torch.cat(four[:2], 2), torch.cat(four[2:], 2)], 1)
+    path = folder / "scene.png"
+    to_pil(scene).resize((256, 256), Image.Resampling.NEAREST).save(path)
+    return path
 
 
 def saved_photo(folder: Path) -> Path:

@@ -11,7 +11,7 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
-from support.app_models import HOSTILE, saved_photo
+from support.app_models import HOSTILE, saved_photo, saved_scene
 from support.app_server import MAX_UPLOAD, app_server
 from support.browser import contrast, opened
 
@@ -145,6 +145,21 @@ def test_the_heads_of_a_transformer_are_shown(browser: "Browser", address: str, 
         visit.page.get_by_role("tab", name="Attention").click()
         visit.page.wait_for_selector("#xai-heads .xai-card")
         assert "attention of token 0" in visit.page.locator("#xai-heads").inner_text()
+
+
+def test_the_detections_in_a_photo_can_be_chosen(browser: "Browser", address: str, tmp_path: Path) -> None:
+    with Visit(browser, address) as visit:
+        visit.choose("xai-model", "detector")
+        visit.upload(saved_scene(tmp_path, 8, 3, 25, 10))
+        visit.wait_for_maps(3)
+        caption = visit.page.locator("#xai-maps figcaption").first
+        caption.get_by_text("cross 0.94").wait_for()
+        visit.wait_for_curves(6)
+        visit.choose("xai-class", re.compile("^star 0.84 at "))
+        caption.get_by_text("star 0.84").wait_for()
+        visit.wait_for_maps(3)
+        visit.wait_for_curves(6)
+        assert visit.page.locator("#xai-class input").input_value().startswith("star 0.84 at ")
 
 
 def test_a_file_that_is_no_image_is_an_error_in_plain_words(browser: "Browser", address: str, tmp_path: Path) -> None:

@@ -1,10 +1,13 @@
 """Choices of the page for a model, as options of the components of Gradio."""
 
+from collections.abc import Sequence
 from typing import Any
 
+from xai_core.detection.listing import Detection
 from xai_core.web_app.chosen_model import ChosenModel
 
 PREDICTED = ("Predicted class", -1)
+BEST = ("Best detection", -1)
 DEFAULT_LAYER = ("Default of each method", "")
 MOST_METHODS = 8
 
@@ -21,8 +24,17 @@ def methods(model: ChosenModel) -> dict[str, Any]:
 
 
 def classes(model: ChosenModel) -> dict[str, Any]:
-    """Return the options of the explained class."""
+    """Return the options of the explained class. For a detector, they are those of a photo without detections."""
+    if model.is_detector:
+        return detections((), None)
     return {"choices": [PREDICTED, *model.classes], "value": PREDICTED[1], "interactive": bool(model.classes)}
+
+
+def detections(found: Sequence[Detection], chosen: object) -> dict[str, Any]:
+    """Return the options of the explained detection. The best one is selected if the chosen one is not found."""
+    names = [str(detection) for detection in found]
+    value = chosen if chosen in names else BEST[1]
+    return {"choices": [BEST, *((name, name) for name in names)], "value": value, "interactive": True}
 
 
 def layers(model: ChosenModel) -> dict[str, Any]:

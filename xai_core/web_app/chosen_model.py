@@ -50,6 +50,8 @@ class ChosenModel:
         The layers with attention over the image.
     classes
         Label and id of each class. Labels are unique.
+    is_detector
+        Whether a user chooses from the detections in a photo instead of classes.
     """
 
     engine: Engine
@@ -58,6 +60,7 @@ class ChosenModel:
     layers: Sequence[str]
     attention: Sequence[AttentionLayer]
     classes: Sequence[tuple[str, int]]
+    is_detector: bool = False
 
     @classmethod
     def of(cls, engine: Engine) -> "ChosenModel":
@@ -83,7 +86,8 @@ class ChosenModel:
         if not methods:
             raise UnsuitableError("no installed method is compatible with this model: run `pip install xai-core[all]`")
         layers = [row.name for row in spatial_layers(adapter)]
-        return cls(engine, loaded, methods, layers, _attention(engine, images), _classes(engine, images))
+        attention, classes = _attention(engine, images), _classes(engine, images)
+        return cls(engine, loaded, methods, layers, attention, classes, adapter.score_reader.is_detector)
 
     @property
     def selected(self) -> list[str]:

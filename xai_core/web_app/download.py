@@ -55,6 +55,10 @@ def _record(explained: PhotoMaps, curves: Curves, names: list[str]) -> Mapping[s
             {"id": number, "name": label, "probability": value}
             for number, label, value in zip(ids, labels, values, strict=True)
         ]
+    predictions += [
+        {"id": detection.label, "name": detection.name, "probability": detection.score, "box": explained.box(detection)}
+        for detection in explained.detections
+    ]
     return {
         "predictions": predictions,
         "maps": {method: f"{name}.npy" for method, name in zip(explained.maps, names, strict=True)},

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from PIL.Image import Image
 
@@ -58,7 +59,7 @@ class Handlers:
         name: str,
         methods: Sequence[str],
         layer: str | None,
-        target: int | None,
+        target: int | str | None,
         session: Session,
     ) -> Iterator[tuple[str, str]]:
         """Yield the predictions and the maps as HTML."""
@@ -71,14 +72,21 @@ class Handlers:
         try:
             model, photo = self.models[name], read_photo(path)
             chosen = layer if layer in model.layers else None
-            class_id = None if target is None or target == choices.PREDICTED[1] else int(target)
-            for explained in explain_photo(model, photo, methods[: choices.MOST_METHODS], chosen, class_id):
+            default = target is None or target == choices.PREDICTED[1]
+            for explained in explain_photo(
+                model, photo, methods[: choices.MOST_METHODS], chosen, None if default else target
+            ):
                 if session.request != request:
                     return
                 session.explained = explained
-                yield predictions_html(explained.predictions), maps_html(explained)
+                yield predictions_html(explained), maps_html(explained)
         except Exception as error:
             yield "", error_html(plain_message(error))
+
+    def detections(self, target: object, session: Session) -> dict[str, Any] | None:
+        """Return the options of the explained detection, or None if the last model is not a detector."""
+        found = () if session.explained is None else session.explained.detections
+        return choices.detections(found, target) if found else None
 
     def clear(self, session: Session) -> tuple[str, str, str]:
         """Return the predictions, the maps and the curves as HTML when there is no photo."""

@@ -47,7 +47,7 @@ def build(models: OfferedModels) -> gr.Blocks:
                 vars(photo)["preprocess"] = _path  # the file is opened later, so that errors are in plain words
                 model = gr.Dropdown(models.names, value=models.names[0], label="Model", elem_id="xai-model")
                 methods = gr.Dropdown(**choices.methods(first), label="Methods", elem_id="xai-methods")
-                target = gr.Dropdown(**choices.classes(first), label="Class", elem_id="xai-class")
+                target = gr.Dropdown(**choices.classes(first), label="Class or detection", elem_id="xai-class")
                 layer = gr.Dropdown(**choices.layers(first), label="Layer", elem_id="xai-layer")
                 predictions = gr.HTML(elem_id="xai-predictions")
             with gr.Column(scale=3, min_width=320):
@@ -86,6 +86,7 @@ def build(models: OfferedModels) -> gr.Blocks:
         chosen = model.input(_choices(models), model, [methods, target, layer, heads_of, query], **private)
         explained = [gr.on(changes, **explain), chosen.success(**explain)]
         for event in explained:
+            event.success(_detections(handlers), [target, session], target, **private)
             event.success(**attend)
             event.success(**score, show_progress="hidden")
         photo.clear(handlers.clear, session, [predictions, maps, curves], **private)
@@ -111,6 +112,16 @@ def _choices(models: OfferedModels) -> Callable[[str], list[Any]]:
             raise gr.Error(escape(f"{name}: {plain_message(error)}"), print_exception=False) from error
         of_model = (choices.methods, choices.classes, choices.layers, choices.attention_layers, choices.tokens)
         return [gr.update(**options(model)) for options in of_model]
+
+    return update
+
+
+def _detections(handlers: Handlers) -> Callable[[Any, Session], Any]:
+    """Return a function that returns the detections in the photo as choices."""
+
+    def update(target: Any, session: Session) -> Any:
+        options = handlers.detections(target, session)
+        return gr.skip() if options is None else gr.update(**options)
 
     return update
 

@@ -6,25 +6,35 @@ from html import escape
 from PIL.Image import Image
 
 from xai_core.html import data_uri
-from xai_core.predictions import Predictions
 from xai_core.saliency import Saliency
 from xai_core.web_app.photo_maps import PhotoMaps
 
 LONGEST = 1024
 """Longer side of images in the page, in pixels. The download contains the maps at full size."""
+SHOWN = 5
+"""The number of detections with a bar."""
 START = '<p class="xai-empty">Drop a photo on the left, or paste one, to see where the model looks.</p>'
 
 
-def predictions_html(predictions: Predictions | None) -> str:
-    """Return the classes with the highest scores as bars."""
-    if predictions is None:
+def predictions_html(explained: PhotoMaps) -> str:
+    """Return the classes or the detections with the highest scores as bars."""
+    shown = _scores(explained)
+    if not shown:
         return ""
     rows = "".join(
         f'<li><span title="{escape(name)}">{escape(name)}</span>'
         f'<span class="xai-bar"><i style="width:{100 * value:.1f}%"></i></span><b>{100 * value:.1f}%</b></li>'
-        for name, value in zip(predictions.names[0], predictions.probabilities[0].tolist(), strict=True)
+        for name, value in shown
     )
     return f'<ol class="xai-predictions">{rows}</ol>'
+
+
+def _scores(explained: PhotoMaps) -> list[tuple[str, float]]:
+    """Return the name and the probability of the classes or the detections with the highest scores."""
+    predictions = explained.predictions
+    if predictions is None:
+        return [(detection.name, detection.score) for detection in explained.detections[:SHOWN]]
+    return [*zip(predictions.names[0], predictions.probabilities[0].tolist(), strict=True)]
 
 
 def maps_html(explained: PhotoMaps) -> str:

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from PIL.Image import Image
 from torch import Tensor
 
+from xai_core.detection.listing import Detection
 from xai_core.errors import ConstantMapWarning, XAIError
 from xai_core.explainer import Explainer
 from xai_core.isolation.error_context import message_with_notes
@@ -18,7 +19,10 @@ from xai_core.predictions import Predictions
 from xai_core.saliency import Saliency
 from xai_core.spec import read_value
 from xai_core.targets.target import TargetLike
+from xai_core.visualization.placement import Placement
+from xai_core.visualization.view import View
 from xai_core.web_app.chosen_model import ChosenModel
+from xai_core.web_app.photo_detections import chosen_detection, listed_detections
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class PhotoMaps:
         The input of the model.
     predictions
         The classes with the highest scores, or None if the model has no class scores.
+    detections
+        The detections that a user can choose from, the highest score first.
     maps
         The map of each method.
     failures
@@ -44,6 +50,7 @@ class PhotoMaps:
     photo: Image
     images: Float[Tensor, "1 C H W"]
     predictions: Predictions | None
+    detections: Sequence[Detection] = ()
     maps: Mapping[str, Saliency] = field(default_factory=dict)
     failures: Mapping[str, str] = field(default_factory=dict)
     pending: Sequence[str] = ()
@@ -51,18 +58,27 @@ class PhotoMaps:
     @property
     def shown(self) -> Image:
         """The photo, or the model's input if the part of the photo that the model receives is not known."""
-        view = next((saliency.view for saliency in self.maps.values()), None)
-        if view is None:
-            return self.photo
+        return self.photo if self._view is None or self._placement is not None else self._view.photo(0)
+
+    def box(self, detection: Detection) -> tuple[float, ...] | None:
+        """Return the box of a detection in pixels of the photo, or None if it is not known."""
+        size = self.images.shape[-2], self.images.shape[-1]
+        return None if self._placement is None else self._placement.in_photo(detection.box, size)
+
+    @property
+    def _view(self) -> View | None:
+        return next((saliency.view for saliency in self.maps.values()), None)
+
+    @property
+    def _placement(self) -> Placement | None:
         try:
-            view.placement(self.photo)
+            return None if self._view is None else self._view.placement(self.photo)
         except XAIError:
-            return view.photo(0)
-        return self.photo
+            return None
 
 
 def explain_photo(
-    model: ChosenModel, photo: Image, methods: Sequence[str], layer: str | None, target: TargetLike
+    model: ChosenModel, photo: Image, methods: Sequence[str], layer: str | None, target: int | str | None
 ) -> Iterator[PhotoMaps]:
     """Yield the maps of a photo each time that further methods are computed.
 
@@ -77,10 +93,17 @@ def explain_photo(
     layer
         A layer for methods with a `layer` option, or None for the default of each method.
     target
-        The class to explain, or None for the predicted class.
+        The id of the class, or the description of the detection. None for the predicted class or the best detection.
+
+    Raises
+    ------
+    TargetError
+        If the model is a detector, and it detects nothing in the photo.
     """
     images = model.loaded.preprocess(photo)[None]
     predictions = model.engine.predict(images) if model.classes else None
+    found = listed_detections(model.engine, images) if model.is_detector else []
+    explained: TargetLike = chosen_detection(found, str(target)) if found else target
     failures: dict[str, str] = {}
     explainers: dict[str, Explainer] = {}
     for spec in methods:
@@ -92,10 +115,10 @@ def explain_photo(
     groups = _groups(model, images, explainers)
     for number, group in enumerate(groups):
         pending = [spec for later in groups[number:] for spec in later]
-        yield PhotoMaps(photo, images, predictions, _ordered(maps, methods), {**failures}, pending)
-        for spec, saliency in _explained(model, images, group, target, failures):
+        yield PhotoMaps(photo, images, predictions, found, _ordered(maps, methods), {**failures}, pending)
+        for spec, saliency in _explained(model, images, group, explained, failures):
             maps[spec] = saliency
-    yield PhotoMaps(photo, images, predictions, _ordered(maps, methods), failures)
+    yield PhotoMaps(photo, images, predictions, found, _ordered(maps, methods), failures)
 
 
 def _created(spec: str, layer: str | None) -> Explainer:
