@@ -1,7 +1,6 @@
 """The blocks of a transformer: the tokens that each attention on the path to the scores contributes to."""
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 
 from torch import Tensor
@@ -28,10 +27,9 @@ def attention_blocks(observed: ObservedPass, layouts: SiteLayouts) -> tuple[Feat
     for number, traced in on_path:
         alone = [dominating[name] for name in traced.around if attentions_in[name] == 1 and name in dominating]
         own = [site for site in alone if _may_have_tokens(site.shape, traced)]
-        outputs = [features for features in map(layouts.of, own) if _has_tokens(features, traced)]
-        later = _inputs(number, traced, observed, layouts)
-        inputs = [features for features in later if _has_tokens(features, traced)]
-        blocks += [features for features in (outputs[:1] or inputs[-1:]) if features is not None]
+        outputs = (features for features in map(layouts.of, own) if _has_tokens(features, traced))
+        block = next(outputs, None) or _last_input(number, traced, observed, layouts)
+        blocks += [] if block is None else [block]
     alike = len({(features.layout, features.count, features.channels) for features in blocks}) == 1
     return tuple(blocks) if alike and len(blocks) == len(on_path) else ()
 
@@ -44,17 +42,17 @@ def _has_tokens(features: Features | None, traced: TracedAttention) -> bool:
     return features is not None and features.is_sequence and features.count == traced.layer.keys
 
 
-def _inputs(
-    number: int, traced: TracedAttention, observed: ObservedPass, layouts: SiteLayouts
-) -> Iterator[Features | None]:
-    """Yield layouts of module inputs before the next attention, if they are on every path to the scores."""
+def _last_input(number: int, traced: TracedAttention, observed: ObservedPass, layouts: SiteLayouts) -> Features | None:
+    """Return the layout of the last module input before the next attention that is on every path to the scores."""
     calls, graph = observed.calls, observed.graph
-    for name, tensor in calls.inputs_after(number):
+    for name, tensor in reversed([*calls.inputs_after(number)]):
         shape = tuple(tensor.shape)
         if calls.runs[name] == 1 and _may_have_tokens(shape, traced) and _is_after(tensor, traced, graph):
             same = (site for site in calls.tensors if site.layer == name and site.shape == shape)
             features = next((layouts.of(site) for site in same), None)
-            yield None if features is None else replace(features, is_input=True)
+            if features is not None and _has_tokens(features, traced):
+                return replace(features, is_input=True)
+    return None
 
 
 def _is_after(tensor: Tensor, traced: TracedAttention, graph: SiteGraph) -> bool:

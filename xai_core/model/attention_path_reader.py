@@ -24,6 +24,9 @@ from xai_core.model.site_graph import SiteGraph
 from xai_core.model.sites import Site
 from xai_core.model.token_mixing import mixed_sources
 
+SMALL = 8
+"""The number of cells up to which patches are tested one by one."""
+
 
 def tokens_at(graph: SiteGraph, last: tuple[Site, Features]) -> TokensAt:
     """Return the last tokens as a tensor of the graph, with its dimension of tokens."""
@@ -126,19 +129,24 @@ class AttentionPathReader:
         sources = [output for _, output in outputs] + first
         values = [value for number in same for value in self._traced[number].values]
         kept, mixed = {*same}, [False] * len(sources)
-        for token in () if self._graph.lacks_gradients else self._tested():
-            if any(found := mixed_sources([self._tokens, *values], sources, token, self._blocked)):
+        for tokens in () if self._graph.lacks_gradients else self._tested():
+            if any(found := mixed_sources([self._tokens, *values], sources, tokens, self._blocked)):
                 mixed = [before or now for before, now in zip(mixed, found, strict=True)]
-                found = mixed_sources([self._tokens], sources, token, self._blocked)
+                found = mixed_sources([self._tokens], sources, tokens, self._blocked)
                 kept -= {number for (number, _), now in zip(outputs, found, strict=False) if now}
         names = [str(self._calls[number]) for number, _ in outputs] + ["the first tokens"] * len(first)
         return frozenset(kept), [name for name, is_mixed in zip(names, mixed, strict=True) if is_mixed]
 
-    def _tested(self) -> list[int]:
-        """Return two patch tokens, and other tokens that the classification head reads."""
+    def _tested(self) -> list[list[int]]:
+        """Return the tokens of each test: two patches, and up to two other tokens that the classification head reads.
+
+        The two patches share a test unless the grid is small: no shift, flip or transpose exchanges them.
+        """
         elements = self._features.elements
-        others = [token for token, weight in enumerate(self._readout) if weight and token not in elements]
-        return sorted({elements[0], elements[len(elements) // 2], *others[:2]})
+        others = [[token] for token, weight in enumerate(self._readout) if weight and token not in elements]
+        patches = elements[0], elements[min(len(elements) // 2 + 1, len(elements) - 1)]
+        tests = [[*patches]] if len(elements) > SMALL else [[patch] for patch in patches]
+        return tests + others[:2]
 
     def _first_tokens(self) -> list[TokensAt]:
         """Return the tokens before all layers, if they have the shape of the last tokens, or an empty list."""

@@ -107,8 +107,10 @@ def _mixed(graph: SiteGraph, layouts: SiteLayouts, read: Candidate) -> Candidate
     site, wanted = read
     streams = (tokens for tokens in graph.streams(site) if _reads(graph, (tokens, wanted)))
     source = next(streams, graph.tensor(site))
-    for later in graph.after(source):
-        features = layouts.of(later) if wanted.channels in later.shape[1:] else None
+    after = [later for later in graph.after(source) if wanted.channels in later.shape[1:]]
+    graph.differentiate(after)
+    for later in after:
+        features = layouts.of(later)
         if features is None or (features.grid, features.channels) != (wanted.grid, wanted.channels):
             continue
         if _reads(graph, (later, features)) and not _reads(graph, (source, wanted), blocked=later):

@@ -59,12 +59,14 @@ def respond(
     def contrast(key: tuple[Site, str], elements: Tensor, same: tuple[Site, str] | None) -> None:
         if same is not None and directions[key] is directions[same]:
             for found, of_same in zip(contrasts[key], contrasts[same], strict=True):
-                found.append(of_same[-1])
+                found += of_same[len(found) :]
             return
-        difference = elements[0::2] - elements[1::2]  # [pairs,n,C]
-        parts = (difference, difference - difference.mean(1, keepdim=True))
-        for found, part, wanted in zip(contrasts[key], parts, directions[key], strict=True):
-            found.append((part * wanted).sum(2).T / wanted.square().sum(1, keepdim=True))
+        norms = [wanted.square().sum(1) for wanted in directions[key]]
+        for one, other in zip(elements[0::2], elements[1::2], strict=True):  # one pair fits into the cache
+            difference = one - other  # [n,C]
+            parts = difference, difference - difference.mean(0)
+            for found, part, wanted, norm in zip(contrasts[key], parts, directions[key], norms, strict=True):
+                found.append((part * wanted).sum(1) / norm)
 
     try:
         _observe(model, run, images.textures, sites, direction, block)
@@ -78,9 +80,9 @@ def respond(
             return respond(model, run, images, sites, block // 2)
         raise
     return {
-        key: (torch.cat(values, 1).cpu().numpy(), torch.cat(centered, 1).cpu().numpy())
+        key: (torch.stack(values, 1).cpu().numpy(), torch.stack(centered, 1).cpu().numpy())
         for key, (values, centered) in contrasts.items()
-        if sum(part.shape[1] for part in values) == images.pairs
+        if len(values) == images.pairs
     }
 
 

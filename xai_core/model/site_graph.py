@@ -51,6 +51,7 @@ class SiteGraph:
         source = next((node for node in (image.grad_fn, *self._sites) if node in behind), None)
         self.path: Mapping[Node, bool] = {} if source is None else dominators(self.ends, source)
         self.from_image = source is not None and source is image.grad_fn
+        self._gradients: dict[Tensor, tuple[Tensor, Tensor] | None] = {}  # each with the score
 
     def tensor(self, site: Site) -> Tensor:
         """Return the tensor of a site."""
@@ -150,15 +151,39 @@ class SiteGraph:
         blocked
             A site through which no gradient passes.
         """
+        self.differentiate([at])
+        found = self._gradients[self._at(at)]
+        if found is None:
+            return None
+        score, gradient = found
+        return gradient if blocked is None else self.gradient_of(score, at, blocked)
+
+    def differentiate(self, at: Sequence[Site | Tensor]) -> None:
+        """Compute `gradient` at several tensors in one backward pass."""
+        rest = [tensor for tensor in map(self._at, at) if tensor not in self._gradients]
         for score in self._differentiable:
-            gradient = self.gradient_of(score, at)
-            if gradient is not None and bool(gradient.any().tolist()):
-                return gradient if blocked is None else self.gradient_of(score, at, blocked)
-        return None
+            gradients = self._gradients_of(score, rest)
+            self._gradients |= {tensor: (score, found) for tensor, found in gradients.items() if found.any().tolist()}
+            rest = [tensor for tensor in rest if tensor not in self._gradients]
+        self._gradients |= dict.fromkeys(rest)
+
+    def _gradients_of(self, score: Tensor, tensors: Sequence[Tensor]) -> dict[Tensor, Tensor]:
+        inputs = [tensor for tensor in tensors if tensor.requires_grad]
+        if not inputs:
+            return {}
+        try:
+            gradients = torch.autograd.grad(score, inputs, retain_graph=True, allow_unused=True)
+        except RuntimeError:  # the model overwrote a tensor that some of the gradients need
+            single = ((tensor, self.gradient_of(score, tensor)) for tensor in inputs)
+            return {tensor: found for tensor, found in single if found is not None}
+        return {tensor: found for tensor, found in zip(inputs, gradients, strict=True) if found is not None}
+
+    def _at(self, at: Site | Tensor) -> Tensor:
+        return self._tensors[at] if isinstance(at, Site) else at
 
     def gradient_of(self, score: Tensor, at: Site | Tensor, blocked: Site | None = None) -> Tensor | None:
         """Return the gradient of a number at a tensor, or None if it is missing."""
-        tensor = self._tensors[at] if isinstance(at, Site) else at
+        tensor = self._at(at)
         if not tensor.requires_grad:
             return None
         handle = None if blocked is None else self._tensors[blocked].register_hook(torch.zeros_like)

@@ -1,7 +1,7 @@
 """Finds out whether tokens are mixed other than by the attention that was observed."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -21,14 +21,16 @@ def gradients_blocked(tensors: Sequence[Tensor]) -> Iterator[None]:
 
 
 def mixed_sources(
-    targets: Sequence[TokensAt], sources: Sequence[TokensAt], token: int, blocked: Sequence[Tensor]
+    targets: Sequence[TokensAt], sources: Sequence[TokensAt], tokens: Collection[int], blocked: Sequence[Tensor]
 ) -> list[bool]:
-    """Return, for each source, whether one token of the targets depends on another token of the source.
+    """Return, for each source, whether some tokens of the targets depend on any other token of the source.
 
     Dependence through the `blocked` tensors does not count. If the model overwrote tensors that the gradient needs,
     dependence is assumed.
     """
-    outputs = [target.value.select(target.dim, token) for target in targets if target.value.requires_grad]
+    outputs = [
+        target.value.select(target.dim, token) for target in targets if target.value.requires_grad for token in tokens
+    ]
     inputs = [source.value for source in sources]
     if not outputs or not inputs:
         return [False] * len(sources)
@@ -39,7 +41,7 @@ def mixed_sources(
     except RuntimeError:
         return [True] * len(sources)
     return [
-        gradient is not None and _reaches_others(gradient, source.dim, token)
+        gradient is not None and _reaches_others(gradient, source.dim, tokens)
         for gradient, source in zip(gradients, sources, strict=True)
     ]
 
@@ -49,7 +51,7 @@ def _irregular(tensor: Tensor) -> Tensor:
     return torch.arange(1, tensor.numel() + 1, device=tensor.device).cos().to(tensor.dtype).view(tensor.shape)
 
 
-def _reaches_others(gradient: Tensor, dim: int, token: int) -> bool:
+def _reaches_others(gradient: Tensor, dim: int, tokens: Collection[int]) -> bool:
     rows = gradient.movedim(dim, 0).flatten(1).abs().amax(1)
-    rows[token] = 0
+    rows[[*tokens]] = 0
     return bool((rows != 0).any().tolist())
