@@ -73,6 +73,14 @@ def profile_of(name: str, label: int) -> Tensor:
     return nn.functional.one_hot(torch.tensor(label), CLASSES + (name in LISTED)).float()
 
 
+@pytest.mark.parametrize("name", ["detr", "deformable-detr", "yolos"])
+def test_coded_images_are_run_once(name: str) -> None:
+    model, images = family(name), list[int]()
+    model.register_forward_pre_hook(lambda _, args: images.append(len(args[0])))
+    xai.Engine(model).adapter(images_of())
+    assert sum(images) <= 2 + 2 + 24
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_detectors_are_recognized(name: str) -> None:
     adapter = engine_of(name).adapter(images_of())

@@ -160,6 +160,7 @@ def _before_detections(
     if not _has_gradients(scores):
         yield from _spatial(_dominating(graph), layouts, pools)
         return
+    layouts.expect(_dominating(graph))  # the last features are often queries, without locations
     tested = _uncertain(scores)
     for site, features in _spatial(_dominating(graph), layouts, pools):
         gradient = graph.gradient_of(tested, site)

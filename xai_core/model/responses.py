@@ -47,31 +47,33 @@ def respond(
     block
         The number of images in one forward pass.
     """
-    directions: dict[tuple[Site, str], tuple[Tensor, Tensor]] = {}
+    directions: dict[tuple[Site, str], Tensor] = {}
+    contrasts: dict[tuple[Site, str], Float[Tensor, "2 pairs n"]] = {}
+    done = Counter[tuple[Site, str]]()
 
     def direction(key: tuple[Site, str], elements: Tensor, same: tuple[Site, str] | None) -> None:
-        if same is not None:
-            directions[key] = directions[same]
-            return
-        difference = elements[1] - elements[0]  # [n,C]
-        directions[key] = difference, difference - difference.mean(0)
+        directions[key] = elements[1] - elements[0] if same is None else directions[same]  # [n,C]
 
     def contrast(key: tuple[Site, str], elements: Tensor, same: tuple[Site, str] | None) -> None:
-        if same is not None and directions[key] is directions[same]:
-            for found, of_same in zip(contrasts[key], contrasts[same], strict=True):
-                found += of_same[len(found) :]
+        start, count, wanted = done[key], len(elements) // 2, directions[key]
+        done[key] += count
+        if same is not None and wanted is directions[same]:
+            contrasts[key][:, start : done[key]] = contrasts[same][:, start : done[key]]
             return
-        norms = [wanted.square().sum(1) for wanted in directions[key]]
-        for one, other in zip(elements[0::2], elements[1::2], strict=True):  # one pair fits into the cache
-            difference = one - other  # [n,C]
-            parts = difference, difference - difference.mean(0)
-            for found, part, wanted, norm in zip(contrasts[key], parts, directions[key], norms, strict=True):
-                found.append((part * wanted).sum(1) / norm)
+        both = wanted, wanted - wanted.mean(0)
+        norms = [part.square().sum(1) for part in both]
+        for number in range(count):  # one pair fits into the cache
+            difference = elements[2 * number] - elements[2 * number + 1]  # [n,C]
+            for found, part, of, norm in zip(
+                contrasts[key], (difference, difference - difference.mean(0)), both, norms, strict=True
+            ):
+                found[start + number] = (part * of).sum(1) / norm
 
     try:
         _observe(model, run, images.textures, sites, direction, block)
+        # Small tensors that are allocated in a forward pass, and kept, would fragment the memory.
+        contrasts |= {key: of.new_empty(2, images.pairs, len(of)) for key, of in directions.items()}
         present = [key for key in sites if key in directions]
-        contrasts: dict[tuple[Site, str], tuple[list[Tensor], list[Tensor]]] = {key: ([], []) for key in present}
         pairs = torch.stack([*images.each_pair()])
         for some in pairs.split(max(block // 2, 1)):
             _observe(model, run, some.flatten(0, 1), present, contrast, block)
@@ -79,11 +81,8 @@ def respond(
         if block > 1 and out_of_memory(error):
             return respond(model, run, images, sites, block // 2)
         raise
-    return {
-        key: (torch.stack(values, 1).cpu().numpy(), torch.stack(centered, 1).cpu().numpy())
-        for key, (values, centered) in contrasts.items()
-        if len(values) == images.pairs
-    }
+    whole = {key: found.mT.cpu().numpy() for key, found in contrasts.items() if done[key] == images.pairs}
+    return {key: (values, centered) for key, (values, centered) in whole.items()}
 
 
 def _observe(
@@ -98,13 +97,19 @@ def _observe(
 
     If the tensor of the previous site is the same, as in containers of one module, `observe` receives this site too.
     """
-    if block < len(images):
-        single: dict[tuple[Site, str], list[Tensor]] = {key: [] for key in sites}
-        for image in images.split(block):
-            _observe(model, run, image, sites, lambda key, elements, _: single[key].append(elements), block)
-        for key, parts in single.items():
-            if sum(map(len, parts)) == len(images):
-                observe(key, torch.cat(parts), None)
+    if block < len(images):  # two images, one by one
+        firsts: dict[tuple[Site, str], Tensor] = {}
+
+        def keep(key: tuple[Site, str], elements: Tensor, same: tuple[Site, str] | None) -> None:
+            firsts[key] = elements.clone() if same is None else firsts[same]
+
+        def complete(key: tuple[Site, str], elements: Tensor, same: tuple[Site, str] | None) -> None:
+            if key in firsts:
+                observe(key, torch.cat([firsts.pop(key), elements]), same)
+
+        first, second = images.split(1)
+        _observe(model, run, first, sites, keep, block)
+        _observe(model, run, second, sites, complete, block)
         return
     wanted: dict[tuple[str, int], list[tuple[Site, str]]] = {}
     for site, layout in sites:

@@ -5,7 +5,7 @@ other tensors, coded images determine once which part of the image affects each 
 and `locations`.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from xai_core.model.kept_locations import Kept
@@ -76,6 +76,10 @@ class SiteLayouts:
         """Share the responses to coded images with another probe of the same model, if its sites are the same."""
         if other.sites == self.sites:
             self._read, self._responses = other._read, other._responses
+
+    def expect(self, sites: Iterable[Site]) -> None:
+        """Let the first measurement include these sites."""
+        self._responses.expect([(site, layout) for site in sites for layout in self._possible[site]])
 
     def may_be_spatial(self, site: Site) -> bool:
         """Whether the shape of a site allows a layout."""

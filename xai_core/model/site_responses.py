@@ -38,8 +38,12 @@ class SiteResponses:
 
     def __init__(self, keys: Sequence[Key], size: Size, respond: Respond) -> None:
         self._bits = {key: _bits(key, size) for key in keys}
-        self._respond = respond
+        self._respond, self._expected = respond, (0,) * len(size)
         self._measured: dict[tuple[Key, int], tuple[CodedImages, Responses | tuple[()]]] = {}
+
+    def expect(self, keys: Sequence[Key]) -> None:
+        """Let the first request measure these sites too, even if they require more images."""
+        self._expected = _most([self._expected, *(self._bits[key] for key in keys if key in self._bits)])
 
     def of(self, key: Key, seed: int = 0) -> list[tuple[Float[ndarray, "n bits"], CodedImages]]:
         """Return the contrasts of a site's elements with the images, or an empty list if it was not measured.
@@ -62,10 +66,14 @@ class SiteResponses:
     def _measure(self, key: Key, seed: int) -> None:
         rest = {other: bits for other, bits in self._bits.items() if (other, seed) not in self._measured}
         is_first = len(rest) == len(self._bits)
-        most = self._bits[key] if is_first else tuple(map(max, zip(*rest.values(), strict=True)))
+        most = _most([self._bits[key], self._expected] if is_first else [*rest.values()])
         wanted = [other for other, bits in rest.items() if all(map(le, bits, most))]
         images, responses = self._respond(wanted, most, seed)
         self._measured |= {(other, seed): (images, responses.get(other, ())) for other in wanted}
+
+
+def _most(bits: Sequence[Bits]) -> Bits:
+    return tuple(map(max, zip(*bits, strict=True)))
 
 
 def _bits(key: Key, size: Size) -> Bits:
