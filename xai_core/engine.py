@@ -56,7 +56,8 @@ class Engine:
         The tokenizer of a model that compares images with texts, such as CLIP or SigLIP. It is required by the target
         `Text`. Tokenizers and processors of transformers, and tokenizers of open_clip, are supported. A function from
         a list of texts to token ids, or to a dict of arguments of the text encoder, is also supported. Without
-        `forward`, the engine then runs the image encoder alone.
+        `forward`, the engine then runs the image encoder alone. Default: the tokenizer of the `LoadedModel`, if it
+        has one.
     output
         The part of the model's output that is explained: a key or an index, or several of them separated by dots.
         Targets receive this part alone. Default: the whole output, from which targets read the `logits`, or the only
@@ -96,6 +97,9 @@ class Engine:
     ) -> None:
         self.model = accept_model(model)
         self.plugins = None if plugins is None else restricted(plugins)
+        loaded = model if isinstance(model, LoadedModel) else None
+        if tokenizer is None and loaded is not None:
+            tokenizer = loaded.tokenizer
         encoder = None if tokenizer is None else DualEncoder(self.model, tokenizer)
         self._embed_texts = None if encoder is None else encoder.embed_texts
         forward = accept_forward(encoder.embed_images if encoder is not None and forward is None else forward)
@@ -106,7 +110,7 @@ class Engine:
             block=block,
             time_limit=time_limit,
             plugins=self.plugins,
-            loaded=model if isinstance(model, LoadedModel) else None,
+            loaded=loaded,
         )
         self._inputs = SeveralInputs(self._explained)
 

@@ -155,3 +155,15 @@ def test_what_the_crop_leaves_out_is_said(resnet: xai.LoadedModel) -> None:
             CroppedGroundTruthError, match="the ground truth of a lies entirely outside the 224x224 pixels"
         ):
             xai.model_mask(resnet, sample(mask))
+
+
+def test_masks_of_volumes() -> None:
+    mask = torch.zeros(4, 6, 5, dtype=torch.bool)
+    mask[1:3, 2:5, 1:4] = True
+    scan = xai.Sample(image=torch.rand(2, 4, 6, 5), id="scan", mask=mask)
+    loaded = xai.LoadedModel(torch.nn.Identity(), lambda volume: volume[:, 1:] * 4 - 2, restore=lambda x: (x + 2) / 4)
+    assert torch.equal(xai.model_mask(loaded, scan), mask[1:])
+    with pytest.raises(InputShapeError, match=r"the mask of scan is \[6, 5\], but its image is \[4, 6, 5\]"):
+        xai.model_mask(loaded, replace(scan, mask=mask[1]))
+    with pytest.raises(CroppedGroundTruthError, match="outside the 3x6x5 pixels"):
+        xai.model_mask(loaded, replace(scan, mask=torch.zeros_like(mask)))

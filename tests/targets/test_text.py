@@ -190,3 +190,15 @@ def test_other_values_are_no_texts(text: Any) -> None:
     engine = xai.Engine(encoder.build(), tokenizer=encoder.tokenizer)
     with pytest.raises(TargetError, match="expected a text, or one text per image"):
         engine.explain(IMAGES, "center", xai.Text(text))
+
+
+def test_a_loaded_model_has_its_tokenizer() -> None:
+    encoder = DUAL_ENCODERS["CLIP"]
+    model, text = encoder.build(), xai.Text(TEXTS[0])
+    loaded = xai.LoadedModel(model, preprocess=torch.nn.Identity(), tokenizer=encoder.tokenizer)
+    expected = xai.Engine(model, tokenizer=encoder.tokenizer).explain(IMAGES, "hires-cam", text)["hires-cam"].raw
+    assert torch.equal(xai.Engine(loaded).explain(IMAGES, "hires-cam", text)["hires-cam"].raw, expected)
+    other = xai.Engine(replace(loaded, tokenizer=context_tokenizer), tokenizer=encoder.tokenizer)
+    assert torch.equal(other.explain(IMAGES, "hires-cam", text)["hires-cam"].raw, expected)
+    with pytest.raises(InputTypeError, match="encode_image and encode_text; got SmallCNN"):
+        xai.Engine(replace(loaded, model=SmallCNN()))

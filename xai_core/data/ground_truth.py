@@ -10,8 +10,8 @@ from xai_core.data.sources import LoadedModel, Sample
 from xai_core.errors import CroppedGroundTruthError, InputShapeError, NoGroundTruthError, UnsuitableError
 
 
-def model_mask(loaded: LoadedModel, sample: Sample) -> Bool[Tensor, "h w"]:
-    """Return a sample's ground-truth mask at the model's input size, for `Engine.evaluate`.
+def model_mask(loaded: LoadedModel, sample: Sample) -> Bool[Tensor, "*size"]:
+    """Return a sample's ground-truth mask [h,w], or [d,h,w] of a volume, at the model's input size.
 
     The mask is passed through the model's `preprocess` as an image that is white inside the ground truth. It is
     therefore resized and cropped like the image. A pixel is true if its value is greater than 0.5 after the
@@ -33,12 +33,13 @@ def model_mask(loaded: LoadedModel, sample: Sample) -> Bool[Tensor, "h w"]:
             f"{loaded.spec or 'the model'} has no `restore`, the inverse of the normalization in `preprocess`, so masks"
             " cannot be preprocessed; create the LoadedModel with restore="
         )
-    white = _ground_truth(sample).float().expand(3, -1, -1)
+    truth = _ground_truth(sample)
+    white = truth.float().expand(3 if truth.ndim == 2 else len(sample.image), *truth.shape)  # type: ignore[arg-type]
     mask = loaded.restore(loaded.preprocess(white)).mean(0) > 0.5
     if not mask.any():
         raise CroppedGroundTruthError(
-            f"the ground truth of {sample.id} lies entirely outside the {mask.shape[0]}x{mask.shape[1]} pixels that the"
-            " model receives, or is too small; skip this sample"
+            f"the ground truth of {sample.id} lies entirely outside the {'x'.join(map(str, mask.shape))} pixels that"
+            " the model receives, or is too small; skip this sample"
         )
     return mask
 
@@ -51,22 +52,21 @@ def box_mask(boxes: Float[Tensor, "N 4"], height: int, width: int) -> Bool[Tenso
     return mask
 
 
-def _ground_truth(sample: Sample) -> Bool[Tensor, "H W"]:
-    height, width = _size(sample)
+def _ground_truth(sample: Sample) -> Bool[Tensor, "*size"]:
+    size = _size(sample)
     if sample.mask is None:
-        if sample.boxes is None or not len(sample.boxes):
+        if sample.boxes is None or not len(sample.boxes) or len(size) > 2:
             raise NoGroundTruthError(f"{sample.id} has neither a mask nor boxes; expected a sample with ground truth")
-        return box_mask(sample.boxes, height, width)
-    if sample.mask.shape != (height, width):
+        return box_mask(sample.boxes, *size)
+    if sample.mask.shape != size:
         raise InputShapeError(
-            f"the mask of {sample.id} is {list(sample.mask.shape)}, but its image is [{height}, {width}]; "
-            "expected equal sizes"
+            f"the mask of {sample.id} is {list(sample.mask.shape)}, but its image is {list(size)}; expected equal sizes"
         )
     return sample.mask
 
 
-def _size(sample: Sample) -> tuple[int, int]:
-    """Return the height and width of a sample's image."""
+def _size(sample: Sample) -> tuple[int, ...]:
+    """Return the height and width of a sample's image, or the size of a volume."""
     if isinstance(sample.image, Tensor):
-        return sample.image.shape[-2], sample.image.shape[-1]
+        return tuple(sample.image.shape[1:])
     return sample.image.height, sample.image.width

@@ -22,7 +22,8 @@ class LoadedModel:
     model
         The module, in evaluation mode.
     preprocess
-        Converts a PIL image, or a [C,H,W] tensor in [0,1], to the model's input: a normalized tensor [C,h,w].
+        Converts a PIL image, or a [C,H,W] tensor in [0,1], to the model's input: a normalized tensor [C,h,w]. For a
+        model of volumes, converts a tensor [C,D,H,W] to [C,d,h,w].
     class_names
         A name for each class, or None if the names are not known.
     restore
@@ -31,14 +32,17 @@ class LoadedModel:
         The spec that the model was loaded by.
     source_files
         The files of the user's code that built the model. Benchmarks record a hash of them.
+    tokenizer
+        The tokenizer of a model that compares images with texts, or None. See `Engine`.
     """
 
     model: nn.Module
-    preprocess: Callable[[Image | Tensor], Float[Tensor, "C h w"]]
+    preprocess: Callable[[Image | Tensor], Float[Tensor, "C *size"]]
     class_names: Sequence[str] | None = None
     restore: Callable[[Tensor], Tensor] | None = None
     spec: str = ""
     source_files: Sequence[Path] = ()
+    tokenizer: Callable[..., Any] | None = None
 
     def __repr__(self) -> str:
         spec = f"{_shortened(self.spec)!r}, " if self.spec else ""
@@ -68,7 +72,8 @@ class Sample:
     Attributes
     ----------
     image
-        A PIL image, or a [C,H,W] tensor in [0,1]. A PIL image is rotated upright, as its EXIF data specify.
+        A PIL image, or a [C,H,W] tensor in [0,1]. A PIL image is rotated upright, as its EXIF data specify. A volume
+        or clip is a [C,D,H,W] tensor, and its mask is [D,H,W].
     id
         The identifier of the sample within its dataset.
     target
@@ -79,15 +84,18 @@ class Sample:
     boxes
         [N,4] as (left, top, right, bottom) in pixels of the upright image, or None.
     distractors
-        [D,H,W] bool, each true on an object that does not determine the class, or None.
+        [N,H,W] bool, each true on an object that does not determine the class, or None.
+    text
+        A text that describes the image or the object in the mask, or None.
     """
 
     image: Image | Tensor
     id: str
     target: int | None = None
-    mask: Bool[Tensor, "H W"] | None = None
+    mask: Bool[Tensor, "*size"] | None = None
     boxes: Float[Tensor, "N 4"] | None = None
-    distractors: Bool[Tensor, "D H W"] | None = None
+    distractors: Bool[Tensor, "N *size"] | None = None
+    text: str | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.image, Image):
@@ -102,6 +110,7 @@ class Sample:
             "mask": None if self.mask is None else list(self.mask.shape),
             "boxes": None if self.boxes is None else len(self.boxes),
             "distractors": None if self.distractors is None else len(self.distractors),
+            "text": None if self.text is None else repr(_shortened(self.text)),
         }
         shown = "".join(f", {name}={value}" for name, value in optional.items() if value is not None)
         return f"Sample({_shortened(self.id)!r}, image={image}, target={self.target}{shown})"

@@ -4,6 +4,8 @@ import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from jaxtyping import Float
 from matplotlib.figure import Figure
 from PIL.Image import Image
 
@@ -89,13 +91,19 @@ def disagreement_figure(
     summary: Summary, comparison: MethodComparison, images: Sequence[Disagreement], photos: Photos
 ) -> PageFigure | None:
     """Return the maps of the best and the worst methods on each image, or None if the run does not save maps."""
-    rows = []
+    rows, note = [], ""
     for each in images:
         maps = saved_maps(summary.run, comparison.model, each.index)
         scores = [(method, score) for method, score in each.scores.items() if method in maps]
         shown = scores if len(scores) <= 2 * _ENDS else [*scores[:_ENDS], *scores[-_ENDS:]]
         if shown:
-            scored = [ScoredMap(method, score, maps[method]) for method, score in shown]
+            scored = [ScoredMap(method, score, _middle(maps[method])) for method, score in shown]
+            note = " The middle slice of each volume is shown." if maps[shown[0][0]].ndim == 3 else note
             rows.append(MapRow(each.image, photos(each.index), scored))
-    caption = "Maps on these images with their scores, the best method first."
+    caption = f"Maps on these images with their scores, the best method first.{note}"
     return PageFigure("disagreement", caption, functools.partial(map_grid, rows)) if rows else None
+
+
+def _middle(values: Float[np.ndarray, "*size"]) -> Float[np.ndarray, "H W"]:
+    """Return a map [H,W], or the middle slice of the map [D,H,W] of a volume."""
+    return values[len(values) // 2] if values.ndim == 3 else values

@@ -75,11 +75,11 @@ class DatasetCase:
         """The first samples of the dataset."""
         return [self.data[index] for index in range(min(len(self.data), SAMPLES))]
 
-    def each(self) -> Iterator[tuple[str, Sample, tuple[int, int]]]:
-        """Yield each sample with its label in messages and the (H, W) of its image."""
+    def each(self) -> Iterator[tuple[str, Sample, tuple[int, ...]]]:
+        """Yield each sample with its label in messages and the (H, W) of its image, or the (D, H, W) of its volume."""
         for index, sample in enumerate(self.samples):
             image = sample.image
-            size = (image.height, image.width) if isinstance(image, Image.Image) else (image.shape[-2], image.shape[-1])
+            size = (image.height, image.width) if isinstance(image, Image.Image) else tuple(image.shape[1:])
             yield f"sample {index}", sample, size
 
 
@@ -120,15 +120,16 @@ def sample_ids_are_unique(case: DatasetCase) -> None:
 
 
 def images_are_valid(case: DatasetCase) -> None:
-    """An image is a PIL image or a floating-point tensor [C,H,W] with values in [0,1]."""
+    """An image is a PIL image or a floating-point tensor [C,H,W] or [C,D,H,W] with values in [0,1]."""
     for label, sample, _ in case.each():
         image = sample.image
         if isinstance(image, Image.Image):
             continue
         received = f"{image.dtype} {list(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
         require(
-            isinstance(image, Tensor) and image.ndim == 3 and image.is_floating_point(),
-            f"the image of {label} must be a PIL image or a floating-point tensor [C,H,W]; it is {received}",
+            isinstance(image, Tensor) and image.ndim in (3, 4) and image.is_floating_point(),
+            f"the image of {label} must be a PIL image or a floating-point tensor [C,H,W] or [C,D,H,W]; it is "
+            f"{received}",
         )
         low, high = image.amin().item(), image.amax().item()
         require(
@@ -146,7 +147,7 @@ def targets_are_class_ids(case: DatasetCase) -> None:
 
 
 def masks_match_their_image(case: DatasetCase) -> None:
-    """A mask is bool [H,W] with the size of its image and at least one True pixel. `distractors` is bool [D,H,W]."""
+    """A mask is bool [H,W] with the size of its image and at least one True pixel. `distractors` is bool [N,H,W]."""
     for label, sample, size in case.each():
         if sample.mask is not None:
             require(
@@ -157,16 +158,18 @@ def masks_match_their_image(case: DatasetCase) -> None:
         if sample.distractors is not None:
             require(
                 sample.distractors.dtype == torch.bool and tuple(sample.distractors.shape[1:]) == size,
-                f"the distractors of {label} must be bool [D,{size[0]},{size[1]}]; they are "
+                f"the distractors of {label} must be bool [N,{','.join(map(str, size))}]; they are "
                 f"{sample.distractors.dtype} {list(sample.distractors.shape)}",
             )
 
 
 def boxes_lie_within_image(case: DatasetCase) -> None:
     """Boxes are floating-point [N,4]: left, top, right, bottom in pixels, within the image."""
-    for label, sample, (height, width) in case.each():
+    for label, sample, size in case.each():
         if sample.boxes is None:
             continue
+        require(len(size) == 2, f"{label} is a volume, which has no boxes; expected None")
+        height, width = size
         boxes = sample.boxes
         require(
             boxes.is_floating_point() and boxes.ndim == 2 and boxes.shape[1] == 4,

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from PIL.Image import Image
+from torch import Tensor
 
 from xai_core.benchmarking.store import Run
 from xai_core.benchmarking.summary import Summary, summarize
@@ -29,7 +30,9 @@ def _photos(summary: Summary) -> Photos:
 
     def photo(index: int) -> Image | None:
         try:
-            return as_photo(as_dataset(load_dataset(summary.run.manifest.data))[index].image)
+            image = as_dataset(load_dataset(summary.run.manifest.data))[index].image
+            volume = isinstance(image, Tensor) and image.ndim == 4
+            return as_photo(image[:, image.shape[1] // 2] if volume else image)
         except XAIError:
             return None
 
