@@ -31,8 +31,9 @@ def _photos(summary: Summary) -> Photos:
     def photo(index: int) -> Image | None:
         try:
             image = as_dataset(load_dataset(summary.run.manifest.data))[index].image
-            volume = isinstance(image, Tensor) and image.ndim == 4
-            return as_photo(image[:, image.shape[1] // 2] if volume else image)
+            if isinstance(image, Tensor) and image.ndim == 4:  # a volume
+                image = image[:, image.shape[1] // 2]
+            return as_photo(image)
         except XAIError:
             return None
 
