@@ -14,12 +14,12 @@ from support.oracles import Oracle, gradient_error, reading
 from xai_core.detection.formats import Listed, Queries
 
 NO_OBJECT = ("detr", "yolos")
-LISTED = ("faster-rcnn", "retinanet", "fcos", "ssdlite")
+LISTED = ("faster-rcnn", "retinanet", "fcos", "ssd")
 DEFAULT = {
-    "faster-rcnn": "backbone.body.13",
+    "faster-rcnn": "backbone.body.layer1",
     "retinanet": "backbone.body.layer2",
     "fcos": "backbone.body.layer2",
-    "ssdlite": "backbone.features.0",
+    "ssd": "backbone.layer3",
     "detr": "model.encoder",
     "deformable-detr": "model.backbone.model.encoder.stages.1",
     "rt-detr": "model.backbone.model.encoder.stages.1",

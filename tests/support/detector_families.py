@@ -5,7 +5,13 @@ from typing import Any
 
 import torch
 from torch import nn
-from torchvision.models import detection
+from torchvision.models import ResNet, detection
+from torchvision.models._utils import IntermediateLayerGetter
+from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
+from torchvision.models.detection.backbone_utils import BackboneWithFPN
+from torchvision.models.detection.ssd import SSD, SSDHead
+from torchvision.models.resnet import BasicBlock
+from torchvision.ops.feature_pyramid_network import LastLevelMaxPool, LastLevelP6P7
 from transformers import (
     DeformableDetrConfig,
     DeformableDetrForObjectDetection,
@@ -23,8 +29,7 @@ from support.models import settled
 
 SIZE = 128
 CLASSES = 4
-ANY: dict[str, Any] = {"weights": None, "weights_backbone": None, "num_classes": CLASSES}
-SMALL: dict[str, Any] = {**ANY, "min_size": SIZE, "max_size": SIZE, "detections_per_img": 8}
+SMALL: dict[str, Any] = {"min_size": SIZE, "max_size": SIZE, "detections_per_img": 8, "score_thresh": 0.0}
 WIDTH: dict[str, Any] = {"d_model": 32, "num_labels": CLASSES}
 SHORT: dict[str, Any] = {
     "encoder_layers": 1, "decoder_layers": 2, "encoder_attention_heads": 2, "decoder_attention_heads": 2,
@@ -42,21 +47,34 @@ def resnet(stages: int = 4) -> ResNetConfig:
     )
 
 
+def pyramid(levels: tuple[int, ...], channels: int = 32) -> BackboneWithFPN:
+    """Return a small ResNet with a feature pyramid, as in torchvision's detectors."""
+    outputs = {f"layer{level}": str(index) for index, level in enumerate(levels)}
+    extra = LastLevelMaxPool() if 1 in levels else LastLevelP6P7(channels, channels)
+    widths = [64 * 2 ** (level - 1) for level in levels]
+    return BackboneWithFPN(ResNet(BasicBlock, [1] * 4), outputs, widths, channels, extra)
+
+
 def faster_rcnn() -> nn.Module:
-    limits = {"box_score_thresh": 0.0, "box_detections_per_img": 8, "min_size": SIZE, "max_size": SIZE}
-    return detection.fasterrcnn_mobilenet_v3_large_320_fpn(**ANY, **limits)
+    limits: dict[str, Any] = {"box_score_thresh": 0.0, "box_detections_per_img": 8}
+    sizes: dict[str, Any] = {"min_size": SIZE, "max_size": SIZE}
+    return detection.FasterRCNN(pyramid((1, 2, 3, 4)), CLASSES, **limits, **sizes, rpn_post_nms_top_n_test=100)
 
 
 def retinanet() -> nn.Module:
-    return detection.retinanet_resnet50_fpn(**SMALL, score_thresh=0.0)
+    return detection.RetinaNet(pyramid((2, 3, 4)), CLASSES, **SMALL)
 
 
 def fcos() -> nn.Module:
-    return detection.fcos_resnet50_fpn(**SMALL, score_thresh=0.0)
+    return detection.FCOS(pyramid((2, 3, 4), 64), CLASSES, **SMALL)
 
 
-def ssdlite() -> nn.Module:
-    return detection.ssdlite320_mobilenet_v3_large(**ANY, score_thresh=0.0, detections_per_img=8)
+def ssd() -> nn.Module:
+    backbone = IntermediateLayerGetter(ResNet(BasicBlock, [1] * 4), {"layer3": "0", "layer4": "1"})
+    anchors = DefaultBoxGenerator([[2], [2]])
+    head = SSDHead([256, 512], anchors.num_anchors_per_location(), CLASSES)
+    limits: dict[str, Any] = {"score_thresh": 0.0, "detections_per_img": 8}
+    return SSD(backbone, anchors, (SIZE, SIZE), CLASSES, head=head, **limits)
 
 
 def detr() -> nn.Module:
@@ -104,7 +122,7 @@ FAMILIES: dict[str, Callable[[], nn.Module]] = {
     "faster-rcnn": faster_rcnn,
     "retinanet": retinanet,
     "fcos": fcos,
-    "ssdlite": ssdlite,
+    "ssd": ssd,
     "detr": detr,
     "deformable-detr": deformable_detr,
     "rt-detr": rt_detr,
@@ -119,6 +137,8 @@ def family(name: str) -> nn.Module:
     """
     torch.manual_seed(0)
     model = FAMILIES[name]()
+    if name == "ssd":
+        return model.eval()
     if name not in ("retinanet", "fcos"):
         return settled(model)
     torch.nn.init.normal_(model.head.classification_head.cls_logits.bias, 0, 0.5)
