@@ -96,7 +96,7 @@ ON_RAY = Kind(
     "on-ray",
     "On Ray",
     EXCEPTIONS.cost,
-    (*EXCEPTIONS.cases, *(case for case in ENDINGS.cases if case.name in ("ending-exit", "ending-crash"))),
+    (*EXCEPTIONS.cases, *(case for case in ENDINGS.cases if case.name == "ending-exit")),
 )
 
 

@@ -1,5 +1,6 @@
 """The server of the app: its address, and errors in plain words."""
 
+import errno
 import signal
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import pytest
 
 import xai_core as xai
 from support.app_models import cnn_engine
+from support.command_line import Run
 from xai_core.errors import InputTypeError, MissingDependencyError
 
 
@@ -34,18 +36,14 @@ def test_what_is_no_engine_is_rejected() -> None:
         xai.app({})
 
 
-@pytest.mark.slow
-def test_a_port_in_use_is_reported() -> None:
-    pytest.importorskip("gradio", reason="the app requires Gradio")
+def test_a_port_in_use_is_reported_before_models_are_loaded() -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
-        command = ["app", "--model", "shapes-vit", "--port", str(other.getsockname()[1])]
-        start = [sys.executable, "-c", "from xai_core.cli import main; main()"]
-        result = subprocess.run(start + command, capture_output=True, text=True, check=False, timeout=120)
-    assert result.returncode == 2
-    assert result.stderr.startswith("error: the app cannot listen on 127.0.0.1"), result.stderr
-    assert "Traceback" not in result.stderr
+        port = other.getsockname()[1]
+        run = Run("app", "--model", "no-model", "--port", port)
+    assert run.code == 2
+    assert run.err == f"error: the app cannot listen on 127.0.0.1: [Errno {errno.EADDRINUSE}] Address already in use\n"
 
 
 @pytest.mark.slow

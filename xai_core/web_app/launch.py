@@ -1,6 +1,7 @@
 """Starts the app on a local address, or on the address of a host."""
 
 import os
+import socket
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -60,7 +61,7 @@ class WebApp:
                 **launch_options(MAX_UPLOAD),
             )
         except OSError as error:
-            raise DeviceError(f"the app cannot listen on {host or 'this computer'}: {error}") from error
+            raise _occupied(host, error) from error
         return address
 
     def wait(self) -> None:
@@ -112,6 +113,20 @@ def create(engines: Mapping[str, Callable[[], Engine]]) -> WebApp:
     from xai_core.web_app.page import build
 
     return WebApp(build(OfferedModels(engines)))
+
+
+def require_address(host: str, port: int) -> None:
+    """Raise a `DeviceError` if the app cannot listen on an address, before models are loaded."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, os.name == "posix")
+        try:
+            server.bind((host, port))
+        except OSError as error:
+            raise _occupied(host, error) from error
+
+
+def _occupied(host: str | None, error: OSError) -> DeviceError:
+    return DeviceError(f"the app cannot listen on {host or 'this computer'}: {error}")
 
 
 def _name(engine: object) -> str:
