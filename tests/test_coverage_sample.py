@@ -7,7 +7,6 @@ from support.coverage.libraries import case_of
 
 CORRECT = [
     "segmentation-models-pytorch:linknet:linknet on tu-test_efficientnet",
-    "segmentation-models-pytorch:pspnet:pspnet on tu-test_efficientnet",
     "timm:byobnet:test_byobnet",
     "timm:efficientnet:test_efficientnet",
     "timm:mambaout:test_mambaout",

@@ -47,10 +47,10 @@ def test_files_are_short() -> None:
     assert not {path: count for path, count in lines.items() if count > MOST_LINES}, "split them by idea"
 
 
-def test_slow_tests_exist() -> None:
-    listed = (line.split("::") for line in (ROOT / "tests" / "support" / "slow_tests.txt").read_text().split())
-    missing = [f"{path}::{name}" for path, name in listed if f"def {name}(" not in read(ROOT / path)]
-    assert not missing, "run tests/support/list_slow_tests.py"
+@pytest.mark.parametrize("kind", ["slow", "extended"])
+def test_listed_tests_exist(kind: str) -> None:
+    listed = (line.split("::") for line in (ROOT / "tests" / "support" / f"{kind}_tests.txt").read_text().split())
+    assert not [f"{path}::{name}" for path, name in listed if f"def {name}(" not in read(ROOT / path)]
 
 
 def read(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Benchmarks of models that a file of the user builds: in other processes, and resumed after a change of the file."""
+"""Benchmarks of models that a file of the user builds: in a worker process, and resumed after a change of the file."""
 
 import os
 import re
@@ -7,50 +7,16 @@ from typing import Any
 
 import pytest
 
-import support
 import xai_core as xai
+from support import own_model
 from support.benchmark_runs import Speckles, run, same
-from support.on_ray import run_driver
 from xai_core.errors import FileError
-
-NET = """
-from torch import nn
-from parts import head
-
-SCALE = 2
-
-
-class Net(nn.Module):
-    def __init__(self, width):
-        super().__init__()
-        self.features = nn.Sequential(nn.Conv2d(3, width, 3, 2), nn.ReLU(), nn.Conv2d(width, width, 3, 2), nn.ReLU())
-        self.pool, self.head = nn.AdaptiveAvgPool2d(1), head(width)
-
-    def forward(self, images):
-        return scaled(self.head(self.pool(self.features(images)).flatten(1)))
-
-
-def scaled(scores):
-    return SCALE * scores
-
-
-def build(width=4):
-    return Net(width)
-"""
-PARTS = """
-from torch import nn
-
-
-def head(width):
-    return nn.Linear(width, 5)
-"""
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    Path("net.py").write_text(NET)
-    Path("parts.py").write_text(PARTS)
+    own_model.write(tmp_path)
     return tmp_path
 
 
@@ -72,13 +38,6 @@ def test_a_worker_process_builds_the_same_model(capfd: pytest.CaptureFixture[str
     processes = re.findall(r"process (\d+)", capfd.readouterr().out)
     assert processes
     assert str(os.getpid()) not in processes
-
-
-@pytest.mark.slow
-def test_actors_of_ray_build_the_same_model(folder: Path) -> None:
-    code = "from test_own_models import *; of_file('ray', backend='ray', workers=1)"
-    run_driver(code, Path(support.__file__).parents[1], Path(__file__).parent)
-    assert same(of_file("here"), xai.Run.read("ray"))
 
 
 def test_the_manifest_covers_the_files() -> None:

@@ -92,7 +92,7 @@ def run_tests(repository: Path, tests: Iterable[str], options: Sequence[str] = (
     """Run tests on a copy of the repository; return pytest's exit code (124 after the time limit) and its output."""
     packages = [repository, *sorted((repository / "plugins").iterdir())]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, packages))}
-    command = [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", *options, *tests]
+    command = [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", "-m", "", *options, *tests]
     try:
         done = subprocess.run(
             command, cwd=repository, env=environment, capture_output=True, text=True, timeout=TIME_LIMIT

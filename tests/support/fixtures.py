@@ -30,6 +30,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SLOW = {*Path(__file__).with_name("slow_tests.txt").read_text().split()}
 """Test functions that a quick run leaves out, which `list_slow_tests.py` wrote."""
+EXTENDED = {*Path(__file__).with_name("extended_tests.txt").read_text().split()}
+"""Test functions that run with `-m extended` alone, and in CI: documented commands, Ray clusters, random kills."""
 ENDED = itertools.count()
 MOST_IN_A_TEST = 200_000
 """Objects that tests leave to the oldest generation; all that is loaded is many more."""
@@ -45,8 +47,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The slow tests first, so that no worker waits for another's at the end. Most conformance checks are slow."""
     for item in items:
         check = item.callspec.params.get("check") if hasattr(item, "callspec") else None
-        if is_slow(check) or item.nodeid.partition("[")[0] in SLOW:
+        name = item.nodeid.partition("[")[0]
+        if is_slow(check) or name in SLOW | EXTENDED:
             item.add_marker("slow")
+        if name in EXTENDED:
+            item.add_marker("extended")
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 

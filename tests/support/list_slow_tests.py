@@ -2,7 +2,7 @@
 
 Usage::
 
-    uv run pytest -n auto --junit-xml=times.xml
+    uv run pytest -n auto -m '' --junit-xml=times.xml
     uv run python tests/support/list_slow_tests.py times.xml
 """
 

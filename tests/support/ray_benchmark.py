@@ -2,6 +2,7 @@
 
 Run it as `python -m support.ray_benchmark FOLDER KILLS`. Each time it is a worker, the actor that started it, or the
 process that is connected to the cluster. The rows are compared with those of an undisturbed run in this process.
+A file builds the model in each of them.
 """
 
 import json
@@ -19,7 +20,8 @@ from typing import Any
 import torch
 
 import xai_core as xai
-from support.benchmark_runs import Counted, Speckles, loaded, same
+from support import own_model
+from support.benchmark_runs import Speckles, same
 from support.on_ray import ENVIRONMENT
 from support.worker_processes import workers
 
@@ -32,6 +34,7 @@ ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
 print(ray.get_runtime_context().gcs_address, flush=True)
 input()
 """
+MODEL = "net.py:build,width=6,size=32"
 SETTINGS: dict[str, Any] = {"methods": ["grad-cam", "eigen-cam"], "metrics": ["deletion:steps=300"], "controls": False}
 PARTS = 4 * int(sys.argv[2]) + 4
 """Some for each kill, and some to go on with."""
@@ -39,7 +42,9 @@ PARTS = 4 * int(sys.argv[2]) + 4
 
 def work(out: Path, **options: Any) -> xai.Run:
     torch.set_num_threads(1)
-    return xai.benchmark(loaded(Counted()), Speckles(2 * PARTS), out=out, device="cpu", shard=2, **SETTINGS, **options)
+    return xai.benchmark(
+        "net.py:build,width=6,size=32", Speckles(2 * PARTS), out=out, device="cpu", shard=2, **SETTINGS, **options
+    )
 
 
 def actors() -> list[int]:
@@ -84,6 +89,8 @@ def victims(driver: int, kind: str) -> Sequence[int]:
 def main() -> None:
     out, kills = Path(sys.argv[1]), int(sys.argv[2])
     random.seed(0)
+    os.chdir(out)
+    own_model.write(out)
     local = work(out / "local", in_process=True)
     # A process that has connected to Ray cannot be forked, so another one starts the cluster.
     cluster = subprocess.Popen(
