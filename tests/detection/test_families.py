@@ -14,9 +14,10 @@ from support.oracles import Oracle, gradient_error, reading
 from xai_core.detection.formats import Listed, Queries
 
 NO_OBJECT = ("detr", "yolos")
-LISTED = ("faster-rcnn", "retinanet", "fcos", "ssd")
+LISTED = ("faster-rcnn", "keypoint-rcnn", "retinanet", "fcos", "ssd")
 DEFAULT = {
     "faster-rcnn": "backbone.body.layer1",
+    "keypoint-rcnn": "backbone.body.layer1",
     "retinanet": "backbone.body.layer2",
     "fcos": "backbone.body.layer2",
     "ssd": "backbone.layer3",

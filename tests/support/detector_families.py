@@ -61,6 +61,21 @@ def faster_rcnn() -> nn.Module:
     return detection.FasterRCNN(pyramid((1, 2, 3, 4)), CLASSES, **limits, **sizes, rpn_post_nms_top_n_test=100)
 
 
+def keypoint_rcnn() -> nn.Module:
+    return detection.KeypointRCNN(
+        pyramid((1, 2, 3, 4)),
+        min_size=SIZE,
+        max_size=SIZE,
+        box_head=detection.faster_rcnn.TwoMLPHead(32 * 7 * 7, 32),
+        box_predictor=detection.faster_rcnn.FastRCNNPredictor(32, CLASSES),
+        keypoint_head=detection.keypoint_rcnn.KeypointRCNNHeads(32, (8,)),
+        keypoint_predictor=detection.keypoint_rcnn.KeypointRCNNPredictor(8, 4),
+        rpn_post_nms_top_n_test=20,
+        box_score_thresh=0.0,
+        box_detections_per_img=8,
+    )
+
+
 def retinanet() -> nn.Module:
     return detection.RetinaNet(pyramid((2, 3, 4)), CLASSES, **SMALL)
 
@@ -120,6 +135,7 @@ def yolos() -> nn.Module:
 
 FAMILIES: dict[str, Callable[[], nn.Module]] = {
     "faster-rcnn": faster_rcnn,
+    "keypoint-rcnn": keypoint_rcnn,
     "retinanet": retinanet,
     "fcos": fcos,
     "ssd": ssd,
@@ -137,7 +153,7 @@ def family(name: str) -> nn.Module:
     """
     torch.manual_seed(0)
     model = FAMILIES[name]()
-    if name == "ssd":
+    if name in ("ssd", "keypoint-rcnn"):
         return model.eval()
     if name not in ("retinanet", "fcos"):
         return settled(model)

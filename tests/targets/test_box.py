@@ -297,3 +297,26 @@ def test_the_probability_is_that_of_the_class_of_the_best_match(name: str) -> No
             _, profiles, _, scores = detections(model, output, index)
             of_classes = (scores if isinstance(model, AnchorDetector) else profiles)[best]
             torch.testing.assert_close(measure.probabilities[index], of_classes[measure.labels[index]])
+
+
+class Constant(ListDetector):
+    """A detector whose score nearest to 0.5 is a constant, as that of a region outside of the image."""
+
+    threshold = 0.0
+
+    def forward(self, images: Tensor) -> list[dict[str, Tensor]]:
+        """Return the detections of each image."""
+        found = super().forward(images)
+        for detected in found:
+            is_nearest = torch.arange(len(detected["scores"])) == (detected["scores"] - 0.5).abs().argmin()
+            detected["scores"] = detected["scores"].where(~is_nearest, 0.5)
+        return found
+
+
+def test_the_default_layer_does_not_depend_on_a_score_without_a_gradient() -> None:
+    model, images = Constant().eval(), images_of(1)
+    leaf = images.clone().requires_grad_()
+    scores = model(leaf)[0]["scores"]
+    (gradient,) = torch.autograd.grad(scores[(scores - 0.5).abs().argmin()], leaf)
+    assert not gradient.any()
+    assert xai.Engine(model).adapter(images).default_layer == "body"

@@ -13,6 +13,8 @@ from xai_core.model.site_layouts import SiteLayouts
 from xai_core.model.sites import Site
 
 Candidate = tuple[Site, Features]
+TESTED = 16
+"""The number of scores of detections among which one with a gradient is searched for."""
 
 
 @dataclass(frozen=True)
@@ -142,12 +144,8 @@ def _are_scores(graph: SiteGraph, candidate: Candidate, pixel_scores: Tensor) ->
 
 
 def is_saturated(graph: SiteGraph, scores: Tensor | None) -> bool:
-    """Whether the gradient of the scores of detections is zero, as of scores that are rounded to 0 or 1."""
-    sites = [*_dominating(graph)]
-    if scores is None or not _has_gradients(scores) or not sites:
-        return False
-    gradient = graph.gradient_of(_uncertain(scores), sites[-1])
-    return gradient is not None and not bool(gradient.any())
+    """Whether the gradients of the scores of detections are zero, as of scores that are rounded to 0 or 1."""
+    return scores is not None and _has_gradients(scores) and _tested(graph, scores) is None
 
 
 def _before_detections(
@@ -161,7 +159,9 @@ def _before_detections(
         yield from _spatial(_dominating(graph), layouts, pools)
         return
     layouts.expect(_dominating(graph))  # the last features are often queries, without locations
-    tested = _uncertain(scores)
+    tested = _tested(graph, scores)
+    if tested is None:
+        return
     for site, features in _spatial(_dominating(graph), layouts, pools):
         gradient = graph.gradient_of(tested, site)
         if gradient is None:
@@ -176,6 +176,16 @@ def _has_gradients(scores: Tensor) -> bool:
     return bool(scores.numel()) and scores.requires_grad and not lacks_gradients(scores)
 
 
-def _uncertain(scores: Tensor) -> Tensor:
-    """Return the score nearest to 0.5, because the gradient of a score that is rounded to 0 or 1 is zero."""
-    return scores.flatten()[(scores - 0.5).abs().argmin()]
+def _tested(graph: SiteGraph, scores: Tensor) -> Tensor | None:
+    """Return the score nearest to 0.5 whose gradient is not zero, or None if the nearest scores have none.
+
+    The gradient is zero if a score is rounded to 0 or 1, or if it is computed from a region outside of the image.
+    """
+    *_, first = [None, *_dominating(graph)]
+    values = scores.flatten()
+    nearest = (values - 0.5).abs().topk(min(TESTED, len(values)), largest=False).indices
+    for index in nearest.tolist():
+        gradient = None if first is None else graph.gradient_of(values[index], first)
+        if gradient is None or bool(gradient.any()):
+            return values[index]
+    return None
