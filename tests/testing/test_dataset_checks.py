@@ -105,7 +105,7 @@ BAD_DATA: dict[str, list[tuple[Any, str]]] = {
     "sample_ids_are_unique": [(having(id="one"), "more than one sample"), (having(id=3), "must be a nonempty string")],
     "images_are_valid": [
         (having(image=torch.rand(3, 8, 12) * 255), r"must be in \[0,1\]"),
-        (having(image=torch.rand(1, 3, 8, 12)), "must be a PIL image"),
+        (having(image=torch.rand(8, 12)), "must be a PIL image"),
     ],
     "targets_are_class_ids": [
         (having(target="cat"), "must be a nonnegative int"),
