@@ -94,6 +94,11 @@ def test_explain_goes_on_past_broken_images(photos: Path) -> None:
     assert len(list(Path("out").glob("*.grad-cam.png"))) == 2
 
 
+def test_an_image_that_cannot_be_read_is_counted_in_the_exit_code(photos: Path) -> None:
+    (photos / "broken.png").write_bytes(b"not an image")
+    assert explain(photos).code == 1
+
+
 def test_explain_writes_over_nothing_unless_told(photos: Path) -> None:
     assert explain(photos).code == 0
     before = Path("out/cat.grad-cam.npy").stat().st_mtime_ns
