@@ -14,7 +14,7 @@ import xai_core as xai
 from support.models import SmallCNN, fused_vit, settled
 from support.subprocesses import printed
 from xai_core.batched import Batched
-from xai_core.errors import TargetError, UnsuitableError
+from xai_core.errors import InputTypeError, TargetError, UnsuitableError
 from xai_core.targets.score_reader import ScoreReader
 from xai_core.targets.target import BoundTarget, Target
 
@@ -121,6 +121,13 @@ class FirstRow(Target):
         return BoundTarget(
             lambda output, of, kind: output.gather(1, (ids if of is None else ids[of])[:, None])[:, 0], batch
         )
+
+
+@pytest.mark.parametrize("device", [torch.float16, "gpu", 5, None], ids=str)
+def test_results_are_moved_to_devices_only(engine: xai.Engine, device: Any) -> None:
+    saliency = engine.explain(IMAGES, METHOD)[METHOD]
+    with pytest.raises(InputTypeError, match="expected a device, such as 'cpu'"):
+        saliency.to(device)
 
 
 def test_a_plain_measure_is_lost_when_images_are_selected(engine: xai.Engine) -> None:

@@ -215,6 +215,7 @@ REFUSED: dict[str, tuple[Callable[[xai.Engine], Any], type[Exception], str]] = {
     "dict": (lambda e: e.explain((LEFT, {"a": RIGHT}), "grad-cam"), InputTypeError, "one by one"),  # type: ignore[arg-type]
     "images of a batch": (lambda e: e.explain(tuple(LEFT), "grad-cam"), InputTypeError, r"torch\.stack\(images\)"),
     "list": (lambda e: e.explain([LEFT, RIGHT], "grad-cam"), InputTypeError, "a tuple for several inputs"),  # type: ignore[call-overload]
+    "one tensor": (lambda e: e.explain(LEFT, "grad-cam"), InputTypeError, r"takes others .*right.*pass a tuple"),
     "one map": (
         lambda e: e.evaluate((LEFT, RIGHT), torch.rand(3, 8, 8), "deletion"),  # type: ignore[call-overload]
         InputTypeError, "2 image inputs, so maps must be a tuple.*got Tensor",

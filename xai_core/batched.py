@@ -1,5 +1,6 @@
 """Base class of results for a batch of images: moved, indexed and saved as a whole, and printed in one line."""
 
+import contextlib
 import operator
 from collections.abc import Callable, Collection
 from dataclasses import fields, replace
@@ -8,7 +9,17 @@ from typing import Any, ClassVar, Self, SupportsIndex
 import torch
 from torch import Tensor
 
+from xai_core.errors import InputTypeError
+
 _LONGEST_REPR = 160
+
+
+def _accept_device(device: object) -> torch.device:
+    if isinstance(device, str | torch.device):
+        with contextlib.suppress(RuntimeError):
+            return torch.device(device)
+    hint = "; convert single tensors instead, as in `.raw.half()`" if isinstance(device, torch.dtype) else ""
+    raise InputTypeError(f"expected a device, such as 'cpu' or 'cuda:0', got {device!r:.80}{hint}")
 
 
 class Batched:
@@ -29,8 +40,15 @@ class Batched:
         torch.serialization.add_safe_globals([cls])
 
     def to(self, device: torch.device | str) -> Self:
-        """Return these results with all tensors on a device."""
-        return self._map(lambda tensor: tensor.to(device), lambda nested: nested.to(device), ())
+        """Return these results with all tensors on a device.
+
+        Raises
+        ------
+        InputTypeError
+            If this is not a device. Tensors keep their type.
+        """
+        accepted = _accept_device(device)
+        return self._map(lambda tensor: tensor.to(accepted), lambda nested: nested.to(accepted), ())
 
     def clone(self) -> Self:
         """Return these results with copies of all tensors."""

@@ -184,6 +184,22 @@ def test_models_without_text() -> None:
         xai.Engine(model, tokenizer=context_tokenizer).explain(IMAGES, "center", xai.Text("a"))
 
 
+@pytest.mark.parametrize(
+    ("tokens", "received"), [(None, "NoneType"), ({"input_ids": [[1]]}, "a dict of list"), ({}, "dict")]
+)
+def test_tokenizers_that_return_no_tensors(tokens: Any, received: str) -> None:
+    engine = xai.Engine(DUAL_ENCODERS["CLIP"].build(), tokenizer=lambda texts: tokens)
+    with pytest.raises(InputTypeError, match=f"tokens of the texts as a tensor.*got .*{received}"):
+        engine.explain(IMAGES, "center", xai.Text("a"))
+
+
+def test_encoders_that_return_no_embeddings() -> None:
+    model: Any = settled(OpenClip())
+    model.encode_text = lambda tokens: {"text_embeds": tokens}
+    with pytest.raises(ModelOutputError, match=r"embeddings \[N,D\].*got dict"):
+        xai.Engine(model, tokenizer=context_tokenizer).explain(IMAGES, "center", xai.Text("a"))
+
+
 @pytest.mark.parametrize("text", [123, None, {"a red star"}, [], [""]], ids=str)
 def test_other_values_are_no_texts(text: Any) -> None:
     encoder = DUAL_ENCODERS["CLIP"]

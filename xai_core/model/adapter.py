@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from xai_core.errors import LayerError, UnsuitableError
@@ -103,7 +103,7 @@ class ModelAdapter:
         """
         return self._layers.features(layer)
 
-    def spatial(self, tensor: Tensor, layer: str) -> Float[Tensor, "B K *grid"]:
+    def spatial(self, tensor: Tensor, layer: str) -> Shaped[Tensor, "B K *grid"]:
         """Return a layer's output as a feature map [B,K,h,w] or [B,K,d,h,w], without elements that have no location."""
         return to_maps(tensor, self.features(layer))
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import or_
 
-from torch.autograd.graph import Node
+from xai_core.model.graph_nodes import Node
 
 _ADDITIONS = ("Add", "Sub", "Stack", "Cat")
 """Prefixes of the names of operations that combine parallel layers as the heads of one layer are combined."""

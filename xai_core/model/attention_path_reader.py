@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping, Set
 
-from torch.autograd.graph import Node
-
 from xai_core.model.attention_order import AttentionOrder
 from xai_core.model.attention_path import (
     AttentionCall,
@@ -18,6 +16,7 @@ from xai_core.model.attention_path import (
 )
 from xai_core.model.attention_weights import TokensAt
 from xai_core.model.autograd_graph import ancestors, dominators
+from xai_core.model.graph_nodes import Node
 from xai_core.model.layouts import Features
 from xai_core.model.observed_pass import ObservedPass
 from xai_core.model.site_graph import SiteGraph

@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
-from torch.autograd.graph import GradientEdge, Node
+from torch.autograd.graph import GradientEdge
 
 from xai_core.model.attention import AttentionLayer
 from xai_core.model.attention_reader import AttentionReader
 from xai_core.model.attention_weights import TokensAt
+from xai_core.model.graph_nodes import Node
 from xai_core.model.head_layout import HeadLayout
 from xai_core.outputs import first_tensor, with_first_tensor
 
@@ -137,7 +138,7 @@ def _first_projected_token(node: Node, users: Users) -> tuple[GradientEdge, Tens
                 cotangent = torch.zeros(tuple(metadata.shape), dtype=metadata.dtype, device=metadata.device)
                 token = cotangent[0].flatten(1)[:, 0] if kind == "Convolution" else cotangent.flatten(0, -2)[0]
                 token.copy_(torch.linspace(1, 2, len(token)))
-                return GradientEdge(before, number), cotangent
+                return GradientEdge(before, number), cotangent  # type: ignore[arg-type]
             if user not in seen and not kind.endswith("::WarnNotImplemented"):  # an operation without a gradient
                 seen.add(user)
                 queue.append(user)

@@ -3,9 +3,9 @@
 from collections.abc import Collection, Mapping, Sequence, Set
 
 from torch import Tensor
-from torch.autograd.graph import Node
 
 from xai_core.errors import NoGradientError
+from xai_core.model.graph_nodes import Node
 
 INSTEAD = "a method without gradients, such as score-cam, eigen-cam or rise"
 
@@ -76,7 +76,7 @@ def require_gradients(output: Tensor) -> None:
 
 
 def _nodes(output: Tensor) -> set[Node]:
-    found = {output.grad_fn} if output.grad_fn else set()
+    found: set[Node] = {output.grad_fn} if output.grad_fn else set()
     stack = [*found]
     while stack:
         for node, _ in stack.pop().next_functions:

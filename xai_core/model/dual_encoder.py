@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xai_core.errors import InputTypeError, TargetError
+from xai_core.errors import InputTypeError, ModelOutputError, TargetError
 from xai_core.model.execution import scoring, unwrapped
 from xai_core.precision import at_least_float32
 from xai_core.targets.text import TextEmbeddings
@@ -58,6 +58,10 @@ class DualEncoder:
 
         Raises
         ------
+        InputTypeError
+            If the tokenizer does not return tensors.
+        ModelOutputError
+            If an encoder does not return embeddings.
         TargetError
             If a text is longer than the model's context, or the model has no scale of logits.
         """
@@ -72,7 +76,7 @@ class DualEncoder:
 
     def _tokens(self, texts: Sequence[str]) -> Mapping[str, Tensor] | Tensor:
         if not hasattr(self._tokenizer, "model_input_names"):  # not a tokenizer of transformers
-            return self._tokenizer([*texts])
+            return _accept_tokens(self._tokenizer([*texts]))
         config: Any = self._model.config
         length = getattr(config.text_config, "max_position_embeddings", None)
         if "siglip" in config.text_config.model_type:  # it has no attention mask, and is trained on padded texts
@@ -99,6 +103,24 @@ class DualEncoder:
         return at_least_float32(factor).squeeze(), None if bias is None else at_least_float32(bias).squeeze()
 
 
+def _accept_tokens(tokens: object) -> Mapping[str, Tensor] | Tensor:
+    values = [*tokens.values()] if isinstance(tokens, Mapping) else [tokens]
+    if values and all(isinstance(value, Tensor) for value in values):
+        return tokens  # type: ignore[return-value]
+    received = ", ".join(sorted({type(value).__name__ for value in values}))
+    within = f"a {type(tokens).__name__} of {received or 'nothing'}" if isinstance(tokens, Mapping) else received
+    raise InputTypeError(
+        "expected `tokenizer` to return the tokens of the texts as a tensor, or as a dict of arguments of the text "
+        f"encoder; got {within}"
+    )
+
+
 def _embeddings(output: Any) -> Tensor:
     """Return the embeddings [N,D] in the output of an encoder."""
-    return output if isinstance(output, Tensor) else output.pooler_output
+    vectors = output if isinstance(output, Tensor) else getattr(output, "pooler_output", None)
+    if isinstance(vectors, Tensor) and vectors.ndim == 2:
+        return vectors
+    raise ModelOutputError(
+        "expected an encoder that returns embeddings [N,D], or an object with a `pooler_output` [N,D]; got "
+        + (f"a tensor of shape {tuple(vectors.shape)}" if isinstance(vectors, Tensor) else type(output).__name__)
+    )

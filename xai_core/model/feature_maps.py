@@ -1,14 +1,14 @@
 """Conversion of layer outputs to feature maps, and back."""
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from xai_core.model.layouts import Features, as_output, by_image, cells, from_elements, is_folded, to_elements
 from xai_core.precision import quantized_like
 
 
-def to_maps(tensor: Tensor, features: Features) -> Float[Tensor, "B K *grid"]:
+def to_maps(tensor: Tensor, features: Features) -> Shaped[Tensor, "B K *grid"]:
     """Return a layer's output as a feature map, without elements that have no location."""
     in_order = features.elements == tuple(range(features.count))
     if features.layout in ("NCHW", "NCDHW") and in_order:

@@ -15,9 +15,10 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.graph import GradientEdge, Node, get_gradient_edge
+from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.overrides import TorchFunctionMode
 
+from xai_core.model.graph_nodes import Node
 from xai_core.model.layouts import Size, fits, possible_layouts
 from xai_core.outputs import tensors_of
 

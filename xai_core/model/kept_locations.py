@@ -11,8 +11,7 @@ from enum import Enum
 from functools import reduce
 from operator import or_
 
-from torch.autograd.graph import Node
-
+from xai_core.model.graph_nodes import Node
 from xai_core.model.site_sets import members
 from xai_core.model.sites import Site
 

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 Layer = str | int | nn.Module
@@ -104,7 +104,7 @@ def as_output(images: Tensor, layout: str) -> Tensor:
     return (images if layout.startswith("(ND)") else images.transpose(0, 1)).flatten(0, 1)
 
 
-def to_elements(tensor: Tensor, layout: str, count: int) -> Float[Tensor, "B n K"]:
+def to_elements(tensor: Tensor, layout: str, count: int) -> Shaped[Tensor, "B n K"]:
     """Return a layer's output as elements with channels, for images with `count` elements."""
     images = by_image(tensor, layout, count)
     if is_channels_first(layout):

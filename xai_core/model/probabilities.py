@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import Node
 
+from xai_core.model.graph_nodes import Node
 from xai_core.outputs import Path
 from xai_core.targets.selection import score_candidates
 

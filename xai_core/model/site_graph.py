@@ -7,9 +7,9 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import Node
 
 from xai_core.model.autograd_graph import ancestors, dominators, lacks_gradients
+from xai_core.model.graph_nodes import Node
 from xai_core.model.kept_locations import Kept, kept_locations
 from xai_core.model.site_sets import SiteSets
 from xai_core.model.sites import Site
@@ -45,7 +45,9 @@ class SiteGraph:
     ) -> None:
         self._tensors, self._image, self._inputs = tensors, image, inputs
         self.scores = scores
-        self._sites = {tensor.grad_fn: site for site, tensor in tensors.items() if tensor.grad_fn is not None}
+        self._sites: dict[Node, Site] = {
+            tensor.grad_fn: site for site, tensor in tensors.items() if tensor.grad_fn is not None
+        }
         self.ends = [score.grad_fn for score in scores if score.grad_fn is not None]
         behind = ancestors(self.ends)
         source = next((node for node in (image.grad_fn, *self._sites) if node in behind), None)

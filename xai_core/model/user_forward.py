@@ -1,5 +1,6 @@
 """Functions of users that call a model, and the indices that select the side inputs of each image."""
 
+import contextlib
 import inspect
 from collections.abc import Callable
 from typing import Any, cast
@@ -26,7 +27,7 @@ def call_model(model: nn.Module, images: Tensor, of: Tensor) -> Any:
         If the model does not take as many inputs.
     """
     if not isinstance(images, tuple):
-        return model(images)
+        return _call_with_images(model, images)
     try:
         inspect.signature(model.forward).bind(*images)
     except TypeError as error:
@@ -38,6 +39,21 @@ def call_model(model: nn.Module, images: Tensor, of: Tensor) -> Any:
     except ValueError:  # some functions of extension modules have no signature
         pass
     return model(*images)
+
+
+def _call_with_images(model: nn.Module, images: Tensor) -> Any:
+    try:
+        return model(images)
+    except TypeError:
+        with contextlib.suppress(ValueError):  # some functions of extension modules have no signature
+            try:
+                inspect.signature(model.forward).bind(images)
+            except TypeError as error:
+                raise InputTypeError(
+                    f"one tensor of images was passed, and {type(model).__name__} takes others ({error}); pass a tuple "
+                    "of all inputs, as in `explain((images, others))`, or pass them through `forward=` of the Engine"
+                ) from None
+        raise
 
 
 def accept_forward(forward: UserForward | None) -> Forward:

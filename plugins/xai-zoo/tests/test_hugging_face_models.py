@@ -156,6 +156,17 @@ def test_pickled_weights_that_unpack_to_a_large_file_are_rejected(
     monkeypatch.setenv("XAI_MAX_CHECKPOINT_BYTES", "20000")
     with pytest.raises(CheckpointError, match=r"pytorch_model\.bin has .* unpacks to .*; expected at most 20,000"):
         xai.load_model(f"hf:{folder}")
+    (shards := folder / "shards").mkdir()
+    packed.rename(shards / "weights.pt")  # a name that only an index lists
+    index = folder / "pytorch_model.bin.index.json"
+    index.write_text(json.dumps({"weight_map": dict.fromkeys(vit().state_dict(), "shards/weights.pt"), "metadata": {}}))
+    with pytest.raises(CheckpointError, match=r"weights\.pt has .* unpacks to .*; expected at most 20,000"):
+        xai.load_model(f"hf:{folder}")
+    index.write_text("[]")
+    with pytest.raises(CheckpointError, match=r"index\.json cannot be read"):
+        xai.load_model(f"hf:{folder}")
+    index.unlink()
+    (shards / "weights.pt").rename(packed)
     packed.write_bytes(packed.read_bytes()[:1000])
     with pytest.raises(CheckpointError, match=r"pytorch_model\.bin cannot be read"):
         xai.load_model(f"hf:{folder}")

@@ -1,6 +1,7 @@
 """Models of the library transformers, from a local folder."""
 
 import contextlib
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,14 +154,24 @@ def _model(folder: Path, config: Any) -> "nn.Module":
 
 
 def _require_unpacked_sizes(folder: Path) -> None:
-    """Require that no file of pickled weights fills the memory."""
-    for file in sorted(folder.glob("*.bin")):
+    """Require that no file of pickled weights fills the memory. An index lists files with any names."""
+    listed = {folder / name for index in folder.glob("*.index.json") for name in _shards(index)}
+    pickled = {file for file in listed if file.suffix != ".safetensors" and file.exists()}
+    for file in sorted({*folder.glob("*.bin"), *pickled}):
         try:
             require_unpacked_size(file)
         except CheckpointError:
             raise
         except Exception as error:  # for damaged files, zipfile raises errors of many classes
             raise CheckpointError(f"{file} cannot be read ({_line(error)}); {_FORM}") from error
+
+
+def _shards(index: Path) -> set[str]:
+    """Return the names of the files that an index of weights lists."""
+    try:
+        return set(map(str, json.loads(index.read_bytes())["weight_map"].values()))
+    except (ValueError, TypeError, AttributeError, LookupError, OSError, RecursionError) as error:
+        raise CheckpointError(f"{index} cannot be read ({_line(error)}); {_FORM}") from error
 
 
 def _preprocessing(folder: Path, images: ImageOptions, channels: int) -> tuple[Preprocess, Restore]:
