@@ -24,6 +24,7 @@ MODELS: dict[str, tuple[str | None, dict[str, Any]]] = {
     "resnet-bam": (None, {"depth": 18}),
     "resnet-cbam": (None, {"depth": 18}),
     "shapes-cbam": (None, {}),
+    "shapes-clip": (None, {}),
     "shapes-detector": (None, {}),
     "shapes-unet": (None, {}),
     "shapes-vit": (None, {}),
@@ -76,8 +77,10 @@ DATASETS: dict[str, Callable[[Callable[[str], Any]], str]] = {
     "hf": lambda fixture: f"hf:{fixture('hf')}/two,split=test",
     "imagenet": lambda fixture: f"imagenet:{fixture('imagenet')}",
     "photos": lambda fixture: "photos",
+    "shapes3d": lambda fixture: "shapes3d",
     "shapes": lambda fixture: "shapes",
     "shapes-shortcut": lambda fixture: "shapes-shortcut",
+    "shapes-text": lambda fixture: "shapes-text",
     "voc": lambda fixture: f"voc:{fixture('voc')}",
 }
 

@@ -136,6 +136,11 @@ def test_a_training_that_keeps_images_in_memory_goes_on_without(
     assert Path("trained.safetensors").read_bytes() == trained.read_bytes()
 
 
+def test_a_training_can_stop_before_the_schedule_ends(trained: Path) -> None:
+    train("--stop", "2")
+    assert without_seconds(log()) == without_seconds(log(trained.with_suffix(".csv")))[:2]
+
+
 def test_files_of_equal_content_are_equal() -> None:
     tensors = {name: torch.full((3,), i, dtype=dtype) for i, (name, dtype) in enumerate(DTYPES.items())}
     metadata = {name: {"value": name} for name in "abcdefgh"}

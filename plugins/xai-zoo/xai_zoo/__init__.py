@@ -19,9 +19,12 @@ from xai_zoo.own_models import PythonModels
 from xai_zoo.photos import Photos
 from xai_zoo.resnet_attention import ResNetBAM, ResNetCBAM
 from xai_zoo.shapes import Shapes
+from xai_zoo.shapes3d import Shapes3d
+from xai_zoo.shapes_clip import ShapesCLIP
 from xai_zoo.shapes_detector import ShapesDetector
 from xai_zoo.shapes_models import ShapesCBAM, ShapesViT
 from xai_zoo.shapes_shortcut import ShapesShortcut
+from xai_zoo.shapes_text import ShapesText
 from xai_zoo.shapes_unet import ShapesUNet
 from xai_zoo.timm_models import TimmModels
 from xai_zoo.torchvision_models import TorchvisionModels
@@ -48,9 +51,12 @@ __all__ = [
     "ResNetBAM",
     "ResNetCBAM",
     "Shapes",
+    "Shapes3d",
     "ShapesCBAM",
+    "ShapesCLIP",
     "ShapesDetector",
     "ShapesShortcut",
+    "ShapesText",
     "ShapesUNet",
     "ShapesViT",
     "TimmModels",
@@ -77,6 +83,7 @@ def xai_models() -> list[type[ModelSource]]:
         ResNetBAM,
         ResNetCBAM,
         ShapesCBAM,
+        ShapesCLIP,
         ShapesDetector,
         ShapesUNet,
         ShapesViT,
@@ -89,4 +96,4 @@ def xai_models() -> list[type[ModelSource]]:
 @xai.hookimpl
 def xai_datasets() -> list[type[DatasetSource]]:
     """Return the dataset sources of this plugin."""
-    return [Cifar10, Coco, Folder, HuggingFace, ImageNet, Photos, Shapes, ShapesShortcut, Voc]
+    return [Cifar10, Coco, Folder, HuggingFace, ImageNet, Photos, Shapes, Shapes3d, ShapesShortcut, ShapesText, Voc]

@@ -35,8 +35,8 @@ class OneStageDetector(nn.Module):
         stem, middle = width // 3, width // 2
         self.body = nn.Sequential(
             nn.Sequential(nn.Conv2d(3, stem, 3, 2, 1, bias=False), nn.BatchNorm2d(stem), nn.ReLU()),
-            _halved(stem, middle),
-            _halved(middle, width),
+            halved(stem, middle),
+            halved(middle, width),
             BasicBlock(width, width),
         )
         self.boxes = nn.Conv2d(width, 4, 1)
@@ -62,7 +62,7 @@ def cell_centers(rows: int, columns: int) -> Float[Tensor, "2 cells"]:
     return STRIDE * (torch.stack([x, y]).flatten(1) + 0.5)
 
 
-def _halved(channels: int, outputs: int) -> BasicBlock:
+def halved(channels: int, outputs: int) -> BasicBlock:
     """Return a residual block that halves the height and the width."""
     shortcut = nn.Sequential(nn.Conv2d(channels, outputs, 1, 2, bias=False), nn.BatchNorm2d(outputs))
     return BasicBlock(channels, outputs, 2, shortcut)

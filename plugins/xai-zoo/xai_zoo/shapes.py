@@ -64,7 +64,7 @@ class ShapesDataset:
             id=f"{self.split}-{index}",
             target=target,
             mask=mask,
-            boxes=None if mask is None else _box(mask)[None],
+            boxes=None if mask is None else bounding_box(mask)[None],
             distractors=masks[list(scene.distractors)],
         )
 
@@ -117,7 +117,7 @@ def check(source: str, name: str | None, size: int, count: int, seed: int, split
     check_choice("split", split, SPLITS)
 
 
-def _box(mask: Tensor) -> Tensor:
+def bounding_box(mask: Tensor) -> Tensor:
     """Return the box [4] of a mask [H,W] as (left, top, right, bottom)."""
     columns, rows = mask.any(0).nonzero(), mask.any(1).nonzero()
     return torch.stack([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]).flatten().float()

@@ -21,6 +21,12 @@ POOLS = ("max", "class")
 _MEAN, _STD = (0.5,) * 3, (0.25,) * 3
 
 
+def fit_shipped(model: nn.Module, name: str) -> None:
+    """Load the weights of a name from this package."""
+    with as_file(files("xai_zoo") / "weights" / f"{name}.safetensors") as file:
+        fit(model, read_state_dict(file), file)
+
+
 class ShapesModel(ModelSource):
     """Base class of small models for shapes of 64x64 pixels."""
 
@@ -45,9 +51,7 @@ class ShapesModel(ModelSource):
         check_no_name(self.name, name)
         check_choice("trained_on", trained_on, TRAINED_ON)
         if weights == "shipped":
-            shipped = "-".join([self.name, *map(str, variant.values()), trained_on])
-            with as_file(files("xai_zoo") / "weights" / f"{shipped}.safetensors") as file:
-                fit(model, read_state_dict(file), file)
+            fit_shipped(model, "-".join([self.name, *map(str, variant.values()), trained_on]))
         elif trained_on != TRAINED_ON[0]:
             raise OptionError(
                 f"{self.name}: trained_on= selects weights of the package; pass trained_on= or weights=, not both"

@@ -28,7 +28,9 @@ from xai_core.plugin import (
     write_file,
 )
 from xai_zoo.one_stage_detector import OneStageDetector
+from xai_zoo.small_clip import SmallCLIP
 from xai_zoo.small_unet import SmallUNet
+from xai_zoo.training.contrastive_objective import Contrastive
 from xai_zoo.training.detection_objective import OneObject
 from xai_zoo.training.encoding import encoded
 from xai_zoo.training.images import TrainingImages, augmentation, batches_of, split, steps_per_epoch
@@ -51,6 +53,12 @@ def train(
         str | None, typer.Option(metavar="SPEC", help="Validation images.  [default: a tenth of --data]")
     ] = None,
     epochs: Annotated[int, typer.Option(metavar="N", help="Maximum number of epochs.")] = _DEFAULT.epochs,
+    stop: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Last epoch, if training ends before the learning rate is zero.  [default: all]"
+        ),
+    ] = None,
     batch: Annotated[int, typer.Option(metavar="N", help="Batch size.")] = _DEFAULT.batch,
     rate: Annotated[float, typer.Option(metavar="X", help="Maximum learning rate.")] = _DEFAULT.rate,
     warmup: Annotated[float, typer.Option(metavar="X", help="Warm-up, as a fraction of all steps.")] = _DEFAULT.warmup,
@@ -77,6 +85,7 @@ def train(
     """
     recipe = Recipe(epochs, batch, rate, warmup, decay, smoothing, clip, crop, flip, patience, seed)
     check_integer("workers", workers, 0)
+    last = recipe.epochs if stop is None else min(recipe.epochs, check_integer("stop", stop, 1))
     unfinished, log = out.with_suffix(f".state{out.suffix}"), out.with_suffix(".csv")
     _require_new_files(out, unfinished, log)
 
@@ -103,7 +112,7 @@ def train(
         def after_step() -> None:
             bar.advance(task)
 
-        run(network, objective, optimizer, training, held_out, recipe, state, workers, after_step, after_epoch)
+        run(network, objective, optimizer, training, held_out, recipe, last, state, workers, after_step, after_epoch)
 
     best = state.best_epoch
     command = shlex.join(["xai-zoo", *sys.argv[1:]])
@@ -126,7 +135,8 @@ def accuracy(
     """Measure the accuracy of a model on labeled images.
 
     For a detector, this is the fraction of images that are detected correctly. The best detection must have the class
-    of the object, and an intersection over union of more than 0.5 with its box.
+    of the object, and an intersection over union of more than 0.5 with its box. For a model that compares images with
+    texts, no other text of its batch may have a higher logit.
     """
     check_integer("batch", batch, 1)
     check_integer("workers", workers, 0)
@@ -140,10 +150,15 @@ def accuracy(
 
 
 def _objective(loaded: xai.LoadedModel) -> Objective:
-    """Return the objective for a model: the detectors and U-Nets of this package have their own."""
-    if isinstance(loaded.model, OneStageDetector):
-        return OneObject()
-    return OneRegion() if isinstance(loaded.model, SmallUNet) else Classification()
+    """Return the objective for a model: the detectors, U-Nets and CLIPs of this package have their own."""
+    match loaded.model:
+        case OneStageDetector():
+            return OneObject()
+        case SmallUNet():
+            return OneRegion()
+        case SmallCLIP():
+            return Contrastive()
+    return Classification()
 
 
 def _require_new_files(out: Path, unfinished: Path, log: Path) -> None:

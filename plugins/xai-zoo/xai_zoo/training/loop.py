@@ -29,15 +29,16 @@ def train(
     training: TrainingImages,
     validation: TrainingImages,
     recipe: Recipe,
+    last: int,
     state: State,
     workers: int,
     after_step: Callable[[], None],
     after_epoch: Callable[[], None],
 ) -> None:
-    """Train for the remaining epochs of the recipe. Stop early if the validation accuracy does not improve."""
+    """Train until epoch `last` of the recipe. Stop early if the validation accuracy does not improve."""
     device = _device(model)
     per_epoch = steps_per_epoch(len(training), recipe.batch)
-    while (done := len(state.epochs)) < recipe.epochs and state.stale < recipe.patience:
+    while (done := len(state.epochs)) < last and state.stale < recipe.patience:
         start, seed = time.perf_counter(), seed_of(recipe.seed, done)
         training.epoch = done
         torch.manual_seed(seed)
