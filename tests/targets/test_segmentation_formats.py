@@ -109,12 +109,13 @@ class Heads(nn.Module):
     def __init__(self, order: str = "main first") -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, 6, 3, 2, 1)
+        self.refined = nn.Sequential(nn.Conv2d(6, 6, 3, 1, 1), nn.ReLU())
         self.coarse, self.fine = nn.Conv2d(6, 4, 3, 2, 1), nn.Conv2d(6, 4, 1)
         self.order = order
 
     def forward(self, x: Tensor) -> Any:
         x = self.stem(x).relu()
-        coarse, fine = self.coarse(x), self.fine(x)
+        coarse, fine = self.coarse(x), self.fine(self.refined(x))
         return {"main first": (fine, [coarse]), "main last": [coarse, fine], "one": [fine], "fine": fine}[self.order]
 
 
