@@ -112,7 +112,7 @@ class ExplainedModel:
         return Guard(self._monitor, None if self.time_limit is None else self.time_limit * len(images))
 
     def copied_to(self, model: nn.Module) -> "ExplainedModel":
-        """Return a copy of the model, perhaps with other weights, as a model with the same settings and layers."""
+        """Return a copy of the model, optionally with other weights, as a model with the same settings and layers."""
         other = ExplainedModel(model, self.forward, memory=self._memory, block=self._block, plugins=self.plugins)
         other._adapters.share_disabled(self._adapters)
         other.share_probes(self)
@@ -133,7 +133,7 @@ class ExplainedModel:
         return other
 
     def of_rows(self, rows: range) -> "ExplainedModel":
-        """Return the same model for some images of the batch that was explained, with the side inputs of these."""
+        """Return the same model for some images of the explained batch, with the side inputs of these images."""
 
         def forward(model: nn.Module, images: Tensor, of: Tensor) -> Any:
             return self.forward(model, images, torch.tensor(rows, device=of.device)[of])

@@ -17,7 +17,7 @@ Inputs = Tensor | tuple[Tensor, ...]
 
 
 class SeveralInputs:
-    """The model of an engine as a model of each of its image inputs.
+    """A model with several inputs, from which `of` creates a model of each image input.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def of_each(values: object, count: int, name: str) -> tuple[Any, ...]:
     Raises
     ------
     InputTypeError
-        If it is not such a tuple.
+        If `values` is not a tuple with one item for each image input.
     """
     if values is None and name == "masks":
         return (None,) * count
@@ -72,7 +72,7 @@ def of_each(values: object, count: int, name: str) -> tuple[Any, ...]:
 
 
 def _fixing(forward: Forward, index: int, inputs: tuple[Tensor, ...]) -> Forward:
-    """Return a function of the input with an index. The rows of the other inputs are those of the same image."""
+    """Return a function of the input with an index. It selects the rows of the other inputs for the same images."""
 
     def call(model: nn.Module, images: Tensor, of: Tensor) -> Any:
         rows = (images if i == index else value.index_select(0, of) for i, value in enumerate(inputs))

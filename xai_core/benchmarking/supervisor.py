@@ -1,4 +1,4 @@
-"""Runs a worker in a process of its own, and replaces it if it ends or does not respond."""
+"""Runs a worker in a separate process, and replaces it if it ends or does not respond."""
 
 import contextlib
 import sys
@@ -23,7 +23,7 @@ DEATHS = 2
 
 
 class SupervisedWorker:
-    """A worker in a process of its own, which can be killed. It is replaced when it ends.
+    """A worker in a separate process, which can be killed. It is replaced when it ends.
 
     A method, metric, image or model that ends the process, or does not respond to its time limit, is excluded. If the
     process ends for the first time, the shard is computed again, because the cause may be outside of it.

@@ -58,7 +58,7 @@ class Runner:
     def explained(
         self, images: Tensor, explainer: Explains, target: BoundTarget, adapter: ModelAdapter
     ) -> Tensor | Relevance:
-        """Return an explainer's relevance for images and a bound target, from a pass of their own."""
+        """Return an explainer's relevance for images and a bound target, from a separate pass."""
         needs = explainer.needs(adapter)
         union = NeedsUnion.of([needs], adapter.layer_name)
         record = self.record(images, union, adapter, lambda output: ([target], False))

@@ -24,7 +24,7 @@ from xai_core.printable import one_line, printable
 from xai_core.report.tables import TextTable
 
 INTERVAL = 5.0
-"""Least number of seconds between two lines of progress if there is no terminal."""
+"""Minimum number of seconds between two lines of progress if there is no terminal."""
 _RATE_WINDOW = 24 * 3600
 """Seconds over which the rate of a progress bar is averaged. One step of a benchmark can take hours."""
 

@@ -45,7 +45,7 @@ def explain(
         typer.Option(
             metavar="X1,Y1,X2,Y2[,CLASS]",
             help="Explain what a detector finds in a box: left, top, right and bottom in pixels of the upright photo, "
-            "perhaps with a class. Repeatable.  [default: best detection]",
+            "optionally with a class. Repeatable.  [default: best detection]",
         ),
     ] = None,
     top: Annotated[

@@ -17,7 +17,7 @@ def area(boxes: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch"]:
 
 
 def iou(boxes: Float[Tensor, "N D 4"], reference: Float[Tensor, "N 4"]) -> Float[Tensor, "N D"]:
-    """Return the intersection over union of D boxes xyxy with the reference of their image."""
+    """Return the intersection over union of D boxes xyxy with the reference box of their image."""
     other = reference[:, None]
     shared = area(torch.cat([boxes[..., :2].maximum(other[..., :2]), boxes[..., 2:].minimum(other[..., 2:])], -1))
     union = area(boxes) + area(other) - shared

@@ -24,8 +24,8 @@ class Detections:
     probabilities
         [N,D,K] in [0,1]: the probability of each class, or None if the detector returns one class per detection.
     class_scores
-        [N,D,K] the number of each class that gradients explain: a logit if the detector returns logits. None if the
-        detector returns one class per detection. Then this number is the score.
+        [N,D,K] the score of each class that gradients explain: a logit if the detector returns logits. None if the
+        detector returns one class per detection. Then gradients explain `score`.
     """
 
     boxes: Float[Tensor, "N D 4"]
@@ -36,7 +36,7 @@ class Detections:
     class_scores: Float[Tensor, "N D K"] | None = None
 
     def profile(self, labels: Int[Tensor, " N"]) -> Float[Tensor, "N K"] | None:
-        """Return the probabilities that mean one class for certain, or None if there are no probabilities."""
+        """Return one-hot probabilities of the classes, or None if the detector returns no class probabilities."""
         if self.probabilities is None:
             return None
         return F.one_hot(labels, self.probabilities.shape[2]).to(self.probabilities.dtype)
@@ -45,7 +45,7 @@ class Detections:
         """Return how well the class of each detection agrees with a class of its image, in [0,1].
 
         This is the cosine similarity of the probabilities and the profile. If the detector returns one class per
-        detection, it is 1 for the class with this label, and 0 for others.
+        detection, the result is 1 for the class with this label, and 0 for others.
         """
         if self.probabilities is None or profiles is None:
             return (self.labels == labels[:, None]).to(self.score.dtype)
@@ -54,7 +54,7 @@ class Detections:
     def probability(self, labels: Int[Tensor, " N"]) -> Float[Tensor, "N D"]:
         """Return the probability of an object of a class, for each detection, in [0,1].
 
-        If the detector returns one class per detection, it is the score, whichever class this is.
+        If the detector returns one class per detection, the result is the score of this class, whatever the labels.
         """
         if self.probabilities is None:
             return self.score
@@ -63,7 +63,7 @@ class Detections:
         return self.score * share.nan_to_num(0)
 
     def explained_score(self, labels: Int[Tensor, " N"]) -> Float[Tensor, "N D"]:
-        """Return the number of a class that gradients explain, for each detection."""
+        """Return the score of a class that gradients explain, for each detection."""
         if self.class_scores is None:
             return self.score
         index = labels[:, None, None].expand(-1, self.class_scores.shape[1], 1)

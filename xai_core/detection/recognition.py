@@ -16,7 +16,7 @@ FEWEST_ANCHORS = 16
 
 
 def detection_format(output: Any, model: nn.Module, size: Size) -> DetectionFormat | None:
-    """Return the format of a detector's output for one image, or None if it is not known for certain.
+    """Return the format of a detector's output for one image, or None if it is uncertain.
 
     Parameters
     ----------

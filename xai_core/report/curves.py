@@ -12,7 +12,7 @@ from xai_core.report.results import ImageResult, MapScore
 STYLES = ("-", "--", ":", "-.")
 INK = "#222226"
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#332288", "#882255", "#808000")
-"""Colors of lines. The first six are those of Okabe and Ito, which color-blind readers can distinguish."""
+"""Colors of lines. The first six are from Okabe and Ito, which color-blind readers can distinguish."""
 _PANEL, _LEFT, _GAP, _LEGEND, _TOP, _BOTTOM = 3.5, 0.65, 0.3, 2.2, 0.35, 0.5
 """Widths and heights in inches. A fixed layout takes half the time of a computed one."""
 

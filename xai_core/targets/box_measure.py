@@ -18,7 +18,7 @@ COORDINATES = ("left", "top", "right", "bottom")
 
 @dataclass(frozen=True, eq=False, repr=False)
 class BoxMeasure(LogitMeasure):
-    """The best match of the detections with a box of each image. For gradients, it is a number of this detection.
+    """The best match of the detections with a box of each image. Gradients explain a score or coordinate of this match.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class BoxMeasure(LogitMeasure):
     probabilities
         [B] the probability of the class, for this detection, in [0,1].
     explain
-        The number that gradients explain: `score` or a coordinate.
+        The value that gradients explain: `score` or a coordinate.
     """
 
     boxes: Float[Tensor, "B 4"]

@@ -85,7 +85,7 @@ class ClassPixels(PixelReader):
         return scores.sigmoid() if scores.shape[1] == 1 else scores.softmax(1)
 
     def predicted(self, scores: Float[Tensor, "B K h w"], ids: Int[Tensor, " B"]) -> Bool[Tensor, "B h w"]:
-        """Return the pixels whose highest score is that of the class, or whose single probability is above 0.5."""
+        """Return the pixels in which the class has the highest score, or the single probability is above 0.5."""
         if scores.shape[1] == 1:
             return scores[:, 0] > (0.5 if self.are_probabilities else 0)
         return scores.argmax(1) == ids[:, None, None]
@@ -117,7 +117,7 @@ class QueryMasks(PixelReader):
         return scores
 
     def predicted(self, scores: Float[Tensor, "B K h w"], ids: Int[Tensor, " B"]) -> Bool[Tensor, "B h w"]:
-        """Return the pixels whose highest score is that of the class."""
+        """Return the pixels in which the class has the highest score."""
         return scores.argmax(1) == ids[:, None, None]
 
 

@@ -25,7 +25,7 @@ class Wanted:
     dims
         The names of the tensor's dimensions after the batch.
     preferred
-        Names that such a tensor has in an output by convention, the preferred name first.
+        Conventional names of the tensor in an output, the preferred name first.
     """
 
     content: str

@@ -131,7 +131,7 @@ class BoundTarget(Batched):
         output
             The model's output for N images.
         of
-            For each of the N images, the index of its original in the batch. Default: the images are the batch.
+            For each of the N images, the index of its original in the batch. Default: the images are the batch itself.
         kind
             `logit` or `probability`. For a class, the score is its logit or its softmax probability (the sigmoid if the
             model has one logit). If the model ends in a softmax or a sigmoid, both are the model's own score. If the
@@ -164,7 +164,7 @@ class BoundTarget(Batched):
         Raises
         ------
         TargetError
-            If an id is not a class of the model. If an id is the target itself, the engine raises the error later.
+            If an id is not a class of the model. If an id is the explained class, the engine raises the error later.
         """
         if not isinstance(self.measure, ClassMeasure):
             return []
@@ -180,15 +180,15 @@ class BoundTarget(Batched):
 
     @property
     def is_located(self) -> bool:
-        """Whether the target is at a location in the image, so that it is another target if the image is mirrored."""
+        """Whether the target depends on a location in the image, so that it is not valid for a mirrored image."""
         return isinstance(self.measure, BoxMeasure | RegionMeasure)
 
     def masks(self, size: tuple[int, int]) -> Bool[Tensor, "B H W"] | None:
-        """Return the pixels of the object that is explained, in images of a size (H, W). None if it is not known."""
+        """Return the pixels of the explained object, in images of a size (H, W), or None if they are not known."""
         return self.measure.masks(size) if isinstance(self.measure, BoxMeasure) else None
 
     def with_logits(self, logits: ScoreReader) -> "BoundTarget":
-        """Return this target with a reader of class scores, which a target loses if it is saved or copied."""
+        """Return this target with a reader of class scores, which saving or copying a target removes."""
         if isinstance(self.measure, LogitMeasure) and self.measure.logits is None:
             return replace(self, measure=replace(self.measure, logits=logits))
         return self
@@ -257,7 +257,7 @@ def class_ids(ids: object, scores: Float[Tensor, "B K ..."], batch: int) -> Tens
 
 
 def class_target(ids: Tensor, logits: ScoreReader | None, valid: Tensor | None = None, reason: str = "") -> BoundTarget:
-    """Return the target of one class of each image. `valid` and `reason` are those of `BoundTarget`."""
+    """Return the target for one class per image. See `BoundTarget` for `valid` and `reason`."""
     return BoundTarget(ClassMeasure(logits, ids), len(ids), valid, reason)
 
 

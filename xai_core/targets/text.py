@@ -23,7 +23,7 @@ class TextEmbeddings:
     vectors
         [T,D].
     scale, bias
-        A number each. The bias is None if the model has none.
+        Scalars of the model. `bias` is None if the model has no bias.
     """
 
     vectors: Float[Tensor, "T D"]
@@ -40,8 +40,8 @@ class Text(Target):
     """Why an image matches a text: the logit that CLIP, SigLIP and similar models compute for the image and the text.
 
     The logit is scale * cos(image, text) + bias, with the embeddings and the parameters of the model. As a probability,
-    it is sigmoid(logit) if the model has a bias, as SigLIP. Otherwise it is cos(image, text), because the probability
-    of a text in CLIP depends on the other texts that are compared. See `Contrast` for two texts.
+    it is sigmoid(logit) if the model has a bias, as in SigLIP. Otherwise it is cos(image, text), because the
+    probability of a text in CLIP depends on the other texts that are compared. See `Contrast` for two texts.
 
     Source: Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021, figure
     3, and Zhai et al., "Sigmoid Loss for Language Image Pre-Training", ICCV 2023, section 3.2.

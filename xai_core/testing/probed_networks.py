@@ -18,7 +18,7 @@ def probed_engine(name: str, model: nn.Module, **options: Any) -> Engine:
     name
         Name of the network. Networks of one name have the same structure.
     model
-        The network, perhaps in another precision or with other weights.
+        The network, optionally in another precision or with other weights.
     options
         Options of `Engine`.
     """

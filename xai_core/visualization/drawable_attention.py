@@ -26,8 +26,8 @@ class DrawableAttention(Viewed):
     ) -> "Figure":
         """Draw the attention of one query token of one image, with a numbered panel for each head.
 
-        A square marks the query token, if it has a location in the image. The colors of each head end at its highest
-        attention. `figure.savefig("heads.png")` saves the figure.
+        A square marks the query token, if it has a location in the image. The color scale of each head ends at its
+        highest attention. `figure.savefig("heads.png")` saves the figure.
 
         Parameters
         ----------

@@ -21,7 +21,7 @@ _SHOWN = 8
 class DrawableMaps(ViewedMaps):
     """Base class of maps that can be drawn.
 
-    Every method takes `image`, the photos: one photo for each image, or a photo alone for a batch of one. A photo is a
+    Every method takes `image`, the photos: one photo for each image, or a single photo for a batch of one. A photo is a
     PIL image, a path, an array [H,W,3] or a tensor [C,H,W], 8-bit or in [0,1]. By default, the images are drawn as the
     model received them. On a photo of another size, the map is placed on the part that the model received. This needs
     an engine that was created with a `LoadedModel`.

@@ -38,7 +38,7 @@ def overlay(
     saliency
         A map in [0,1], or in [-1,1] if it is signed.
     signed
-        Whether negative values count against the target. They get colors of their own.
+        Whether negative values count against the target. If so, they have separate colors.
     placement
         The rectangle of the photo that the map covers. Default: the whole photo.
     limit

@@ -23,7 +23,7 @@ from xai_core.visualization.view import photo_of, slices_of
 from xai_core.visualization.viewed import ViewedMaps
 
 Photos = Photo | Sequence[Photo] | None
-"""A photo for each image, or a photo alone for a batch of one. None selects the images that the model received."""
+"""A photo for each image, or a single photo for a batch of one. None selects the images that the model received."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +100,7 @@ def panels_of(maps: ViewedMaps, photos: Photos) -> Sequence[Panel]:
     maps
         The maps.
     photos
-        A photo for each image, or a photo alone for a batch of one. Default: the images that the model received.
+        A photo for each image, or a single photo for a batch of one. Default: the images that the model received.
 
     Raises
     ------

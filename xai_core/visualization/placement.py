@@ -16,7 +16,7 @@ from xai_core.errors import UnsuitableError
 _TOLERANCE = 0.02
 """Largest deviation of a pixel from the fitted location, as a fraction of the photo's width or height."""
 _INSIDE = 0.99
-"""Smallest difference of white and black, relative to the largest, of a pixel that shows the photo and not padding."""
+"""Smallest difference of white and black, relative to the largest, at which a pixel is photo and not padding."""
 
 
 @dataclass(frozen=True)

@@ -80,8 +80,8 @@ class View(Batched):
         if self.loaded is None:
             raise UnsuitableError(
                 f"the photo has {photo.width}x{photo.height} pixels and the model received "
-                f"{self.images.shape[-1]}x{self.images.shape[-2]}; its part of the photo is not known: "
-                "create the engine with a LoadedModel, which has the preprocessing, or leave the photo out"
+                f"{self.images.shape[-1]}x{self.images.shape[-2]}, and the preprocessing is not known; create the "
+                "engine with a LoadedModel, which contains the preprocessing, or leave the photo out"
             )
         return _placement(self.loaded.preprocess, *photo.size)
 
@@ -152,7 +152,7 @@ def photo_of(view: View | None, photo: Image.Image | None) -> tuple[Image.Image,
     Parameters
     ----------
     view
-        The view. None if it is not known: then the model received the whole photo.
+        The view. If it is None, the model received the whole photo.
     photo
         The photo. Default: the image that the model received.
 
@@ -182,7 +182,8 @@ def slices_of(view: View | None) -> list[Image.Image]:
     """
     if view is None:
         raise UnsuitableError(
-            "the volumes of this result are not known, because it was saved or was not computed by an engine"
+            "the volumes of this result are not known, because it was saved or was not computed by an engine; "
+            "pass the volumes to `Engine.explain` again"
         )
     return view.slices(0)
 

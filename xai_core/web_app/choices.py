@@ -24,7 +24,7 @@ def methods(model: ChosenModel) -> dict[str, Any]:
 
 
 def classes(model: ChosenModel) -> dict[str, Any]:
-    """Return the options of the explained class. For a detector, they are those of a photo without detections."""
+    """Return the options of the explained class. For a detector, the list contains no detections yet."""
     if model.is_detector:
         return detections((), None)
     return {"choices": [PREDICTED, *model.classes], "value": PREDICTED[1], "interactive": bool(model.classes)}

@@ -34,7 +34,7 @@ class AttentionLayer:
 
 @dataclass(frozen=True, eq=False)
 class ChosenModel:
-    """A model with what a user can choose from.
+    """A model of the app, with the options that a user can choose.
 
     Attributes
     ----------

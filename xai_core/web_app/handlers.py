@@ -49,7 +49,7 @@ class Session:
 
 @dataclass(frozen=True)
 class Handlers:
-    """The functions of the page, for users of the same models."""
+    """The functions of the page. All users share the models."""
 
     models: OfferedModels
 

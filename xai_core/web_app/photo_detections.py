@@ -22,11 +22,11 @@ def listed_detections(engine: Engine, images: Float[Tensor, "1 C H W"]) -> list[
     Raises
     ------
     TargetError
-        If there is none.
+        If the detector detects no object.
     """
     [found] = engine.detect(images, 0)
     if not found:
-        raise TargetError("the detector detects no object in this photo, so there is none to explain")
+        raise TargetError("the detector detects no object in this photo; choose another photo or model")
     return [detection for detection in found[:MOST] if detection.score >= THRESHOLD] or found[:1]
 
 

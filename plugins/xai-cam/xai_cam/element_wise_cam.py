@@ -12,8 +12,8 @@ class ElementWiseCAM(CAM):
 
         L_ij = sum_k ReLU(dy/dA_k,ij A_k,ij)
 
-    The map has feature-map resolution. HiResCAM rectifies the sum instead. There, channels that contribute negatively
-    reduce the map, while here they have no effect.
+    The map has feature-map resolution. HiResCAM rectifies the sum instead. In HiResCAM, channels that contribute
+    negatively reduce the map, while here they have no effect.
 
     Source: Gildenblat and contributors, pytorch-grad-cam, `GradCAMElementWise`; there is no paper.
     """

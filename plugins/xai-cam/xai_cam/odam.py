@@ -14,12 +14,12 @@ class ODAM(CAM):
 
         L_ij = ReLU(sum_k (G * dy/dA_k)_ij A_k,ij)
 
-    G is a Gaussian kernel with the given standard deviation. Its weights at the border are normalized to the cells of
-    the map. The score of a detection often depends on few cells, and smoothing includes the neighbors of these cells.
-    The target can be a coordinate of the box: `xai_core.Box(box, explain="left")`.
+    G is a Gaussian kernel with the given standard deviation. At the border, its weights are normalized over the cells
+    inside the map. The score of a detection often depends on few cells, and smoothing includes the neighbors of these
+    cells. The target can be a coordinate of the box: `xai_core.Box(box, explain="left")`.
 
     Source: Zhao, Chan and Chan, "ODAM: Gradient-based Instance-Specific Visual Explanations for Object Detection",
-    ICLR 2023. The authors' code does not smooth the gradient, which is `smoothing=0`.
+    ICLR 2023. The authors' code does not smooth the gradient, as with `smoothing=0`.
 
     Parameters
     ----------

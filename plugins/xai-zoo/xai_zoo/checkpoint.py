@@ -66,7 +66,7 @@ def select(model: nn.Module, state: Mapping[str, Tensor], file: Value | Path) ->
     if len(prefixes) > 1:
         raise CheckpointError(
             f"{file} contains several sets of weights for {type(model).__name__}, with the prefixes"
-            f" {_few([*map(repr, prefixes)])}; save one of them to a file of its own"
+            f" {_few([*map(repr, prefixes)])}; save one of them to a separate file"
         )
     [prefix] = prefixes
     if ignored := [key for key in state if not key.startswith(prefix)]:

@@ -74,7 +74,7 @@ class EfficientNetLite2(EfficientNetLite):
 
 
 def in_order(state: Mapping[str, "Tensor"], model: Mapping[str, "Tensor"], architecture: str) -> "StateDict":
-    """Rename the entries of `state` as in `model`. Both contain the same layers in the same order."""
+    """Give the entries of `state` the names in `model`. Both contain the same layers in the same order."""
     kind = [(key.rpartition(".")[2], value.shape) for key, value in state.items()]
     if kind != [(key.rpartition(".")[2], value.shape) for key, value in model.items()]:
         raise CheckpointError(

@@ -54,25 +54,25 @@ class ImageOptions:
         return written
 
     def normalization(self, mean: Sequence[float], std: Sequence[float]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Return the mean and the standard deviation of each channel, with those of the model as defaults.
+        """Return the mean and the standard deviation of each channel. The arguments are the defaults of the model.
 
         Raises
         ------
         OptionError
-            If the user chose another number of values than the model has channels.
+            If the number of chosen values is neither one nor the number of channels.
         """
         return _per_channel("mean", self.mean, mean), _per_channel("std", self.std, std)
 
     def transform(self, channels: int, size: Size = (224, 224)) -> tuple[Preprocess, Restore]:
-        """Return the preprocessing of a model without its own, and the inverse of its normalization.
+        """Return preprocessing for a model that has none, and the inverse of the normalization.
 
         Images are resized to cover the size, the center is cropped, and the values are normalized. The default
-        normalization is that of ImageNet for three channels, and a mean and standard deviation of 0.5 for one channel.
+        normalization is ImageNet's for three channels, and a mean and standard deviation of 0.5 for one channel.
 
         Raises
         ------
         OptionError
-            If the model has a number of channels other than 1 and 3, or as in `normalization`.
+            If the model has neither 1 nor 3 channels, or if `normalization` raises the error.
         """
         if channels not in (1, 3):
             raise OptionError(

@@ -20,7 +20,7 @@ class ImageNet(DatasetSource):
     """ImageNet 2012 (Russakovsky et al., 2015) from a local folder: `imagenet:FOLDER,split=train`.
 
     The folder has torchvision's layout: `val` and `train`, each with one folder per class. Labels are always the
-    standard ImageNet indices 0-999, even if only some class folders exist. The class names are those of torchvision.
+    standard ImageNet indices 0-999, even if only some class folders exist. The class names are torchvision's.
 
     Options: `split` is `val` (default) or `train`.
     """

@@ -20,7 +20,7 @@ def installed_file(distribution: str, path: str, command: str | None = None) -> 
     try:
         installed = metadata.distribution(distribution)
     except metadata.PackageNotFoundError:
-        raise FileError(f"{distribution} is not installed, which contains {path}; run `{command}`") from None
+        raise FileError(f"the package {distribution} with {path} is not installed; run `{command}`") from None
     found = Path(str(installed.locate_file(path)))
     if not found.is_file():
         raise FileError(

@@ -38,7 +38,7 @@ class PythonModels(ModelSource):
     runs with all permissions of the process.** The source's name, `python:`, may precede the file or module.
 
     Options for a module: image `size` (224 or 224x320, default: 224), `mean` and `std` of the channels, and `labels`.
-    The default normalization is that of ImageNet, or 0.5 for one channel. A `checkpoint` (or `weights`) that the
+    The default normalization is ImageNet's, or 0.5 for one channel. A `checkpoint` (or `weights`) that the
     function does not take is loaded into the module. The random seed is 0 during the call.
     """
 

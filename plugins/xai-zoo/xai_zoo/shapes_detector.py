@@ -16,7 +16,7 @@ STRIDE = 8
 class ShapesDetector(ShapesModel):
     """A one-stage object detector for `shapes`, with its weights: `shapes-detector`, `shapes-detector:size=128`.
 
-    The output is that of a YOLO head with one box per cell of 8x8 pixels: [B,4+10,cells].
+    The output has the format of a YOLO head with one box per cell of 8x8 pixels: [B,4+10,cells].
 
     Options: `size` of the image in pixels (64), a multiple of 8. The weights were trained on images of 64x64 pixels
     with one object each. A larger image can contain several objects. `weights`, as for `shapes-vit`.

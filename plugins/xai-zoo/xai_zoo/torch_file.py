@@ -55,12 +55,12 @@ def load_torch_file(path: Path) -> Any:
 
 
 def require_unpacked_size(path: Path) -> None:
-    """Require that a file of `torch.save` is not compressed, or unpacks to few bytes. See `load_torch_file`.
+    """Check the unpacked size of a file of `torch.save`. See `load_torch_file` for the limit.
 
     Raises
     ------
     CheckpointError
-        If the file unpacks to more bytes.
+        If the file unpacks to more bytes than the limit.
     """
     unpacked, limit = _unpacked_size(path), file_limit(MAX_BYTES, _DEFAULT)
     if unpacked > max(limit, path.stat().st_size):

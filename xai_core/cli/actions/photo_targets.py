@@ -72,7 +72,7 @@ class PhotoBox(NamedTuple):
             box = ()
         if len(box) != 4:
             raise TargetError(
-                "a box is left, top, right and bottom in pixels of the photo, perhaps with a class, such as "
+                "a box is left, top, right and bottom in pixels of the photo, optionally with a class, such as "
                 f"40,20,200,180,dog; got {text!r}"
             )
         Box(box)

@@ -12,12 +12,13 @@ from xai_zoo.training.recipe import Recipe
 
 
 class Contrastive(Objective):
-    """Each image of a batch is to match its own text better than the texts of the other images, and vice versa.
+    """Each image of a batch should match its own text better than the texts of the other images, and vice versa.
 
     The loss is the mean of two cross-entropies, over the texts for each image and over the images for each text. If
     several images have the same text, all of them are matches, with equal probabilities.
 
-    An image is right if no text of the batch has a higher logit than its own. Larger batches are therefore harder.
+    A prediction is correct if no text of the batch has a higher logit than the text of the image. Larger
+    batches are therefore harder.
 
     Source: Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021, figure
     3.

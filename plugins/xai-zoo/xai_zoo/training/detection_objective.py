@@ -13,7 +13,7 @@ from xai_zoo.training.objectives import Objective, label_of, require_classes
 from xai_zoo.training.recipe import Recipe
 
 RIGHT = 0.5
-"""The intersection over union with the object above which a detection is right."""
+"""The intersection over union with the object above which a detection is correct."""
 
 
 class OneObject(Objective):
@@ -23,8 +23,8 @@ class OneObject(Objective):
     The loss is the sum of two terms. The first is the focal loss of all cells and classes, divided by the number of
     these cells. The second is the mean of 1 - GIoU of their boxes.
 
-    An image is right if its best detection has the class of the object, and overlaps its box. The intersection over
-    union must be more than 0.5.
+    A prediction is correct if the best detection has the class of the object, and overlaps its box. The intersection
+    over union must be more than 0.5.
 
     Sources: Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017; Rezatofighi et al., "Generalized
     Intersection over Union", CVPR 2019.

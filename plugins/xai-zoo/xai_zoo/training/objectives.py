@@ -1,4 +1,4 @@
-"""Objectives of training: the loss of a batch, and how many of its images are right."""
+"""Objectives of training: the loss of a batch, and the number of correctly predicted images."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -25,26 +25,26 @@ class Objective(ABC):
         Raises
         ------
         TargetError
-            If the sample has none.
+            If the sample has no target.
         """
 
     @abstractmethod
     def measure(
         self, model: nn.Module, images: Tensor, targets: Tensor, smoothing: float = 0.0
     ) -> tuple[Tensor, Tensor]:
-        """Return the mean loss of the images, and the number of images that are right.
+        """Return the mean loss of the images, and the number of images with a correct prediction.
 
         Raises
         ------
         ModelOutputError
-            If the output is not that of such a model.
+            If the output does not have the format of this kind of model.
         TargetError
             If the model does not have the class of a target.
         """
 
 
 class Classification(Objective):
-    """Cross-entropy. An image is right if the class with the highest score is its label."""
+    """Cross-entropy. A prediction is correct if the class with the highest score is the label."""
 
     def target(self, loaded: xai.LoadedModel, sample: xai.Sample) -> int:
         """See `Objective.target`."""
@@ -72,7 +72,7 @@ def class_scores(output: Any, rows: int) -> Float[Tensor, "B classes"]:
     Raises
     ------
     ModelOutputError
-        If the output contains no class scores, as that of a segmentation model.
+        If the output contains no class scores, such as the output of a segmentation model.
     """
     scores = scores_of(output)
     if scores is None or scores.ndim != 2 or len(scores) != rows:

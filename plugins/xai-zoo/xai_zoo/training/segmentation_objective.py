@@ -11,7 +11,7 @@ from xai_zoo.training.objectives import Objective, label_of, require_classes
 from xai_zoo.training.recipe import Recipe
 
 RIGHT = 0.5
-"""The intersection over union with the object above which a segmentation is right."""
+"""The intersection over union with the object above which a segmentation is correct."""
 
 
 class OneRegion(Objective):
@@ -19,7 +19,7 @@ class OneRegion(Objective):
 
     The loss is the cross-entropy of all pixels, plus one minus the soft Dice coefficient of the object.
 
-    An image is right if the intersection over union of the object's mask and the pixels of its class is above 0.5.
+    A prediction is correct if the intersection over union of the object's mask and the pixels of its class exceeds 0.5.
 
     Source: Isensee et al., "nnU-Net: a self-configuring method for deep learning-based biomedical image segmentation",
     Nature Methods, 2021, which adds the two losses.
@@ -62,6 +62,6 @@ def dice(probabilities: Float[Tensor, "B H W"], masks: Tensor) -> Float[Tensor, 
 
 
 def right(scores: Float[Tensor, "B classes H W"], targets: Int[Tensor, "B H W"]) -> Tensor:
-    """Return whether the pixels of the object's class have enough in common with its mask."""
+    """Return whether the intersection over union of the object's class and its mask exceeds `RIGHT`."""
     assigned, masks = scores.argmax(1) == labels(targets), targets >= 0
     return (assigned & masks).sum((1, 2)) > RIGHT * (assigned | masks).sum((1, 2))
