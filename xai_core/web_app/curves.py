@@ -37,7 +37,7 @@ Curves = Mapping[str, list[Curve]]
 
 
 def compute_curves(model: ChosenModel, explained: PhotoMaps) -> Iterator[tuple[Curves, str]]:
-    """Yield the curves each time that another one is computed, with a message if curves cannot be computed."""
+    """Yield the curves each time that another curve is computed, with a message if curves cannot be computed."""
     curves: Curves = {metric: [] for metric in METRICS}
     yield curves, ""
     for method, saliency in explained.maps.items():

@@ -12,7 +12,7 @@ _ANCHORS = 8
 
 
 def exact_prefixes(state: Collection[str], own: Collection[str]) -> list[str]:
-    """Return the prefixes without which the keys are exactly a model's keys. Keys outside of a prefix do not count.
+    """Return the prefixes whose removal leaves exactly a model's keys. Keys outside of a prefix do not count.
 
     Parameters
     ----------

@@ -18,8 +18,8 @@ from xai_core.plugin import FileError, ModelCodeError, UnknownModelError, is_fil
 def importable(folder: Path) -> Iterator[Callable[[], list[Path]]]:
     """Let code import the modules of a folder in this block, as Python does for scripts in the folder.
 
-    The result returns the files that were imported from the folder. They are unloaded after the block, so that files
-    with the same name in another folder are not confused with them. Objects from these files keep working.
+    The block receives a function that returns the imported files of the folder. They are unloaded after the block, so
+    that files with the same name in another folder are not confused with them. Objects from these files keep working.
     """
     known = set(sys.modules)
     packages = {name.partition(".")[0] for name in known}

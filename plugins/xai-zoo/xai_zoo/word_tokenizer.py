@@ -26,7 +26,7 @@ class WordTokenizer:
     length: int
 
     def __call__(self, texts: Sequence[str]) -> Int[Tensor, "T L"]:
-        """Return the ids of texts. Upper and lower case are equal.
+        """Return the ids of texts. Case is ignored.
 
         Raises
         ------
