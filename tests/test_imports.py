@@ -20,7 +20,7 @@ LAYERS = [
     | {"tensor_writes", "version"},
     {"data", "detection", "targets"},
     {"model"},
-    {"model_scorer", "perturb", "predictions"},
+    {"model_scorer", "perturb", "predictions", "segments"},
     {"visualization"},
     {"saliency"},
     {"blending", "capture"},

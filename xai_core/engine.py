@@ -26,6 +26,7 @@ from xai_core.plugins.resolve import by_key
 from xai_core.predictions import Predictions
 from xai_core.saliency import Saliency
 from xai_core.saliency_maps import SaliencyMaps
+from xai_core.segments import Segment
 from xai_core.several_inputs import Inputs, SeveralInputs, of_each
 from xai_core.targets.class_names import named_classes
 from xai_core.targets.target import TargetLike
@@ -312,6 +313,44 @@ class Engine:
         """
         check_number("threshold", threshold, minimum=0, maximum=1)
         return ExplainedModel.detections(*self._inputs.of(images)[0], threshold)
+
+    @in_own_plugins
+    def segment(self, images: Float[Tensor, "B C H W"]) -> list[list[Segment]]:
+        """Return the classes to which a segmentation model assigns pixels of each image, the most pixels first.
+
+        To explain one of them, pass `xai_core.Region(segment.label)` as the target of `explain`.
+
+        Raises
+        ------
+        TargetError
+            If the model's output contains no scores of pixels.
+        OptionError
+            If there is not one name per class.
+        """
+        return ExplainedModel.segments(*self._inputs.of(images)[0])
+
+    @in_own_plugins
+    def score(self, images: Float[Tensor, "B C *size"], target: TargetLike = None) -> Float[Tensor, "B *targets"]:
+        """Return the number of each image that a target explains, such as the logit of a class or of a text.
+
+        Parameters
+        ----------
+        images, target
+            As for `explain`.
+
+        Returns
+        -------
+        Tensor
+            [B], or [B,T] for T targets per image.
+
+        Raises
+        ------
+        TargetError
+            If the target is not defined for an image.
+        ModelOutputError
+            If the model's output does not contain what the target reads.
+        """
+        return ExplainedModel.score(*self._inputs.of(images)[0], self._known(target))
 
     @in_own_plugins
     def adapter(self, images: Float[Tensor, "B C *size"], target: TargetLike = None) -> ModelAdapter:

@@ -1,5 +1,6 @@
 """The model that an engine explains: how it runs, its adapters, and the limits of plugin calls."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from xai_core.adapter_cache import Adapters
 from xai_core.capture.attention_record import AttentionRecord, Rows, record_attention
 from xai_core.capture.runner import Runner, laid_out
-from xai_core.checks import Checks, check_images, check_output
+from xai_core.checks import Checks, check_images, check_output, check_target
 from xai_core.data.sources import LoadedModel
 from xai_core.detection.listing import Detection, listed
 from xai_core.image_inputs import accept_images
@@ -22,6 +23,10 @@ from xai_core.model.user_forward import preserving_images
 from xai_core.plugin_adapters import PluginAdapters
 from xai_core.plugins.loader import Registry
 from xai_core.predictions import Predictions
+from xai_core.segments import Segment, segments_of
+from xai_core.targets.binding import targets_of
+from xai_core.targets.pixel_scores import pixel_reader
+from xai_core.targets.target import BoundTarget, TargetLike
 from xai_core.tensor_writes import share_memory
 from xai_core.visualization.view import View, view_of
 
@@ -107,6 +112,26 @@ class ExplainedModel:
         names = None if self.loaded is None else self.loaded.class_names
         return listed(reader(output, len(images)), reader.format.overlapping, threshold, names)
 
+    def segments(self, images: Tensor) -> list[list[Segment]]:
+        """Return the classes that have pixels in each image. See `Engine.segment`."""
+        with torch.inference_mode(False), torch.no_grad():
+            images, adapter = self.accept(images)
+            output = self.runner.output(images)
+        _check(images, output)
+        pixels = pixel_reader(output, len(images), adapter.score_reader.are_probabilities)
+        names = None if self.loaded is None else self.loaded.class_names
+        return segments_of(pixels, pixels(output, len(images)), names)
+
+    def score(self, images: Tensor, target: TargetLike) -> Tensor:
+        """Return the number of each image that a target explains. See `Engine.score`."""
+        with torch.inference_mode(False), torch.no_grad():
+            images, adapter = self.accept(images, target)
+            output = self.runner.output(images)
+            bound, several = targets_of(target, output, adapter.score_reader, len(images))
+            scores = [each.model_score(output) for each in bound]
+        _check(images, output, bound)
+        return torch.stack(scores, 1) if several else scores[0]
+
     def guard(self, images: Tensor) -> Guard:
         """Return the guard of the plugin calls for a batch."""
         return Guard(self._monitor, None if self.time_limit is None else self.time_limit * len(images))
@@ -147,9 +172,11 @@ class ExplainedModel:
         self._adapters.share_probes(other._adapters)
 
 
-def _check(images: Tensor, output: object) -> None:
-    """Require finite images and a finite output."""
+def _check(images: Tensor, output: object, targets: Sequence[BoundTarget] = ()) -> None:
+    """Require finite images, a finite output, and targets that are defined for each image."""
     checks = Checks()
     check_images(checks, images)
     check_output(checks, output, len(images))
+    for target in targets:
+        check_target(checks, target)
     checks.read()

@@ -32,7 +32,10 @@ def explain(
     ] = None,
     target: Annotated[
         Several,
-        typer.Option(metavar="CLASS", help="Class to explain, by id or name. Repeatable.  [default: predicted class]"),
+        typer.Option(
+            metavar="CLASS",
+            help="Class to explain, by id or name. Repeatable.  [default: predicted or largest class]",
+        ),
     ] = None,
     contrast: Annotated[
         Several,
@@ -48,9 +51,20 @@ def explain(
             "optionally with a class. Repeatable.  [default: best detection]",
         ),
     ] = None,
+    text: Annotated[
+        Several,
+        typer.Option(
+            metavar="TEXT",
+            help="Explain why an image matches a text, for a model that compares images with texts. Repeatable.",
+        ),
+    ] = None,
     top: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Explain the N classes or detections with the highest scores."),
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Explain the N classes or detections with the highest scores, or the N classes with the most pixels.",
+        ),
     ] = None,
     layer: Annotated[
         str | None,
@@ -86,6 +100,7 @@ def explain(
         classes=target or (),
         contrasts=contrast or (),
         boxes=box or (),
+        texts=text or (),
         top=top,
         layer=layer,
         device=device,

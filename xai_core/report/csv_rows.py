@@ -36,7 +36,7 @@ class CSVRow:
     score: float
     target_id: int
     target_name: str
-    probability: float
+    probability: float | None
     seconds: float
 
 

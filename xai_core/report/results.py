@@ -74,25 +74,35 @@ class Explanation(MethodResult):
 
 @dataclass(frozen=True)
 class Prediction:
-    """A class or a detection, and its probability according to the model.
+    """A class, a detection or a region, and its probability or its size according to the model.
 
     Attributes
     ----------
     id, name
         The class.
     probability
-        In [0,1]. For a detection, its score.
+        In [0,1]. For a detection, its score. None for a region.
     box
         Left, top, right and bottom of a detection in pixels of the photo. None if it is not known, or for a class.
+    share
+        The fraction of pixels of a region, in (0,1]. None for other predictions.
     """
 
     id: int
     name: str
-    probability: float
+    probability: float | None
     box: tuple[float, ...] | None = None
+    share: float | None = None
 
     def __str__(self) -> str:
-        return f"{self.name} {self.probability:.2f}"
+        return in_words(self.name, self.probability, self.share)
+
+
+def in_words(name: str, probability: float | None, share: float | None) -> str:
+    """Return a name with a probability or a fraction of pixels, if one of these is known."""
+    if share is not None:
+        return f"{name} {100 * share:.1f}% of pixels"
+    return name if probability is None else f"{name} {probability:.2f}"
 
 
 @dataclass(frozen=True, eq=False)

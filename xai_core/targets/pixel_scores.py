@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from xai_core.errors import TargetError
+from xai_core.errors import ModelOutputError, TargetError
 from xai_core.outputs import Path, described, leaves_of, tensors_of
 from xai_core.precision import at_least_float32
 from xai_core.targets.selection import PIXEL_SCORES, find, read, wrong_output
@@ -193,6 +193,14 @@ def pixel_reader(
     path = _largest_head(output, rows)
     path = find(output, rows, PIXEL_SCORES) if path is None else path
     return ClassPixels(path, are_probabilities(path))
+
+
+def has_class_pixels(output: Any) -> bool:
+    """Return whether an output for one image contains scores of classes for each pixel."""
+    try:
+        return not isinstance(pixel_reader(output, 1), PromptedMasks)
+    except (TargetError, ModelOutputError):
+        return False
 
 
 def query_names(output: Any) -> tuple[str, str] | None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from xai_core.detection.formats import DetectionReader
 from xai_core.errors import ModelOutputError, TargetError
 from xai_core.outputs import Path
+from xai_core.targets.pixel_scores import has_class_pixels
 from xai_core.targets.selection import CLASS_SCORES, find, read, wrong_output
 
 
@@ -25,11 +26,14 @@ class ScoreLocation:
         Message that states why the path is None.
     probabilities
         Paths of the tensors that are probabilities, because the model ends in a softmax or a sigmoid.
+    of_pixels
+        Whether the output contains no class scores, but scores of classes for each pixel.
     """
 
     path: Path | None = ()
     reason: str = ""
     probabilities: frozenset[Path] = frozenset()
+    of_pixels: bool = False
 
     @classmethod
     def of(cls, output: Any, probabilities: frozenset[Path]) -> "ScoreLocation":
@@ -37,7 +41,7 @@ class ScoreLocation:
         try:
             return cls(find(output, 1, CLASS_SCORES), "", probabilities)
         except ModelOutputError as error:
-            return cls(None, f"for one image, {error}", probabilities)
+            return cls(None, f"for one image, {error}", probabilities, has_class_pixels(output))
 
     def read(self, output: Any) -> Float[Tensor, "B K"]:
         """Return the class scores in an output for any number of images.
@@ -101,6 +105,11 @@ class ScoreReader:
     def is_detector(self) -> bool:
         """Whether the output contains detections and no class scores, so that the default target is a detection."""
         return self.detections is not None and self.location.path is None
+
+    @property
+    def is_segmenter(self) -> bool:
+        """Whether the output contains scores of classes for each pixel, and neither class scores nor detections."""
+        return self.location.of_pixels and not self.is_detector
 
     def require_detections(self) -> DetectionReader:
         """Return the reader of detections.

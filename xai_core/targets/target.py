@@ -120,8 +120,10 @@ class BoundTarget(Batched):
 
     @property
     def classes(self) -> Int[Tensor, " B"] | None:
-        """The class ids [B] of the explained classes or detections, or None for other targets."""
-        return self.measure.labels if isinstance(self.measure, BoxMeasure) else self.ids
+        """The class ids [B] of the explained classes, detections or regions, or None for other targets."""
+        if isinstance(self.measure, BoxMeasure):
+            return self.measure.labels
+        return self.measure.ids if isinstance(self.measure, RegionMeasure) else self.ids
 
     def model_score(self, output: Any, of: Int[Tensor, " N"] | None = None, kind: str = "logit") -> Float[Tensor, " N"]:
         """Return the target's score for each image.

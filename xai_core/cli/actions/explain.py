@@ -9,14 +9,13 @@ import typer
 
 from xai_core.cli.actions.about import about
 from xai_core.cli.actions.overlapped import overlapped
-from xai_core.cli.actions.photo_detections import NoDetectionError
 from xai_core.cli.actions.photo_explanation import ExplainedPhoto, Photo, PhotoExplainer, read_photo
 from xai_core.cli.actions.photo_files import Record, described, is_other, predicted_of, write_photo, write_table
 from xai_core.cli.actions.photo_folder import PhotoFolder
 from xai_core.cli.actions.photo_methods import ALL, selected_methods
 from xai_core.cli.actions.photo_page import PAGE, write_page
 from xai_core.cli.actions.photo_paths import find_images
-from xai_core.cli.actions.photo_targets import PhotoTargets
+from xai_core.cli.actions.photo_targets import NotInPhotoError, PhotoTargets
 from xai_core.cli.console import complain, console, counted, plain, print_line, progress_bar, table, warn
 from xai_core.cli.loading import constant_map_warnings_hidden, load
 from xai_core.data.image_names import short_names
@@ -36,6 +35,7 @@ def explain_images(
     classes: Sequence[str],
     contrasts: Sequence[str],
     boxes: Sequence[str],
+    texts: Sequence[str],
     top: int | None,
     layer: str | None,
     device: str | None,
@@ -50,13 +50,13 @@ def explain_images(
         complain(failure)
     if not images:
         raise typer.Exit(1)
-    targets = {"classes": [*classes], "contrasts": [*contrasts], "boxes": [*boxes], "top": top}
+    targets = {"classes": [*classes], "contrasts": [*contrasts], "boxes": [*boxes], "texts": [*texts], "top": top}
     settings = {"model": spec, **targets, "layer": layer, "crop": crop}
     folder = PhotoFolder.open(out, settings, overwrite)
     names = dict(zip(images, folder.name_photos(images, overwrite), strict=True))
     model = load(spec, device)
     pairs = [split(pair) for pair in contrasts]
-    selected = PhotoTargets.parse(classes, pairs, boxes, top, model.loaded.class_names)
+    selected = PhotoTargets.parse(classes, pairs, boxes, texts, top, model.loaded.class_names)
     explainer = PhotoExplainer(model, explainers, selected, crop)
 
     def read(path: Path) -> Photo | Record | str:
@@ -73,7 +73,7 @@ def explain_images(
             return content
         try:
             explained = explainer.explain(content)
-        except NoDetectionError as error:
+        except NotInPhotoError as error:
             return f"{content.path}: {error}"
         folder.create()  # only now: a mistake in an option leaves no folder behind
         return explained

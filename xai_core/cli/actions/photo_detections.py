@@ -7,11 +7,11 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
-from xai_core.cli.actions.photo_targets import PhotoBox, PhotoTarget, Sides
+from xai_core.cli.actions.photo_targets import NotInPhotoError, PhotoBox, PhotoTarget, Sides
 from xai_core.data.class_names import class_name
 from xai_core.detection.boxes import iou
 from xai_core.detection.listing import Detection
-from xai_core.errors import TargetError, UnsuitableError
+from xai_core.errors import UnsuitableError
 from xai_core.report.results import Prediction
 from xai_core.saliency import Saliency
 from xai_core.targets.box import Box
@@ -24,10 +24,6 @@ THRESHOLD = 0.5
 """The lowest score of a detection that is explained without `--box`."""
 _LISTED = 3
 """The number of detections that a message lists."""
-
-
-class NoDetectionError(TargetError):
-    """A photo contains none of the detections that the options select. Other photos may contain them."""
 
 
 @dataclass(frozen=True)
@@ -107,12 +103,12 @@ def best_detections(found: Sequence[Detection], top: int, conversion: BoxConvers
 
     Raises
     ------
-    NoDetectionError
+    NotInPhotoError
         If there is no such detection.
     """
     best = [detection for detection in found[:top] if detection.score >= THRESHOLD]
     if top and not best:
-        raise NoDetectionError(
+        raise NotInPhotoError(
             f"no detection has a score of at least {THRESHOLD}; detected: {conversion.listed(found)}. To explain an "
             "object with a lower score, pass --box"
         )

@@ -14,12 +14,13 @@ from xai_core.cli.actions.method_maps import maps_of_each
 from xai_core.cli.actions.photo_detections import (
     THRESHOLD,
     BoxConversion,
-    NoDetectionError,
     best_detections,
     box_measure,
     unmatched,
 )
-from xai_core.cli.actions.photo_targets import PhotoTarget, PhotoTargets, together
+from xai_core.cli.actions.photo_segments import region_targets
+from xai_core.cli.actions.photo_targets import NotInPhotoError, PhotoTarget, PhotoTargets, together
+from xai_core.cli.actions.photo_texts import text_targets
 from xai_core.cli.loading import ModelOnDevice
 from xai_core.data.images import read_image
 from xai_core.errors import PluginContractError, TargetError, UnsuitableError
@@ -72,7 +73,7 @@ def read_photo(path: Path, name: str, digest: str) -> Photo:
 
 
 class PhotoMap(NamedTuple):
-    """The map of one method for one target of a photo. `probability` is None for a contrast."""
+    """The map of one method for one target of a photo. `probability` is None for contrasts, regions and texts."""
 
     method: str
     group: str
@@ -92,7 +93,7 @@ class ExplainedPhoto:
     shown
         The image on which the maps are drawn, or None for the model's input.
     predictions
-        The predicted classes or the detections, the most probable first.
+        The predicted classes or the detections, the most probable first, or the regions, the largest first.
     maps
         The maps, target by target.
     skipped
@@ -144,15 +145,27 @@ class PhotoExplainer:
         ------
         UnsuitableError
             If no method is compatible with the model.
-        NoDetectionError
-            If the model is a detector, and the photo contains nothing to explain.
+        NotInPhotoError
+            If the model is a detector or a segmentation model, and the photo contains nothing to explain.
         """
         images = self.model.loaded.preprocess(photo.image)[None]
         if not self._checked:
             self._skip_unsuitable(images)
         failures: list[str] = []
-        if self.targets.boxes or self.model.engine.adapter(images).score_reader.is_detector:
+        reader = self.model.engine.adapter(images).score_reader
+        if self.model.loaded.tokenizer is not None:
+            predictions: list[Prediction] = []
+            explained = self._of_targets(images, text_targets(self.model.engine, images, self.targets), failures)
+        elif self.targets.texts:
+            raise TargetError("--text needs a model that compares images with texts, such as shapes-clip")
+        elif self.targets.boxes or reader.is_detector:
             predictions, explained = self._detected(photo, images, failures)
+        elif reader.is_segmenter:
+            [found] = self.model.engine.segment(images)
+            predictions = [
+                Prediction(each.label, each.name, None, share=each.share) for each in found if not each.is_background
+            ]
+            explained = self._of_targets(images, region_targets(found, self.targets, failures), failures)
         else:
             explain = self._predicted if self.targets.only_predicted else self._selected
             classes, explained = explain(images, failures)
@@ -177,10 +190,16 @@ class PhotoExplainer:
     def _selected(self, images: Float[Tensor, "1 C H W"], failures: list[str]) -> tuple[Predictions, list[TargetMaps]]:
         """Return the predictions, and the maps of the selected targets."""
         predictions = self.model.engine.predict(images, max(PREDICTED, self.targets.top))
+        return predictions, self._of_targets(images, self.targets.of(predictions), failures)
+
+    def _of_targets(
+        self, images: Float[Tensor, "1 C H W"], targets: Sequence[PhotoTarget], failures: list[str]
+    ) -> list[TargetMaps]:
+        """Return the maps of each target."""
         explained: list[TargetMaps] = []
-        for value, group in together(self.targets.of(predictions)):
+        for value, group in together(targets):
             explained += zip(group, self._of_each(images, value, len(group), failures), strict=True)
-        return predictions, explained
+        return explained
 
     def _detected(
         self, photo: Photo, images: Float[Tensor, "1 C H W"], failures: list[str]
@@ -206,7 +225,7 @@ class PhotoExplainer:
                 measure = box_measure(next(iter(maps.values())))
                 explained.append((conversion.target(box, measure, self.model.loaded.class_names, earlier), maps))
         if not explained:
-            raise NoDetectionError("; ".join(failures))
+            raise NotInPhotoError("; ".join(failures))
         return [conversion.prediction(each) for each in found if each.score >= THRESHOLD], explained
 
     def _skip_unsuitable(self, images: Float[Tensor, "1 C H W"]) -> None:

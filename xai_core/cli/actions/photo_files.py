@@ -14,14 +14,16 @@ from xai_core import files
 from xai_core.cli.actions.photo_explanation import ExplainedPhoto, PhotoMap
 from xai_core.report.csv_text import csv_text
 from xai_core.report.page import preview, webp
-from xai_core.report.results import Prediction
+from xai_core.report.results import Prediction, in_words
 from xai_core.visualization.encoding import encode_figure, png
 from xai_core.visualization.figures import Cell, grid_figure
 from xai_core.visualization.overlays import part_overlays, side_by_side
 
 Record = dict[str, Any]
 """The content of the JSON file of an explained photo."""
-COLUMNS = ("image", "method", "target", "target_id", "probability", "box", "predicted", "constant", "overlay", "array")
+MEASURED = ("method", "target", "target_id", "probability", "share", "logit")
+WRITTEN = ("constant", "overlay", "array")
+COLUMNS = ("image", *MEASURED, "box", "predicted", *WRITTEN)
 SHEET_COLUMNS = 8
 _THUMBNAIL = (420, 420)
 _DRAWING = Lock()  # matplotlib does not support threads
@@ -70,9 +72,15 @@ def write_photo(explained: ExplainedPhoto, out: Path, previous: Record | None, p
 
 
 def _record(prediction: Prediction) -> Record:
-    """Return the record of a predicted class, or of a detection with its box."""
-    record = {"id": prediction.id, "name": prediction.name, "probability": round(prediction.probability, 6)}
+    """Return the record of a predicted class, of a detection with its box, or of a region with its share of pixels."""
+    record: Record = {"id": prediction.id, "name": prediction.name, "probability": _rounded(prediction.probability)}
+    if prediction.share is not None:
+        record["share"] = _rounded(prediction.share)
     return record if prediction.box is None else {**record, "box": list(prediction.box)}
+
+
+def _rounded(number: float | None) -> float | None:
+    return None if number is None else round(number, 6)
 
 
 def predicted_of(record: Record) -> Record | None:
@@ -87,8 +95,8 @@ def is_other(row: Record, predicted: Record | None) -> bool:
 
 
 def described(row: Record) -> str:
-    """Return the name and the probability of a prediction."""
-    return row["name"] if row["probability"] is None else f"{row['name']} {row['probability']:.2f}"
+    """Return the name of a prediction, with its probability or its share of pixels."""
+    return in_words(row["name"], row["probability"], row.get("share"))
 
 
 def write_table(out: Path, records: Sequence[Record]) -> None:
@@ -96,10 +104,10 @@ def write_table(out: Path, records: Sequence[Record]) -> None:
     rows = [
         (
             record["image"],
-            *(row[column] for column in ("method", "target", "target_id", "probability")),
+            *(row[column] for column in MEASURED),
             " ".join(f"{side:g}" for side in row["box"] or ()),
             (predicted_of(record) or {"name": ""})["name"],
-            *(row[column] for column in ("constant", "overlay", "array")),
+            *(row[column] for column in WRITTEN),
         )
         for record in records
         for row in record["maps"]
@@ -128,7 +136,9 @@ def _write_map(each: PhotoMap, overlay: Image, out: Path, name: str, page: bool)
         "group": each.group,
         "target": each.target.name,
         "target_id": each.target.class_id,
-        "probability": None if each.probability is None else round(each.probability, 6),
+        "probability": _rounded(each.probability),
+        "share": _rounded(each.target.share),
+        "logit": _rounded(each.target.logit),
         "box": None if each.target.box is None else list(each.target.box),
         "constant": bool(saliency.constant[0]),
         "overlay": f"{name}.png",
@@ -149,7 +159,7 @@ def _sheet(explained: ExplainedPhoto, overlays: Sequence[Image]) -> bytes:
     first = Cell(_thumbnail(explained.photo.image), explained.photo.path.name, caption)
     rows: dict[str, list[Cell]] = {}
     for each, overlay in zip(explained.maps, overlays, strict=True):
-        text = each.target.name + ("" if each.probability is None else f" {each.probability:.2f}")
+        text = in_words(each.target.name, each.probability, each.target.share)
         note = "\nconstant map" if bool(each.saliency.constant[0]) else ""
         rows.setdefault(each.target.name, [first]).append(Cell(_thumbnail(overlay), each.method, text + note))
     cells = [row[start : start + SHEET_COLUMNS] for row in rows.values() for start in range(0, len(row), SHEET_COLUMNS)]

@@ -17,6 +17,10 @@ Sides = tuple[float, ...]
 """Left, top, right and bottom in pixels of the photo."""
 
 
+class NotInPhotoError(TargetError):
+    """A photo contains nothing that the options select. Other photos may contain it."""
+
+
 class PhotoTarget(NamedTuple):
     """A target of one photo.
 
@@ -27,11 +31,15 @@ class PhotoTarget(NamedTuple):
     name
         Its name in tables and file names.
     class_id
-        The id of the class, or None for a contrast.
+        The id of the class, or None for a contrast or a text.
     probability
         The probability of a detection, or None for other targets.
     box
         The sides of a detection. None if they are not known, or for other targets.
+    share
+        The fraction of pixels of a region, or None for other targets.
+    logit
+        The logit of a text, or None for other targets.
     """
 
     value: TargetLike
@@ -39,6 +47,8 @@ class PhotoTarget(NamedTuple):
     class_id: int | None
     probability: float | None = None
     box: Sides | None = None
+    share: float | None = None
+    logit: float | None = None
 
 
 class PhotoBox(NamedTuple):
@@ -94,8 +104,10 @@ class PhotoTargets:
         Pairs of class ids. The score of the first class minus the score of the second is explained.
     boxes
         Boxes of objects to explain, for a detector.
+    texts
+        Texts to explain, for a model that compares images with texts.
     top
-        The number of predicted classes or detections to explain, or 0 for only the ids, contrasts and boxes.
+        The number of predicted classes, detections or regions to explain, or 0 for only the other selected targets.
     class_names
         The names of all classes, or None if they are not known.
     """
@@ -103,6 +115,7 @@ class PhotoTargets:
     ids: Sequence[int]
     contrasts: Sequence[tuple[int, int]]
     boxes: Sequence[PhotoBox]
+    texts: Sequence[str]
     top: int
     class_names: Sequence[str] | None
 
@@ -112,6 +125,7 @@ class PhotoTargets:
         classes: Sequence[str],
         contrasts: Sequence[Sequence[str]],
         boxes: Sequence[str],
+        texts: Sequence[str],
         top: int | None,
         names: Sequence[str] | None,
     ) -> "PhotoTargets":
@@ -125,8 +139,10 @@ class PhotoTargets:
             Pairs of names or ids.
         boxes
             Boxes, as `PhotoBox.parse` expects them.
+        texts
+            Texts.
         top
-            The number of predicted classes or detections. Default: 1 if nothing else is selected, otherwise 0.
+            The number of predicted classes, detections or regions. Default: 1 if nothing else is selected, otherwise 0.
         names
             The names of all classes, or None if they are not known.
 
@@ -139,8 +155,8 @@ class PhotoTargets:
         pairs = [_pair(contrast, names) for contrast in contrasts]
         of_objects = [PhotoBox.parse(box, names) for box in boxes]
         if top is None:
-            top = 0 if ids or pairs or of_objects else 1
-        return cls(ids, pairs, of_objects, top, names)
+            top = 0 if ids or pairs or of_objects or texts else 1
+        return cls(ids, pairs, of_objects, texts, top, names)
 
     @property
     def only_predicted(self) -> bool:
@@ -160,10 +176,10 @@ class PhotoTargets:
 
 def together(targets: Sequence[PhotoTarget]) -> list[tuple[TargetLike, list[PhotoTarget]]]:
     """Return groups of targets that one pass can explain, each with its target for `Engine.explain`."""
-    classes = [target for target in targets if target.class_id is not None]
+    classes = [target for target in targets if isinstance(target.value, int)]
     ids = torch.tensor([[target.class_id for target in classes]])
     groups: list[tuple[TargetLike, list[PhotoTarget]]] = [(ids, classes)] if classes else []
-    return groups + [(target.value, [target]) for target in targets if target.class_id is None]
+    return groups + [(target.value, [target]) for target in targets if not isinstance(target.value, int)]
 
 
 def class_id(text: str, names: Sequence[str] | None) -> int:
