@@ -108,6 +108,22 @@ def test_ablation_replaces_features_of_one_image() -> None:
         torch.testing.assert_close(maps["ablation-cam"].raw, expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("kind", [Siamese, RightFirst])
+def test_attention_and_adapters_of_each_image(kind: type[Siamese]) -> None:
+    """They are those of the encoder alone, whose layers have no prefix."""
+    model: Any = pair(kind, fused_vit())
+    engine, alone = xai.Engine(model), xai.Engine(model.encoder)
+    records, adapters = engine.attention((LEFT, RIGHT), rows=0), engine.adapter((LEFT, RIGHT), 1)
+    assert len(records) == len(adapters) == 2
+    for image, record, adapter in zip((LEFT, RIGHT), records, adapters, strict=True):
+        expected = alone.attention(image, rows=0)
+        assert len(record.layers) == len(expected.layers) == 3
+        for ours, theirs in zip(record.weights, expected.weights, strict=True):
+            torch.testing.assert_close(ours, theirs)
+        assert adapter.default_layer.partition("@")[0] == f"encoder.{alone.adapter(image).default_layer}"
+        assert adapter.grid == (4, 4)
+
+
 METRICS = ["deletion:steps=3", "insertion:steps=3", "max-sensitivity:samples=2", "parameter-randomization:layers=1"]
 
 

@@ -191,10 +191,18 @@ class Engine:
             each.append(BatchExplanation(model, batch, explainers, target, costs).maps())
         return tuple(each) if isinstance(images, tuple) else each[0]
 
+    @overload
+    def attention(self, /, images: Tensor, rows: Rows = None, *, module: Layer | None = None) -> AttentionRecord: ...
+
+    @overload
+    def attention(
+        self, /, images: tuple[Tensor, ...], rows: Rows = None, *, module: Layer | None = None
+    ) -> tuple[AttentionRecord, ...]: ...
+
     @in_own_plugins
     def attention(
-        self, images: Float[Tensor, "B C *size"], rows: Rows = None, *, module: Layer | None = None
-    ) -> AttentionRecord:
+        self, images: Inputs, rows: Rows = None, *, module: Layer | None = None
+    ) -> AttentionRecord | tuple[AttentionRecord, ...]:
         """Return the attention matrices of every layer that depends on the images, from one forward pass.
 
         Parameters
@@ -207,6 +215,11 @@ class Engine:
         module
             A module, by its name or as an object, such as a vision tower. Only attention in this module is returned.
             Default: the whole model.
+
+        Returns
+        -------
+        AttentionRecord
+            For a tuple of inputs, a tuple with the attention matrices of the layers that depend on each image input.
 
         Raises
         ------
@@ -221,7 +234,8 @@ class Engine:
         OptionError
             If `rows` has another type.
         """
-        return self._explained.attention(images, rows, module)
+        each = [model.attention(batch, rows, module) for model, batch in self._inputs.of(images)]
+        return tuple(each) if isinstance(images, tuple) else each[0]
 
     @overload
     def evaluate(
@@ -352,14 +366,23 @@ class Engine:
         """
         return ExplainedModel.score(*self._inputs.of(images)[0], self._known(target))
 
+    @overload
+    def adapter(self, /, images: Tensor, target: TargetLike = None) -> ModelAdapter: ...
+
+    @overload
+    def adapter(self, /, images: tuple[Tensor, ...], target: TargetLike = None) -> tuple[ModelAdapter, ...]: ...
+
     @in_own_plugins
-    def adapter(self, images: Float[Tensor, "B C *size"], target: TargetLike = None) -> ModelAdapter:
+    def adapter(self, images: Inputs, target: TargetLike = None) -> ModelAdapter | tuple[ModelAdapter, ...]:
         """Return the model adapter for images of this size. It is derived from one probe of the model and cached.
 
         A `target` that is a function, a `Similarity` or a `Text` may read another part of the output than the class
-        scores. Then the default layer is a layer from which this part is computed.
+        scores. Then the default layer is a layer from which this part is computed. For a tuple of inputs, the result is
+        a tuple with the adapter of each image input.
         """
-        return self._explained.accept(images, self._known(target))[1]
+        target = self._known(target)
+        each = [model.accept(batch, target)[1] for model, batch in self._inputs.of(images)]
+        return tuple(each) if isinstance(images, tuple) else each[0]
 
     def app(self) -> "WebApp":
         """Return a web app that explains photos with this engine, which `launch` starts. See `xai_core.app`."""
