@@ -46,6 +46,22 @@ class PlainCNN3d(nn.Module):
         return self.head(self.flat(self.pool(self.last(self.first(x)))))
 
 
+class SmallUNet3d(nn.Module):
+    """Scores of each voxel from a coarse and a fine path."""
+
+    def __init__(self, classes: int = 3) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv3d(3, 6, 3, 1, 1), nn.BatchNorm3d(6), nn.ReLU())
+        self.down = nn.Sequential(nn.Conv3d(6, 8, 3, (2, 4, 4), 1), nn.ReLU())
+        self.up = nn.Upsample(scale_factor=(2, 4, 4), mode="trilinear")
+        self.merge = nn.Sequential(nn.Conv3d(14, 8, 3, 1, 1), nn.ReLU())
+        self.head = nn.Conv3d(8, classes, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        fine = self.stem(x)
+        return self.head(self.merge(torch.cat([fine, self.up(self.down(fine))], 1)))
+
+
 class FoldedCNN(nn.Module):
     """A 2-D network for each frame, whose scores are averaged. The frames are folded into the batch."""
 

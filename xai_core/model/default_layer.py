@@ -56,7 +56,7 @@ def default_layer(
     pools
         The names of layers whose outputs are pooled features.
     pixel_scores
-        [1,K,H,W], if the target reads scores of each pixel, or None.
+        [1,K,*size], if the target reads scores of each pixel, or None.
     detection_scores
         The scores of detections, if the target reads these, or None.
     """

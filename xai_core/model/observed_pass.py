@@ -157,7 +157,8 @@ def _per_pixel(tensor: Tensor, class_scores: Tensor | None, graph: SiteGraph) ->
     """Whether a tensor contains scores of the classes for each pixel that the target reads."""
     return (
         class_scores is not None
-        and class_scores.ndim == tensor.ndim == 4
+        and class_scores.ndim == tensor.ndim
+        and PIXEL_SCORES.fits(tensor)
         and class_scores.shape[1] == tensor.shape[1]
         and graph.reads(tensor)
     )

@@ -96,12 +96,14 @@ class RegionMeasure(Batched):
 
     Attributes
     ----------
+    weights
+        [B,h,w], or [B,d,h,w] for volumes.
     pixels
-        Reads the scores [N,K,h,w] in an output.
+        Reads the scores [N,K,h,w], or [N,K,d,h,w] for volumes, in an output.
     """
 
     ids: Int[Tensor, " B"]
-    weights: Float[Tensor, "B h w"]
+    weights: Float[Tensor, "B *size"]
     pixels: PixelReader
 
     def __call__(self, output: Any, of: Tensor | None, kind: str) -> Tensor:
@@ -110,7 +112,7 @@ class RegionMeasure(Batched):
         if kind == "probability":
             scores = self.pixels.probabilities(scores)
         rows = torch.arange(len(scores), device=scores.device)
-        return (scores[rows, at(self.ids, of)] * at(self.weights, of)).sum((1, 2))
+        return (scores[rows, at(self.ids, of)] * at(self.weights, of)).flatten(1).sum(1)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -33,7 +33,7 @@ class PixelReader(ABC):
         torch.serialization.add_safe_globals([cls])
 
     @abstractmethod
-    def __call__(self, output: Any, rows: int) -> Float[Tensor, "N K h w"]:
+    def __call__(self, output: Any, rows: int) -> Float[Tensor, "N K *size"]:
         """Return the scores of K classes or masks in an output for N images.
 
         Raises
@@ -43,14 +43,14 @@ class PixelReader(ABC):
         """
 
     @abstractmethod
-    def probabilities(self, scores: Float[Tensor, "N K h w"]) -> Float[Tensor, "N K h w"]:
+    def probabilities(self, scores: Float[Tensor, "N K *size"]) -> Float[Tensor, "N K *size"]:
         """Return the probabilities of scores."""
 
     @abstractmethod
-    def predicted(self, scores: Float[Tensor, "B K h w"], ids: Int[Tensor, " B"]) -> Bool[Tensor, "B h w"]:
+    def predicted(self, scores: Float[Tensor, "B K *size"], ids: Int[Tensor, " B"]) -> Bool[Tensor, "B *size"]:
         """Return the pixels that belong to the class or mask of each image."""
 
-    def default(self, output: Any, scores: Float[Tensor, "B K h w"]) -> Int[Tensor, " B"]:
+    def default(self, output: Any, scores: Float[Tensor, "B K *size"]) -> Int[Tensor, " B"]:
         """Return the class or mask of each image if the target names none.
 
         Raises
@@ -68,27 +68,30 @@ class PixelReader(ABC):
 
 @dataclass(frozen=True)
 class ClassPixels(PixelReader):
-    """A tensor of scores [B,K,h,w] with the path `path` in an output, which may be probabilities."""
+    """A tensor of scores with the path `path` in an output, which may be probabilities.
+
+    The scores are [B,K,h,w], or [B,K,d,h,w] for volumes.
+    """
 
     path: Path = ()
     are_probabilities: bool = False
 
-    def __call__(self, output: Any, rows: int) -> Float[Tensor, "N K h w"]:
+    def __call__(self, output: Any, rows: int) -> Float[Tensor, "N K *size"]:
         """See `PixelReader`."""
         return read(output, self.path, rows, PIXEL_SCORES)
 
-    def probabilities(self, scores: Float[Tensor, "N K h w"]) -> Float[Tensor, "N K h w"]:
+    def probabilities(self, scores: Float[Tensor, "N K *size"]) -> Float[Tensor, "N K *size"]:
         """Return the softmax over classes, or the sigmoid of a single score. Probabilities are returned unchanged."""
         if self.are_probabilities:
             return scores
         scores = at_least_float32(scores)
         return scores.sigmoid() if scores.shape[1] == 1 else scores.softmax(1)
 
-    def predicted(self, scores: Float[Tensor, "B K h w"], ids: Int[Tensor, " B"]) -> Bool[Tensor, "B h w"]:
+    def predicted(self, scores: Float[Tensor, "B K *size"], ids: Int[Tensor, " B"]) -> Bool[Tensor, "B *size"]:
         """Return the pixels in which the class has the highest score, or the single probability is above 0.5."""
         if scores.shape[1] == 1:
             return scores[:, 0] > (0.5 if self.are_probabilities else 0)
-        return scores.argmax(1) == ids[:, None, None]
+        return scores.argmax(1) == ids.view(-1, *[1] * (scores.ndim - 2))
 
 
 @dataclass(frozen=True)
@@ -105,20 +108,20 @@ class QueryMasks(PixelReader):
     classes: str
     masks: str
 
-    def __call__(self, output: Any, rows: int) -> Float[Tensor, "N K h w"]:
+    def __call__(self, output: Any, rows: int) -> Float[Tensor, "N K *size"]:
         """See `PixelReader`."""
         if query_names(output) != (self.classes, self.masks) or len(output[self.masks]) != rows:
             raise wrong_output(output, rows, PIXEL_SCORES)
         classes = at_least_float32(output[self.classes]).softmax(2)[..., :-1]
         return torch.einsum("bqk,bqhw->bkhw", classes, at_least_float32(output[self.masks]).sigmoid())
 
-    def probabilities(self, scores: Float[Tensor, "N K h w"]) -> Float[Tensor, "N K h w"]:
+    def probabilities(self, scores: Float[Tensor, "N K *size"]) -> Float[Tensor, "N K *size"]:
         """Return the scores unchanged."""
         return scores
 
-    def predicted(self, scores: Float[Tensor, "B K h w"], ids: Int[Tensor, " B"]) -> Bool[Tensor, "B h w"]:
+    def predicted(self, scores: Float[Tensor, "B K *size"], ids: Int[Tensor, " B"]) -> Bool[Tensor, "B *size"]:
         """Return the pixels in which the class has the highest score."""
-        return scores.argmax(1) == ids[:, None, None]
+        return scores.argmax(1) == ids.view(-1, *[1] * (scores.ndim - 2))
 
 
 @dataclass(frozen=True)
@@ -132,22 +135,22 @@ class PromptedMasks(PixelReader):
 
     prompt: int = 0
 
-    def __call__(self, output: Any, rows: int) -> Float[Tensor, "N K h w"]:
+    def __call__(self, output: Any, rows: int) -> Float[Tensor, "N K *size"]:
         """See `PixelReader`."""
         if not has_prompts(output) or len(output[MASKS]) != rows:
             raise wrong_output(output, rows, PIXEL_SCORES)
         masks: Tensor = output[MASKS]
         return masks[:, self.prompt]
 
-    def probabilities(self, scores: Float[Tensor, "N K h w"]) -> Float[Tensor, "N K h w"]:
+    def probabilities(self, scores: Float[Tensor, "N K *size"]) -> Float[Tensor, "N K *size"]:
         """Return the sigmoid."""
         return at_least_float32(scores).sigmoid()
 
-    def predicted(self, scores: Float[Tensor, "B K h w"], ids: Int[Tensor, " B"]) -> Bool[Tensor, "B h w"]:
+    def predicted(self, scores: Float[Tensor, "B K *size"], ids: Int[Tensor, " B"]) -> Bool[Tensor, "B *size"]:
         """Return the pixels with a positive logit in the mask of each image."""
         return scores[torch.arange(len(scores), device=scores.device), ids] > 0
 
-    def default(self, output: Any, scores: Float[Tensor, "B K h w"]) -> Int[Tensor, " B"]:
+    def default(self, output: Any, scores: Float[Tensor, "B K *size"]) -> Int[Tensor, " B"]:
         """Return the mask with the highest predicted intersection over union."""
         qualities: Tensor = output[QUALITIES]
         return qualities[:, self.prompt].argmax(1)
@@ -187,8 +190,8 @@ def pixel_reader(
         advice = "masks [B,h,w] need `forward=lambda model, images: model(images)[:, None]`"
         is_mask = any(tensor.ndim == 3 for tensor in tensors_of(output))
         raise TargetError(
-            f"a region needs a segmentation model, whose output is logits [B,K,h,w]; got {described(output)}"
-            + (f"; {advice}" if is_mask else "")
+            "a region needs a segmentation model, whose output is logits [B,K,h,w], or [B,K,d,h,w] for volumes; "
+            f"got {described(output)}" + (f"; {advice}" if is_mask else "")
         )
     path = _largest_head(output, rows)
     path = find(output, rows, PIXEL_SCORES) if path is None else path
@@ -254,6 +257,6 @@ def _largest_head(output: Any, rows: int) -> Path | None:
         return None
     if len({head.shape[1] for head in heads.values()}) != 1:
         return None
-    sizes = {path: head.shape[2] * head.shape[3] for path, head in heads.items()}
+    sizes = {path: head.shape[2:].numel() for path, head in heads.items()}
     largest = [path for path, size in sizes.items() if size == max(sizes.values())]
     return largest[0] if len(largest) == 1 else None

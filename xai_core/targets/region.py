@@ -20,8 +20,8 @@ class Region(Target):
 
     The model's output contains one of these, where B is the number of images:
 
-    - logits [B,K,h,w], such as the `out` of torchvision's segmentation models. In a list of several such tensors, as
-      deep supervision returns, the one with the most pixels is read.
+    - logits [B,K,h,w], such as the `out` of torchvision's segmentation models, or [B,K,d,h,w] for volumes. In a list of
+      several such tensors, as deep supervision returns, the one with the most pixels is read.
     - class logits [B,Q,K+1] and mask logits [B,Q,h,w] of queries, as in MaskFormer and Mask2Former. The score of a
       class is sum_q softmax(class)_qk sigmoid(mask)_q, its semantic inference.
     - mask logits [B,P,M,h,w] of P prompts with M masks each, and `iou_scores` [B,P,M], as in SAM. Each mask is a class.
@@ -35,8 +35,8 @@ class Region(Target):
         A class id or name, or one per image. It is optional if the model has one score per pixel. For SAM, it is the
         index of a mask, by default of the mask with the highest `iou_scores` in the original image.
     mask
-        [h,w] or [B,h,w] at the output's size: booleans or non-negative weights. Default: the pixels to which the model
-        assigns the class in the original image.
+        [h,w] or [B,h,w] at the output's size ([d,h,w] or [B,d,h,w] for volumes): booleans or non-negative weights.
+        Default: the pixels to which the model assigns the class in the original image.
     prompt
         Index of the prompt, if the model segments several prompts of an image.
     """
@@ -76,8 +76,8 @@ class Region(Target):
                 f"got {list(mask.shape)}: resize it"
             )
         weights = mask.to(torch.promote_types(scores.dtype, torch.float32)).expand(batch, *size)
-        total = weights.sum((1, 2))
-        weights = weights / total.where(total > 0, 1)[:, None, None]
+        total = weights.flatten(1).sum(1)
+        weights = weights / total.where(total > 0, 1).view(batch, *[1] * len(size))
         reason = (
             "regions without pixels: the mask contains no pixel, or the class is not a class of this model (0 to "
             f"{classes - 1}); pass a mask with at least one pixel"

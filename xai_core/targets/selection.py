@@ -26,15 +26,18 @@ class Wanted:
         The names of the tensor's dimensions after the batch.
     preferred
         Conventional names of the tensor in an output, the preferred name first.
+    volumes
+        Whether the tensor has one more dimension if the images are volumes.
     """
 
     content: str
     dims: tuple[str, ...]
     preferred: tuple[str, ...]
+    volumes: bool = False
 
     def fits(self, tensor: Tensor) -> bool:
         """Return whether a tensor contains floating-point numbers and has the required number of dimensions."""
-        return tensor.is_floating_point() and tensor.ndim == 1 + len(self.dims)
+        return tensor.is_floating_point() and tensor.ndim - 1 - len(self.dims) in range(1 + self.volumes)
 
     def for_images(self, rows: int | None) -> str:
         """Describe the tensor for a number of images, or for any number."""
@@ -42,7 +45,7 @@ class Wanted:
 
 
 CLASS_SCORES = Wanted("class scores", ("K",), ("logits", "out"))
-PIXEL_SCORES = Wanted("scores of pixels", ("K", "h", "w"), ("logits", "out"))
+PIXEL_SCORES = Wanted("scores of pixels", ("K", "h", "w"), ("logits", "out"), volumes=True)
 TOKEN_SCORES = Wanted("scores of tokens", ("L", "V"), ("logits",))
 EMBEDDINGS = Wanted("embeddings", ("D",), ("image_embeds",))
 
