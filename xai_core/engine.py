@@ -329,7 +329,7 @@ class Engine:
         return ExplainedModel.detections(*self._inputs.of(images)[0], threshold)
 
     @in_own_plugins
-    def segment(self, images: Float[Tensor, "B C H W"]) -> list[list[Segment]]:
+    def segment(self, images: Float[Tensor, "B C *size"]) -> list[list[Segment]]:
         """Return the classes to which a segmentation model assigns pixels of each image, the most pixels first.
 
         To explain one of them, pass `xai_core.Region(segment.label)` as the target of `explain`.

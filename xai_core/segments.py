@@ -41,7 +41,7 @@ class Segment:
 
 
 def segments_of(
-    pixels: PixelReader, scores: Float[Tensor, "B K h w"], names: Sequence[str] | None
+    pixels: PixelReader, scores: Float[Tensor, "B K *size"], names: Sequence[str] | None
 ) -> list[list[Segment]]:
     """Return the classes that have pixels in each image, the most pixels first.
 

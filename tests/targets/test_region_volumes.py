@@ -64,3 +64,11 @@ def test_the_scores_with_the_most_voxels_are_read() -> None:
 def test_masks_of_another_size_are_rejected(model: nn.Module, mask: Tensor) -> None:
     with pytest.raises(TargetError, match=r"output's size, \[8, 32, 32\] or \[2, 8, 32, 32\]"):
         xai.Engine(model).explain(two_clips(), "saliency", xai.Region(CLASS, mask))
+
+
+def test_the_segments_of_a_volume_are_its_predicted_classes(model: nn.Module) -> None:
+    classes = model(two_clips()).argmax(1)
+    for found, each in zip(xai.Engine(model).segment(two_clips()), classes, strict=True):
+        ids, counts = each.unique(return_counts=True)
+        shares = dict(zip(ids.tolist(), (counts / each.numel()).tolist(), strict=True))
+        assert {segment.label: segment.share for segment in found} == pytest.approx(shares)
