@@ -14,7 +14,7 @@ from xai_core.benchmarking.reader import Item
 from xai_core.benchmarking.resolve import ResolvedBenchmark
 from xai_core.benchmarking.weight_backup import WeightBackup
 from xai_core.engine import Engine
-from xai_core.errors import ConstantMapWarning, OutOfMemoryWarning, SideEffectError
+from xai_core.errors import ConstantMapWarning, OutOfMemoryWarning, SideEffectError, TargetError
 from xai_core.isolation.error_context import PluginCall, weights_changed
 from xai_core.isolation.guard import Guard
 from xai_core.isolation.model_state import ModelStateMonitor
@@ -23,8 +23,11 @@ from xai_core.model.adapter import ModelAdapter
 from xai_core.model.execution import unwrapped
 from xai_core.plugins.registry import origin
 from xai_core.saliency import Saliency
+from xai_core.segments import largest
 from xai_core.targets.box import Box
+from xai_core.targets.region import Region
 from xai_core.targets.target import TargetLike
+from xai_core.targets.text import Text
 
 
 class ModelSession:
@@ -94,12 +97,34 @@ class ModelSession:
             return self._engine.explain(_images(items), explainers, self._target(items), costs=True)
 
     def _target(self, items: Sequence[Item]) -> TargetLike:
-        """Return the predictions or the labels as the target. A detector explains its best detection of the label."""
-        if self._manifest.target != "label":
-            return None
-        labels = [item.label for item in items if item.label is not None]
+        """Return the predictions or the labels as the target.
+
+        A detector explains its best detection, of any class or of the label. A segmentation model explains the region
+        of its largest class or of the label. A model that compares images with texts explains the text.
+        """
+        if self.loaded.tokenizer is not None:
+            return Text([item.text or "" for item in items])
         reader = self._engine.adapter(_images(items)).score_reader
+        if self._manifest.target != "label":
+            return Region(self._largest(items)) if reader.is_segmenter else None
+        labels = [item.label for item in items if item.label is not None]
+        if reader.is_segmenter:
+            return Region(labels)
         return Box(label=labels) if reader.is_detector else labels
+
+    def _largest(self, items: Sequence[Item]) -> list[int]:
+        """Return the class with the most pixels in each image, other than the background."""
+        found = [largest(each, 1, self.loaded.class_names) for each in self._engine.segment(_images(items))]
+        if not all(found):
+            raise TargetError("the segmentation model finds only background, so there is no region to explain")
+        return [segment.label for [segment] in found]
+
+    def missing(self, item: Item) -> str | None:
+        """Return an error if an image has no text or no label, and the target requires it."""
+        if self.loaded.tokenizer is not None:
+            return None if item.text else "TargetError: the image has no text, which this model compares with images"
+        missing = self._manifest.target == "label" and item.label is None
+        return "TargetError: the image has no label, which target='label' requires" if missing else None
 
     def evaluate(
         self, items: Sequence[Item], maps: Mapping[str, Saliency], metrics: Sequence[str]

@@ -36,6 +36,8 @@ class Item:
         [C,h,w], as the model receives it, or None after an error.
     label
         Class of the image, if known.
+    text
+        Text of the image, if known.
     mask
         [h,w] ground-truth mask, if known.
     no_mask
@@ -51,6 +53,7 @@ class Item:
     mask: Tensor | None = None
     no_mask: str = ""
     error: str | None = None
+    text: str | None = None
 
 
 class Reader:
@@ -143,9 +146,9 @@ class Reader:
             return Item(index, name, label=label, error=in_one_line(error))
         try:
             with limited_call(self._of_model, self._seconds, quiet=XAIError):
-                return Item(index, name, image, label, model_mask(self._loaded, sample))
+                return Item(index, name, image, label, model_mask(self._loaded, sample), text=sample.text)
         except CONTAINED as error:
-            return Item(index, name, image, label, no_mask=in_one_line(error))
+            return Item(index, name, image, label, no_mask=in_one_line(error), text=sample.text)
 
 
 def unread(data: Dataset, index: int, error: str) -> Item:

@@ -33,7 +33,7 @@ class ScoreRow:
     label
         Class of the image in the dataset, if known.
     target
-        Class that was explained, or the class of the detection.
+        Class that was explained, or the class of the detection or the region.
     score
         Value of the metric, or None after an error.
     error

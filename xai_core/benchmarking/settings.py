@@ -42,7 +42,8 @@ class RecordedSettings:
         default="predicted",
         metadata=declare(
             help="Class to explain: the predicted class or the image's label. For a detector: its best detection, of "
-            "any class or of the label's.",
+            "any class or of the label's. For a segmentation model: the region of its largest class or of the label's. "
+            "For a model of images and texts: the image's text.",
             choices=("predicted", "label"),
         ),
     )

@@ -81,7 +81,7 @@ class Worker:
         result = ShardResult(self._benchmark.manifest, session.spec)
         valid = []
         for item in items:
-            error = item.error or self._missing_label(item)
+            error = item.error or session.missing(item)
             if error:
                 result.add_error([item], methods, metrics, error)
             else:
@@ -157,10 +157,6 @@ class Worker:
         method, metric = self._session.names(call)
         methods = (method,) if method else self._step.methods
         self._send(Activity(call.description, methods, metric, seconds=seconds))
-
-    def _missing_label(self, item: Item) -> str | None:
-        missing = self._benchmark.manifest.target == "label" and item.label is None
-        return "TargetError: the image has no label, which target='label' requires" if missing else None
 
     def _disable_leaks(self, session: ModelSession, items: list[Item], result: ShardResult) -> None:
         """Find the methods and metrics that keep tensors, and disable them for the rest of the run."""

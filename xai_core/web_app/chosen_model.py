@@ -71,7 +71,7 @@ class ChosenModel:
         InputTypeError
             If the engine was created with a module, whose preprocessing is not known.
         UnsuitableError
-            If no installed method is compatible with the model.
+            If no installed method is compatible with the model, or if the model is for segmentation or for texts.
         """
         loaded = engine.loaded
         if loaded is None:
@@ -82,6 +82,11 @@ class ChosenModel:
         noise = torch.rand(3, _SIDE, _SIDE, generator=torch.Generator().manual_seed(0))
         images = loaded.preprocess(noise)[None]
         adapter = engine.adapter(images)
+        if adapter.score_reader.is_segmenter or loaded.tokenizer is not None:
+            raise UnsuitableError(
+                "the app explains classifiers and detectors; for segmentation models and models that compare images "
+                "with texts, use `xai explain` or `Engine.explain`"
+            )
         methods = [name for name in list_explainers() if _is_compatible(name, adapter)]
         if not methods:
             raise UnsuitableError("no installed method is compatible with this model: run `pip install xai-core[all]`")
