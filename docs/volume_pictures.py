@@ -26,7 +26,7 @@ def main() -> None:
     names: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         exec(compile(example, "volumes.md", "exec"), names)
-    figure = xai.draw(names["volumes"][:2], names["maps"], names["scores"])
+    figure = xai.draw(names["volumes"], names["maps"], names["scores"])
     image = Image.open(io.BytesIO(encode_figure(figure, dpi=105))).convert("RGB")
     path = DOCS / "images" / "how-to" / "volumes.webp"
     path.write_bytes(encode(image, "WEBP"))

@@ -19,8 +19,8 @@ from xai_core.plugin import normalize
 
 def test_the_page_has_the_command_of_each_file_of_weights() -> None:
     page = (ROOT / "docs" / "shapes.md").read_text()
-    files = sorted((Path(xai_zoo.__file__).parent / "weights").glob("shapes-*.safetensors"))
-    assert len(files) == 9
+    files = sorted((Path(xai_zoo.__file__).parent / "weights").glob("shapes*.safetensors"))
+    assert len(files) == 10
     for file in files:
         with safe_open(file, "pt") as opened:
             assert opened.metadata()["command"] in page

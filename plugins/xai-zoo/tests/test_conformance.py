@@ -23,6 +23,7 @@ MODELS: dict[str, tuple[str | None, dict[str, Any]]] = {
     "python": ("torchvision.models:resnet18", {"size": 64, "num_classes": 10}),
     "resnet-bam": (None, {"depth": 18}),
     "resnet-cbam": (None, {"depth": 18}),
+    "shapes3d-cnn": (None, {}),
     "shapes-cbam": (None, {}),
     "shapes-clip": (None, {}),
     "shapes-detector": (None, {}),

@@ -20,6 +20,7 @@ from xai_zoo.photos import Photos
 from xai_zoo.resnet_attention import ResNetBAM, ResNetCBAM
 from xai_zoo.shapes import Shapes
 from xai_zoo.shapes3d import Shapes3d
+from xai_zoo.shapes3d_cnn import Shapes3dCNN
 from xai_zoo.shapes_clip import ShapesCLIP
 from xai_zoo.shapes_detector import ShapesDetector
 from xai_zoo.shapes_models import ShapesCBAM, ShapesViT
@@ -52,6 +53,7 @@ __all__ = [
     "ResNetCBAM",
     "Shapes",
     "Shapes3d",
+    "Shapes3dCNN",
     "ShapesCBAM",
     "ShapesCLIP",
     "ShapesDetector",
@@ -82,6 +84,7 @@ def xai_models() -> list[type[ModelSource]]:
         PythonModels,
         ResNetBAM,
         ResNetCBAM,
+        Shapes3dCNN,
         ShapesCBAM,
         ShapesCLIP,
         ShapesDetector,
