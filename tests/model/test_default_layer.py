@@ -126,6 +126,16 @@ def test_empty_tensors_are_not_features(empty: tuple[int, ...], images: Tensor) 
     assert not xai.Engine(model).explain(images, "grad-cam")["grad-cam"].constant.any()
 
 
+def test_a_padded_grid_is_not_the_default() -> None:
+    """Its cells do not cover the image."""
+    stage = nn.Sequential(nn.Conv2d(3, 8, 3, 8, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 1, 1), nn.ReLU())
+    late = nn.Sequential(nn.ZeroPad2d((3, 0, 3, 0)), nn.Conv2d(8, 8, 7), nn.ReLU())
+    model = settled(nn.Sequential(stage, late, nn.Flatten(), nn.Linear(8, 5)))
+    adapter = xai.Engine(model).adapter(torch.randn(1, 3, 32, 32))
+    assert adapter.default_layer == "0"
+    assert adapter.features("0").grid == (4, 4)
+
+
 def test_a_pyramid_of_token_stages_with_functional_pooling() -> None:
     """Stages in NHWC, tokens between them, images that are not square, pooling without a module."""
 

@@ -38,7 +38,7 @@ class DefaultLayer:
 def default_layer(
     graph: SiteGraph,
     layouts: SiteLayouts,
-    pools: Collection[str],
+    excluded: Collection[str],
     pixel_scores: Tensor | None,
     detection_scores: Tensor | None = None,
 ) -> DefaultLayer | None:
@@ -53,29 +53,29 @@ def default_layer(
         The sites and their graph.
     layouts
         Their layouts.
-    pools
-        The names of layers whose outputs are pooled features.
+    excluded
+        The names of layers that are never the default layer, because they pool or pad features.
     pixel_scores
         [1,K,*size], if the target reads scores of each pixel, or None.
     detection_scores
         The scores of detections, if the target reads these, or None.
     """
     if pixel_scores is not None:
-        last = _coarsest(graph, layouts, pools, pixel_scores)
+        last = _coarsest(graph, layouts, excluded, pixel_scores)
         return None if last is None else DefaultLayer(last, last)
     if detection_scores is not None:
-        last = next(_before_detections(graph, layouts, pools, detection_scores), None)
+        last = next(_before_detections(graph, layouts, excluded, detection_scores), None)
         return None if last is None else DefaultLayer(last, last)
-    last = next(_spatial(_dominating(graph), layouts, pools), None)
+    last = next(_spatial(_dominating(graph), layouts, excluded), None)
     if last is not None:
-        dominating = _spatial(_dominating(graph), layouts, pools)
+        dominating = _spatial(_dominating(graph), layouts, excluded)
         read = next((candidate for candidate in dominating if _reads(graph, candidate)), last)
         return DefaultLayer(last, _mixed(graph, layouts, read) or read)
     last_pass = graph.last_pass()
     if last_pass is not None:
-        found = default_layer(last_pass, layouts, pools, pixel_scores, detection_scores)
+        found = default_layer(last_pass, layouts, excluded, pixel_scores, detection_scores)
         return found if found is not None and found.default[0].layer in graph.repeated else None
-    last = None if graph.from_image else next(_spatial(reversed(layouts.sites), layouts, pools), None)
+    last = None if graph.from_image else next(_spatial(reversed(layouts.sites), layouts, excluded), None)
     return None if last is None else DefaultLayer(last, last)
 
 
@@ -83,10 +83,10 @@ def _dominating(graph: SiteGraph) -> Iterator[Site]:
     return (site for site, on_every in graph.sites if on_every)
 
 
-def _spatial(sites: Iterator[Site], layouts: SiteLayouts, pools: Collection[str]) -> Iterator[Candidate]:
+def _spatial(sites: Iterator[Site], layouts: SiteLayouts, excluded: Collection[str]) -> Iterator[Candidate]:
     """Yield the sites with more than one cell per image or frame, each with its layout."""
     for site in sites:
-        features = layouts.of(site) if site.layer not in pools else None
+        features = layouts.of(site) if site.layer not in excluded else None
         if features is not None and math.prod(features.grid[-2:]) > 1:
             yield site, features
 
@@ -120,12 +120,14 @@ def _mixed(graph: SiteGraph, layouts: SiteLayouts, read: Candidate) -> Candidate
     return None
 
 
-def _coarsest(graph: SiteGraph, layouts: SiteLayouts, pools: Collection[str], pixel_scores: Tensor) -> Candidate | None:
+def _coarsest(
+    graph: SiteGraph, layouts: SiteLayouts, excluded: Collection[str], pixel_scores: Tensor
+) -> Candidate | None:
     """Return the last features on the coarsest grid that are not scores, for a model with scores of each pixel.
 
     Early features are ignored. They are computed from less than half as many tensors as the last features.
     """
-    candidates = [*_spatial(_dominating(graph), layouts, pools)]
+    candidates = [*_spatial(_dominating(graph), layouts, excluded)]
     features = [candidate for candidate in candidates if not _are_scores(graph, candidate, pixel_scores)] or candidates
     depths = [len(graph.earlier[site]) for site, _ in features]
     late = [candidate for candidate, depth in zip(features, depths, strict=True) if 2 * depth >= depths[0]]
@@ -149,20 +151,20 @@ def is_saturated(graph: SiteGraph, scores: Tensor | None) -> bool:
 
 
 def _before_detections(
-    graph: SiteGraph, layouts: SiteLayouts, pools: Collection[str], scores: Tensor
+    graph: SiteGraph, layouts: SiteLayouts, excluded: Collection[str], scores: Tensor
 ) -> Iterator[Candidate]:
     """Yield the features on every path to the scores of detections that do not contain the scores themselves.
 
     The score of one detection depends on several cells of such features, or on all channels of a feature map.
     """
     if not _has_gradients(scores):
-        yield from _spatial(_dominating(graph), layouts, pools)
+        yield from _spatial(_dominating(graph), layouts, excluded)
         return
     layouts.expect(_dominating(graph))  # the last features are often queries, without locations
     tested = _tested(graph, scores)
     if tested is None:
         return
-    for site, features in _spatial(_dominating(graph), layouts, pools):
+    for site, features in _spatial(_dominating(graph), layouts, excluded):
         gradient = graph.gradient_of(tested, site)
         if gradient is None:
             continue

@@ -23,6 +23,14 @@ class _Call:
     input: Tensor | None
 
 
+RESIZING = (
+    *(nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.AdaptiveAvgPool3d, nn.AdaptiveMaxPool3d),
+    *(nn.ZeroPad2d, nn.ConstantPad2d, nn.CircularPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d),
+    *(nn.ZeroPad3d, nn.ConstantPad3d, nn.CircularPad3d, nn.ReflectionPad3d, nn.ReplicationPad3d),
+)
+"""Layers whose cells are not those of their input, so that they are never a default layer."""
+
+
 class ModuleCalls:
     """Records module calls and attention during one forward pass of one image.
 
@@ -64,10 +72,9 @@ class ModuleCalls:
         return [tensor for inputs in self._inputs.values() for _, tensor in inputs]
 
     @property
-    def pools(self) -> frozenset[str]:
-        """The names of adaptive pooling layers, and of the model itself."""
-        pooling = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.AdaptiveAvgPool3d, nn.AdaptiveMaxPool3d)
-        return frozenset(name for module, name in self.names.items() if isinstance(module, pooling) or not name)
+    def excluded(self) -> frozenset[str]:
+        """The names of adaptive pooling layers and of padding layers, and of the model itself."""
+        return frozenset(name for module, name in self.names.items() if isinstance(module, RESIZING) or not name)
 
     @property
     def sizes(self) -> dict[str, int]:

@@ -243,7 +243,7 @@ def _probe(observer: Observer, image: Tensor, known: SiteLayouts | None, block: 
         found = (
             None
             if scores is None
-            else default_layer(graph, layouts, calls.pools, observed.pixel_scores, observed.detection_scores)
+            else default_layer(graph, layouts, calls.excluded, observed.pixel_scores, observed.detection_scores)
         )
         last, default = (None, None) if found is None else (found.last, found.default)
         readout = read_out(graph, last) if last and last[1].is_sequence else None
