@@ -5,7 +5,7 @@ import re
 import pytest
 
 CELLS = (
-    "import xai_core as xai\nfrom support.app_models import cnn_engine\napp = cnn_engine().app()",
+    "import xai_core as xai\napp = xai.Engine(xai.load_model('shapes-vit')).app()",
     "address = app.launch()",
     "import urllib.request\nprint(urllib.request.urlopen(address).status)",
     "app.close()",
