@@ -1,6 +1,8 @@
 """The functions of the app return maps, curves, attention and errors, without a browser and without Gradio."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,11 +12,12 @@ import xai_core as xai
 from support.app_models import HOSTILE, cnn_engine, saved_photo, vit_engine
 from support.models import SmallCNN
 from xai_core.errors import InputTypeError
-from xai_core.web_app import choices
+from xai_core.web_app import choices, photo_maps
 from xai_core.web_app.chosen_model import ChosenModel
 from xai_core.web_app.curves import METRICS
 from xai_core.web_app.handlers import Handlers, Session
 from xai_core.web_app.offered_models import OfferedModels
+from xai_core.web_app.photo_maps import PhotoMaps
 
 METHODS = ["grad-cam", "occlusion:size=8,stride=8"]
 
@@ -140,6 +143,21 @@ def test_a_new_request_ends_the_earlier_one(handlers: Handlers, photo: str) -> N
     assert [*maps] == []
     assert session.explained is not None
     assert [*session.explained.maps] == METHODS[:1]
+
+
+def test_an_earlier_request_that_ends_does_not_prevent_the_curves(
+    handlers: Handlers, photo: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The curves of the earlier request are requested after the later one has begun, and before it has maps."""
+    session = Session()
+
+    def explain_photo(*args: Any) -> Iterator[PhotoMaps]:
+        [*handlers.curves("cnn", session)]
+        yield from photo_maps.explain_photo(*args)
+
+    monkeypatch.setattr("xai_core.web_app.handlers.explain_photo", explain_photo)
+    shown(handlers, photo, METHODS, session=session)
+    assert len([*handlers.curves("cnn", session)]) == 5
 
 
 def test_curves_wait_for_all_maps_and_are_computed_once(handlers: Handlers, photo: str) -> None:

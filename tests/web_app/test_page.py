@@ -18,7 +18,7 @@ from support.browser import contrast, opened
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-TIMEOUT = 180_000
+TIMEOUT = 60_000
 pytestmark = pytest.mark.slow
 
 

@@ -98,10 +98,10 @@ class Handlers:
         request, explained = session.request, session.explained
         if explained is not None and (explained.pending or session.scored == request):
             return  # a newer request computes the maps or the curves
-        session.scored = request
         if explained is None or not explained.maps:
             yield note_html("The curves appear here after the maps.")
             return
+        session.scored = request
         for curves, message in compute_curves(self.models[name], explained):
             if session.request != request:
                 return
