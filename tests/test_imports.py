@@ -28,7 +28,7 @@ LAYERS = [
     {"isolation", "plugins"},
     {"adapter_cache", "checks", "image_inputs", "inputs", "plugin_adapters"},
     {"drawing", "saliency_maps"},
-    {"engine", "evaluation", "explained_model", "explanation", "several_inputs"},
+    {"engine", "evaluation", "explained_model", "explanation", "model_outputs", "several_inputs"},
     {"benchmarking", "testing"},
     {"report"},
     {"web_app"},

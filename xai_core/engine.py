@@ -1,14 +1,12 @@
 """The engine: explains images with one shared forward and backward pass, and scores the maps."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, overload
 
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from xai_core.capture.attention_record import AttentionRecord, Rows
 from xai_core.data.sources import LoadedModel
-from xai_core.detection.listing import Detection
 from xai_core.evaluation import Results, evaluate
 from xai_core.explained_model import ExplainedModel
 from xai_core.explainer import Explainer
@@ -19,18 +17,14 @@ from xai_core.model.adapter import ModelAdapter
 from xai_core.model.dual_encoder import DualEncoder, Tokenizer
 from xai_core.model.layouts import Layer
 from xai_core.model.user_forward import UserForward, accept_forward, selecting
-from xai_core.options import check_integer, check_number
+from xai_core.model_outputs import ModelOutputs
 from xai_core.plugins.creation import create_explainer, create_metric
 from xai_core.plugins.registry import Plugins, in_own_plugins, restricted
 from xai_core.plugins.resolve import by_key
-from xai_core.predictions import Predictions
 from xai_core.saliency import Saliency
 from xai_core.saliency_maps import SaliencyMaps
-from xai_core.segments import Segment
-from xai_core.several_inputs import Inputs, SeveralInputs, of_each
-from xai_core.targets.class_names import named_classes
+from xai_core.several_inputs import Inputs, of_each
 from xai_core.targets.target import TargetLike
-from xai_core.targets.text import encoded_texts
 
 if TYPE_CHECKING:
     from xai_core.web_app.launch import WebApp
@@ -39,7 +33,7 @@ Methods = str | Explainer | Iterable[str | Explainer] | Mapping[str, str | Expla
 Metrics = str | Metric | Iterable[str | Metric] | Mapping[str, str | Metric]
 
 
-class Engine:
+class Engine(ModelOutputs):
     """Explains one model, and scores the explanations.
 
     The model stays unchanged: its mode, hooks, gradients and weights are the same after every call.
@@ -97,23 +91,22 @@ class Engine:
         time_limit: float | None = None,
     ) -> None:
         self.model = accept_model(model)
-        self.plugins = None if plugins is None else restricted(plugins)
+        own_plugins = None if plugins is None else restricted(plugins)
         loaded = model if isinstance(model, LoadedModel) else None
         if tokenizer is None and loaded is not None:
             tokenizer = loaded.tokenizer
         encoder = None if tokenizer is None else DualEncoder(self.model, tokenizer)
-        self._embed_texts = None if encoder is None else encoder.embed_texts
         forward = accept_forward(encoder.embed_images if encoder is not None and forward is None else forward)
-        self._explained = ExplainedModel(
+        explained = ExplainedModel(
             self.model,
             forward if output is None else selecting(forward, output),
             memory=memory,
             block=block,
             time_limit=time_limit,
-            plugins=self.plugins,
+            plugins=own_plugins,
             loaded=loaded,
         )
-        self._inputs = SeveralInputs(self._explained)
+        super().__init__(explained, None if encoder is None else encoder.embed_texts)
 
     def __repr__(self) -> str:
         model, seconds = self._explained.bare, self._explained.time_limit
@@ -125,16 +118,6 @@ class Engine:
         from xai_core.html import facts
 
         return facts(repr(self), {"class names": "not known" if self.class_names is None else len(self.class_names)})
-
-    @property
-    def loaded(self) -> LoadedModel | None:
-        """The `LoadedModel` that the engine was created with, or None if it was created with a module."""
-        return self._explained.loaded
-
-    @property
-    def class_names(self) -> Sequence[str] | None:
-        """The name of each class, or None if the engine was created with a module, which has no class names."""
-        return None if self.loaded is None else self.loaded.class_names
 
     @overload
     def explain(
@@ -289,83 +272,6 @@ class Engine:
         each, own = of_each(maps, len(models), "maps"), of_each(masks, len(models), "masks")
         return tuple(evaluate(*models[i], each[i], by_name, own[i]) for i in range(len(models)))
 
-    @in_own_plugins
-    def predict(self, images: Float[Tensor, "B C *size"], top: int = 5) -> Predictions:
-        """Return the `top` classes with the highest scores of each image, with their names and probabilities.
-
-        Raises
-        ------
-        ModelOutputError
-            If the model's output contains no class scores.
-        OptionError
-            If `top` is not a positive integer, or there is not one name per class.
-        """
-        check_integer("top", top, 1)
-        return ExplainedModel.predictions(*self._inputs.of(images)[0], top)
-
-    @in_own_plugins
-    def detect(self, images: Float[Tensor, "B C H W"], threshold: float = 0.5) -> list[list[Detection]]:
-        """Return the objects that a detector finds in each image, the highest score first.
-
-        To explain one of them, pass `xai_core.Box(detection.box, detection.label)` as the target of `explain`.
-
-        Parameters
-        ----------
-        images
-            As for `explain`.
-        threshold
-            The lowest score, in [0,1].
-
-        Raises
-        ------
-        TargetError
-            If the model is not a detector whose output is recognized.
-        OptionError
-            If the threshold is not in [0,1].
-        MissingDependencyError
-            If the output contains several detections of one object, and torchvision is not installed.
-        """
-        check_number("threshold", threshold, minimum=0, maximum=1)
-        return ExplainedModel.detections(*self._inputs.of(images)[0], threshold)
-
-    @in_own_plugins
-    def segment(self, images: Float[Tensor, "B C *size"]) -> list[list[Segment]]:
-        """Return the classes to which a segmentation model assigns pixels of each image, the most pixels first.
-
-        To explain one of them, pass `xai_core.Region(segment.label)` as the target of `explain`.
-
-        Raises
-        ------
-        TargetError
-            If the model's output contains no scores of pixels.
-        OptionError
-            If there is not one name per class.
-        """
-        return ExplainedModel.segments(*self._inputs.of(images)[0])
-
-    @in_own_plugins
-    def score(self, images: Float[Tensor, "B C *size"], target: TargetLike = None) -> Float[Tensor, "B *targets"]:
-        """Return the number of each image that a target explains, such as the logit of a class or of a text.
-
-        Parameters
-        ----------
-        images, target
-            As for `explain`.
-
-        Returns
-        -------
-        Tensor
-            [B], or [B,T] for T targets per image.
-
-        Raises
-        ------
-        TargetError
-            If the target is not defined for an image.
-        ModelOutputError
-            If the model's output does not contain what the target reads.
-        """
-        return ExplainedModel.score(*self._inputs.of(images)[0], self._known(target))
-
     @overload
     def adapter(self, /, images: Tensor, target: TargetLike = None) -> ModelAdapter: ...
 
@@ -389,10 +295,6 @@ class Engine:
         from xai_core.web_app.launch import app
 
         return app(self)
-
-    def _known(self, target: TargetLike) -> TargetLike:
-        """Return a target with class ids in place of names, and embeddings in place of texts."""
-        return encoded_texts(named_classes(target, self.class_names), self._embed_texts)
 
     def _with_probes_of(self, other: "Engine") -> "Engine":
         """Share the probes of an engine for a model of the same structure. Return this engine."""

@@ -33,7 +33,7 @@ class Segment:
 
     @property
     def is_background(self) -> bool:
-        """Whether the name of the class is `background`, in any case and perhaps between underscores."""
+        """Return whether the class is named `background` or `__background__`, in any case."""
         return self.name.strip("_").lower() == BACKGROUND
 
     def __str__(self) -> str:

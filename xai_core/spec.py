@@ -236,7 +236,7 @@ def _bare_text(value: object) -> str:
 
 
 def _is_bare(text: str) -> bool:
-    """Whether text needs no quotes to be read back as one part."""
+    """Return whether text needs no quotes to be read back as one part."""
     depths = [depth for _, _, depth in _outside_quotes(text)] if '"' not in text else [-1]
     is_balanced = min(depths, default=0) == 0 and depths[-1:] == [0]
     return text == text.strip() and is_balanced and len(_split_at_commas(text)) == 1

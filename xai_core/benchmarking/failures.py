@@ -46,5 +46,5 @@ def _with_causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def is_deterministic(error: Exception) -> bool:
-    """Whether the failure does not depend on the image, so that retries with single images are useless."""
+    """Return whether the failure does not depend on the image, so that retries with single images are useless."""
     return isinstance(error, TimeLimitError | SideEffectError) or weights_changed(error)

@@ -132,7 +132,7 @@ class _Parts:
 
 
 def _is_definition(name: str, value: object) -> bool:
-    """Whether a class attribute is part of the code: neither metadata, such as `__doc__`, nor a cache."""
+    """Return whether a class attribute is part of the code: neither metadata, such as `__doc__`, nor a cache."""
     if name.startswith("__") and isinstance(value, (*_PLAIN, tuple, dict)):
         return False
     if isinstance(value, list | dict | set):

@@ -59,7 +59,7 @@ def _lambda_text(code: CodeType) -> str:
 
 
 def _contains(body: ast.expr, spans: list[tuple[int | None, int | None, int | None, int | None]]) -> bool:
-    """Whether an expression contains all positions (first line, last line, first column, last column) of code."""
+    """Return whether an expression contains all positions of code (first and last line, first and last column)."""
     start, end = (body.lineno, body.col_offset), (body.end_lineno, body.end_col_offset)
     return all(start <= (first, left) and (last, right) <= end for first, last, left, right in spans)
 
@@ -82,6 +82,6 @@ def _without_comments(text: str) -> str:
 
 
 def _is_statement(tokens: list[tokenize.TokenInfo], i: int) -> bool:
-    """Whether a string is a statement of its own, as docstrings are."""
+    """Return whether a string is a statement of its own, as docstrings are."""
     following = next(token for token in tokens[i + 1 :] if token.type != tokenize.COMMENT)
     return i > 0 and tokens[i - 1].type in _LAYOUT and following.type == tokenize.NEWLINE

@@ -158,7 +158,7 @@ def add_effects(error: BaseException, description: str, weights_changed: bool) -
 
 
 def weights_changed(error: BaseException) -> bool:
-    """Whether the plugin call that raised this error changed the model's weights."""
+    """Return whether the plugin call that raised this error changed the model's weights."""
     context = _context_of(error)
     return context is not None and context.weights_changed
 

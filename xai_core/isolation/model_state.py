@@ -143,7 +143,7 @@ class _State:
         self._read_before = self._read()
 
     def untouched(self) -> bool:
-        """Whether nothing changed, engine hooks included. If it returns False, compare `compared`."""
+        """Return whether nothing changed, engine hooks included. If it returns False, compare `compared`."""
         try:
             contents = [own.get(name) for own, name in self._containers]
             return contents == self._contents_before and self._read() == self._read_before
@@ -191,7 +191,7 @@ def _comparable(tensor: Tensor) -> tuple[Any, ...]:
 
 
 def _plain(tensor: Tensor) -> bool:
-    """Whether the tensor has an address and a version. Inference tensors and tensor subclasses may have none."""
+    """Return whether the tensor has an address and a version. Inference tensors and tensor subclasses may have none."""
     return type(tensor) in (Tensor, nn.Parameter) and tensor.is_leaf and not tensor.is_inference()
 
 

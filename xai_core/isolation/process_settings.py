@@ -71,7 +71,7 @@ class WarningFilters:
     __hash__ = None  # type: ignore[assignment] # compared by value
 
     def added_by(self, other: "WarningFilters") -> bool:
-        """Whether another value contains these filters in the same order."""
+        """Return whether another value contains these filters in the same order."""
         return [each for each in other._filters if each in self._filters] == self._filters
 
     def restore(self) -> None:

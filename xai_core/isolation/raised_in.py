@@ -9,7 +9,7 @@ from xai_core.errors import PluginContractError, TimeLimitError, XAIError
 
 
 def raised_in(error: BaseException, made_by: type, base: type) -> bool:
-    """Whether an exception was raised in a function that a class overrides or adds to its base class.
+    """Return whether an exception was raised in a function that a class overrides or adds to its base class.
 
     An `XAIError` does not count, because it describes a mistake of the caller. For `TimeLimitError` and
     `PluginContractError`, the original exception in their context counts.

@@ -50,13 +50,13 @@ def limited(seconds: float | None, error: Callable[[], Exception]) -> Iterator[N
 
 
 def _can_use_signals() -> bool:
-    """Whether this thread receives signals and the current handler can be restored."""
+    """Return whether this thread receives signals and the current handler can be restored."""
     main = threading.current_thread() is threading.main_thread()
     return main and hasattr(signal, "setitimer") and signal.getsignal(signal.SIGALRM) is not None
 
 
 def _in_context_switch(frame: FrameType | None) -> bool:
-    """Whether a thread is entering or leaving a `with` block.
+    """Return whether a thread is entering or leaving a `with` block.
 
     An interruption at this moment would not become an error, and the timer would not be restored.
     """

@@ -47,7 +47,7 @@ class ModelAdapter:
 
     @classmethod
     def suits(cls, model: nn.Module, probe: Probe) -> bool:
-        """Whether this adapter supports the model."""
+        """Return whether this adapter supports the model."""
         return True
 
     @property

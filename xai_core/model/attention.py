@@ -87,7 +87,7 @@ class AttentionLayer(ABC):
 
     @property
     def of_one_query(self) -> bool:
-        """Whether one query, such as a separate class token, attends to several keys."""
+        """Return whether one query, such as a separate class token, attends to several keys."""
         return self.queries == 1 < self.keys
 
     @abstractmethod

@@ -28,7 +28,7 @@ class Stage:
     end: Node
 
     def reads_and_returns(self, tokens: int) -> bool:
-        """Whether both operations compute [B,N,C] or [N,B,C] with N `tokens`."""
+        """Return whether both operations compute [B,N,C] or [N,B,C] with N `tokens`."""
         return all(node is not None and _has_tokens(node, tokens) for node in (self.start, self.end))
 
 

@@ -55,7 +55,7 @@ class AttentionCall:
     key_locations: Locations | None = None
 
     def is_in(self, module: str) -> bool:
-        """Whether a module, or another module inside of it, computes this attention. The name "" is the model."""
+        """Return whether a module, or another module in it, computes this attention. The name "" is the model."""
         return not module or module in self.around
 
     def __str__(self) -> str:
@@ -79,7 +79,7 @@ class AttentionCall:
 
     @property
     def of_one_query(self) -> bool:
-        """Whether one query, such as a separate class token, attends to several keys."""
+        """Return whether one query, such as a separate class token, attends to several keys."""
         return self.queries == 1 < self.keys
 
     @property

@@ -108,7 +108,7 @@ class AttentionPathReader:
         return self._numbers_at(ancestors(self._graph.ends, except_through=self._end)) - self._after()
 
     def _is_chain(self) -> bool:
-        """Whether the layers follow one another, or are parallel with the same tokens."""
+        """Return whether the layers follow one another, or are parallel with the same tokens."""
         stages, tokens = self._order.stages, self._features.count
         return stages is not None and all(len(stage.layers) == 1 or stage.reads_and_returns(tokens) for stage in stages)
 

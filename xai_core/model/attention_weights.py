@@ -93,7 +93,7 @@ class WeightsFollower:
 
 
 def _is_over_keys(result: Tensor, input: Tensor, dim: int = -1, *_: Any, **__: Any) -> bool:
-    """Whether a softmax is over keys: [..., heads, N, M], or [B * heads, N, N]."""
+    """Return whether a softmax is over keys: [..., heads, N, M], or [B * heads, N, N]."""
     is_last = dim in (-1, result.ndim - 1)
     is_square = result.ndim == 3 and result.shape[-1] == result.shape[-2]
     return is_last and result.shape[-1] > 1 and (result.ndim > 3 or is_square)

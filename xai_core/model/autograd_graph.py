@@ -48,7 +48,7 @@ def joins(nodes: Mapping[Node, bool]) -> tuple[str, ...]:
 
 
 def same_value(tensor: Tensor, other: Tensor) -> bool:
-    """Whether two tensors are the same tensor, or copies of one tensor in the graph."""
+    """Return whether two tensors are the same tensor, or copies of one tensor in the graph."""
     return tensor is other or (tensor.grad_fn is not None and _origin(tensor.grad_fn) is _origin(other.grad_fn))
 
 

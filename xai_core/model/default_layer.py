@@ -92,7 +92,7 @@ def _spatial(sites: Iterator[Site], layouts: SiteLayouts, excluded: Collection[s
 
 
 def _reads(graph: SiteGraph, candidate: tuple[Site | Tensor, Features], blocked: Site | None = None) -> bool:
-    """Whether the scores depend on at least one cell. Dependence through the `blocked` site does not count."""
+    """Return whether the scores depend on at least one cell. Dependence through the `blocked` site does not count."""
     at, features = candidate
     gradient = graph.gradient(at, blocked)
     return gradient is not None and bool(
@@ -135,7 +135,7 @@ def _coarsest(
 
 
 def _are_scores(graph: SiteGraph, candidate: Candidate, pixel_scores: Tensor) -> bool:
-    """Whether each channel is a class: the scores of a class depend on that channel alone."""
+    """Return whether each channel is a class: the scores of a class depend on that channel alone."""
     site, features = candidate
     if features.channels != pixel_scores.shape[1] or not pixel_scores.requires_grad or lacks_gradients(pixel_scores):
         return False
@@ -146,7 +146,7 @@ def _are_scores(graph: SiteGraph, candidate: Candidate, pixel_scores: Tensor) ->
 
 
 def is_saturated(graph: SiteGraph, scores: Tensor | None) -> bool:
-    """Whether the gradients of the scores of detections are zero, as of scores that are rounded to 0 or 1."""
+    """Return whether all tested scores of detections have zero gradients, because they are rounded to 0 or 1."""
     return scores is not None and _has_gradients(scores) and _tested(graph, scores) is None
 
 

@@ -39,7 +39,7 @@ def require_deterministic(model: nn.Module, forward: Forward, image: Tensor, obs
 
 
 def _same(output: Any, other: Any) -> bool:
-    """Whether two outputs have equal numbers, up to rounding."""
+    """Return whether two outputs have equal numbers, up to rounding."""
     pairs = zip(leaves_of(output), leaves_of(other), strict=False)
     return all(_close(a, b) for (_, a), (_, b) in pairs if a.is_floating_point() and b.is_floating_point())
 

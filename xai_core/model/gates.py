@@ -49,12 +49,12 @@ class Gate:
 
     @property
     def over_channels(self) -> bool:
-        """Whether the values differ between channels."""
+        """Return whether the values differ between channels."""
         return self.values[0] > 1
 
     @property
     def over_locations(self) -> bool:
-        """Whether the values differ between locations."""
+        """Return whether the values differ between locations."""
         return max(self.values[1:]) > 1
 
 
@@ -162,7 +162,7 @@ class GateFinder(TorchFunctionMode):
 
 
 def _depends_on(values: Tensor, features: GradientEdge, shape: torch.Size) -> bool:
-    """Whether a gate depends on features. False if each value depends on one feature only, as in x * sigmoid(x)."""
+    """Return whether a gate depends on several features. In x * sigmoid(x), each value depends on one feature only."""
     weights = torch.ones_like(values)
     same_shape = values.shape == shape
     if same_shape:  # every other value, as on a chessboard
@@ -184,7 +184,7 @@ def _multiplied(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> list[
 
 
 def _squashes(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
-    """Whether a function returns bounded values for any input."""
+    """Return whether a function returns bounded values for any input."""
     if func in _CLAMPS:
         bounds = [*args[1:], *kwargs.values()]
         return len(bounds) == 2 and None not in bounds

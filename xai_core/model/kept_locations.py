@@ -185,7 +185,7 @@ def _shape(node: Node, output: int = 0) -> tuple[int, ...]:
 
 
 def _is_vector(shape: tuple[int, ...]) -> bool:
-    """Whether a tensor is one vector for the whole image."""
+    """Return whether a tensor is one vector for the whole image."""
     return len(shape) < 2 or shape[:-1] == (1,) or (len(shape) >= 4 and shape[-2:] == (1, 1))
 
 

@@ -58,7 +58,7 @@ class Features:
 
     @property
     def is_sequence(self) -> bool:
-        """Whether the output consists of one sequence of tokens per image instead of a feature map."""
+        """Return whether the output consists of one sequence of tokens per image instead of a feature map."""
         return self.layout in ("NLC", "LNC")
 
     @property
@@ -165,7 +165,7 @@ def _folded_layouts(shape: tuple[int, ...], size: Size) -> dict[str, Size | None
 
 
 def may_have(shape: tuple[int, ...], count: int) -> bool:
-    """Whether an output with this shape for one image may have `count` elements."""
+    """Return whether an output with this shape for one image may have `count` elements."""
     channels = {shape[-1], shape[1]} if len(shape) > 3 else {shape[-1]}
     return len(shape) >= 3 and any(count * number == math.prod(shape) for number in channels)
 

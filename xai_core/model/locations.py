@@ -90,7 +90,7 @@ def fit(contrasts: Float[ndarray, "n bits"], images: CodedImages, locations: Loc
 
 
 def agrees(contrasts: Float[ndarray, "n bits"], images: CodedImages, locations: Locations) -> bool:
-    """Whether weak responses are consistent with locations that were read in an earlier tensor."""
+    """Return whether weak responses are consistent with locations that were read in an earlier tensor."""
     grid = locations.grid
     decoded = _decode(np.nan_to_num(contrasts[list(locations.elements)]), images, grid)
     expected = np.indices(grid).reshape(len(grid), -1)

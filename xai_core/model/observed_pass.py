@@ -154,7 +154,7 @@ class Observer:
 
 
 def _per_pixel(tensor: Tensor, class_scores: Tensor | None, graph: SiteGraph) -> bool:
-    """Whether a tensor contains scores of the classes for each pixel that the target reads."""
+    """Return whether a tensor contains scores of the classes for each pixel that the target reads."""
     return (
         class_scores is not None
         and class_scores.ndim == tensor.ndim

@@ -23,7 +23,7 @@ class ProcessSetting:
 
     @property
     def active(self) -> bool:
-        """Whether any thread has entered."""
+        """Return whether any thread has entered."""
         return self._holders > 0
 
     @contextlib.contextmanager

@@ -71,5 +71,5 @@ def _weights(count: int, groups: Collection[Collection[int]]) -> tuple[float, ..
 
 
 def _is_maximum(reads: Bool[Tensor, "N C"]) -> bool:
-    """Whether each channel is read from one token, which depends on the image."""
+    """Return whether each channel is read from one token, which depends on the image."""
     return bool((reads.sum(0) <= 1).all().tolist())

@@ -81,7 +81,7 @@ def _runs(model: nn.Module, forward: Forward, images: Tensor) -> bool:
 
 
 def takes_one_image(model: nn.Module) -> bool:
-    """Whether a model was exported for exactly one image."""
+    """Return whether a model was exported for exactly one image."""
     if not isinstance(model, torch.fx.GraphModule):
         return False
     inputs = (node.meta.get("val") for node in model.graph.nodes if node.op == "placeholder")
@@ -97,7 +97,7 @@ def like_images(model: nn.Module, images: Tensor) -> tuple[torch.device, torch.d
 
 
 def replaces_tensors(model: nn.Module) -> bool:
-    """Whether each pass replaces parameters: FSDP gathers them, and accelerate loads them."""
+    """Return whether each pass replaces parameters: FSDP gathers them, and accelerate loads them."""
     distributed = sys.modules.get("torch.distributed.fsdp")
     sharded = tuple(
         getattr(distributed, name) for name in ("FSDPModule", "FullyShardedDataParallel") if hasattr(distributed, name)

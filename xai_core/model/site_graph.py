@@ -60,16 +60,16 @@ class SiteGraph:
         return self._tensors[site]
 
     def depends_on_image(self, nodes: Sequence[Node]) -> bool:
-        """Whether some operations depend on the image. This is assumed if the model cuts the graph."""
+        """Return whether some operations depend on the image. This is assumed if the model cuts the graph."""
         return not self.from_image or self._image.grad_fn in ancestors(nodes)
 
     @cached_property
     def lacks_gradients(self) -> bool:
-        """Whether a part of the gradients is missing, as in int8 models."""
+        """Return whether a part of the gradients is missing, as in int8 models."""
         return any(lacks_gradients(score) for score in self.scores)
 
     def connects(self, nodes: Sequence[Node]) -> bool:
-        """Whether some operations lie between the image and the scores."""
+        """Return whether some operations lie between the image and the scores."""
         return any(node in self.path for node in nodes)
 
     def reads(self, tensor: Tensor) -> bool:

@@ -82,7 +82,7 @@ class SiteLayouts:
         self._responses.expect([(site, layout) for site in sites for layout in self._possible[site]])
 
     def may_be_spatial(self, site: Site) -> bool:
-        """Whether the shape of a site allows a layout."""
+        """Return whether the shape of a site allows a layout."""
         return bool(self._possible[site])
 
     def _layout(self, site: Site) -> Features | None:
@@ -100,13 +100,13 @@ class SiteLayouts:
         return None
 
     def _is_measured(self, site: Site, layout: str) -> bool:
-        """Whether coded images locate a site, unless the graph shows that it keeps the order of the image."""
+        """Return whether coded images locate a site, unless the graph shows that it keeps the order of the image."""
         count, _ = count_and_channels(site.shape, layout)
         kept = self._kept.get(site)
         return 4 <= count <= LARGEST_COUNT and (kept is None or bool(kept.bases))
 
     def _is_in_order(self, site: Site, layout: str) -> bool:
-        """Whether a feature map is in image order, because the graph keeps the order of its bases."""
+        """Return whether a feature map is in image order, because the graph keeps the order of its bases."""
         kept = self._kept.get(site)
         return kept is not None and _is_map(layout, kept) and all(self._is_ordered_map(base) for base in kept.bases)
 

@@ -137,7 +137,7 @@ class ImageResult:
 
     @property
     def scored(self) -> bool:
-        """Whether metrics scored the maps."""
+        """Return whether metrics scored the maps."""
         return any(explanation.scores for explanation in self.explanations)
 
 

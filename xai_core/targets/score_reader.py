@@ -103,12 +103,12 @@ class ScoreReader:
 
     @property
     def is_detector(self) -> bool:
-        """Whether the output contains detections and no class scores, so that the default target is a detection."""
+        """Return whether the model is a detector. Its output contains detections and no class scores."""
         return self.detections is not None and self.location.path is None
 
     @property
     def is_segmenter(self) -> bool:
-        """Whether the output contains scores of classes for each pixel, and neither class scores nor detections."""
+        """Return whether the model segments images. Its output contains class scores of pixels, but not of images."""
         return self.location.of_pixels and not self.is_detector
 
     def require_detections(self) -> DetectionReader:

@@ -63,7 +63,7 @@ class Target(ABC):
 
     @property
     def of_classes(self) -> bool:
-        """Whether the target reads class scores."""
+        """Return whether the target reads class scores."""
         return False
 
     def reads(self, output: Any) -> Tensor | None:
@@ -182,7 +182,7 @@ class BoundTarget(Batched):
 
     @property
     def is_located(self) -> bool:
-        """Whether the target depends on a location in the image, so that it is not valid for a mirrored image."""
+        """Return whether the target depends on a location, and is therefore not valid for a mirrored image."""
         return isinstance(self.measure, BoxMeasure | RegionMeasure)
 
     def masks(self, size: tuple[int, int]) -> Bool[Tensor, "B H W"] | None:

@@ -153,7 +153,7 @@ class CheckResult:
 
     @property
     def ok(self) -> bool:
-        """Whether the check passed, or failed as declared."""
+        """Return whether the check passed, or failed as declared."""
         return self.outcome in (Outcome.passed, Outcome.expected_failure)
 
 

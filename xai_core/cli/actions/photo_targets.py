@@ -160,7 +160,7 @@ class PhotoTargets:
 
     @property
     def only_predicted(self) -> bool:
-        """Whether the predicted class is the only target. The engine finds it without an earlier prediction."""
+        """Return whether the predicted class is the only target. The engine finds it without an earlier prediction."""
         return self.top == 1 and not self.ids and not self.contrasts
 
     def of(self, predictions: Predictions) -> list[PhotoTarget]:
