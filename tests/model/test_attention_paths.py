@@ -18,7 +18,7 @@ from support.strange_tokens import Tokens
 from xai_core.errors import LayerError, NoAttentionError, UnsuitableError
 
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(3))
-CHAINING = ["rollout", "generic-attention", "gradient-rollout", "attention-flow", "legrad"]
+CHAINING = ["rollout", "generic-attention", "gradient-rollout", "attention-flow", "legrad", "ag-cam"]
 
 
 class Between(Tokens):

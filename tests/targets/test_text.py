@@ -18,7 +18,7 @@ METHODS = [
     "grad-cam", "layer-cam", "hires-cam", "eigen-cam", "saliency", "rise:masks=8,score=logit",
     "occlusion:size=16,stride=16,score=logit",
 ]  # fmt: skip
-OF_TOKENS = ["grad-eclip", "generic-attention", "legrad", "rollout"]
+OF_TOKENS = ["ag-cam", "grad-eclip", "generic-attention", "legrad", "rollout"]
 
 
 @pytest.fixture(scope="module", params=DUAL_ENCODERS)

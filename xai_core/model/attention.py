@@ -118,10 +118,19 @@ class AttentionLayer(ABC):
         NotCapturedError
             If the explainer did not declare `attention_gradients`.
         """
-        raise UnsuitableError(
-            "the queries and keys of this model are not known, because it computes its attention weights explicitly. "
-            "Use fused attention, such as `model.set_attn_implementation('sdpa')` in transformers, or generic-attention"
-        )
+        raise unknown_operands()
+
+    def logits(self, start: int = 0, stop: int | None = None) -> Float[Tensor, "B heads rows keys"]:
+        """Return scale q k' + mask for query tokens `start` to `stop`, whose softmax is `rows`, float32 or float64.
+
+        It is -inf where the mask excludes a key.
+
+        Raises
+        ------
+        UnsuitableError
+            If the model computes its attention weights explicitly, so that queries and keys are not known.
+        """
+        raise unknown_operands()
 
     def as_matrix(self, tensor: Tensor) -> Float[Tensor, "*leading queries n"]:
         """Convert the argument of `with_gradient` so that the model's leading dimensions come first."""
@@ -208,6 +217,12 @@ class DotProductAttention(AttentionLayer):
 
     def rows(self, start: int = 0, stop: int | None = None) -> Float[Tensor, "B heads rows keys"]:
         """See `AttentionLayer.rows`."""
+        logits = self.logits(start, stop)
+        masked = logits.amax(-1, keepdim=True) == -math.inf  # the output of a query without keys is zero
+        return logits.masked_fill(masked, 0).softmax(-1).masked_fill(masked, 0)
+
+    def logits(self, start: int = 0, stop: int | None = None) -> Float[Tensor, "B heads rows keys"]:
+        """See `AttentionLayer.logits`."""
         q, k = self._make("q"), self._make("k")
         stop = self.queries if stop is None else stop
         scale = 1 / math.sqrt(q.shape[-1]) if self._scale is None else self._scale
@@ -215,11 +230,10 @@ class DotProductAttention(AttentionLayer):
         if self._causal:
             allowed = torch.ones(self.queries, self.keys, dtype=torch.bool, device=q.device).tril()
             logits = logits.masked_fill(~allowed[start:stop], -math.inf)
-        if self._mask is not None:
-            mask = self._mask[..., start:stop, :] if self._mask.shape[-2] > 1 else self._mask
-            logits = logits.masked_fill(~mask, -math.inf) if mask.dtype == torch.bool else logits + mask
-        masked = logits.amax(-1, keepdim=True) == -math.inf  # the output of a query without keys is zero
-        return logits.masked_fill(masked, 0).softmax(-1).masked_fill(masked, 0)
+        if self._mask is None:
+            return logits
+        mask = self._mask[..., start:stop, :] if self._mask.shape[-2] > 1 else self._mask
+        return logits.masked_fill(~mask, -math.inf) if mask.dtype == torch.bool else logits + mask
 
     def gradient_rows(self, start: int = 0, stop: int | None = None) -> Float[Tensor, "B heads rows keys"]:
         """Return rows of dO v', see `AttentionLayer.gradient_rows`."""
@@ -294,3 +308,15 @@ class ParallelAttention(AttentionLayer):
         """See `AttentionLayer.operands`."""
         each = [layer.operands(start, stop) for layer in self._layers]
         return Operands(*(torch.cat(vectors, 1) for vectors in zip(*each, strict=True)))
+
+    def logits(self, start: int = 0, stop: int | None = None) -> Float[Tensor, "B heads rows keys"]:
+        """See `AttentionLayer.logits`."""
+        return torch.cat([layer.logits(start, stop) for layer in self._layers], 1)
+
+
+def unknown_operands() -> UnsuitableError:
+    """Return the error for attention weights that the model computes explicitly."""
+    return UnsuitableError(
+        "the queries and keys of this model are not known, because it computes its attention weights explicitly. Use "
+        "fused attention, such as `model.set_attn_implementation('sdpa')` in transformers, or generic-attention"
+    )

@@ -1,6 +1,7 @@
 """Attention explainers for xai-core."""
 
 import xai_core as xai
+from xai_attention.ag_cam import AGCAM
 from xai_attention.attention_flow import AttentionFlow
 from xai_attention.channel_attention import ChannelAttention
 from xai_attention.class_attention import ClassAttention
@@ -14,6 +15,7 @@ from xai_attention.rollout import Rollout
 from xai_attention.spatial_attention import SpatialAttention
 
 __all__ = [
+    "AGCAM",
     "AttentionFlow",
     "ChannelAttention",
     "ClassAttention",
@@ -32,6 +34,7 @@ __all__ = [
 def xai_explainers() -> list[type[xai.Explainer]]:
     """Return the explainers of this plugin."""
     return [
+        AGCAM,
         AttentionFlow,
         ChannelAttention,
         ClassAttention,
