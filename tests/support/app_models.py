@@ -40,6 +40,16 @@ def detector_engine() -> xai.Engine:
     return xai.Engine(xai.load_model("shapes-detector:size=128"))
 
 
+def segmenter_engine() -> xai.Engine:
+    """A segmentation model for images of 64x64 pixels."""
+    return xai.Engine(xai.load_model("shapes-unet"))
+
+
+def text_engine() -> xai.Engine:
+    """A model that compares images of 64x64 pixels with texts."""
+    return xai.Engine(xai.load_model("shapes-clip"))
+
+
 def saved_scene(folder: Path, *indices: int) -> Path:
     """Save a photo of 256x256 pixels with four objects of `shapes`."""
     samples = xai.load_dataset("shapes:split=test")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from support.app_models import cnn_engine, detector_engine, vit_engine
+from support.app_models import cnn_engine, detector_engine, segmenter_engine, text_engine, vit_engine
 
 MAX_UPLOAD = 100_000
 """Largest size of an upload in bytes."""
@@ -37,7 +37,8 @@ def main() -> None:
     from xai_core.web_app import launch
 
     launch.MAX_UPLOAD = MAX_UPLOAD
-    app = xai.app({"cnn": cnn_engine(), "vit": vit_engine(), "detector": detector_engine()})
+    models = {"cnn": cnn_engine(), "vit": vit_engine(), "detector": detector_engine()}
+    app = xai.app({**models, "segmenter": segmenter_engine(), "texts": text_engine()})
     try:
         print(app.launch(block=False), flush=True)
         app.wait()

@@ -18,7 +18,7 @@ def test_the_file_contains_maps_overlays_and_curves() -> None:
     photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8))
     model = ChosenModel.of(cnn_engine())
     *_, explained = explain_photo(model, photo, ["grad-cam", "grad-cam:layer=", "random"], None, None)
-    *_, (curves, _) = compute_curves(model, explained)
+    *_, (curves, _) = compute_curves(explained)
     with zipfile.ZipFile(io.BytesIO(results_zip(explained, curves, 0.5))) as file:
         assert sorted(file.namelist()) == ["grad-cam.npy", "grad-cam.png", "random.npy", "random.png", "results.json"]
         values = np.load(io.BytesIO(file.read("random.npy")))

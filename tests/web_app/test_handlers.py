@@ -42,11 +42,11 @@ def shown(
     session: Session | None = None,
 ) -> tuple[str, str]:
     """The predictions and the maps at the end."""
-    return [*handlers.explain(photo, model, methods, layer, target, session or Session())][-1]
+    return [*handlers.explain(photo, model, methods, layer, target, "", session or Session())][-1]
 
 
 def test_single_pass_methods_come_first_and_slow_methods_are_announced(handlers: Handlers, photo: str) -> None:
-    pages = [maps for _, maps in handlers.explain(photo, "cnn", METHODS[::-1], "", -1, Session())]
+    pages = [maps for _, maps in handlers.explain(photo, "cnn", METHODS[::-1], "", -1, "", Session())]
     assert [page.count("xai-overlay") for page in pages] == [0, 1, 2]
     assert [page.count("xai-pending") for page in pages] == [2, 1, 0]
     assert pages[-1].index("occlusion") < pages[-1].index("grad-cam"), "in the order of the user"
@@ -114,15 +114,15 @@ def test_an_image_with_too_many_pixels_is_not_decoded(
 
 def test_without_a_photo_or_a_method_the_page_states_what_to_do(handlers: Handlers, photo: str) -> None:
     assert "Drop a photo" in handlers.clear(Session())[1]
-    assert [*handlers.explain(None, "cnn", METHODS, "", -1, Session())] == []
+    assert [*handlers.explain(None, "cnn", METHODS, "", -1, "", Session())] == []
     assert "Select at least one method" in shown(handlers, photo, [])[1]
-    assert "after the maps" in next(handlers.curves("cnn", Session()))
+    assert "after the maps" in next(handlers.curves(Session()))
 
 
 def test_curves_are_added_one_by_one(handlers: Handlers, photo: str) -> None:
     session = Session()
     shown(handlers, photo, METHODS, session=session)
-    pages = [*handlers.curves("cnn", session)]
+    pages = [*handlers.curves(session)]
     assert [page.count("<polyline") for page in pages] == [0, 1, 2, 3, 4]
     assert session.explained is not None
     maps = session.explained.maps["grad-cam"]
@@ -134,9 +134,9 @@ def test_curves_are_added_one_by_one(handlers: Handlers, photo: str) -> None:
 def test_a_new_request_ends_the_earlier_one(handlers: Handlers, photo: str) -> None:
     session = Session()
     shown(handlers, photo, METHODS, session=session)
-    curves = handlers.curves("cnn", session)
+    curves = handlers.curves(session)
     next(curves)
-    maps = handlers.explain(photo, "cnn", METHODS, "", -1, session)
+    maps = handlers.explain(photo, "cnn", METHODS, "", -1, "", session)
     next(maps)
     assert [*curves] == []
     shown(handlers, photo, METHODS[:1], session=session)
@@ -152,28 +152,28 @@ def test_an_earlier_request_that_ends_does_not_prevent_the_curves(
     session = Session()
 
     def explain_photo(*args: Any) -> Iterator[PhotoMaps]:
-        [*handlers.curves("cnn", session)]
+        [*handlers.curves(session)]
         yield from photo_maps.explain_photo(*args)
 
     monkeypatch.setattr("xai_core.web_app.handlers.explain_photo", explain_photo)
     shown(handlers, photo, METHODS, session=session)
-    assert len([*handlers.curves("cnn", session)]) == 5
+    assert len([*handlers.curves(session)]) == 5
 
 
 def test_curves_wait_for_all_maps_and_are_computed_once(handlers: Handlers, photo: str) -> None:
     session = Session()
-    maps = handlers.explain(photo, "cnn", METHODS, "", -1, session)
+    maps = handlers.explain(photo, "cnn", METHODS, "", -1, "", session)
     next(maps)
-    assert [*handlers.curves("cnn", session)] == []
+    assert [*handlers.curves(session)] == []
     assert len([*maps]) == 2
-    assert len([*handlers.curves("cnn", session)]) == 5
-    assert [*handlers.curves("cnn", session)] == []
+    assert len([*handlers.curves(session)]) == 5
+    assert [*handlers.curves(session)] == []
 
 
 def test_two_users_have_results_of_their_own(handlers: Handlers, photo: str) -> None:
     first, second = Session(), Session()
-    one = handlers.explain(photo, "cnn", METHODS[:1], "", 0, first)
-    two = handlers.explain(photo, "vit", METHODS[:1], "", 1, second)
+    one = handlers.explain(photo, "cnn", METHODS[:1], "", 0, "", first)
+    two = handlers.explain(photo, "vit", METHODS[:1], "", 1, "", second)
     for _ in zip(one, two, strict=True):
         pass
     assert first.explained is not None

@@ -162,6 +162,35 @@ def test_the_detections_in_a_photo_can_be_chosen(browser: "Browser", address: st
         assert visit.page.locator("#xai-class input").input_value().startswith("star 0.84 at ")
 
 
+def test_the_regions_of_a_photo_can_be_chosen(browser: "Browser", address: str, tmp_path: Path) -> None:
+    with Visit(browser, address) as visit:
+        visit.choose("xai-model", "segmenter")
+        visit.upload(saved_scene(tmp_path, 8, 3, 25, 10))
+        visit.wait_for_maps(3)
+        visit.page.get_by_label("Region").click()
+        options = visit.page.get_by_role("option").all_inner_texts()
+        assert options[0].endswith("Largest region")
+        assert options[-1].startswith("background ")
+        name = options[2].split()[0]
+        visit.page.get_by_role("option", name=name).first.click()
+        visit.page.locator("#xai-maps figcaption").first.get_by_text(f"region of {name}").wait_for()
+        visit.wait_for_maps(3)
+
+
+def test_a_text_is_explained_when_enter_is_pressed(browser: "Browser", address: str, tmp_path: Path) -> None:
+    with Visit(browser, address) as visit:
+        assert visit.page.get_by_label("Text", exact=True).count() == 0
+        visit.choose("xai-model", "texts")
+        visit.upload(saved_scene(tmp_path, 8, 3, 25, 10))
+        visit.page.get_by_text("Write a text about the photo, and press Enter.").wait_for()
+        visit.page.get_by_label("Text", exact=True).fill("a red star")
+        visit.page.keyboard.press("Enter")
+        visit.wait_for_maps(3)
+        visit.page.get_by_text("Logit of the text: ").wait_for()
+        assert visit.page.locator("#xai-class").count() == 0
+        visit.wait_for_curves(6)
+
+
 def test_a_file_that_is_no_image_is_an_error_in_plain_words(browser: "Browser", address: str, tmp_path: Path) -> None:
     with Visit(browser, address) as visit:
         broken = tmp_path / "notes.png"

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from xai_core.detection.listing import Detection
-from xai_core.web_app.chosen_model import ChosenModel
+from xai_core.web_app.chosen_model import ChosenModel, Explained
+from xai_core.web_app.found_in_photo import Found
 
 PREDICTED = ("Predicted class", -1)
 BEST = ("Best detection", -1)
+LARGEST = ("Largest region", -1)
 DEFAULT_LAYER = ("Default of each method", "")
 MOST_METHODS = 8
 
@@ -24,17 +25,30 @@ def methods(model: ChosenModel) -> dict[str, Any]:
 
 
 def classes(model: ChosenModel) -> dict[str, Any]:
-    """Return the options of the explained class. For a detector, the list contains no detections yet."""
-    if model.is_detector:
-        return detections((), None)
-    return {"choices": [PREDICTED, *model.classes], "value": PREDICTED[1], "interactive": bool(model.classes)}
+    """Return the options of the explained class. The detections or the regions in a photo are not known yet."""
+    if model.explained in (Explained.DETECTION, Explained.REGION):
+        return {**found_in_photo(model, (), None), "visible": True}
+    return {
+        "choices": [PREDICTED, *model.classes],
+        "value": PREDICTED[1],
+        "label": "Class",
+        "interactive": bool(model.classes),
+        "visible": model.explained is Explained.CLASS,
+    }
 
 
-def detections(found: Sequence[Detection], chosen: object) -> dict[str, Any]:
-    """Return the options of the explained detection. The best one is selected if the chosen one is not found."""
-    names = [str(detection) for detection in found]
-    value = chosen if chosen in names else BEST[1]
-    return {"choices": [BEST, *((name, name) for name in names)], "value": value, "interactive": True}
+def found_in_photo(model: ChosenModel, found: Sequence[Found], chosen: object) -> dict[str, Any]:
+    """Return the options of the detection or the region. The chosen one is selected if it is found."""
+    default, label = (LARGEST, "Region") if model.explained is Explained.REGION else (BEST, "Detection")
+    names = [str(each) for each in found]
+    value = chosen if chosen in names else default[1]
+    choices = [default, *((name, name) for name in names)]
+    return {"choices": choices, "value": value, "label": label, "interactive": True}
+
+
+def text(model: ChosenModel) -> dict[str, Any]:
+    """Return the options of the explained text, for a model that compares images with texts."""
+    return {"visible": model.explained is Explained.TEXT}
 
 
 def layers(model: ChosenModel) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 import torch
 from jaxtyping import Float
@@ -17,11 +18,21 @@ from xai_core.model.adapter import ModelAdapter
 from xai_core.model.layer_table import spatial_layers
 from xai_core.plugins.creation import create_explainer
 from xai_core.plugins.registry import list_explainers
+from xai_core.targets.score_reader import ScoreReader
 
 PREFERRED = ("grad-cam", "layer-cam", "generic-attention", "rollout", "occlusion", "eigen-cam")
 """Methods that are selected by default, if they are compatible with the model."""
 SELECTED = 3
 _SIDE = 256
+
+
+class Explained(Enum):
+    """The part of a model's output that a user chooses to explain."""
+
+    CLASS = "class"
+    DETECTION = "detection"
+    REGION = "region"
+    TEXT = "text"
 
 
 @dataclass(frozen=True)
@@ -45,13 +56,13 @@ class ChosenModel:
     methods
         Names of the compatible methods, without composite methods.
     layers
-        Names of the layers with spatial outputs.
+        Names of the layers with spatial outputs, without the whole model, whose name is empty.
     attention
         The layers with attention over the image.
     classes
         Label and id of each class. Labels are unique.
-    is_detector
-        Whether a user chooses from the detections in a photo instead of classes.
+    explained
+        Whether a user chooses a class, a detection or a region in the photo, or writes a text.
     """
 
     engine: Engine
@@ -60,7 +71,7 @@ class ChosenModel:
     layers: Sequence[str]
     attention: Sequence[AttentionLayer]
     classes: Sequence[tuple[str, int]]
-    is_detector: bool = False
+    explained: Explained = Explained.CLASS
 
     @classmethod
     def of(cls, engine: Engine) -> "ChosenModel":
@@ -71,7 +82,7 @@ class ChosenModel:
         InputTypeError
             If the engine was created with a module, whose preprocessing is not known.
         UnsuitableError
-            If no installed method is compatible with the model, or if the model is for segmentation or for texts.
+            If no installed method is compatible with the model.
         """
         loaded = engine.loaded
         if loaded is None:
@@ -82,23 +93,26 @@ class ChosenModel:
         noise = torch.rand(3, _SIDE, _SIDE, generator=torch.Generator().manual_seed(0))
         images = loaded.preprocess(noise)[None]
         adapter = engine.adapter(images)
-        if adapter.score_reader.is_segmenter or loaded.tokenizer is not None:
-            raise UnsuitableError(
-                "the app explains classifiers and detectors; for segmentation models and models that compare images "
-                "with texts, use `xai explain` or `Engine.explain`"
-            )
         methods = [name for name in list_explainers() if _is_compatible(name, adapter)]
         if not methods:
             raise UnsuitableError("no installed method is compatible with this model: run `pip install xai-core[all]`")
-        layers = [row.name for row in spatial_layers(adapter)]
+        layers = [row.name for row in spatial_layers(adapter) if row.name]
         attention, classes = _attention(engine, images), _classes(engine, images)
-        return cls(engine, loaded, methods, layers, attention, classes, adapter.score_reader.is_detector)
+        return cls(engine, loaded, methods, layers, attention, classes, _explained(loaded, adapter.score_reader))
 
     @property
     def selected(self) -> list[str]:
         """The methods that are selected by default."""
         preferred = [name for name in PREFERRED if name in self.methods]
         return (preferred or [*self.methods])[:SELECTED]
+
+
+def _explained(loaded: LoadedModel, reader: ScoreReader) -> Explained:
+    if loaded.tokenizer is not None:
+        return Explained.TEXT
+    if reader.is_detector:
+        return Explained.DETECTION
+    return Explained.REGION if reader.is_segmenter else Explained.CLASS
 
 
 def _is_compatible(name: str, adapter: ModelAdapter) -> bool:

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from xai_core.errors import UnknownMetricError
-from xai_core.web_app.chosen_model import ChosenModel
 from xai_core.web_app.photo_maps import PhotoMaps, plain_message
 
 STEPS = 28
@@ -36,7 +35,7 @@ Curves = Mapping[str, list[Curve]]
 """The curves of each metric."""
 
 
-def compute_curves(model: ChosenModel, explained: PhotoMaps) -> Iterator[tuple[Curves, str]]:
+def compute_curves(explained: PhotoMaps) -> Iterator[tuple[Curves, str]]:
     """Yield the curves each time that another curve is computed, with a message if curves cannot be computed."""
     curves: Curves = {metric: [] for metric in METRICS}
     yield curves, ""
@@ -44,7 +43,7 @@ def compute_curves(model: ChosenModel, explained: PhotoMaps) -> Iterator[tuple[C
         for metric in METRICS:
             spec = f"{metric}:steps={STEPS}"
             try:
-                result = model.engine.evaluate(explained.images, saliency, {metric: spec})[metric]
+                result = explained.model.engine.evaluate(explained.images, saliency, {metric: spec})[metric]
             except UnknownMetricError:
                 yield curves, "Curves need the package xai-faithfulness: run pip install xai-faithfulness"
                 return

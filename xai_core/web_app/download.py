@@ -10,8 +10,10 @@ import numpy as np
 
 from xai_core.files import distinct
 from xai_core.saliency import Saliency
+from xai_core.segments import Segment
 from xai_core.visualization.encoding import png
 from xai_core.web_app.curves import Curves
+from xai_core.web_app.found_in_photo import Found
 from xai_core.web_app.photo_maps import PhotoMaps
 
 
@@ -43,6 +45,12 @@ def _npy(saliency: Saliency) -> bytes:
     return buffer.getvalue()
 
 
+def _found(explained: PhotoMaps, each: Found) -> Mapping[str, Any]:
+    if isinstance(each, Segment):
+        return {"id": each.label, "name": each.name, "share": each.share}
+    return {"id": each.label, "name": each.name, "probability": each.score, "box": explained.box(each)}
+
+
 def _record(explained: PhotoMaps, curves: Curves, names: list[str]) -> Mapping[str, Any]:
     predictions: list[Mapping[str, Any]] = []
     if explained.predictions is not None:
@@ -55,12 +63,9 @@ def _record(explained: PhotoMaps, curves: Curves, names: list[str]) -> Mapping[s
             {"id": number, "name": label, "probability": value}
             for number, label, value in zip(ids, labels, values, strict=True)
         ]
-    predictions += [
-        {"id": detection.label, "name": detection.name, "probability": detection.score, "box": explained.box(detection)}
-        for detection in explained.detections
-    ]
     return {
-        "predictions": predictions,
+        "predictions": predictions + [_found(explained, each) for each in explained.found],
+        "logit": explained.logit,
         "maps": {method: f"{name}.npy" for method, name in zip(explained.maps, names, strict=True)},
         "failures": explained.failures,
         "curves": {metric: [line._asdict() for line in lines] for metric, lines in curves.items()},

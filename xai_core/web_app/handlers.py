@@ -12,7 +12,7 @@ from xai_core.errors import FileError
 from xai_core.visualization.attention_plot import attention_cells
 from xai_core.web_app import choices
 from xai_core.web_app.chart import charts
-from xai_core.web_app.chosen_model import ChosenModel
+from xai_core.web_app.chosen_model import ChosenModel, Explained
 from xai_core.web_app.curves import Curves, compute_curves
 from xai_core.web_app.offered_models import OfferedModels
 from xai_core.web_app.pages import START, error_html, heads_html, maps_html, note_html, predictions_html
@@ -60,6 +60,7 @@ class Handlers:
         methods: Sequence[str],
         layer: str | None,
         target: int | str | None,
+        text: str | None,
         session: Session,
     ) -> Iterator[tuple[str, str]]:
         """Yield the predictions and the maps as HTML."""
@@ -72,10 +73,11 @@ class Handlers:
         try:
             model, photo = self.models[name], read_photo(path)
             chosen = layer if layer in model.layers else None
-            default = target is None or target == choices.PREDICTED[1]
-            for explained in explain_photo(
-                model, photo, methods[: choices.MOST_METHODS], chosen, None if default else target
-            ):
+            of_photo = _target(model, target, text)
+            if of_photo == "":
+                yield "", note_html("Write a text about the photo, and press Enter.")
+                return
+            for explained in explain_photo(model, photo, methods[: choices.MOST_METHODS], chosen, of_photo):
                 if session.request != request:
                     return
                 session.explained = explained
@@ -83,17 +85,19 @@ class Handlers:
         except Exception as error:
             yield "", error_html(plain_message(error))
 
-    def detections(self, target: object, session: Session) -> dict[str, Any] | None:
-        """Return the options of the explained detection, or None if the last model is not a detector."""
-        found = () if session.explained is None else session.explained.detections
-        return choices.detections(found, target) if found else None
+    def found(self, name: str, target: object, session: Session) -> dict[str, Any] | None:
+        """Return the options of the explained detection or region, or None if this model has found none."""
+        model, explained = self.models[name], session.explained
+        if explained is None or explained.model is not model or not explained.found:
+            return None
+        return choices.found_in_photo(model, explained.found, target)
 
     def clear(self, session: Session) -> tuple[str, str, str]:
         """Return the predictions, the maps and the curves as HTML when there is no photo."""
         session.restart()
         return "", START, note_html("The curves appear here after the maps.")
 
-    def curves(self, name: str, session: Session) -> Iterator[str]:
+    def curves(self, session: Session) -> Iterator[str]:
         """Yield the curves as HTML, until the user requests other maps."""
         request, explained = session.request, session.explained
         if explained is not None and (explained.pending or session.scored == request):
@@ -102,7 +106,7 @@ class Handlers:
             yield note_html("The curves appear here after the maps.")
             return
         session.scored = request
-        for curves, message in compute_curves(self.models[name], explained):
+        for curves, message in compute_curves(explained):
             if session.request != request:
                 return
             session.curves = curves
@@ -119,6 +123,13 @@ class Handlers:
             return _heads(model, read_photo(path), layer, int(query))
         except Exception as error:
             return error_html(plain_message(error))
+
+
+def _target(model: ChosenModel, target: int | str | None, text: str | None) -> int | str | None:
+    """Return the target for `explain_photo`, or an empty text."""
+    if model.explained is Explained.TEXT:
+        return (text or "").strip()
+    return None if target == choices.PREDICTED[1] else target
 
 
 def read_photo(path: str) -> Image:

@@ -47,7 +47,10 @@ def build(models: OfferedModels) -> gr.Blocks:
                 vars(photo)["preprocess"] = _path  # the file is opened later, so that errors are in plain words
                 model = gr.Dropdown(models.names, value=models.names[0], label="Model", elem_id="xai-model")
                 methods = gr.Dropdown(**choices.methods(first), label="Methods", elem_id="xai-methods")
-                target = gr.Dropdown(**choices.classes(first), label="Class or detection", elem_id="xai-class")
+                target = gr.Dropdown(**choices.classes(first), elem_id="xai-class")
+                text = gr.Textbox(
+                    **choices.text(first), label="Text", placeholder="a red star", max_lines=1, elem_id="xai-text"
+                )
                 layer = gr.Dropdown(**choices.layers(first), label="Layer", elem_id="xai-layer")
                 predictions = gr.HTML(elem_id="xai-predictions")
             with gr.Column(scale=3, min_width=320):
@@ -74,19 +77,19 @@ def build(models: OfferedModels) -> gr.Blocks:
         latest = {**limited, "trigger_mode": "always_last", "show_progress": "minimal"}
         explain = {
             "fn": handlers.explain,
-            "inputs": [photo, model, methods, layer, target, session],
+            "inputs": [photo, model, methods, layer, target, text, session],
             "outputs": [predictions, maps],
             "show_progress_on": [maps],
             **latest,
         }
-        score = {"fn": handlers.curves, "inputs": [model, session], "outputs": curves, **limited}
+        score = {"fn": handlers.curves, "inputs": session, "outputs": curves, **limited}
         score |= {"trigger_mode": "always_last"}  # by default, an event is dropped while an earlier one runs
         attend = {"fn": handlers.attention, "inputs": [photo, model, heads_of, query], "outputs": heads, **latest}
-        changes = [photo.change, methods.input, layer.input, target.input]
-        chosen = model.input(_choices(models), model, [methods, target, layer, heads_of, query], **private)
+        changes = [photo.change, methods.input, layer.input, target.input, text.submit]
+        chosen = model.input(_choices(models), model, [methods, target, text, layer, heads_of, query], **private)
         explained = [gr.on(changes, **explain), chosen.success(**explain)]
         for event in explained:
-            event.success(_detections(handlers), [target, session], target, **private)
+            event.success(_found(handlers), [model, target, session], target, **private)
             event.success(**attend)
             event.success(**score, show_progress="hidden")
         photo.clear(handlers.clear, session, [predictions, maps, curves], **private)
@@ -110,17 +113,17 @@ def _choices(models: OfferedModels) -> Callable[[str], list[Any]]:
             model = models[name]
         except Exception as error:
             raise gr.Error(escape(f"{name}: {plain_message(error)}"), print_exception=False) from error
-        of_model = (choices.methods, choices.classes, choices.layers, choices.attention_layers, choices.tokens)
-        return [gr.update(**options(model)) for options in of_model]
+        of_photo = (choices.methods, choices.classes, choices.text, choices.layers)
+        return [gr.update(**options(model)) for options in (*of_photo, choices.attention_layers, choices.tokens)]
 
     return update
 
 
-def _detections(handlers: Handlers) -> Callable[[Any, Session], Any]:
-    """Return a function that returns the detections in the photo as choices."""
+def _found(handlers: Handlers) -> Callable[[str, Any, Session], Any]:
+    """Return a function that returns the detections or the regions in the photo as choices."""
 
-    def update(target: Any, session: Session) -> Any:
-        options = handlers.detections(target, session)
+    def update(name: str, target: Any, session: Session) -> Any:
+        options = handlers.found(name, target, session)
         return gr.skip() if options is None else gr.update(**options)
 
     return update

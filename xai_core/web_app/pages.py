@@ -7,17 +7,20 @@ from PIL.Image import Image
 
 from xai_core.html import data_uri
 from xai_core.saliency import Saliency
+from xai_core.segments import Segment
 from xai_core.web_app.photo_maps import PhotoMaps
 
 LONGEST = 1024
 """Longer side of images in the page, in pixels. The download contains the maps at full size."""
 SHOWN = 5
-"""The number of detections with a bar."""
+"""The number of detections or regions with a bar."""
 START = '<p class="xai-empty">Drop a photo on the left, or paste one, to see where the model looks.</p>'
 
 
 def predictions_html(explained: PhotoMaps) -> str:
-    """Return the classes or the detections with the highest scores as bars."""
+    """Return the classes or the detections with the highest scores, or the largest regions, as bars."""
+    if explained.logit is not None:
+        return note_html(f"Logit of the text: {explained.logit:.2f}")
     shown = _scores(explained)
     if not shown:
         return ""
@@ -30,10 +33,11 @@ def predictions_html(explained: PhotoMaps) -> str:
 
 
 def _scores(explained: PhotoMaps) -> list[tuple[str, float]]:
-    """Return the name and the probability of the classes or the detections with the highest scores."""
+    """Return names with probabilities of classes or detections, or with the fractions of pixels of regions."""
     predictions = explained.predictions
     if predictions is None:
-        return [(detection.name, detection.score) for detection in explained.detections[:SHOWN]]
+        found = explained.found[:SHOWN]
+        return [(each.name, each.share if isinstance(each, Segment) else each.score) for each in found]
     return [*zip(predictions.names[0], predictions.probabilities[0].tolist(), strict=True)]
 
 

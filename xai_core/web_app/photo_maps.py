@@ -4,7 +4,7 @@ import inspect
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from jaxtyping import Float
 from PIL.Image import Image
@@ -19,10 +19,11 @@ from xai_core.predictions import Predictions
 from xai_core.saliency import Saliency
 from xai_core.spec import read_value
 from xai_core.targets.target import TargetLike
+from xai_core.targets.text import Text
 from xai_core.visualization.placement import Placement
 from xai_core.visualization.view import View
-from xai_core.web_app.chosen_model import ChosenModel
-from xai_core.web_app.photo_detections import chosen_detection, listed_detections
+from xai_core.web_app.chosen_model import ChosenModel, Explained
+from xai_core.web_app.found_in_photo import Found, chosen_target, found_in_photo
 
 
 @dataclass(frozen=True)
@@ -31,14 +32,18 @@ class PhotoMaps:
 
     Attributes
     ----------
+    model
+        The model.
     photo
         The photo.
     images
         The input of the model.
     predictions
         The classes with the highest scores, or None if the model has no class scores.
-    detections
-        The detections that a user can choose from, the highest score first.
+    found
+        The detections or the regions that a user can choose from, the highest score or the largest region first.
+    logit
+        The logit of the text, or None if no text is explained.
     maps
         The map of each method.
     failures
@@ -47,10 +52,12 @@ class PhotoMaps:
         The methods that are not computed yet.
     """
 
+    model: ChosenModel
     photo: Image
     images: Float[Tensor, "1 C H W"]
     predictions: Predictions | None
-    detections: Sequence[Detection] = ()
+    found: Sequence[Found] = ()
+    logit: float | None = None
     maps: Mapping[str, Saliency] = field(default_factory=dict)
     failures: Mapping[str, str] = field(default_factory=dict)
     pending: Sequence[str] = ()
@@ -93,17 +100,16 @@ def explain_photo(
     layer
         A layer for methods with a `layer` option, or None for the default of each method.
     target
-        The id of the class, or the description of the detection. None for the predicted class or the best detection.
+        The id of the class, the description of the detection or the region, or the text. None for the predicted
+        class, the best detection or the largest region.
 
     Raises
     ------
     TargetError
-        If the model is a detector, and it detects nothing in the photo.
+        If a detector detects nothing in the photo, or a word of the text is not known.
     """
-    images = model.loaded.preprocess(photo)[None]
-    predictions = model.engine.predict(images) if model.classes else None
-    found = listed_detections(model.engine, images) if model.is_detector else []
-    explained: TargetLike = chosen_detection(found, str(target)) if found else target
+    photo_maps, explained = _without_maps(model, photo, target)
+    images = photo_maps.images
     failures: dict[str, str] = {}
     explainers: dict[str, Explainer] = {}
     for spec in methods:
@@ -115,10 +121,21 @@ def explain_photo(
     groups = _groups(model, images, explainers)
     for number, group in enumerate(groups):
         pending = [spec for later in groups[number:] for spec in later]
-        yield PhotoMaps(photo, images, predictions, found, _ordered(maps, methods), {**failures}, pending)
+        yield replace(photo_maps, maps=_ordered(maps, methods), failures={**failures}, pending=pending)
         for spec, saliency in _explained(model, images, group, explained, failures):
             maps[spec] = saliency
-    yield PhotoMaps(photo, images, predictions, found, _ordered(maps, methods), failures)
+    yield replace(photo_maps, maps=_ordered(maps, methods), failures=failures)
+
+
+def _without_maps(model: ChosenModel, photo: Image, target: int | str | None) -> tuple[PhotoMaps, TargetLike]:
+    """Return a photo with what the model finds in it, and the target for `Engine.explain`."""
+    images = model.loaded.preprocess(photo)[None]
+    predictions = model.engine.predict(images) if model.classes else None
+    if model.explained is Explained.TEXT:
+        text = Text(str(target))
+        return PhotoMaps(model, photo, images, predictions, logit=float(model.engine.score(images, text))), text
+    found = found_in_photo(model, images)
+    return PhotoMaps(model, photo, images, predictions, found), chosen_target(found, str(target)) if found else target
 
 
 def _created(spec: str, layer: str | None) -> Explainer:
