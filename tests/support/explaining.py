@@ -18,13 +18,16 @@ FEWER = {
     "feature-ablation": "feature-ablation:patch=8",
     "gradient-shap": "gradient-shap:n_samples=4",
     "integrated-gradients": "integrated-gradients:n_steps=4",
+    "is-cam": "is-cam:n=2",
     "kernel-shap": "kernel-shap:n_samples=24,patch=16",
     "layer-conductance": "layer-conductance:n_steps=4",
     "layer-integrated-gradients": "layer-integrated-gradients:n_steps=4",
+    "noise-smoothed": "noise-smoothed:n=2",
     "d-rise": "d-rise:masks=64,cells=7",
     "rise": "rise:masks=64",
     "shapley-value-sampling": "shapley-value-sampling:n_samples=1,patch=8",
     "smooth-grad": "smooth-grad:nt_samples=4",
+    "ss-cam": "ss-cam:n=2",
 }
 """Explainers that take thousands of forwards unless told, each as a spec that takes fewer and does the same."""
 

@@ -134,9 +134,10 @@ class TorchSettings:
 
     def apply(self) -> None:
         """Apply the settings to this process."""
-        enabled, warn_only = self.deterministic
         torch.set_float32_matmul_precision(self.matmul_precision)
-        torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
+        if self.deterministic != TorchSettings.current().deterministic:  # the call imports PyTorch's compiler
+            enabled, warn_only = self.deterministic
+            torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
         cudnn = torch.backends.cudnn
         cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32 = self.cudnn
         torch.set_default_dtype(self.dtype)

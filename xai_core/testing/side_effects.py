@@ -1,5 +1,6 @@
 """Side effects that a plugin can leave: on the model, in the global random number generators, in memory."""
 
+import functools
 import gc
 import random
 from collections.abc import Callable
@@ -62,7 +63,7 @@ def seed_global_generators(seed: int) -> None:
 
 def leaked_bytes(call: Callable[[], object]) -> int:
     """Return the number of bytes of tensors that a call leaves in memory after its result is discarded."""
-    were_frozen = gc.get_freeze_count() > 0
+    freezes = _freezes_objects()
     gc.freeze()  # excludes existing objects from collection, which would take most of the time
     try:
         before = live_bytes()
@@ -70,5 +71,11 @@ def leaked_bytes(call: Callable[[], object]) -> int:
         gc.collect()
         return live_bytes() - before
     finally:
-        if not were_frozen:
+        if not freezes:
             gc.unfreeze()
+
+
+@functools.cache
+def _freezes_objects() -> bool:
+    """Return whether this process has frozen objects itself. Counting them takes as long as some checks."""
+    return gc.get_freeze_count() > 0
