@@ -106,3 +106,24 @@ def test_options_of_another_kind_of_model_are_refused(photo: Path) -> None:
     refused(segment(photo, "--box", "1,2,3,4"), "a box needs a detector")
     refused(segment(photo, "--text", "a star"), "--text needs a model that compares images with texts")
     assert not Path("out").exists()
+
+
+def test_the_demo_explains_the_largest_class(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xai_core.cli.actions.demonstration.list_explainers", lambda: [METHOD])
+    run = Run("demo", "--limit", 1, "--model", "shapes-unet", "--data", f"folder:{photo.parent}")
+    assert run.code == 0, run.err
+    engine, image, shares = counts(photo)
+    label, share = next(iter(shares.items()))
+    assert engine.class_names is not None
+    assert f"{engine.class_names[label]} {100 * share:.1f}% of pixels" in Path("xai-demo/index.html").read_text()
+    with Path("xai-demo/results.csv").open() as file:
+        [row] = [row for row in csv.DictReader(file) if row["metric"] == "insertion"]
+    maps = engine.explain(image, METHOD, xai.Region(label))
+    [expected] = engine.evaluate(image, maps, "insertion:steps=10")[METHOD]["insertion:steps=10"].values
+    assert (row["target_id"], row["target_name"], row["probability"]) == (str(label), engine.class_names[label], "")
+    assert float(row["score"]) == pytest.approx(float(expected), abs=1e-5)
+
+
+def test_the_demo_reports_an_image_of_background_alone(tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64), "gray").save(tmp_path / "gray.png")
+    refused(Run("demo", "--model", "shapes-unet", "--data", f"folder:{tmp_path}"), "finds only background")

@@ -61,3 +61,25 @@ def test_other_options_are_refused(photo: Path, options: tuple[str, ...]) -> Non
 def test_unknown_words_and_texts_for_a_classifier_are_refused(photo: Path) -> None:
     refused(match(photo, "--text", "a purple star"), "purple")
     refused(explain(photo, "--text", TEXTS[0]), "--text needs a model that compares images with texts")
+
+
+def test_the_demo_explains_the_text_of_each_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xai_core.cli.actions.demonstration.list_explainers", lambda: [METHOD])
+    run = Run("demo", "--limit", 1, "--model", "shapes-clip", "--data", "shapes-text:split=test")
+    assert run.code == 0, run.err
+    loaded, sample = xai.load_model("shapes-clip"), xai.load_dataset("shapes-text:split=test")[0]
+    engine, image = xai.Engine(loaded), loaded.preprocess(sample.image)[None]
+    assert sample.text is not None
+    maps = engine.explain(image, METHOD, xai.Text(sample.text))
+    [expected] = engine.evaluate(image, maps, "insertion:steps=10")[METHOD]["insertion:steps=10"].values
+    with Path("xai-demo/results.csv").open() as file:
+        [row] = [row for row in csv.DictReader(file) if row["metric"] == "insertion"]
+    assert (row["target_id"], row["target_name"], row["probability"]) == ("", sample.text, "")
+    assert float(row["score"]) == pytest.approx(float(expected), abs=1e-5)
+    page = Path("xai-demo/index.html").read_text()
+    assert sample.text in page
+    assert "class 35" not in page, "classes of the dataset are not classes of the model"
+
+
+def test_the_demo_needs_texts() -> None:
+    refused(Run("demo", "--limit", 1, "--model", "shapes-clip", "--data", "shapes"), "--data shapes-text")

@@ -31,6 +31,9 @@ def demo(
     Composite methods, and methods that need many forward passes, are skipped. Without --model and --data, the demo
     explains three models: efficientnet-lite0 on photos, and shapes-vit and shapes-cbam on shapes. If the weights of
     dinov2-small are installed, it also shows the attention of each head of this model.
+
+    The demo explains the predicted class, or the best detection of a detector. For a segmentation model, it explains
+    the largest region. For a model that compares images with texts, it explains the text of each image.
     """
     from xai_core.cli.actions.demo import run_demo
 

@@ -34,7 +34,7 @@ class CSVRow:
     method: str
     metric: str
     score: float
-    target_id: int
+    target_id: int | None
     target_name: str
     probability: float | None
     seconds: float

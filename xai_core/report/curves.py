@@ -42,9 +42,10 @@ def plot_curves(result: ImageResult) -> bytes:
         labelcolor=INK,
         fontsize=8,
     )
-    panels[0].set_ylim(bottom=0)
     explained = "the class" if result.predicted is None else _short(result.predicted.name)
-    panels[0].set_ylabel(f"probability of {explained}", color=INK, fontsize=8)
+    is_text = result.predicted is not None and result.predicted.id is None
+    panels[0].set_ylim(bottom=None if is_text else 0)
+    panels[0].set_ylabel(f"{'score' if is_text else 'probability'} of {explained}", color=INK, fontsize=8)
     return _png(figure, dpi=130)
 
 

@@ -28,7 +28,7 @@ def page_photo(result: ImageResult, folder: str) -> PagePhoto:
     names = files.distinct(explanation.method for explanation in result.explanations)
     classes = {}
     if result.predicted is not None:
-        classes["predicted"] = str(result.predicted)
+        classes["explained" if result.predicted.id is None else "predicted"] = str(result.predicted)
     if result.label is not None:
         classes["ground truth"] = result.label
     return PagePhoto(

@@ -74,21 +74,23 @@ class Explanation(MethodResult):
 
 @dataclass(frozen=True)
 class Prediction:
-    """A class, a detection or a region, and its probability or its size according to the model.
+    """A class, a detection, a region or a text, and its probability or its size according to the model.
 
     Attributes
     ----------
-    id, name
-        The class.
+    id
+        The class, or None for a text.
+    name
+        The name of the class, or the text.
     probability
-        In [0,1]. For a detection, its score. None for a region.
+        In [0,1]. For a detection, its score. None for a region or a text.
     box
         Left, top, right and bottom of a detection in pixels of the photo. None if it is not known, or for a class.
     share
         The fraction of pixels of a region, in (0,1]. None for other predictions.
     """
 
-    id: int
+    id: int | None
     name: str
     probability: float | None
     box: tuple[float, ...] | None = None
@@ -118,7 +120,7 @@ class ImageResult:
     photo
         The image as the model sees it.
     predicted
-        Predicted class, which the methods explain, or None if the model has no classes.
+        Predicted class, detection, region or text, which the methods explain, or None if nothing is predicted.
     explanations
         Explanations, one for each method.
     ground_truth

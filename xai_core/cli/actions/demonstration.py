@@ -10,6 +10,7 @@ from torch import Tensor
 
 from xai_core import files
 from xai_core.checks import check_forward_passes
+from xai_core.cli.actions.demo_target import explained_target
 from xai_core.cli.actions.method_maps import METHOD_ERRORS, maps_of_each
 from xai_core.cli.loading import ModelOnDevice, constant_map_warnings_hidden
 from xai_core.configurable import MADE_OF
@@ -32,7 +33,7 @@ from xai_core.report.method_groups import MANY_PASSES, method_group
 from xai_core.report.results import Explanation, ImageResult, MapScore, PerturbationCurve
 from xai_core.saliency import Saliency
 from xai_core.targets.box_measure import BoxMeasure
-from xai_core.targets.target import BoundTarget
+from xai_core.targets.target import BoundTarget, TargetLike
 from xai_core.visualization import overlays
 from xai_core.visualization.photos import model_view
 
@@ -84,8 +85,8 @@ class Demonstration:
         photo = model_view(images[0], loaded.restore)
         if not self._explainers:
             self._select(images)
-        [predicted] = self._model.predict(images)
-        maps = self._maps(images, name)
+        predicted, target = explained_target(self._model, images, sample.text)
+        maps = self._maps(images, target, name)
         mask = self._mask(sample)
         self._report(f"{name}: scores")
         scores = self._scores(images, maps, mask)
@@ -98,7 +99,7 @@ class Demonstration:
                 explanation_of(photo, method, self.groups[method], maps[method], scores[method]) for method in maps
             ],
             ground_truth=None if mask is None else overlays.overlay(photo, mask.float()),
-            label=None if sample.target is None else self._model.class_name(sample.target),
+            label=None if sample.target is None or predicted.id is None else self._model.class_name(sample.target),
         )
 
     def _select(self, images: Float[Tensor, "1 C H W"]) -> None:
@@ -134,7 +135,7 @@ class Demonstration:
         self.groups[method] = method_group(explainer, adapter, passes)
         return explainer
 
-    def _maps(self, images: Tensor, name: str) -> Mapping[str, Saliency]:
+    def _maps(self, images: Tensor, target: TargetLike, name: str) -> Mapping[str, Saliency]:
         """Return the maps of all methods, in the order of the methods. Methods of one pass share it."""
         slow = [method for method in self._explainers if self.groups[method] == MANY_PASSES]
         shared = [method for method in self._explainers if method not in slow]
@@ -142,7 +143,7 @@ class Demonstration:
         for methods in filter(None, chain([shared], ([method] for method in slow))):
             self._report(f"{name}: {methods[0] if len(methods) == 1 else 'methods of one pass'}")
             explainers = {method: self._explainers[method] for method in methods}
-            own, failures = maps_of_each(self._model.engine, images, explainers, None)
+            own, failures = maps_of_each(self._model.engine, images, explainers, target)
             maps |= own
             self.skipped |= {method: message_with_notes(error) for method, error in failures.items()}
         self._explainers = {method: each for method, each in self._explainers.items() if method in maps}
