@@ -9,7 +9,15 @@ import torch
 from torch import Tensor
 
 import xai_core as xai
-from support.dual_encoders import CONTEXT, DUAL_ENCODERS, TEXTS, DualEncoder, OpenClip, context_tokenizer
+from support.dual_encoders import (
+    CONTEXT,
+    DUAL_ENCODERS,
+    TEXTS,
+    DualEncoder,
+    OpenClip,
+    context_tokenizer,
+    word_tokenizer,
+)
 from support.models import SmallCNN, settled
 from xai_core.errors import InputTypeError, ModelOutputError, TargetError
 
@@ -137,11 +145,19 @@ def test_processors_and_functions_are_tokenizers() -> None:
     torch.testing.assert_close(bound(function, xai.Text(TEXTS[0])).model_score(output(function)), score)
 
 
+def other_tokenizer() -> Any:
+    """A tokenizer with one more word than the model has embeddings."""
+    tokenizer = word_tokenizer()
+    tokenizer.add_tokens(["purple"])
+    return tokenizer
+
+
 REFUSED = {
     "no tokenizer": (lambda e: xai.Engine(e.build(), forward=lambda m, x: m.vision_model(x)), "a", "tokenizer="),
     "empty": (lambda e: xai.Engine(e.build(), tokenizer=e.tokenizer), "", "no empty text"),
     "numbers": (lambda e: xai.Engine(e.build(), tokenizer=e.tokenizer), [1, 2, 3], "expected a text"),
     "two for three": (lambda e: xai.Engine(e.build(), tokenizer=e.tokenizer), ["a", "red"], "each of 3 images"),
+    "another model's": (lambda e: xai.Engine(e.build(), tokenizer=other_tokenizer()), "purple", "token id 11.*of this"),
     "long": (lambda e: xai.Engine(e.build(), tokenizer=e.tokenizer), "a " * 9, f"11 tokens.*at most {CONTEXT}"),
 }
 

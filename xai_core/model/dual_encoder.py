@@ -63,7 +63,8 @@ class DualEncoder:
         ModelOutputError
             If an encoder does not return embeddings.
         TargetError
-            If a text is longer than the model's context, or the model has no scale of logits.
+            If a text is longer than the model's context, the tokenizer is of another model, or the model has no scale
+            of logits.
         """
         device = next((tensor.device for tensor in self._model.parameters()), torch.device("cpu"))
         with scoring(self._model):
@@ -86,6 +87,12 @@ class DualEncoder:
         count = tokens["input_ids"].shape[1]
         if length is not None and count > length:
             raise TargetError(f"a text has {count} tokens, and the model reads at most {length}; use a shorter text")
+        known, largest = config.text_config.vocab_size, int(tokens["input_ids"].max())
+        if largest >= known:
+            raise TargetError(
+                f"the tokenizer returns the token id {largest}, and the model has embeddings of {known} tokens; pass "
+                "the tokenizer of this model"
+            )
         return tokens
 
     def _logit_parameters(self) -> tuple[Tensor, Tensor | None]:

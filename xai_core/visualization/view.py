@@ -83,7 +83,7 @@ class View(Batched):
                 f"{self.images.shape[-1]}x{self.images.shape[-2]}, and the preprocessing is not known; create the "
                 "engine with a LoadedModel, which contains the preprocessing, or leave the photo out"
             )
-        return _placement(self.loaded.preprocess, *photo.size)
+        return _placement(_Same(self.loaded.preprocess), *photo.size)
 
     def predictions(self, top: int = 1) -> Predictions | None:
         """Return the classes with the highest scores, or None if the model has no class scores."""
@@ -188,6 +188,19 @@ def slices_of(view: View | None) -> list[Image.Image]:
     return view.slices(0)
 
 
+class _Same:
+    """A function as the key of a cache. Functions of users can be objects without a hash."""
+
+    def __init__(self, function: Callable[[Any], Tensor]) -> None:
+        self.function = function
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.function is self.function
+
+    def __hash__(self) -> int:
+        return id(self.function)
+
+
 @lru_cache(maxsize=64)
-def _placement(preprocess: Callable[[Any], Tensor], width: int, height: int) -> Placement:
-    return Placement.of(preprocess, width, height)
+def _placement(preprocess: _Same, width: int, height: int) -> Placement:
+    return Placement.of(preprocess.function, width, height)

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import nn
 
-_CONFIG, _PROCESSOR = "config.json", "preprocessor_config.json"
+_CONFIG = "config.json"
+_PROCESSOR, _PROCESSORS = "preprocessor_config.json", ("preprocessor_config.json", "processor_config.json")
 _KINDS = {"architectures": list, "num_channels": int, "id2label": dict}
 """The classes of settings that transformers does not check."""
 _FORM = "expected a folder that `model.save_pretrained(FOLDER)` and `processor.save_pretrained(FOLDER)` wrote"
@@ -46,7 +47,7 @@ class HuggingFaceModels(ModelSource):
     names. This source requires `pip install transformers`.
 
     Options: `size`, `mean` and `std` replace the settings of the image processor. A folder without a processor requires
-    all three.
+    all three. A model that compares images with texts, such as CLIP, also requires its tokenizer in the folder.
     """
 
     name = "hf"
@@ -60,12 +61,14 @@ class HuggingFaceModels(ModelSource):
             config = _config(folder)
             model = _model(folder, config)
             preprocess, restore = _preprocessing(folder, images, int(getattr(config, "num_channels", 3) or 3))
+            tokenizer = _tokenizer(folder) if _compares_texts(model) else None
         return xai.LoadedModel(
             model=model.eval(),
             preprocess=preprocess,
             class_names=_class_names(config),
             restore=restore,
             spec=str(Spec(self.name, name, images.as_written())),
+            tokenizer=tokenizer,
         )
 
 
@@ -131,7 +134,8 @@ def _model(folder: Path, config: Any) -> "nn.Module":
             f"transformers {transformers.__version__} has no architecture {names[0]!r}, which {folder / _CONFIG} names;"
             " update transformers, or load the model with your own function, such as `mine.py:build`"
         )
-    if getattr(architecture, "main_input_name", "pixel_values") != "pixel_values":
+    takes_images = getattr(architecture, "main_input_name", "pixel_values") == "pixel_values"
+    if not takes_images and not _compares_texts(architecture):
         raise UnsuitableError(f"{names[0]} in {folder} does not take images; expected an image model")
     try:
         model, info = architecture.from_pretrained(
@@ -151,6 +155,28 @@ def _model(folder: Path, config: Any) -> "nn.Module":
         raise CheckpointError(f"the weights in {folder} do not match {names[0]}. {listed}")
     loaded: nn.Module = model
     return loaded
+
+
+def _compares_texts(model: Any) -> bool:
+    return hasattr(model, "get_image_features") and hasattr(model, "get_text_features")
+
+
+def _tokenizer(folder: Path) -> Any:
+    import transformers
+
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        names = dict(tokenizer.vocab_files_names)
+        single = names.pop("tokenizer_file", None)
+        missing = [name for name in names.values() if not is_file(folder / name)]
+        if not (single and is_file(folder / single)) and (missing or not names):
+            raise ValueError(f"{single or 'its vocabulary'} is missing")  # transformers uses an empty vocabulary
+        return tokenizer
+    except Exception as error:  # transformers raises errors of many classes
+        raise CheckpointError(
+            f"the tokenizer in {folder} cannot be loaded ({_line(error)}); the model compares images with texts, so "
+            "expected a folder that `tokenizer.save_pretrained(FOLDER)` wrote too"
+        ) from error
 
 
 def _require_unpacked_sizes(folder: Path) -> None:
@@ -178,7 +204,7 @@ def _preprocessing(folder: Path, images: ImageOptions, channels: int) -> tuple[P
     """Return the preprocessing of the folder's image processor, or that of the options if there is no processor."""
     import transformers
 
-    if not is_file(folder / _PROCESSOR):
+    if not any(is_file(folder / name) for name in _PROCESSORS):
         if None in (images.size, images.mean, images.std):
             example = "size=224,mean=0.5,std=0.5"
             raise OptionError(f"{folder} contains no {_PROCESSOR}; set size=, mean= and std=, such as {example}")
