@@ -44,8 +44,8 @@ class Reference:
         return self.forward(image[None], None if maps is None else maps[None])[0][0, target]
 
     @torch.no_grad()
-    def probability(self, image: Tensor, target: int) -> Tensor:
-        return self.model(image[None])[0].softmax(0)[target]
+    def probability(self, image: Tensor, target: int, maps: Tensor | None = None) -> Tensor:
+        return self.forward(image[None], None if maps is None else maps[None])[0][0].softmax(0)[target]
 
     @staticmethod
     def spatial(output: Tensor) -> Tensor:

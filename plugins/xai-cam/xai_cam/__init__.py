@@ -20,6 +20,7 @@ from xai_cam.is_cam import ISCAM
 from xai_cam.layer_cam import LayerCAM
 from xai_cam.noise_smoothed import NoiseSmoothed
 from xai_cam.odam import ODAM
+from xai_cam.recipro_cam import ReciproCAM
 from xai_cam.score_cam import ScoreCAM
 from xai_cam.seg_grad_cam import SegGradCAM
 from xai_cam.seg_xres_cam import SegXResCAM
@@ -49,6 +50,7 @@ __all__ = [
     "HiResCAM",
     "LayerCAM",
     "NoiseSmoothed",
+    "ReciproCAM",
     "ScoreCAM",
     "SegGradCAM",
     "SegXResCAM",
@@ -80,6 +82,7 @@ def xai_explainers() -> list[type[xai.Explainer]]:
         LayerCAM,
         NoiseSmoothed,
         ODAM,
+        ReciproCAM,
         SSCAM,
         ScoreCAM,
         SegGradCAM,

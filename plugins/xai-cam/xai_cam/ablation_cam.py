@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_cam.base import CAM, weighted
+from xai_cam.base import CAM, before_the_last, weighted
 
 
 class AblationCAM(CAM):
@@ -32,9 +32,7 @@ class AblationCAM(CAM):
 
     def forward_passes(self, adapter: xai.ModelAdapter) -> int:
         """Count one for each channel, except at the last features, after which almost nothing runs again."""
-        last = adapter.probe.last
-        earlier = [layer for layer in self.layers(adapter) if last is None or layer != last.layer]
-        return 1 + sum(adapter.features(layer).channels for layer in earlier)
+        return 1 + sum(features.channels for features in before_the_last(self.layers(adapter), adapter))
 
     def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K *grid"]:
         """Weight each channel by the drop in the score when the channel is zero."""

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_core.plugin import Layer, normalize, resize
+from xai_core.plugin import Features, Layer, normalize, resize
 
 Layers = Layer | Sequence[Layer] | None
 """One layer, a list of layers, several names joined by plus signs (`"layer3+layer4"`), or None for the default."""
@@ -63,6 +63,12 @@ def selected_layers(layer: Layers, adapter: xai.ModelAdapter) -> tuple[Layer, ..
     if isinstance(layer, str):
         return tuple(layer.split("+"))
     return tuple(layer) if isinstance(layer, Sequence) else (layer,)
+
+
+def before_the_last(layers: Sequence[str], adapter: xai.ModelAdapter) -> list[Features]:
+    """Return the features of the layers, without the last features, after which almost nothing runs."""
+    last = adapter.probe.last
+    return [adapter.features(layer) for layer in layers if last is None or layer != last.layer]
 
 
 def spatial_dims(channels: Float[Tensor, "B K *grid"]) -> tuple[int, ...]:
