@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -51,7 +52,8 @@ def test_maps_are_those_of_the_papers(make: Callable[[], nn.Module], layer: str,
 
 
 def test_maps_of_volumes() -> None:
-    model, clips = built(PlainCNN3d).double(), two_clips()[:1].double()
+    model: Any = built(PlainCNN3d).double()
+    clips = two_clips()[:1].double()
     [maps] = xai.Engine(model).explain(clips, "recipro-cam:score=logit", 2).values()
     activation = model.last(model.first(clips))
     all_masks = masks(tuple(activation.shape[2:]), GAUSSIAN)
@@ -60,7 +62,8 @@ def test_maps_of_volumes() -> None:
 
 
 def test_only_the_head_runs_for_the_last_features() -> None:
-    model, seen = settled(SmallCNN()), list[int]()
+    model: Any = settled(SmallCNN())
+    seen: list[int] = []
     engine = xai.Engine(model)
     engine.adapter(torch.randn(1, 3, 32, 32))
     model.stem.register_forward_pre_hook(lambda _, args: seen.append(0 if args[0].is_meta else len(args[0])))
