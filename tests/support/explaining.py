@@ -24,9 +24,11 @@ FEWER = {
     "layer-integrated-gradients": "layer-integrated-gradients:n_steps=4",
     "noise-smoothed": "noise-smoothed:n=2",
     "d-rise": "d-rise:masks=64,cells=7",
+    "hsic": "hsic:masks=32,cells=4",
     "rise": "rise:masks=64",
     "shapley-value-sampling": "shapley-value-sampling:n_samples=1,patch=8",
     "smooth-grad": "smooth-grad:nt_samples=4",
+    "sobol": "sobol:designs=4,cells=3",
     "ss-cam": "ss-cam:n=2",
 }
 """Explainers that take thousands of forwards unless told, each as a spec that takes fewer and does the same."""

@@ -2,13 +2,15 @@
 
 import xai_core as xai
 from xai_perturbation.d_rise import DRISE
+from xai_perturbation.hsic import HSIC
 from xai_perturbation.occlusion import Occlusion
 from xai_perturbation.rise import RISE
+from xai_perturbation.sobol import Sobol
 
-__all__ = ["DRISE", "RISE", "Occlusion"]
+__all__ = ["DRISE", "HSIC", "RISE", "Occlusion", "Sobol"]
 
 
 @xai.hookimpl
 def xai_explainers() -> list[type[xai.Explainer]]:
     """Return the explainers of this plugin."""
-    return [DRISE, RISE, Occlusion]
+    return [DRISE, HSIC, RISE, Occlusion, Sobol]
