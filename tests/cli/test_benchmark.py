@@ -93,7 +93,7 @@ def test_quotes_and_lists_on_the_command_line_and_in_a_file(tmp_path: Path) -> N
     assert set(xai.Run.read(out).rows()["method"].to_pylist()) == {"center:sigma=0.5", "edges"}
     file = tmp_path / "settings.toml"
     file.write_text(f"data = {data!r}\nmethods = 'center,sigma=0.5, edges'\nmetrics = 'complexity'")
-    again = Did("benchmark", file, *shared)
+    again = Did("benchmark", file, *shared, "--in-process")
     assert again.out.startswith("Resuming: 1 of 1 shards"), again.err
 
 

@@ -154,7 +154,7 @@ def test_the_default_layer_has_locations_and_its_gradient_is_that_of_autograd(na
         reading(engine_of(name), images, target),
     )
     assert gradient_error(oracle) < 1e-2
-    assert oracle.places(textures=2).right
+    assert oracle.places(lattice=4, textures=2).right
 
 
 @pytest.mark.parametrize(

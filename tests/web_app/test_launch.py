@@ -46,7 +46,6 @@ def test_a_port_in_use_is_reported_before_models_are_loaded() -> None:
     assert run.err == f"error: the app cannot listen on 127.0.0.1: [Errno {errno.EADDRINUSE}] Address already in use\n"
 
 
-@pytest.mark.slow
 def test_the_command_prints_the_address_and_ends_with_ctrl_c() -> None:
     pytest.importorskip("gradio", reason="the app requires Gradio")
     start = [sys.executable, "-c", "from xai_core.cli import main; main()", "app", "--model", "shapes-vit"]

@@ -93,5 +93,5 @@ def critical_difference(methods: int, images: int) -> float:
     """Return the smallest significant difference of mean ranks by Nemenyi's test (Demsar, JMLR 2006, section 3.2.2)."""
     from scipy import stats
 
-    q = stats.studentized_range.ppf(1 - LEVEL, methods, math.inf) / math.sqrt(2)  # type: ignore[attr-defined] # made when scipy.stats is imported
+    q = stats.studentized_range.ppf(1 - LEVEL, methods, math.inf) / math.sqrt(2)
     return float(q * math.sqrt(methods * (methods + 1) / (6 * images)))

@@ -95,13 +95,13 @@ def _offline() -> Iterator[None]:
         raise MissingDependencyError("hf needs the package `transformers`: `pip install transformers`") from error
     before, bars = constants.HF_HUB_OFFLINE, logging.is_progress_bar_enabled()
     constants.HF_HUB_OFFLINE = True
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()
     try:
         yield
     finally:
         constants.HF_HUB_OFFLINE = before
         if bars:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+            logging.enable_progress_bar()
 
 
 def _config(folder: Path) -> Any:
@@ -210,7 +210,7 @@ def _preprocessing(folder: Path, images: ImageOptions, channels: int) -> tuple[P
             raise OptionError(f"{folder} contains no {_PROCESSOR}; set size=, mean= and std=, such as {example}")
         return images.transform(channels)
     try:
-        processor = transformers.AutoImageProcessor.from_pretrained(  # type: ignore[no-untyped-call]
+        processor = transformers.AutoImageProcessor.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
         mean, std = images.normalization(*_normalization(processor, channels))
