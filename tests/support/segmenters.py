@@ -1,10 +1,11 @@
 """Small segmentation models of transformers with random weights, for images of 64x64 pixels."""
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import (
     DetrConfig,
     Mask2FormerConfig,
@@ -18,6 +19,7 @@ from transformers import (
 
 from support.models import settled
 
+Forward = Callable[[nn.Module, Tensor], Any]
 CLASSES = 3
 
 
@@ -83,3 +85,13 @@ def sam() -> nn.Module:
         mask_decoder_config={**transformer, "iou_head_depth": 2, "iou_head_hidden_dim": 16},
     )  # fmt: skip
     return settled(SamModel(config))
+
+
+def prompted(prompts: int) -> Forward:
+    """Return a function that calls SAM with one point for each prompt."""
+    points = torch.tensor([[[20.0, 20.0]], [[44.0, 40.0]]])[None, :prompts]
+
+    def forward(model: nn.Module, images: Tensor) -> Any:
+        return model(pixel_values=images, input_points=points.expand(len(images), -1, -1, -1))
+
+    return forward

@@ -12,6 +12,7 @@ from support.captioners import blip, caption
 from support.detectors import AnchorDetector, QueryDetector
 from support.dual_encoders import DUAL_ENCODERS, TEXTS
 from support.models import GatedCNN, fused_vit
+from support.segmenters import mask_classifier, prompted, sam
 from support.siamese import Siamese, pair
 from support.volume_models import SmallCNN3d, Tubelets, two_clips
 
@@ -78,12 +79,16 @@ def _clip() -> xai.Engine:
 
 REGION = torch.zeros(32, 32)
 REGION[8:20, 8:20] = 1
+MASKED = xai.Region(1, REGION[::2, ::2])
 TASKS = [
     Task("classes", "CNN", engine_of(GatedCNN), photos()),
     Task("classes", "ViT", engine_of(fused_vit), photos()),
     Task("detection", "CNN", engine_of(AnchorDetector), photos(64)),
     Task("detection", "queries", engine_of(QueryDetector), photos(64), xai.Box(overlap=0)),
     Task("segmentation", "CNN", engine_of(FCN), photos(), xai.Region(1, REGION)),
+    Task("segmentation", "Mask2Former", engine_of(lambda: mask_classifier("mask2former")), photos(64), MASKED),
+    Task("segmentation", "MaskFormer", engine_of(lambda: mask_classifier("maskformer")), photos(64), MASKED),
+    Task("segmentation", "SAM", engine_of(sam, forward=prompted(1)), photos(64), xai.Region(0, REGION)),
     Task("text", "CLIP with a ViT", _clip, photos(), xai.Text(TEXTS[0])),
     Task("words", "captioner", engine_of(blip, forward=caption), photos(), xai.Token(-1, 7)),
     Task("two inputs", "CNN", engine_of(lambda: pair(Siamese, GatedCNN())), (photos(), photos().flip(0)), 1),

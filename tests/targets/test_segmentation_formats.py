@@ -1,6 +1,5 @@
 """Regions of mask classifiers, of masks of prompts, and of lists of heads: scores, gradients and bad outputs."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,12 +8,11 @@ from torch import Tensor, nn
 from transformers import Mask2FormerImageProcessor, MaskFormerImageProcessor
 
 import xai_core as xai
-from support.segmenters import mask_classifier, sam
+from support.segmenters import Forward, mask_classifier, prompted, sam
 from xai_core.errors import ModelOutputError, TargetError, XAIError
 from xai_core.targets.pixel_scores import pixel_reader
 from xai_core.targets.score_reader import ScoreReader
 
-Forward = Callable[[nn.Module, Tensor], Any]
 IMAGES = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
 EVERYWHERE = torch.ones(16, 16)
 PROCESSORS = {"mask2former": Mask2FormerImageProcessor, "maskformer": MaskFormerImageProcessor}
@@ -58,15 +56,6 @@ def with_features(model: nn.Module, layer: nn.Module, forward: Forward) -> tuple
     output = forward(model, IMAGES)
     handle.remove()
     return output, kept[0][0] if isinstance(kept[0], tuple) else kept[0]
-
-
-def prompted(prompts: int) -> Forward:
-    points = torch.tensor([[[20.0, 20.0]], [[44.0, 40.0]]])[None, :prompts]
-
-    def forward(model: nn.Module, images: Tensor) -> Any:
-        return model(pixel_values=images, input_points=points.expand(len(images), -1, -1, -1))
-
-    return forward
 
 
 @pytest.mark.parametrize("index", [None, 1])

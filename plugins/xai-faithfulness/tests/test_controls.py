@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 import xai_core as xai
 from support.models import SmallCNN, settled
+from support.volume_models import SmallCNN3d
 from xai_core.errors import OptionError
 
 CONTROLS = ["center", "edges", "random"]
@@ -85,11 +86,13 @@ def test_center_is_a_gaussian(engine: xai.Engine, size: tuple[int, int], sigma: 
     np.testing.assert_allclose(made.numpy(), np.stack([expected] * 2), atol=1e-6)
 
 
-def test_edges_are_scipys_sobel(engine: xai.Engine) -> None:
-    images = torch.randn(2, 3, 24, 41)
+@pytest.mark.parametrize("size", [(24, 41), (5, 12, 17), (1, 12, 17)])
+def test_edges_are_scipys_sobel(engine: xai.Engine, size: tuple[int, ...]) -> None:
+    images = torch.randn(2, 3, *size)
+    engine = engine if len(size) == 2 else xai.Engine(SmallCNN3d().eval())
     gray = images.double().mean(1).numpy()
-    expected = [np.hypot(ndimage.sobel(one, 0), ndimage.sobel(one, 1)) for one in gray]
-    np.testing.assert_allclose(raw(engine, images, "edges").numpy(), np.stack(expected), atol=1e-5)
+    expected = [ndimage.generic_gradient_magnitude(one, ndimage.sobel, mode="nearest") for one in gray]
+    np.testing.assert_allclose(raw(engine, images, "edges").numpy(), np.stack(expected), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("method", CONTROLS)

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-import torch.nn.functional as F
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -12,31 +12,38 @@ import xai_core as xai
 class Edges(xai.Explainer):
     """Edges: the magnitude of the image's gradient, which does not depend on the model or the target.
 
-        L = sqrt(G_x^2 + G_y^2)
+        L = sqrt(sum_a G_a^2)
 
-    G are the Sobel derivatives of the mean over channels, with the border pixels replicated.
+    G_a is the Sobel derivative of the mean over channels along axis a: x and y, and the depth of volumes. Border pixels
+    are replicated.
 
     Source: Adebayo et al., "Sanity Checks for Saliency Maps", NeurIPS 2018, section 5.2, where an edge detector is
     mistaken for an explanation.
     """
 
     name = "edges"
+    volumes = True
     targeted: ClassVar[bool] = False
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         """Request nothing."""
         return xai.Needs()
 
-    def explain(self, captured: xai.Captured) -> Float[Tensor, "B H W"]:
-        """Return the norm of the horizontal and the vertical derivative."""
-        gray = captured.images.float().mean(1, keepdim=True)
-        padded = F.pad(gray, (1, 1, 1, 1), mode="replicate")[:, 0]
-        across = sobel(padded)
-        down = sobel(padded.mT).mT
-        return (across.square() + down.square()).sqrt()
+    def explain(self, captured: xai.Captured) -> Float[Tensor, "B *size"]:
+        """Return the norm of the derivatives along all axes."""
+        gray = captured.images.float().mean(1)
+        return torch.stack([sobel(gray, axis) for axis in range(1, gray.ndim)]).square().sum(0).sqrt()
 
 
-def sobel(padded: Float[Tensor, "B h w"]) -> Float[Tensor, "B h-2 w-2"]:
-    """Return the Sobel derivative along rows: differences of both neighbors, weighted by 1 2 1 over three rows."""
-    slope = padded[:, :, 2:] - padded[:, :, :-2]
-    return slope[:, :-2] + 2 * slope[:, 1:-1] + slope[:, 2:]
+def sobel(gray: Float[Tensor, "B *size"], axis: int) -> Float[Tensor, "B *size"]:
+    """Return the Sobel derivative along an axis: differences of both neighbors, weighted by 1 2 1 along other axes."""
+    for each in range(1, gray.ndim):
+        before, after = neighbor(gray, each, -1), neighbor(gray, each, 1)
+        gray = after - before if each == axis else before + 2 * gray + after
+    return gray
+
+
+def neighbor(gray: Float[Tensor, "B *size"], axis: int, step: int) -> Float[Tensor, "B *size"]:
+    """Return the neighbor of each pixel along an axis. Beyond the border, it is the border pixel."""
+    side = gray.shape[axis]
+    return gray.index_select(axis, (torch.arange(side, device=gray.device) + step).clamp(0, side - 1))
