@@ -59,6 +59,7 @@ def test_a_benchmark_of_volumes_has_a_page(tmp_path: Path) -> None:
         limit=4,
         maps=True,
         controls=False,
+        in_process=True,
     )
     assert len(run) == 4 * 2 * 3
     assert {row.error for row in run} == {None}

@@ -2,7 +2,6 @@
 
 import re
 import shlex
-import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import xai_core as xai
+from support import subprocesses
 from xai_core.errors import CheckpointError
 from xai_core.plugin import CheckpointWarning
 from xai_zoo.checkpoint import fit, read_state_dict, select
@@ -138,10 +138,9 @@ def test_a_pickled_module_is_refused_with_the_command_that_saves_its_weights(wra
     with pytest.raises(CheckpointError, match=r"whole\.pth contains a \S+\.Net, and .* run code") as caught:
         read_state_dict(file)
     [command] = re.findall(r"python -c .*$", str(caught.value))
-    python, *arguments = shlex.split(command)
-    assert python == "python"
-    path = {"PYTHONPATH": ":".join([str(Path(__file__).parent), *sys.path])}
-    subprocess.run([sys.executable, *arguments], check=True, env=path)
+    python, option, code = shlex.split(command)
+    assert (python, option) == ("python", "-c")
+    subprocesses.printed(code, str(Path(__file__).parent))
     loaded = Net()
     with warnings.catch_warnings(action="error"):
         fit(loaded, read_state_dict(tmp_path / "whole-weights.pth"), "whole-weights.pth")
