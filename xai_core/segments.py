@@ -72,6 +72,6 @@ def largest(found: Sequence[Segment], top: int, names: Sequence[str] | None) -> 
     if names is None:
         raise TargetError(
             "the classes of this segmentation model have no names, so it is not known which class is the background; "
-            "choose the class to explain"
+            "choose the class to explain, such as `--target 0` of `xai explain` or `target=Region(0)`"
         )
     return [segment for segment in found if not segment.is_background][:top]

@@ -15,7 +15,7 @@ import xai_core as xai
 from support.explaining import FEWER
 from support.paths import ROOT
 from support.tasks import TASKS, Task
-from xai_core.errors import ConstantMapWarning, XAIError
+from xai_core.errors import ConstantMapWarning, InputShapeError, XAIError
 
 PATH = ROOT / "docs" / "tasks.md"
 COMMAND = f"PYTHONPATH=tests uv run python {Path(__file__).relative_to(ROOT)}"
@@ -111,6 +111,11 @@ def test_each_cell_of_the_page_is_what_happens(task: Task) -> None:
 
 def test_the_page_lists_every_task() -> None:
     assert list(documented()) == [task.column for task in TASKS]
+
+
+def test_signals_are_not_supported() -> None:
+    with pytest.raises(InputShapeError, match=r"expected images \[B, C, H, W\] or volumes \[B, C, D, H, W\]"):
+        xai.Engine(torch.nn.Conv1d(3, 4, 3)).explain(torch.zeros(2, 3, 64), "saliency")
 
 
 if __name__ == "__main__":

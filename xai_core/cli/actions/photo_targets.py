@@ -193,7 +193,12 @@ def class_id(text: str, names: Sequence[str] | None) -> int:
     try:
         return int(text)
     except ValueError:
-        return find_class(text, names)
+        if names is not None:
+            return find_class(text, names)
+        raise TargetError(
+            f"this model has no class names: pass a class id instead of {text!r}, such as --target 0; for a detector, "
+            "pass --box or --top"
+        ) from None
 
 
 def _pair(contrast: Sequence[str], names: Sequence[str] | None) -> tuple[int, int]:
