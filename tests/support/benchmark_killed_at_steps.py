@@ -46,6 +46,7 @@ def ended_at(step: int, out: Path) -> None:
 def main(folder: str) -> None:
     """Be killed at each step in a folder of its own; print how often that was."""
     torch.set_num_threads(1)
+    work(Path(folder) / "warm-up")  # imports what each fork would import
     killed = 0
     for step in range(STEPS + 1):
         child = os.fork()
