@@ -1,5 +1,6 @@
 """`xai-zoo train` and `accuracy` with unusual or damaged input: one error each."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 from xai_core.errors import CheckpointError, DatasetError, ModelOutputError, OptionError, TargetError
 from xai_zoo.cli import app
+from xai_zoo.training.encoding import encoded
 from xai_zoo.training.images import steps_per_epoch
 from xai_zoo.training.loop import measure
 from xai_zoo.training.objectives import Classification
@@ -171,9 +173,11 @@ def damaged(state: Path, tensors: dict[str, torch.Tensor | None], metadata: dict
     """Replace entries of a state. None removes an entry."""
     content: dict[str, Any] = {**load_file(state), **tensors}
     with safe_open(state, "pt") as file:
-        texts: dict[str, Any] = {**file.metadata(), **metadata}
+        texts: dict[str, Any] = {**file.metadata(), "sha256": None, **metadata}
     kept = {name: tensor for name, tensor in content.items() if tensor is not None}
-    save_file(kept, state, {name: text for name, text in texts.items() if text is not None})
+    written = {name: text for name, text in texts.items() if text is not None}
+    written["sha256"] = hashlib.sha256(encoded(kept, written)).hexdigest()
+    save_file(kept, state, written)
 
 
 EPOCH = {"epoch": 1, "rate": 0, "loss": 0, "accuracy": 0, "validation_loss": 0, "validation_accuracy": 0, "seconds": 0}
@@ -203,6 +207,17 @@ def test_a_damaged_state_is_refused(
 ) -> None:
     damaged(state, tensors, metadata)
     with pytest.raises(CheckpointError, match=rf"state\.safetensors is not the state .*{reason}.*delete it"):
+        train()
+
+
+@pytest.mark.parametrize("part", ["length", "metadata", "names", "first tensor", "last byte"])
+def test_a_flipped_bit_is_refused(part: str, state: Path) -> None:
+    content = bytearray(state.read_bytes())
+    start = 8 + int.from_bytes(content[:8], "little")
+    offsets = {"length": 0, "metadata": content.index(b"0."), "names": content.index(b"bias"), "first tensor": start}
+    content[offsets.get(part, len(content) - 1)] ^= 1
+    state.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"state\.safetensors is not the state of a training run.*delete it"):
         train()
 
 

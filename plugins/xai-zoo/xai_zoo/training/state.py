@@ -1,5 +1,6 @@
 """State of a training run. It is saved after every epoch, so that an interrupted run can resume."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, astuple, dataclass, field
@@ -14,6 +15,7 @@ from xai_core.plugin import CheckpointError, is_file, write_file
 from xai_zoo.training.encoding import encoded
 
 Settings = Mapping[str, str | int | float]
+_CHECKSUM = "sha256"
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,8 @@ class State:
             **_under("best", self.best),
             **{f"optimizer.{of}.{name}": tensor for of, each in moments.items() for name, tensor in each.items()},
         }
-        write_file(file, encoded(tensors, {"settings": settings, "epochs": [asdict(epoch) for epoch in self.epochs]}))
+        metadata = {"settings": settings, "epochs": [asdict(epoch) for epoch in self.epochs]}
+        write_file(file, encoded(tensors, {**metadata, _CHECKSUM: _checksum(tensors, metadata)}))
 
     @classmethod
     def load(cls, file: Path, settings: Settings, model: nn.Module, optimizer: torch.optim.Optimizer) -> "State":
@@ -94,7 +97,16 @@ def _read(file: Path) -> tuple[Mapping[str, str], dict[str, Tensor]]:
     if not is_file(file):
         raise ValueError("it is not a regular file")
     with safe_open(file, "pt") as opened:
-        return opened.metadata() or {}, {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        metadata = dict(opened.metadata() or {})
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    if metadata.pop(_CHECKSUM, None) != _checksum(tensors, metadata):
+        raise ValueError("its content does not match its checksum")
+    return metadata, tensors
+
+
+def _checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of the file without its checksum."""
+    return hashlib.sha256(encoded(tensors, metadata)).hexdigest()
 
 
 def _mapping(settings: Any) -> Settings:
