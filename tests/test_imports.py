@@ -17,7 +17,7 @@ EXAMPLES = [ROOT / "docs/example-plugin/xai_example", *sorted((ROOT / "xai_core/
 LAYERS = [
     {"batched", "configurable", "cost", "error_text", "errors", "file_limits", "files", "html", "lazy", "locks"}
     | {"memory_errors", "normalization", "options", "outputs", "precision", "printable", "spec"}
-    | {"tensor_writes", "version"},
+    | {"superpixels", "tensor_writes", "version"},
     {"data", "detection", "targets"},
     {"model"},
     {"model_scorer", "perturb", "predictions", "segments"},

@@ -118,6 +118,7 @@ SENSITIVE = {
     "captum-occlusion": DIFFERENCES,
     "feature-ablation": DIFFERENCES,
     "kernel-shap": DIFFERENCES,
+    "lime": DIFFERENCES,
     "shapley-value-sampling": DIFFERENCES,
     "occlusion": DIFFERENCES,
     "fem": "a threshold decides which places count, and one of sixteen places that crosses it moves the map",
@@ -177,7 +178,7 @@ def compiled_inside(model: nn.Module, images: Tensor) -> xai.Engine:
 
 # These run the model on changed images, as Score-CAM does. Each kind of batch would be compiled for itself.
 LIKE_SCORE_CAM = {
-    *("captum-occlusion", "feature-ablation", "hsic", "is-cam", "kernel-shap", "occlusion", "rise"),
+    *("captum-occlusion", "feature-ablation", "hsic", "is-cam", "kernel-shap", "lime", "occlusion", "rise"),
     *("shapley-value-sampling", "sobol", "ss-cam"),
 }
 

@@ -86,6 +86,7 @@ if TYPE_CHECKING:  # what type checkers and editors see; a test compares these i
     from xai_core.spec import Spec as Spec
     from xai_core.spec import Value as Value
     from xai_core.spec import suggest as suggest
+    from xai_core.superpixels import superpixels as superpixels
     from xai_core.targets.score_reader import ScoreReader as ScoreReader
     from xai_core.targets.target import BoundTarget as BoundTarget
     from xai_core.targets.target import Target as Target
@@ -172,6 +173,7 @@ _SOURCES = {
     "select_device": "cli.loading",
     "steps_of": "perturb",
     "suggest": "spec",
+    "superpixels": "superpixels",
     "wide": "precision",
     "write_file": "files",
 }

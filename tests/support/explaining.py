@@ -23,6 +23,7 @@ FEWER = {
     "layer-conductance": "layer-conductance:n_steps=4",
     "layer-integrated-gradients": "layer-integrated-gradients:n_steps=4",
     "noise-smoothed": "noise-smoothed:n=2",
+    "lime": "lime:n_samples=24,segments=8",
     "d-rise": "d-rise:masks=64,cells=7",
     "hsic": "hsic:masks=32,cells=4",
     "rise": "rise:masks=64",

@@ -82,6 +82,16 @@ def test_noise_smoothed_is_the_mean_over_noise(images: Tensor, base: str) -> Non
     torch.testing.assert_close(ours, total / 4, atol=1e-6, rtol=1e-4)
 
 
+@pytest.mark.parametrize("statistic", ["square", "variance"])
+def test_noise_smoothed_is_a_statistic_of_numpy(images: Tensor, statistic: str) -> None:
+    model, noisy = settled(SmallCNN()), "noise-smoothed(grad-cam):n={},sigma=0.2"
+    sums = [n * explain(model, images, noisy.format(n), 1).raw.double().numpy() for n in range(1, 6)]
+    maps = np.diff(np.stack([np.zeros_like(sums[0]), *sums]), axis=0)  # the map of each noisy image
+    expected = (maps**2).mean(0) if statistic == "square" else maps.var(0)
+    ours = explain(model, images, f"{noisy.format(5)},statistic={statistic}", 1).raw
+    torch.testing.assert_close(ours.double(), torch.from_numpy(expected), atol=1e-6, rtol=1e-3)
+
+
 @pytest.mark.parametrize("n", [1, 3])
 def test_without_noise_it_is_the_explainer(images: Tensor, n: int) -> None:
     model = settled(fused_vit())
@@ -133,12 +143,13 @@ def test_eigen_smoothed_is_numpys_first_component(images: Tensor, make: Any, lay
     assert relative(ours, torch.stack(expected)) < 1e-5
 
 
-@pytest.mark.parametrize("how", ["mean", "max"])
+@pytest.mark.parametrize("how", ["mean", "max", "prod"])
 def test_fused_is_made_of_normalized_maps_at_the_finest_grid(images: Tensor, how: str) -> None:
     model = settled(SmallCNN())
     fine, coarse = explain(model, images, "layer-cam:layer=stem").raw, explain(model, images, "grad-cam").raw
     stacked = torch.stack([between_zero_and_one(fine), resized(between_zero_and_one(coarse), (16, 16))])
-    expected = stacked.mean(0) if how == "mean" else stacked.amax(0)
+    expected = torch.from_numpy(getattr(np, how)(stacked.numpy(), axis=0))
+    how = "product" if how == "prod" else how
     ours = explain(model, images, f"fused(layer-cam:layer=stem,grad-cam):how={how}").raw
     torch.testing.assert_close(ours, expected)
     torch.testing.assert_close(explain(model, images, f"fused(grad-cam,layer-cam:layer=stem):how={how}").raw, expected)

@@ -1,7 +1,7 @@
 """Base class of class activation maps."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import torch
@@ -81,14 +81,21 @@ def weighted(weights: Float[Tensor, "B K"], channels: Float[Tensor, "B K *grid"]
     return weights.view(*weights.shape, *[1] * (channels.ndim - 2)) * channels
 
 
+COMBINATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "mean": lambda maps: maps.mean(0),
+    "max": lambda maps: maps.amax(0),
+    "product": lambda maps: maps.prod(0),
+}
+
+
 def fuse(maps: Sequence[Float[Tensor, "B ..."]], how: str = "mean") -> Float[Tensor, "B *grid"]:
     """Combine several maps into one.
 
     A single map is returned unchanged. Several maps are normalized to [0,1] and resized to the highest resolution among
-    them. The result is their `mean` or their `max`.
+    them. The result is their `mean`, their `max` or their `product`.
     """
     if len(maps) == 1:
         return maps[0]
     size = max(tuple(map_.shape[1:]) for map_ in maps)
     stacked = torch.stack([resize(normalize(map_), size) for map_ in maps])
-    return stacked.mean(0) if how == "mean" else stacked.amax(0)
+    return COMBINATIONS[how](stacked)

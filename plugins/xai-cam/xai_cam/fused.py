@@ -6,21 +6,22 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_cam.base import fuse
+from xai_cam.base import COMBINATIONS, fuse
 from xai_core.plugin import OptionError, check_choice, relevance
 
 
 class Fused(xai.Explainer):
-    """The mean or maximum of the maps of several methods, normalized to [0,1] and resized to the highest resolution.
+    """The mean, maximum or product of the maps of several methods.
 
-    All maps are computed from the shared pass.
+    The maps are normalized to [0,1] and resized to the highest resolution among them. All are computed from the shared
+    pass. The product of a CAM's maps at several layers is RefineCAM. It keeps the locations that all layers highlight.
 
     Parameters
     ----------
     explainers
         Names, specs or objects of explainers.
     how
-        `mean` or `max`.
+        `mean`, `max` or `product`.
     """
 
     name = "fused"
@@ -31,7 +32,7 @@ class Fused(xai.Explainer):
         if not explainers:
             raise OptionError("explainers must contain at least one explainer, got none")
         self.explainers = explainers
-        self.how = check_choice("how", how, ("mean", "max"))
+        self.how = check_choice("how", how, tuple(COMBINATIONS))
         self._explainers = [xai.create_explainer(e) if isinstance(e, str) else e for e in explainers]
         self.volumes = all(explainer.volumes for explainer in self._explainers)
 

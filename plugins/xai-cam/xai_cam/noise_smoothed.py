@@ -5,16 +5,24 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_core.plugin import check_integer, check_number, check_seed
+from xai_core.plugin import check_choice, check_integer, check_number, check_seed
+
+STATISTICS = ("mean", "square", "variance")
 
 
 class NoiseSmoothed(xai.Explainer):
-    """The mean of an explainer's relevance over n noisy images, 1/n sum_i M(x + N(0, sigma^2)) (eq. 2).
+    """A statistic of an explainer's relevance over n noisy images.
+
+        mean      1/n sum_i M_i    (SmoothGrad, eq. 2),    M_i = M(x + N(0, sigma^2))
+        square    1/n sum_i M_i^2    (SquareGrad)
+        variance  1/n sum_i (M_i - mean)^2    (VarGrad)
 
     With `grad-cam++` it resembles Smooth Grad-CAM++ (Omeiza et al., 2019), which averages the derivatives instead of
     the maps.
 
-    Source: Smilkov et al., "SmoothGrad: removing noise by adding noise", 2017.
+    Source: Smilkov et al., "SmoothGrad: removing noise by adding noise", 2017. SquareGrad: Hooker et al., "A Benchmark
+    for Interpretability Methods in Deep Neural Networks", NeurIPS 2019. VarGrad: Adebayo et al., "Local Explanation
+    Methods for Deep Neural Networks Lack Sensitivity to Parameter Values", 2018.
 
     Parameters
     ----------
@@ -27,17 +35,25 @@ class NoiseSmoothed(xai.Explainer):
         each image.
     seed
         Random seed of the noise, which is the same for every image of a batch.
+    statistic
+        `mean`, `square` or `variance`.
     """
 
     name = "noise-smoothed"
 
     def __init__(
-        self, explainer: str | xai.Explainer = "grad-cam", n: int = 10, sigma: float = 0.15, seed: int = 0
+        self,
+        explainer: str | xai.Explainer = "grad-cam",
+        n: int = 10,
+        sigma: float = 0.15,
+        seed: int = 0,
+        statistic: str = "mean",
     ) -> None:
         self.explainer = explainer
         self.n = check_integer("n", n, 1)
         self.sigma = check_number("sigma", sigma, minimum=0)
         self.seed = check_seed(seed)
+        self.statistic = check_choice("statistic", statistic, STATISTICS)
         self._explainer = xai.create_explainer(explainer) if isinstance(explainer, str) else explainer
         self.volumes = self._explainer.volumes
 
@@ -51,15 +67,19 @@ class NoiseSmoothed(xai.Explainer):
         return 1 + self.n * self._explainer.forward_passes(adapter)
 
     def explain(self, captured: xai.Captured) -> Float[Tensor, "B *grid"]:
-        """Explain n noisy images and average the maps."""
+        """Explain n noisy images and compute the statistic of the maps."""
         images = captured.images
         dims = tuple(range(1, images.ndim))
         spread = self.sigma * (images.amax(dims, keepdim=True) - images.amin(dims, keepdim=True))
         generator = torch.Generator().manual_seed(self.seed)
-        total: Tensor | None = None
-        for _ in range(self.n):
+        mean = deviations = images.new_zeros(())
+        for count in range(1, self.n + 1):
             noise = torch.randn(images.shape[1:], generator=generator).to(images, non_blocking=True)
             relevance = captured.explain_images(images + spread * noise, self._explainer)
-            total = relevance if total is None else total + relevance
-        assert total is not None
-        return total / self.n
+            if self.statistic == "square":
+                relevance = relevance.square()
+            # Welford's recurrence, which is stable where the variance is small
+            difference = relevance - mean
+            mean = mean + difference / count
+            deviations = deviations + difference * (relevance - mean)
+        return deviations / self.n if self.statistic == "variance" else mean

@@ -45,12 +45,14 @@ def quick(name: str) -> str:
     """A method with few steps."""
     steps = {
         "captum-occlusion": "sliding_window_shapes=8,strides=8",
+        "deep-lift-shap": "baselines=zero+zero",
         "feature-ablation": "patch=8",
         "gradient-shap": "n_samples=5",
         "integrated-gradients": "n_steps=5",
         "kernel-shap": "n_samples=20,patch=8",
         "layer-conductance": "n_steps=5",
         "layer-integrated-gradients": "n_steps=5",
+        "lime": "n_samples=20,segments=8",
         "shapley-value-sampling": "n_samples=2,patch=8",
         "smooth-grad": "nt_samples=5",
     }
@@ -78,6 +80,7 @@ def by_hand(model: nn.Module, images: Tensor, name: str, layer: str = "last") ->
         "deconvolution": (captum.attr.Deconvolution(model), {}),
         "guided-grad-cam": (captum.attr.GuidedGradCam(model, at), {"interpolate_mode": "bilinear"}),
         "deep-lift": (captum.attr.DeepLift(model), {}),
+        "deep-lift-shap": (captum.attr.DeepLiftShap(model), {"baselines": torch.zeros(2, *images.shape[1:])}),
         "layer-integrated-gradients": (captum.attr.LayerIntegratedGradients(model, at), {"n_steps": 5}),
         "layer-conductance": (captum.attr.LayerConductance(model, at), {"n_steps": 5}),
         "feature-ablation": (
@@ -101,7 +104,7 @@ def signed(method: str) -> str:
 
 MASKING = {"captum-occlusion", "feature-ablation", "kernel-shap", "shapley-value-sampling"}
 DRAWN = {"smooth-grad", "gradient-shap", "kernel-shap", "shapley-value-sampling"}
-GIVEN = sorted({*METHODS} - DRAWN - {"lrp"})
+GIVEN = sorted({*METHODS} - DRAWN - {"lime", "lrp"})
 
 
 @pytest.mark.parametrize("name", GIVEN)

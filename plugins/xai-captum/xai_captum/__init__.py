@@ -3,6 +3,7 @@
 import xai_core as xai
 from xai_captum.deconvolution import Deconvolution
 from xai_captum.deep_lift import DeepLift
+from xai_captum.deep_lift_shap import DeepLiftShap
 from xai_captum.feature_ablation import FeatureAblation
 from xai_captum.gradient_shap import GradientShap
 from xai_captum.guided_backprop import GuidedBackprop
@@ -12,6 +13,7 @@ from xai_captum.integrated_gradients import IntegratedGradients
 from xai_captum.kernel_shap import KernelShap
 from xai_captum.layer_conductance import LayerConductance
 from xai_captum.layer_integrated_gradients import LayerIntegratedGradients
+from xai_captum.lime import Lime
 from xai_captum.lrp import LRP
 from xai_captum.occlusion import Occlusion
 from xai_captum.saliency import Saliency
@@ -22,6 +24,7 @@ __all__ = [
     "LRP",
     "Deconvolution",
     "DeepLift",
+    "DeepLiftShap",
     "FeatureAblation",
     "GradientShap",
     "GuidedBackprop",
@@ -31,6 +34,7 @@ __all__ = [
     "KernelShap",
     "LayerConductance",
     "LayerIntegratedGradients",
+    "Lime",
     "Occlusion",
     "Saliency",
     "ShapleyValueSampling",
@@ -44,6 +48,7 @@ def xai_explainers() -> list[type[xai.Explainer]]:
     return [
         Deconvolution,
         DeepLift,
+        DeepLiftShap,
         FeatureAblation,
         GradientShap,
         GuidedBackprop,
@@ -54,6 +59,7 @@ def xai_explainers() -> list[type[xai.Explainer]]:
         LRP,
         LayerConductance,
         LayerIntegratedGradients,
+        Lime,
         Occlusion,
         Saliency,
         ShapleyValueSampling,

@@ -97,7 +97,7 @@ class Attribution(xai.Explainer, Generic[M]):
             model = self.model(captured)
             one_by_one = self.one_by_one or self.seed is not None
             size = 1 if one_by_one else max(1, model.block // self.variants)
-            baselines = baseline_images(self.baselines, images)
+            baselines = self.baseline(images)
             attributions = []
             for start in range(0, len(images), size):
                 part = slice(start, start + size)
@@ -105,6 +105,10 @@ class Attribution(xai.Explainer, Generic[M]):
                 with contextlib.nullcontext() if self.seed is None else seeded(self.seed, images.device):
                     attributions.append(self.attribute(model, block, captured.adapter))
             return reduce_channels(torch.cat(attributions).detach(), self.channels)
+
+    def baseline(self, images: Float[Tensor, "B C *size"]) -> Float[Tensor, "B C *size"]:
+        """Return the baseline of each image."""
+        return baseline_images(self.baselines, images)
 
     @abstractmethod
     def model(self, captured: xai.Captured) -> M:

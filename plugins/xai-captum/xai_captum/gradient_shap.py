@@ -9,13 +9,17 @@ from torch import Tensor
 
 import xai_core as xai
 from xai_captum.attribution import GradientAttribution, ImageBlock
+from xai_captum.baseline_sets import baseline_set
 from xai_core.plugin import Baseline, SharedModel, check_integer, check_number, check_seed
 
 
 class GradientShap(GradientAttribution):
     """Gradient SHAP: integrated gradients at random points of the path, which ends at a noisy image.
 
-        1/n sum_i (x_i - x') * dy/dx(x' + a_i (x_i - x')),    x_i = x + N(0, s^2),    a_i uniform in [0,1]
+        1/n sum_i (x_i - x'_i) * dy/dx(x'_i + a_i (x_i - x'_i)),    x_i = x + N(0, s^2),    a_i uniform in [0,1]
+
+    Each x'_i is drawn from a set of baselines. With images of the dataset as baselines and without noise, these are
+    expected gradients.
 
     Source: Lundberg and Lee, "A Unified Approach to Interpreting Model Predictions", NeurIPS 2017; expected gradients:
     Erion et al., "Improving performance of deep learning models with axiomatic attribution priors", 2021.
@@ -27,7 +31,8 @@ class GradientShap(GradientAttribution):
     stdevs
         Standard deviation of the noise, in units of the model's input.
     baselines
-        Start of the path: `zero`, `mean`, `blur`, `noise`, or a tensor. See `xai_core.plugin.baseline_images`.
+        Starts of the paths: names of baselines, joined by plus signs, or a tensor [S,C,H,W], such as images of the data
+        set. See `xai_captum.baseline_sets.baseline_set`.
     seed
         Random seed of the noise and of the points, which are the same for every image.
     channels
@@ -56,16 +61,21 @@ class GradientShap(GradientAttribution):
         """Count one for each random point, and one for the shared pass."""
         return 1 + self.n_samples
 
+    def baseline(self, images: Float[Tensor, "B C *size"]) -> Float[Tensor, "B C *size"]:
+        """Return the images, because the start of each path is drawn from a set of baselines."""
+        return images
+
     def attribute(self, model: SharedModel, block: ImageBlock, adapter: xai.ModelAdapter) -> Float[Tensor, "N C *size"]:
         """Average over the points in blocks, because captum would evaluate all points in one forward pass."""
         from captum import attr
 
         method, total = attr.GradientShap(model), torch.zeros_like(block.images)
+        baselines = baseline_set(self.baselines, block.images.detach())
         for start in range(0, self.n_samples, model.block):
             count = min(model.block, self.n_samples - start)
             total += count * method.attribute(
                 block.images.detach(),
-                block.baselines,
+                baselines,
                 n_samples=count,
                 stdevs=float(self.stdevs),
                 additional_forward_args=(block.indices,),

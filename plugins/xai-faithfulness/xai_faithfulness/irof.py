@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 import xai_core as xai
-from xai_core.plugin import Baseline, Evaluation, check_choice, check_integer, check_seed, ranks, wide
+from xai_core.plugin import Baseline, Evaluation, check_choice, check_integer, check_seed, ranks, superpixels, wide
 from xai_faithfulness.batch_cache import baseline_scores, baselines, image_scores
 from xai_faithfulness.curves import score_curve
 from xai_faithfulness.ranking import TIES
@@ -78,7 +78,7 @@ class IROF(xai.Metric):
         """Remove superpixels in the order of their saliency and compute the area over the curve."""
         images = evaluation.images
         labels, counts, most = evaluation.once(
-            ("superpixels", self.segments), lambda: superpixels(images, self.segments)
+            ("superpixels", self.segments), lambda: superpixels_of(images, self.segments)
         )
         means = segment_means(saliency.values, labels, most)
         segment_ranks = ranks(means[:, None], self.ties, self.seed)[:, 0]
@@ -93,15 +93,11 @@ class IROF(xai.Metric):
         return xai.MetricResult(lost.where(positive, 0))
 
 
-def superpixels(images: Float[Tensor, "B C H W"], segments: int) -> Superpixels:
-    """Compute the SLIC superpixels of each image on the host."""
-    from skimage.segmentation import slic
-
-    # the engine raises an error for NaN later, without an additional transfer to the host
-    host = images.float().nan_to_num().permute(0, 2, 3, 1).cpu().numpy()
-    labels = torch.stack([torch.from_numpy(slic(image, segments, start_label=0)) for image in host])
+def superpixels_of(images: Float[Tensor, "B C H W"], segments: int) -> Superpixels:
+    """Compute the superpixels of each image and count them."""
+    labels = superpixels(images, segments)
     counts = labels.amax((1, 2)) + 1
-    return Superpixels(labels.to(images.device), counts.to(images.device), int(counts.max()))
+    return Superpixels(labels, counts, int(counts.max()))
 
 
 def segment_means(values: Float[Tensor, "B H W"], labels: Int[Tensor, "B H W"], most: int) -> Float[Tensor, "B S"]:
