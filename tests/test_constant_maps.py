@@ -57,6 +57,7 @@ def test_nothing_to_find(images: Tensor, make: Callable[[], nn.Module], target: 
         explainer = xai.create_explainer(method)
         # In the transformer, methods without gradients see activations that the scores do not depend on.
         sees_nothing = make is not dead_vit or getattr(explainer, "gradients", False)
+        sees_nothing &= explainer.name != "recipro-cam"  # whose masks are cut off at the border
         if type(explainer).__module__.startswith("xai_cam") and sees_nothing:  # others read other layers too
             assert saliency.constant.all(), method
 

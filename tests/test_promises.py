@@ -121,6 +121,7 @@ SENSITIVE = {
     "lime": DIFFERENCES,
     "shapley-value-sampling": DIFFERENCES,
     "occlusion": DIFFERENCES,
+    "recipro-cam": DIFFERENCES,
     "fem": "a threshold decides which places count, and one of sixteen places that crosses it moves the map",
     "xgrad-cam": "divides by the sum of a channel, which is about zero for normalized tokens",
 }

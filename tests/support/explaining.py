@@ -29,7 +29,7 @@ FEWER = {
     "rise": "rise:masks=64",
     "shapley-value-sampling": "shapley-value-sampling:n_samples=1,patch=8",
     "smooth-grad": "smooth-grad:nt_samples=4",
-    "sobol": "sobol:designs=4,cells=3",
+    "sobol": "sobol:designs=16,cells=3",
     "ss-cam": "ss-cam:n=2",
 }
 """Explainers that take thousands of forwards unless told, each as a spec that takes fewer and does the same."""

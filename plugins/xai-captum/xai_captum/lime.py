@@ -23,7 +23,8 @@ class Lime(PerturbationAttribution):
     image. This distance, s = 0.25 and ridge regression with alpha = 1 are those of the authors' code. The paper uses
     the Euclidean distance and selects few features instead.
 
-    The superpixels are computed by SLIC. The authors' code uses quickshift.
+    The superpixels are computed by SLIC, from the image rescaled to [0,1] and smoothed by a Gaussian of one pixel. The
+    authors' code uses quickshift.
 
     Source: Ribeiro, Singh and Guestrin, "Why Should I Trust You? Explaining the Predictions of Any Classifier", KDD
     2016, section 3.
@@ -87,12 +88,14 @@ class Lime(PerturbationAttribution):
             return torch.exp(-((distance / self.kernel_width) ** 2) / 2)
 
         image = block.images.detach()
+        low, high = image.amin(), image.amax()
+        in_unit_range = (image - low) / (high - low).where(high > low, 1)
         method = attr.Lime(model, SkLearnRidge(alpha=float(self.alpha)), closeness)
         attribution: Tensor = method.attribute(
             image,
             block.baselines,
             additional_forward_args=(block.indices,),
-            feature_mask=superpixels(image, self.segments)[:, None],
+            feature_mask=superpixels(in_unit_range, self.segments, sigma=1)[:, None],
             n_samples=self.n_samples,
             perturbations_per_eval=model.block,
         )
