@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from xai_core.errors import InputShapeError, OutOfMemoryWarning
@@ -54,7 +54,7 @@ class ModelScorer:
 
     def __call__(
         self,
-        images: Float[Tensor, "N ..."],
+        images: Shaped[Tensor, "N ..."],
         of: Int[Tensor, " N"] | None = None,
         kind: str = "logit",
     ) -> Float[Tensor, " N"]:
@@ -63,7 +63,7 @@ class ModelScorer:
 
     def each(
         self,
-        images: Float[Tensor, "N ..."],
+        images: Shaped[Tensor, "N ..."],
         of: Int[Tensor, " N"] | None = None,
         kind: str = "logit",
     ) -> Float[Tensor, "V N"]:

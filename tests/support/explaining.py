@@ -28,6 +28,7 @@ FEWER = {
     "hsic": "hsic:masks=32,cells=4",
     "rise": "rise:masks=64",
     "shapley-value-sampling": "shapley-value-sampling:n_samples=1,patch=8",
+    "tis": "tis:masks=32,iterations=3",
     "smooth-grad": "smooth-grad:nt_samples=4",
     "sobol": "sobol:designs=16,cells=3",
     "ss-cam": "ss-cam:n=2",

@@ -50,6 +50,9 @@ class FurtherPasses(Protocol):
     def partial_forward(self, layer: str) -> ModelScorer:
         """Return the scorer of activations that replace the output of a layer."""
 
+    def subset_forward(self) -> ModelScorer:
+        """Return the scorer of subsets of the patch tokens."""
+
     def explain_images(self, index: int, images: Tensor, explainer: Explains) -> Tensor:
         """Return an explainer's relevance of other images, for the target with this index."""
 
@@ -186,6 +189,15 @@ class Captured:
         tokens keep their values.
         """
         return self._passes.partial_forward(self._name(layer)).of_target(self.index)
+
+    def subset_forward(self) -> ModelScorer:
+        """Return a function that scores subsets of the patch tokens, after `adapter.require_token_subsets`.
+
+        Its argument contains the cells that are kept, int64 [N,k], in row-major order. It returns the target's scores
+        [N]. The other patch tokens are dropped before the first transformer block, and the blocks run on k of them.
+        Tokens without a location, such as a class token, are always kept.
+        """
+        return self._passes.subset_forward().of_target(self.index)
 
     def explain_images(self, images: Float[Tensor, "B C *size"], explainer: Explains) -> Float[Tensor, "B *grid"]:
         """Return an explainer's relevance of other images, for the same target.

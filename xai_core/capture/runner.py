@@ -94,6 +94,21 @@ class Runner:
         bytes_per_map = max(adapter.probe.largest_after(layer), activation[:1].numel() * activation.element_size())
         return ModelScorer(run, record.targets.all, self.block_of(4 * bytes_per_map, record.images.device))
 
+    def subset_scorer(self, record: PassRecord, adapter: ModelAdapter, autocast: Autocast) -> ModelScorer:
+        """Return a scorer of subsets of the patch tokens, for the targets of a record."""
+        subsets = adapter.probe.token_subsets
+        layer = subsets.features.layer
+        with autocast():
+            tokens = subsets.before(self._bare, self._forward, record.images)
+        after = PartialForward(self._bare, self._forward, self._bare.get_submodule(layer), record.images, at_input=True)
+
+        def run(cells: Tensor, of: Tensor) -> Any:
+            with autocast():
+                return after(subsets.of(of_images(tokens, of, subsets.features), cells), of)
+
+        bytes_per_subset = adapter.probe.largest_after(layer)
+        return ModelScorer(run, record.targets.all, self.block_of(4 * bytes_per_subset, record.images.device))
+
     def shared_model(
         self, record: PassRecord, adapter: ModelAdapter, target: BoundTarget, autocast: Autocast
     ) -> SharedModel:
@@ -133,6 +148,10 @@ class RunnerPasses:
     def partial_forward(self, layer: str) -> ModelScorer:
         """See `FurtherPasses`."""
         return self._runner.layer_scorer(self._record, self._adapter, layer, self._autocast)
+
+    def subset_forward(self) -> ModelScorer:
+        """See `FurtherPasses`."""
+        return self._runner.subset_scorer(self._record, self._adapter, self._autocast)
 
     def explain_images(self, index: int, images: Tensor, explainer: Explains) -> Tensor:
         """See `FurtherPasses`."""

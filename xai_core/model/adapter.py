@@ -184,6 +184,22 @@ class ModelAdapter:
             )
         return self.probe.blocks
 
+    def require_token_subsets(self, method: str) -> None:
+        """Require that the transformer blocks can run on some of the patch tokens, as in `Captured.subset_forward`.
+
+        Raises
+        ------
+        UnsuitableError
+            If the model has no such blocks, or if the order of the tokens affects the scores. The message names
+            `method`.
+        """
+        problem = self.probe.token_subsets.problem
+        if problem:
+            raise UnsuitableError(
+                f"{method} requires {problem}, because it drops tokens. Windowed attention, relative positions and "
+                "rotary positions are not supported. Use rise or score-cam, which hide pixels"
+            )
+
     def attention_path(self, module: Layer | None = None) -> AttentionPath:
         """Return the attention layers on the path from the images to the scores, in the whole model or in one module.
 

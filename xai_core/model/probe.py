@@ -32,6 +32,7 @@ from xai_core.model.runtimes import single_image_errors
 from xai_core.model.site_layouts import SiteLayouts
 from xai_core.model.site_responses import Bits, Respond
 from xai_core.model.sites import Site, split_call
+from xai_core.model.token_subsets import TokenSubsets
 from xai_core.targets.score_reader import ScoreLocation
 
 LARGEST_CONVOLUTION = 2**24
@@ -85,6 +86,8 @@ class Probe:
         The location of the class scores in the model's output.
     attention
         The attention layers, and their order between the image and the scores.
+    token_subsets
+        The input tokens of the first transformer block, of which the model may run on subsets.
     detections
         Reads the detections in outputs, or None if the model is not a detector whose output is recognized.
     saturated
@@ -107,6 +110,7 @@ class Probe:
     blocks: tuple[Features, ...]
     scores: ScoreLocation
     attention: AttentionPaths
+    token_subsets: TokenSubsets
     detections: DetectionReader | None = None
     saturated: bool = False
 
@@ -248,6 +252,7 @@ def _probe(observer: Observer, image: Tensor, known: SiteLayouts | None, block: 
         last, default = (None, None) if found is None else (found.last, found.default)
         readout = read_out(graph, last) if last and last[1].is_sequence else None
         attention = AttentionPaths(observed, observer, NoiseImages(image), layouts, last, readout)
+        blocks = attention_blocks(observed, layouts)
         return Probe(
             size=size,
             layouts=layouts,
@@ -262,9 +267,10 @@ def _probe(observer: Observer, image: Tensor, known: SiteLayouts | None, block: 
             joins=joins(graph.path),
             class_attention=any(call.of_one_query and call.on_path for call in attention.calls),
             gates=observed.gates,
-            blocks=attention_blocks(observed, layouts),
+            blocks=blocks,
             scores=observed.location,
             attention=attention,
+            token_subsets=TokenSubsets(observer.model, observer.forward, NoiseImages(image), blocks),
             detections=observed.detections,
             saturated=found is None and is_saturated(graph, observed.detection_scores),
         )

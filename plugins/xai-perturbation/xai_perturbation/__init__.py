@@ -6,11 +6,12 @@ from xai_perturbation.hsic import HSIC
 from xai_perturbation.occlusion import Occlusion
 from xai_perturbation.rise import RISE
 from xai_perturbation.sobol import Sobol
+from xai_perturbation.tis import TIS
 
-__all__ = ["DRISE", "HSIC", "RISE", "Occlusion", "Sobol"]
+__all__ = ["DRISE", "HSIC", "RISE", "TIS", "Occlusion", "Sobol"]
 
 
 @xai.hookimpl
 def xai_explainers() -> list[type[xai.Explainer]]:
     """Return the explainers of this plugin."""
-    return [DRISE, HSIC, RISE, Occlusion, Sobol]
+    return [DRISE, HSIC, RISE, TIS, Occlusion, Sobol]
