@@ -107,6 +107,9 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "flipped patches": (
         lambda: Between(lambda tokens: torch.cat([tokens[:, :1], tokens[:, 1:].flip(1)], 1)), "mix or move tokens",
     ),
+    "two patches exchanged": (
+        lambda: Between(lambda tokens: tokens[:, [0, 10, *range(2, 10), 1, *range(11, 17)]]), "mix or move tokens",
+    ),
     "skip around a block": (Skip, r"other paths around several of these layers: .*'blocks\.1\.attn'"),
     "two blocks are read": (
         ReadsTwoBlocks, r"the attention in 'vit\.blocks\.2\.attn' follows these tokens.*several transformer blocks",

@@ -1,6 +1,8 @@
 """The first call of a model runs few passes, and its memory is limited."""
 
 import gc
+import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,6 +28,24 @@ def test_the_first_call_costs_little_more_than_its_images() -> None:
         xai.Engine(model).adapter(image)
     backward = first.get_total_flops() / forward.get_total_flops() - sum(images)
     assert 2 < backward < 3, "two tests of token mixing, and gradients at the last tokens"
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("hiera_tiny_224", {"img_size": 128}),  # attention over 4 numbers of tokens
+        ("nest_tiny", {"img_size": 128}),
+        ("maxvit_pico_rw_256", {"img_size": 128, "depths": (1, 1, 1, 1)}),  # windows in 4 stages
+    ],
+)
+def test_each_code_is_shown_once(name: str, options: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    model, images = timm.create_model(name, num_classes=5, **options).eval(), list[int]()
+    adapter = xai.Engine(model).adapter
+    model.register_forward_pre_hook(lambda _, args: images.append(len(args[0])))
+    sites = adapter(torch.randn(1, 3, 128, 128)).probe.layouts.sites
+    finest = max(site.shape[2] for site in sites if len(site.shape) == 4)
+    assert sum(images) <= 2 + 2 + 2 * 2 * (math.ceil(math.log2(finest)) + 1)
 
 
 def test_the_memory_does_not_grow_from_one_block_of_coded_images_to_the_next() -> None:

@@ -21,6 +21,8 @@ def attention_blocks(observed: ObservedPass, layouts: SiteLayouts) -> tuple[Feat
     """
     calls, graph = observed.calls, observed.graph
     on_path = [(number, traced) for number, traced in enumerate(observed.attentions, 1) if graph.connects(traced.nodes)]
+    if len({traced.layer.keys for _, traced in on_path}) > 1:
+        return ()
     dominating = {site.layer: site for site, on_every in graph.sites if on_every and calls.runs[site.layer] == 1}
     attentions_in = Counter(name for _, traced in on_path for name in traced.around)
     blocks: list[Features] = []

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Set
 
+import torch
+
 from xai_core.model.attention_order import AttentionOrder
 from xai_core.model.attention_path import (
     AttentionCall,
@@ -137,15 +139,17 @@ class AttentionPathReader:
         return frozenset(kept), [name for name, is_mixed in zip(names, mixed, strict=True) if is_mixed]
 
     def _tested(self) -> list[list[int]]:
-        """Return the tokens of each test: two patches, and up to two other tokens that the classification head reads.
+        """Return the tokens of each test: half of the patches, and up to two others that the classification head reads.
 
-        The two patches share a test unless the grid is small: no shift, flip or transpose exchanges them.
+        The half is random, so operations that mix or move patches almost always connect it with the other half. On a
+        small grid, two patches are tested one by one instead.
         """
         elements = self._features.elements
         others = [[token] for token, weight in enumerate(self._readout) if weight and token not in elements]
-        patches = elements[0], elements[min(len(elements) // 2 + 1, len(elements) - 1)]
-        tests = [[*patches]] if len(elements) > SMALL else [[patch] for patch in patches]
-        return tests + others[:2]
+        first, middle = elements[0], elements[min(len(elements) // 2 + 1, len(elements) - 1)]
+        order = torch.randperm(len(elements), generator=torch.Generator().manual_seed(0)).tolist()
+        half = {first, *(elements[number] for number in order[: len(elements) // 2])} - {middle}
+        return ([[*half]] if len(elements) > SMALL else [[first], [middle]]) + others[:2]
 
     def _first_tokens(self) -> list[TokensAt]:
         """Return the tokens before all layers, if they have the shape of the last tokens, or an empty list."""

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor, nn
+from torch.linalg import vecdot
 
 from xai_core.memory_errors import out_of_memory
 from xai_core.model.coded_images import CodedImages
@@ -60,14 +61,13 @@ def respond(
         if same is not None and wanted is directions[same]:
             contrasts[key][:, start : done[key]] = contrasts[same][:, start : done[key]]
             return
-        both = wanted, wanted - wanted.mean(0)
-        norms = [part.square().sum(1) for part in both]
+        centered = wanted - wanted.mean(0)
+        norms = wanted.square().sum(1), centered.square().sum(1)
         for number in range(count):  # one pair fits into the cache
             difference = elements[2 * number] - elements[2 * number + 1]  # [n,C]
-            for found, part, of, norm in zip(
-                contrasts[key], (difference, difference - difference.mean(0)), both, norms, strict=True
-            ):
-                found[start + number] = (part * of).sum(1) / norm
+            of_values, of_centered = contrasts[key][:, start + number]
+            of_values[:] = vecdot(difference, wanted) / norms[0]
+            of_centered[:] = (vecdot(difference, centered) - centered @ difference.mean(0)) / norms[1]
 
     try:
         _observe(model, run, images.textures, sites, direction, block)

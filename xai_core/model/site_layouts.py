@@ -134,9 +134,9 @@ class SiteLayouts:
             for other_layout, other_grid in self._possible[other].items():
                 if other_grid != grid or count_and_channels(other.shape, other_layout)[0] != count:
                     continue
-                if grid and self._is_in_order(other, other_layout):
-                    return Locations(grid, tuple(range(count)))
                 found = self._locations_in(other, other_layout, other_grid)
+                if grid and found != (raster := Locations(grid, tuple(range(count)))):
+                    found = raster if self._is_in_order(other, other_layout) else found  # may require more images
                 if found is not None:
                     return found
         return None

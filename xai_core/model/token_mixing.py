@@ -28,8 +28,11 @@ def mixed_sources(
     Dependence through the `blocked` tensors does not count. If the model overwrote tensors that the gradient needs,
     dependence is assumed.
     """
+    wanted = torch.tensor([*tokens])
     outputs = [
-        target.value.select(target.dim, token) for target in targets if target.value.requires_grad for token in tokens
+        target.value.index_select(target.dim, wanted.to(target.value.device))
+        for target in targets
+        if target.value.requires_grad
     ]
     inputs = [source.value for source in sources]
     if not outputs or not inputs:
