@@ -26,12 +26,14 @@ The models are:
 
 The weights are random. Norm weights are set to 1, and the statistics of batch norm come from random images. Kernels of
 convolutions are weighted by a window, so that late features see one region of the image, as in trained models.
-All models that can run in float64 do so.
+All models that can run in float64 do so. A model with more than 500 million parameters keeps only the first 4 blocks of each
+sequence of equal blocks.
 
 - *locations*: parts of the image are changed, one at a time. The default layer must respond at the changed part.
   The center of the response follows the position of the part on both axes (R2 above 0.8). At the center
-  of the image, the regression line deviates by less than 0.6 cells. If 4 random images do not show this, 16 and 64
-  follow, and then larger images.
+  of the image, the regression line deviates by less than 0.6 cells. If this fails with 4 random images, the windows of
+  kernels are narrowed: features of very deep networks respond to all of the image otherwise. Then larger images
+  follow, and 16 and 64 random images. No such step makes wrong locations pass.
 - *gradient*: the captured gradient equals that of plain autograd. If the features are replaced, the score changes as in
   a forward pass that replaces the same tensor.
 - *attention*: `rollout` and `generic-attention` equal their formulas on whole attention matrices. The methods are *not
@@ -39,9 +41,7 @@ All models that can run in float64 do so.
 - *rejected*: xai-core raises an error that states why it does not support the model.
 - *not examined*: the model has no result yet, or its examination took too long.
 
-Feature maps are stretched over the image, as in other libraries. `cpubone` pads kernels of 2x2 at the top and the left
-only, which moves its features by 0.65 to 0.85 cells. Very deep networks with random weights, such as `convmixer`, may
-respond to all parts of the image alike. Then the oracle cannot verify the locations.
+Feature maps are stretched over the image, as in other libraries.
 """
 LABELS = {"refused": "rejected", "places": "locations"}
 """Words of the page for names in the results."""

@@ -8,6 +8,7 @@ from support.coverage.libraries import case_of
 CORRECT = [
     "segmentation-models-pytorch:linknet:linknet on tu-test_efficientnet",
     "timm:byobnet:test_byobnet",
+    "timm:cpubone:cpubone_nano",
     "timm:efficientnet:test_efficientnet",
     "timm:mambaout:test_mambaout",
     "timm:resnet:test_resnet",

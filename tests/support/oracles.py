@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils.weak import WeakTensorKeyDictionary
 
 import xai_core as xai
 
@@ -77,8 +78,7 @@ class _Operations(TorchFunctionMode):
         super().__init__()
         self._maker, self._value = maker, value
         self._count, self.paused = 0, False
-        self._makers: dict[int, _Maker] = {}
-        self._alive: list[Tensor] = []  # so that no id is given twice
+        self._makers = WeakTensorKeyDictionary()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
@@ -88,16 +88,15 @@ class _Operations(TorchFunctionMode):
         if self._maker is not None and number == self._maker.operation:
             return self._replaced(result)
         for leaf, tensor in enumerate(_tensors(result)):
-            known = self._makers.get(id(tensor))
+            known = self._makers.get(tensor)
             if known is None or tensor._version > known.version:  # new, or written to
                 received = any(tensor is argument for argument in _tensors((args, kwargs)))
-                self._makers[id(tensor)] = _Maker(number, leaf, tensor._version, received)
-                self._alive.append(tensor)
+                self._makers[tensor] = _Maker(number, leaf, tensor._version, received)
         return result
 
     def maker(self, tensor: Tensor) -> _Maker | None:
         """The operation that made a tensor, or None if it is no operation's, or was written to through another one."""
-        maker = self._makers.get(id(tensor))
+        maker = self._makers.get(tensor)
         return maker if maker is not None and maker.version == tensor._version else None
 
     def _replaced(self, result: Any) -> Any:

@@ -22,8 +22,8 @@ from support.coverage.case import Built, Score
 from xai_core.errors import UnsuitableError
 
 CORRECT, NOT_DEFINED = "correct", "not defined"
-AT_ONCE, ROUNDS = 64, 16
-"""The number of images that run at once, and of attempts to locate the tokens."""
+AT_ONCE, ROUNDS, STABLE = 64, 16, 3
+"""The numbers of images that run at once, of attempts to locate the tokens, and of equal results that suffice."""
 METHODS = ("rollout", "generic-attention")
 TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-3}
 """Largest error as a fraction of the span of a map."""
@@ -199,18 +199,18 @@ def token_of_cell(built: Built, images: Tensor, grid: Sequence[int]) -> Tensor:
     """Return the token [h,w] whose row of logits in the first attention changes most, for a change in each cell.
 
     Patches that overlap need several images until each cell has a token of its own. If several cells still change one
-    token most, the assignment with the largest product of changes is returned.
+    token most, the assignment with the largest product of changes is returned, once further images do not change it.
     """
-    total = torch.zeros(())
-    for _ in range(ROUNDS):
+    total, assigned = torch.zeros(()), list[list[int]]()
+    while len(assigned) < ROUNDS and not (assigned and assigned[-STABLE:] == assigned[-1:] * STABLE):
         total = total + responses(built, images, grid)
         share = (total / total.mean(0)).nan_to_num()
         tokens = share.argmax(1)
         if len(tokens.unique()) == len(tokens):
             break
-        images = torch.randn_like(images)
-    else:
         tokens = torch.as_tensor(linear_sum_assignment(share.clamp_min(1e-9).log(), maximize=True)[1])
+        assigned.append(tokens.tolist())
+        images = torch.randn_like(images)
     return tokens.unflatten(0, tuple(grid))
 
 

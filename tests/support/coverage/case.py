@@ -1,6 +1,7 @@
 """A model to examine, and how it is prepared: random weights through which the image reaches every layer."""
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,12 @@ from support import seeding
 Forward = Callable[[nn.Module, Tensor], Any]
 Score = Callable[[Any], Tensor]
 """Returns the score [B] of the target in a model's output."""
+WIDTHS = (1 / 4, 1 / 16)
+"""The widths of the windows that kernels are weighted by, as fractions of the kernels."""
+LARGEST = 500_000_000
+"""The number of parameters above which a model is shortened."""
+LONGEST = 4
+"""The number of equal blocks in a sequence of a shortened model."""
 
 
 class NotBuiltError(Exception):
@@ -58,11 +65,12 @@ class Case:
         """The unique name `library:family:model`."""
         return f"{self.library}:{self.family}:{self.name}"
 
-    def build(self, seed: int = 0) -> Built:
-        """Build the model, and prepare its weights."""
+    def build(self, seed: int = 0, width: float = WIDTHS[0]) -> Built:
+        """Build the model, and prepare its weights. The windows of kernels have the `width`."""
         seeding.seed(seed)
         built = self.make()
-        prepare(built)
+        shorten(built.model)
+        prepare(built, width)
         built.model.eval().requires_grad_(False)
         if not differentiable(built):
             built.model.requires_grad_()  # it takes indices of colors, so gradients begin at their embedding
@@ -103,7 +111,21 @@ def differentiable(built: Built) -> bool:
     return any(isinstance(leaf, Tensor) and leaf.requires_grad for leaf in tree_leaves(output))
 
 
-def prepare(built: Built) -> None:
+def shorten(model: nn.Module) -> None:
+    """Remove all but the first blocks of each sequence of equal blocks, if the model is very large."""
+    if sum(parameter.numel() for parameter in model.parameters()) <= LARGEST:
+        return
+    for sequence in [module for module in model.modules() if isinstance(module, nn.Sequential)]:
+        if len({structure(block) for block in sequence}) == 1:
+            del sequence[LONGEST:]
+
+
+def structure(block: nn.Module) -> tuple[Any, ...]:
+    """Return the class of a block, and the names and shapes of its parameters."""
+    return type(block), *((name, parameter.shape) for name, parameter in block.named_parameters())
+
+
+def prepare(built: Built, width: float = WIDTHS[0]) -> None:
     """Set norm weights to 1, fill weights of zeros, and set the statistics of batch norm to those of random images.
 
     With statistics or weights from the initialization, the signal of the image vanishes in deep networks. Kernels are
@@ -111,6 +133,7 @@ def prepare(built: Built) -> None:
     random kernels respond to all of the image alike, unlike those of trained networks.
     """
     modules = [*built.model.modules()]
+    padding = dict(padded(built.model))
     with torch.no_grad():
         for module in modules:
             if isinstance(getattr(module, "attention_biases", None), nn.Parameter):  # [heads, offsets]
@@ -121,7 +144,9 @@ def prepare(built: Built) -> None:
             if not isinstance(weight, Tensor) or weight.is_meta:
                 continue
             if isinstance(module, nn.Conv2d):
-                rows, columns = (window(module, axis).to(weight) for axis in (0, 1))
+                rows, columns = (
+                    window(module, axis, width, padding.get(module, (0, 0))[axis]).to(weight) for axis in (0, 1)
+                )
                 weight.mul_(rows[:, None] * columns)
             if "norm" in type(module).__name__.lower() and weight.ndim == 1:
                 weight.fill_(0 if "Gemma" in type(module).__name__ else 1)  # its factor is 1 + weight
@@ -142,19 +167,31 @@ def prepare(built: Built) -> None:
             norm.eval()
 
 
-def window(convolution: nn.Conv2d, axis: int) -> Tensor:
+def padded(model: nn.Module) -> Iterator[tuple[nn.Module, tuple[int, int]]]:
+    """Yield each convolution that follows a layer of zero padding, with the padding at the top and on the left."""
+    for sequence in model.modules():
+        if isinstance(sequence, nn.Sequential):
+            for before, module in itertools.pairwise(sequence):
+                if isinstance(before, nn.ZeroPad2d) and isinstance(module, nn.Conv2d):
+                    left, _, top, _ = before.padding
+                    yield module, (top, left)
+
+
+def window(convolution: nn.Conv2d, axis: int, width: float, before: int = 0) -> Tensor:
     """Return weights for the taps of a kernel, with a maximum of 1 in the middle of what an output stands for.
 
     Output `i` stands for the inputs from `i * stride` to `(i + 1) * stride - 1`. If a kernel has no padding, its inputs
-    are padded before, so that there is an output for every `stride` inputs.
+    are padded before, so that there is an output for every `stride` inputs. `before` is the padding by another layer.
     """
     size, stride, dilation = (getattr(convolution, name)[axis] for name in ("kernel_size", "stride", "dilation"))
     middle = (size - 1) / 2
     padding = 0 if isinstance(convolution.padding, str) else convolution.padding[axis]
-    if stride > 1:
+    if before and stride == 1:
+        middle = before / dilation
+    elif stride > 1:
         padding = padding or max(0, dilation * (size - 1) + 1 - stride) // 2
         middle = min(middle, (padding + (stride - 1) / 2) / dilation)
     elif padding:
         middle = min(middle, padding / dilation)
-    weights = torch.exp2(-((torch.arange(size) - middle) / max(1, size / 4)).square())
+    weights = torch.exp2(-((torch.arange(size) - middle) / (width * max(4, size))).square())
     return weights / weights.amax()

@@ -12,7 +12,7 @@ from torch import Tensor
 
 import xai_core as xai
 from support.coverage.attention import NOT_DEFINED, attention
-from support.coverage.case import Built, Case
+from support.coverage.case import WIDTHS, Built, Case
 from support.coverage.layer import CORRECT, gradient, places
 from support.oracles import Oracle, reading
 from xai_core.errors import XAIError
@@ -27,7 +27,8 @@ TEXTURES = (4, 16, 64)
 class Row:
     """The result of one model.
 
-    `outcome` is one of `OUTCOMES`, and `reason` says why it is not correct. Oracles that did not run are empty.
+    `outcome` is one of `OUTCOMES`, and `reason` says why it is not correct. Oracles that did not run are empty. If the
+    places are wrong, no other oracle runs.
     """
 
     library: str
@@ -52,22 +53,26 @@ class Row:
 def examine(case: Case, lattice: int = 4) -> Row:
     """Build a model, and ask all oracles. The image is changed at `lattice` places per axis.
 
-    On a grid of few cells, each of which sees all of a small image, places may not be found. Then larger images follow.
+    If each cell sees all of the image, places may not be found. Then narrower kernels follow, and then larger images.
     """
+    wide, narrow = WIDTHS
+    attempts = [(case, wide, TEXTURES[:1]), (case, narrow, TEXTURES)]
     if case.larger is not None:
-        row = examine_once(case, lattice, TEXTURES[:1])
+        attempts.insert(1, (case, narrow, TEXTURES[:1]))
+        attempts[-1] = replace(case, make=case.larger), narrow, TEXTURES
+    for attempt in attempts:
+        row = examine_once(attempt[0], lattice, *attempt[1:])
         if row.places in ("", CORRECT):
-            return row
-        case = replace(case, make=case.larger)
-    return examine_once(case, lattice, TEXTURES)
+            break
+    return row
 
 
-def examine_once(case: Case, lattice: int, textures: Sequence[int]) -> Row:
-    """Build a model, and ask all oracles."""
+def examine_once(case: Case, lattice: int, width: float, textures: Sequence[int]) -> Row:
+    """Build a model with windows of kernels of a width, and ask all oracles."""
     row = Row(case.library, case.family, case.name)
     warnings.simplefilter("ignore")
     try:
-        built = case.build(SEED)
+        built = case.build(SEED, width)
         row.size = built.size
         with torch.no_grad():
             built(torch.randn(2, 3, *built.size))
@@ -105,13 +110,14 @@ def ask(built: Built, row: Row, lattice: int, textures: Sequence[int]) -> None:
     engine = xai.Engine(built.model, forward=built.forward)
     read = reading(engine, images, target)
     row.layer, row.grid = read.layer, tuple(read.activation.shape[2:])
-    row.attention = attention(built, engine, images, target, score)
     differentiable = has_gradient(built)
     with torch.set_grad_enabled(differentiable):
         oracle = Oracle(built.model, lambda _, images: built(images), score, images, read)
     row.places = places(oracle, lattice, textures, fused=output.ndim == 4)
-    row.gradient = gradient(oracle) if differentiable else NOT_DEFINED
-    said = {name: getattr(row, name) for name in ("places", "gradient", "attention")}
+    if row.places == CORRECT:
+        row.gradient = gradient(oracle) if differentiable else NOT_DEFINED
+        row.attention = attention(built, engine, images, target, score)
+    said = {name: said for name in ("places", "gradient", "attention") if (said := getattr(row, name))}
     wrong = [f"{name}: {what}" for name, what in said.items() if what not in (CORRECT, NOT_DEFINED)]
     if wrong:
         row.outcome, row.reason = "wrong", "; ".join(wrong)
