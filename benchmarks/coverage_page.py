@@ -26,8 +26,8 @@ The models are:
 
 The weights are random. Norm weights are set to 1, and the statistics of batch norm come from random images. Kernels of
 convolutions are weighted by a window, so that late features see one region of the image, as in trained models.
-All models that can run in float64 do so. A model with more than 500 million parameters keeps only the first 4 blocks of each
-sequence of equal blocks.
+All models that can run in float64 do so. A model with more than 500 million parameters keeps only the first 4 blocks
+of each sequence of equal blocks.
 
 - *locations*: parts of the image are changed, one at a time. The default layer must respond at the changed part.
   The center of the response follows the position of the part on both axes (R2 above 0.8). At the center

@@ -95,6 +95,23 @@ class Multiplied(Parallel):
         return tokens + first * second
 
 
+class Own(nn.Module):
+    """Attention in the forward function of the model itself, whose tokens move before the second layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Sequential(nn.Conv2d(3, 16, 8, 8), nn.Flatten(2))
+        self.norms, self.head = nn.ModuleList(nn.LayerNorm(16) for _ in range(3)), nn.Linear(16, 5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        first, second, last = self.norms
+        tokens = second(self.attend(first(self.patches(images).mT)))
+        return self.head(last(self.attend(tokens.roll(1, 1))).mean(1))
+
+    def attend(self, tokens: Tensor) -> Tensor:
+        return tokens + F.scaled_dot_product_attention(tokens, tokens, tokens)
+
+
 def settled(make: Callable[[], nn.Module]) -> nn.Module:
     torch.manual_seed(0)
     return make().eval()
@@ -110,6 +127,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "two patches exchanged": (
         lambda: Between(lambda tokens: tokens[:, [0, 10, *range(2, 10), 1, *range(11, 17)]]), "mix or move tokens",
     ),
+    "attention outside of submodules": (Own, "after the attention of the model itself mix or move tokens"),
     "skip around a block": (Skip, r"other paths around several of these layers: .*'blocks\.1\.attn'"),
     "two blocks are read": (
         ReadsTwoBlocks, r"the attention in 'vit\.blocks\.2\.attn' follows these tokens.*several transformer blocks",

@@ -179,8 +179,8 @@ class ModelAdapter:
             raise UnsuitableError(
                 "this method requires a transformer in which each block contains one attention layer with a residual "
                 "connection and passes all tokens to the next block. Token pooling, windowed attention, class "
-                "attention and no_grad blocks are not supported. Use generic-attention, or a method for feature "
-                "maps, such as grad-cam"
+                "attention, parallel blocks and no_grad blocks are not supported. Use generic-attention, or a method "
+                "for feature maps, such as grad-cam"
             )
         return self.probe.blocks
 

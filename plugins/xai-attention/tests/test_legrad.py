@@ -17,6 +17,7 @@ from support.attention_references import Cut, assert_is
 from support.explaining import captured_by
 from support.explicit_attention import case, eager
 from support.models import SmallCNN, fused_vit, settled
+from support.strange_attention import Parallel, vit
 from xai_core.errors import LayerError, NotCapturedError, NotConnectedError, UnsuitableError
 from xai_core.plugin import AttentionLayer
 
@@ -245,6 +246,7 @@ def small(name: str) -> nn.Module:
         lambda: small("cait_xxs24_224"),  # the last attention is of the class token alone
         lambda: small("vit_base_patch16_siglip_224"),  # the tokens are pooled by attention
         lambda: SwinTransformer([4, 4], 24, [2, 2], [3, 6], [7, 7], num_classes=5),
+        lambda: vit(Parallel),
         SmallCNN,
     ],
 )
