@@ -11,6 +11,7 @@ from torchvision.ops import box_convert, box_iou
 import xai_core as xai
 from support.detector_families import CLASSES, FAMILIES, SIZE, family
 from support.oracles import Oracle, gradient_error, reading
+from support.paths import ROOT
 from xai_core.detection.formats import Listed, Queries
 
 NO_OBJECT = ("detr", "yolos")
@@ -133,6 +134,11 @@ def test_the_score_of_changed_images_is_the_best_match(name: str) -> None:
         whole = family(name)(images_of())
     first = matches(name, whole, 0, box, profile_of(name, label)).amax()
     torch.testing.assert_close(result.curve[0, 0].float(), first, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["faster-rcnn", "retinanet", "fcos", "deformable-detr", "rt-detr"])
+def test_the_page_lists_the_default_layer(name: str) -> None:
+    assert f" `{DEFAULT[name]}` |" in (ROOT / "docs/how-to/detector.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize("name", FAMILIES)
