@@ -40,7 +40,7 @@ SHOWN = (
     ("shapes-vit", "shapes:split=test", 8, ("rollout", "generic-attention", "legrad", "hires-cam")),
     ("shapes-cbam", "shapes:split=test", 8, ("spatial-attention", "channel-attention", "grad-cam", "ablation-cam")),
 )
-COLUMNS, TILE, LABEL, GAP = 5, 176, 22, 8
+COLUMNS, TILE, LABEL, GAP = 5, 164, 22, 8
 SIDE = 224
 
 

@@ -123,6 +123,7 @@ SENSITIVE = {
     "occlusion": DIFFERENCES,
     "recipro-cam": DIFFERENCES,
     "fem": "a threshold decides which places count, and one of sixteen places that crosses it moves the map",
+    "vit-cx": "a threshold decides which channels form a cluster, and rounded activations form other clusters",
     "xgrad-cam": "divides by the sum of a channel, which is about zero for normalized tokens",
 }
 

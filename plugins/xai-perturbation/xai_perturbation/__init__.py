@@ -7,11 +7,12 @@ from xai_perturbation.occlusion import Occlusion
 from xai_perturbation.rise import RISE
 from xai_perturbation.sobol import Sobol
 from xai_perturbation.tis import TIS
+from xai_perturbation.vit_cx import ViTCX
 
-__all__ = ["DRISE", "HSIC", "RISE", "TIS", "Occlusion", "Sobol"]
+__all__ = ["DRISE", "HSIC", "RISE", "TIS", "Occlusion", "Sobol", "ViTCX"]
 
 
 @xai.hookimpl
 def xai_explainers() -> list[type[xai.Explainer]]:
     """Return the explainers of this plugin."""
-    return [DRISE, HSIC, RISE, TIS, Occlusion, Sobol]
+    return [DRISE, HSIC, RISE, TIS, Occlusion, Sobol, ViTCX]
