@@ -72,6 +72,17 @@ def test_wrong_places_are_found(name: str, cells: Tensor) -> None:
     assert not oracle.places(textures=2).right
 
 
+@pytest.mark.parametrize("dims", [2, 3])
+def test_two_cells_per_axis_are_located_by_two_places_per_axis(dims: int) -> None:
+    pool = [torch.nn.functional.adaptive_avg_pool2d, torch.nn.functional.adaptive_avg_pool3d][dims - 2]
+    size = (16,) * dims
+    assert places_of(lambda images: pool(images, 2), size, lattice=2).right
+    assert not places_of(lambda images: pool(images, 2).flip(-1), size, lattice=2).right
+    assert places_of(lambda images: pool(images, 2), size, lattice=4, textures=256).r2 == pytest.approx(
+        [0.8] * dims, abs=0.01
+    )
+
+
 def test_a_shift_of_the_whole_map_is_found() -> None:
     def center_of_the_image_in_another_cell(images: Tensor) -> Tensor:
         cells = torch.nn.functional.avg_pool2d(images, 4)  # 8x8

@@ -22,6 +22,14 @@ def densenet() -> nn.Module:
     return nets.DenseNet(3, 3, 5, init_features=8, growth_rate=4, block_config=(2, 2))
 
 
+def deep_densenet() -> nn.Module:
+    return nets.DenseNet(3, 3, 5, init_features=8, growth_rate=4, block_config=(2, 2, 2))
+
+
+def resnet() -> nn.Module:
+    return nets.ResNet("basic", [1] * 4, [8, 16, 32, 64], n_input_channels=3, num_classes=5, conv1_t_stride=2)
+
+
 def vit() -> nn.Module:
     options = {"hidden_size": 32, "mlp_dim": 64, "num_layers": 2, "num_heads": 4, "num_classes": 5}
     return nets.ViT(3, SIZE, (8, 8, 8), classification=True, **options)
@@ -43,6 +51,8 @@ REGION = xai.Region(CLASS, INSIDE)
 Size = tuple[int, ...]
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], Size, object, Callable[[Any], Tensor], str, Size]] = {
     "DenseNet": (densenet, SIZE, CLASS, class_score, "class_layers.relu", (4, 4, 4)),
+    "DenseNet of 2x2x2 cells": (deep_densenet, SIZE, CLASS, class_score, "class_layers.relu", (2, 2, 2)),
+    "ResNet of 2x2x2 cells": (resnet, (64, 64, 64), CLASS, class_score, "layer4", (2, 2, 2)),
     "ViT": (vit, SIZE, CLASS, class_score, "blocks.1.norm1", (4, 4, 4)),
     "UNet": (unet, SMALL, REGION, region_score, "model.1", (8, 8, 8)),
 }
@@ -63,4 +73,4 @@ def test_the_default_layer_is_right(
     oracle = Oracle(model, lambda model, volumes: model(volumes), score, volumes, read)
     assert gradient_error(oracle) < 1e-5
     assert substitution_error(oracle) < 1e-3
-    assert oracle.places(lattice=4, textures=2).right
+    assert oracle.places(lattice=min(4, *grid), textures=2).right
