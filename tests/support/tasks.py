@@ -72,9 +72,10 @@ def engine_of(make: Callable[[], nn.Module], **options: Any) -> Callable[[], xai
     return engine
 
 
-def _clip() -> xai.Engine:
-    encoder = DUAL_ENCODERS["CLIP"]
-    return xai.Engine(encoder.build(), tokenizer=encoder.tokenizer)
+def comparing(name: str) -> Callable[[], xai.Engine]:
+    """Return a function that returns the engine of a model that compares images with texts."""
+    encoder = DUAL_ENCODERS[name]
+    return lambda: xai.Engine(encoder.build(), tokenizer=encoder.tokenizer)
 
 
 REGION = torch.zeros(32, 32)
@@ -89,7 +90,8 @@ TASKS = [
     Task("segmentation", "Mask2Former", engine_of(lambda: mask_classifier("mask2former")), photos(64), MASKED),
     Task("segmentation", "MaskFormer", engine_of(lambda: mask_classifier("maskformer")), photos(64), MASKED),
     Task("segmentation", "SAM", engine_of(sam, forward=prompted(1)), photos(64), xai.Region(0, REGION)),
-    Task("text", "CLIP with a ViT", _clip, photos(), xai.Text(TEXTS[0])),
+    Task("text", "CLIP with a ViT", comparing("CLIP"), photos(), xai.Text(TEXTS[0])),
+    Task("text", "SigLIP", comparing("SigLIP"), photos(), xai.Text(TEXTS[0])),
     Task("words", "captioner", engine_of(blip, forward=caption), photos(), xai.Token(-1, 7)),
     Task("two inputs", "CNN", engine_of(lambda: pair(Siamese, GatedCNN())), (photos(), photos().flip(0)), 1),
     Task("two inputs", "ViT", engine_of(lambda: pair(Siamese, fused_vit())), (photos(), photos().flip(0)), 1),
