@@ -15,7 +15,19 @@ EXAMPLES = [ROOT / "docs/example-plugin/xai_example", *sorted((ROOT / "xai_core/
 
 # Files and folders of `xai_core`. Each imports only from its own layer and from the layers above it in this list.
 LAYERS = [
-    {"batched", "configurable", "cost", "error_text", "errors", "file_limits", "files", "html", "lazy", "locks"}
+    {
+        "batched",
+        "channels",
+        "configurable",
+        "cost",
+        "error_text",
+        "errors",
+        "file_limits",
+        "files",
+        "html",
+        "lazy",
+        "locks",
+    }
     | {"memory_errors", "normalization", "options", "outputs", "precision", "printable", "spec"}
     | {"superpixels", "tensor_writes", "version"},
     {"data", "detection", "targets"},

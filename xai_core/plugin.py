@@ -10,6 +10,8 @@ from xai_core.lazy import lazy_names
 if TYPE_CHECKING:  # what type checkers and editors see; a test compares these imports with _SOURCES
     from xai_core.blending import blended_scores as blended_scores
     from xai_core.blending import masked_scores as masked_scores
+    from xai_core.channels import CHANNELS as CHANNELS
+    from xai_core.channels import reduce_channels as reduce_channels
     from xai_core.cli.commands import command_line as command_line
     from xai_core.cli.console import print_line as print_line
     from xai_core.cli.console import progress_bar as progress_bar
@@ -97,6 +99,7 @@ _SOURCES = {
     "AttentionPath": "model.attention_path",
     "Baseline": "perturb",
     "BoundTarget": "targets.target",
+    "CHANNELS": "channels",
     "CONTRACT": "plugins.hookspecs",
     "CheckpointError": "errors",
     "CheckpointWarning": "errors",
@@ -167,6 +170,7 @@ _SOURCES = {
     "ranks": "perturb",
     "read_image": "data.images",
     "relevance": "saliency",
+    "reduce_channels": "channels",
     "require_plain_modules": "model.runtimes",
     "resize": "normalization",
     "scores_of": "outputs",

@@ -3,8 +3,10 @@
 import xai_core as xai
 from xai_attention.ag_cam import AGCAM
 from xai_attention.attention_flow import AttentionFlow
+from xai_attention.attn_lrp import AttnLRP
 from xai_attention.channel_attention import ChannelAttention
 from xai_attention.class_attention import ClassAttention
+from xai_attention.cp_lrp import CPLRP
 from xai_attention.generic_attention import GenericAttention
 from xai_attention.grad_eclip import GradEclip
 from xai_attention.gradient_rollout import GradientRollout
@@ -16,7 +18,9 @@ from xai_attention.spatial_attention import SpatialAttention
 
 __all__ = [
     "AGCAM",
+    "CPLRP",
     "AttentionFlow",
+    "AttnLRP",
     "ChannelAttention",
     "ClassAttention",
     "GenericAttention",
@@ -36,6 +40,8 @@ def xai_explainers() -> list[type[xai.Explainer]]:
     return [
         AGCAM,
         AttentionFlow,
+        AttnLRP,
+        CPLRP,
         ChannelAttention,
         ClassAttention,
         GenericAttention,

@@ -10,9 +10,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 import xai_core as xai
-from xai_captum.channels import CHANNELS, reduce_channels
 from xai_captum.global_state import seeded
 from xai_core.plugin import (
+    CHANNELS,
     Baseline,
     ModelScorer,
     NotConnectedError,
@@ -21,6 +21,7 @@ from xai_core.plugin import (
     baseline_images,
     check_choice,
     out_of_memory,
+    reduce_channels,
 )
 
 
@@ -70,7 +71,7 @@ class Attribution(xai.Explainer, Generic[M]):
     ----------
     channels
         How the channels are reduced: `sum`, `positive`, `abs`, `max` or `norm`. See
-        `xai_captum.channels.reduce_channels`.
+        `xai_core.plugin.reduce_channels`.
     """
 
     volumes = True

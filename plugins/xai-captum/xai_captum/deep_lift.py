@@ -28,7 +28,7 @@ class DeepLift(GradientAttribution):
         Baseline: `zero`, `mean`, `blur`, `noise`, or a tensor. See `xai_core.plugin.baseline_images`.
     channels
         How the channels are reduced: `sum`, `positive`, `abs`, `max` or `norm`. See
-        `xai_captum.channels.reduce_channels`.
+        `xai_core.plugin.reduce_channels`.
     """
 
     name = "deep-lift"

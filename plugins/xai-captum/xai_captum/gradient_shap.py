@@ -37,7 +37,7 @@ class GradientShap(GradientAttribution):
         Random seed of the noise and of the points, which are the same for every image.
     channels
         How the channels are reduced: `sum`, `positive`, `abs`, `max` or `norm`. See
-        `xai_captum.channels.reduce_channels`.
+        `xai_core.plugin.reduce_channels`.
     """
 
     name = "gradient-shap"

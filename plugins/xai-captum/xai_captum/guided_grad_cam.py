@@ -26,7 +26,7 @@ class GuidedGradCAM(ModifiedReLU):
         `area`. For volumes, `bilinear` is trilinear, and `bicubic` is not defined.
     channels
         How the channels are reduced: `sum`, `positive`, `abs`, `max` or `norm`. See
-        `xai_captum.channels.reduce_channels`.
+        `xai_core.plugin.reduce_channels`.
     """
 
     name = "guided-grad-cam"

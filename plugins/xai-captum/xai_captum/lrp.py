@@ -32,7 +32,7 @@ class LRP(GradientAttribution):
         Stabilizer of the denominator, > 0.
     channels
         How the channels are reduced: `sum`, `positive`, `abs`, `max` or `norm`. See
-        `xai_captum.channels.reduce_channels`.
+        `xai_core.plugin.reduce_channels`.
     """
 
     name = "lrp"

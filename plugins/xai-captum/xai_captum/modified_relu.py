@@ -19,7 +19,7 @@ class ModifiedReLU(GradientAttribution):
     ----------
     channels
         How the channels are reduced: `sum`, `positive`, `abs`, `max` or `norm`. See
-        `xai_captum.channels.reduce_channels`.
+        `xai_core.plugin.reduce_channels`.
     """
 
     def __init__(self, channels: str = "abs") -> None:

@@ -22,7 +22,7 @@ class PathAttribution(GradientAttribution):
         Start of the line: `zero`, `mean`, `blur`, `noise`, or a tensor. See `xai_core.plugin.baseline_images`.
     channels
         How the channels are reduced: `sum`, `positive`, `abs`, `max` or `norm`. See
-        `xai_captum.channels.reduce_channels`.
+        `xai_core.plugin.reduce_channels`.
     """
 
     def __init__(

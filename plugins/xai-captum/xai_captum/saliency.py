@@ -4,8 +4,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_captum.channels import CHANNELS, reduce_channels
-from xai_core.plugin import check_choice
+from xai_core.plugin import CHANNELS, check_choice, reduce_channels
 
 
 class Saliency(xai.Explainer):
@@ -20,7 +19,7 @@ class Saliency(xai.Explainer):
     ----------
     channels
         How the channels are reduced: `sum`, `positive`, `abs`, `max` or `norm`. See
-        `xai_captum.channels.reduce_channels`.
+        `xai_core.plugin.reduce_channels`.
     """
 
     name = "saliency"

@@ -31,7 +31,7 @@ class SmoothGrad(GradientAttribution):
         Random seed of the noise, which is the same for every image.
     channels
         How the channels are reduced: `sum`, `positive`, `abs`, `max` or `norm`. See
-        `xai_captum.channels.reduce_channels`.
+        `xai_core.plugin.reduce_channels`.
     """
 
     name = "smooth-grad"
