@@ -32,6 +32,8 @@ SEGMENTED = ("shapes-unet", "shapes:split=test", 8, 8)
 """A model for segmentation, an image, and the class whose region methods with the prefix `seg-` explain."""
 FEWER = {"rise": "rise:masks=1000", "d-rise": "d-rise:masks=1000"}
 """Methods that would take minutes, as specs that take fewer forwards; their pages say so."""
+FOR_TRANSFORMERS = ("attn-lrp", "cp-lrp")
+"""Methods whose rules are for transformers, and which are shown on the first of these."""
 IMAGES = Path(__file__).parent / "images"
 METHODS, GALLERY, README = IMAGES / "methods", IMAGES / "gallery.webp", IMAGES / "readme.webp"
 SHOWN = (
@@ -55,7 +57,7 @@ def main(names: list[str]) -> int:
     methods = [name for name in names if name not in ("gallery", "readme")] if names else xai.list_explainers()
     for name in methods:
         start = time.perf_counter()
-        possible = [Subject(*SEGMENTED)] if name.startswith("seg-") else subjects
+        possible = [Subject(*SEGMENTED)] if name.startswith("seg-") else subjects[name in FOR_TRANSFORMERS :]
         picture = next((made for subject in possible if (made := subject.explained(FEWER.get(name, name)))), None)
         if picture is None:
             print(f"{name}: no picture")

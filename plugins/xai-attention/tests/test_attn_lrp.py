@@ -1,6 +1,7 @@
 """AttnLRP and CP-LRP against relevance that is propagated layer by layer, by the rules of the paper."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -9,6 +10,8 @@ from torch import Tensor, nn
 
 import xai_core as xai
 from support.models import Plain, fused_vit, settled
+from xai_attention.propagated_norms import NORMALIZATIONS
+from xai_attention.propagation_rules import PropagationRules
 from xai_core.errors import UnsuitableError
 
 CLASS, SIDE, PATCH, WIDTH, CLASSES = 1, 8, 4, 6, 3
@@ -139,6 +142,58 @@ def test_without_biases_the_relevance_sums_to_the_score(make: type[nn.Module], g
     model, images = make().double().eval(), torch.randn(2, 3, 32, 32).double()
     relevance = explained(model, images, f"cp-lrp:gamma={gamma},channels=sum")
     torch.testing.assert_close(relevance.sum((1, 2)), model(images)[:, CLASS].detach(), rtol=1e-4, atol=1e-5)
+
+
+class Gates(nn.Module):
+    """A signal that is gated in place, after an activation in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(3, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        signal = F.silu(2 * x, inplace=True)
+        signal *= x.flip(1).sigmoid()
+        return self.head(signal.sum((2, 3)))
+
+
+def test_a_gated_signal_receives_all_relevance() -> None:
+    model, image = Gates().double(), torch.randn(1, 3, 4, 4).double()
+    signal = F.silu(2 * image) * image.flip(1).sigmoid()
+    expected = (signal * model.head.weight[CLASS].detach()[:, None, None]).sum(1)
+    torch.testing.assert_close(explained(model, image, "attn-lrp:gamma=0,channels=sum"), expected)
+
+
+def test_a_product_with_a_changed_operand_is_rejected() -> None:
+    class Squared(Gates):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head((2 * x).mul_(x).sum((2, 3)))
+
+    with pytest.raises(UnsuitableError, match="no rule for mul_"):
+        explained(Squared(), torch.randn(1, 3, 4, 4), "attn-lrp")
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("layer_norm", {"normalized_shape": (5,), "weight": torch.rand(5), "bias": torch.rand(5)}),
+        ("group_norm", {"num_groups": 2, "weight": torch.rand(4), "bias": torch.rand(4)}),
+        ("rms_norm", {"normalized_shape": (5,), "weight": torch.rand(5)}),
+        ("cosine_similarity", {"dim": 2}),
+    ],
+)
+def test_normalizations_keep_their_values(name: str, options: dict[str, Any]) -> None:
+    inputs = [torch.randn(3, 4, 5) for _ in range(1 + (name == "cosine_similarity"))]
+    expected = getattr(F, name)(*inputs, **options)
+    torch.testing.assert_close(NORMALIZATIONS[name](*inputs, **options), expected)
+
+
+@pytest.mark.parametrize("make", [Plain, fused_vit, Gated])
+def test_the_rules_change_no_score(make: type[nn.Module], images: Tensor) -> None:
+    model = settled(make())
+    with PropagationRules(0.25, constant_attention=False):
+        scores = model(images.requires_grad_())
+    torch.testing.assert_close(scores, model(images))
 
 
 def test_the_gamma_rule_increases_contributions_of_the_same_sign() -> None:

@@ -29,7 +29,7 @@ class AttnLRP(xai.Explainer):
     - Element-wise activations f: f(x) / x (identity rule).
     - Products of two tensors that depend on the image: half of the gradient for each (uniform rule). Attention consists
       of two such products.
-    - Sigmoid, as in gates: a constant, so that all relevance passes to the gated signal.
+    - Product with a gate, which is the result of a sigmoid: the gated signal receives all relevance.
     - Normalizations: the gradient for a constant denominator.
     - Softmax: its derivative (Taylor decomposition).
 

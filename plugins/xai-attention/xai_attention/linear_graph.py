@@ -6,7 +6,9 @@ from torch import Tensor
 
 from xai_core.plugin import NotConnectedError, UnsuitableError, dominators
 
-ARITHMETIC = frozenset({"Add", "Sub", "Rsub", "Neg", "Mul", "Div", "Sum", "Mean", "Cumsum", "Where", "MaskedFill"})
+ARITHMETIC = frozenset(
+    {"Add", "Sub", "Rsub", "Neg", "Abs", "Mul", "Div", "Sum", "Mean", "Cumsum", "Where", "MaskedFill"}
+)
 PRODUCTS = frozenset({"Mm", "Bmm", "Mv", "Dot", "Addmm", "Addmv", "Addbmm", "Baddbmm", "Convolution"})
 NORMALIZATIONS = frozenset({"NativeBatchNorm", "CudnnBatchNorm", "MiopenBatchNorm"})
 POOLING = frozenset({"AvgPool2D", "AvgPool3D", "AdaptiveAvgPool2D", "AdaptiveAvgPool3D", "Amax", "Max"}) | {
@@ -19,7 +21,7 @@ RESHAPES = frozenset({"View", "UnsafeView", "Reshape", "ReshapeAlias", "AsStride
     *("Scatter", "ScatterAdd", "Roll", "Flip", "ConstantPadNd", "ReflectionPad2D", "ReplicationPad2D", "PixelShuffle"),
     *("PixelUnshuffle", "Im2Col", "Col2Im", "Unfold", "Diagonal", "AccumulateGrad"),
 }
-WITH_RULES = frozenset({"Softmax", "SafeSoftmax"})
+WITH_RULES = frozenset({"Softmax", "SafeSoftmax", "Sigmoid", "Hardsigmoid"})
 LINEAR = ARITHMETIC | PRODUCTS | NORMALIZATIONS | POOLING | RESHAPES | WITH_RULES
 ATTENTION = "ScaledDotProduct"
 

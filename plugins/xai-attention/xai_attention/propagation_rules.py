@@ -11,37 +11,43 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves, tree_map
 
+from xai_attention.propagated_norms import NORMALIZATIONS
 from xai_core.plugin import UnsuitableError
 
-ACTIVATIONS = frozenset({"relu", "relu6", "leaky_relu", "elu", "celu", "selu", "gelu", "silu", "mish"}) | {
-    *("hardswish", "hardtanh", "tanh", "clamp", "clamp_min", "normalize"),
+ACTIVATIONS = frozenset({"relu", "relu6", "leaky_relu", "elu", "celu", "selu", "gelu", "silu", "mish", "hardswish"}) | {
+    *("hardtanh", "tanh", "clamp", "clamp_min", "normalize", "relu_", "leaky_relu_", "elu_", "clamp_", "tanh_"),
 }
 LAYERS = frozenset({"linear", "conv1d", "conv2d", "conv3d"})
-CONSTANTS = frozenset({"sigmoid", "hardsigmoid", "sqrt", "rsqrt", "std", "var", "norm", "vector_norm"})
-QUOTIENTS = frozenset({"div", "__truediv__", "true_divide"})
+STATISTICS = frozenset({"sqrt", "rsqrt", "std", "var", "norm", "vector_norm", "linalg_vector_norm", "linalg_norm"})
+QUOTIENTS = frozenset({"div", "__truediv__", "true_divide", "__itruediv__", "div_"})
 PRODUCTS = frozenset(
     {"mul", "__mul__", "__rmul__", "multiply", "matmul", "__matmul__", "bmm", "mm", "mv", "einsum"}
 ) | {
-    *("baddbmm", "addbmm", "addmm", "addcmul", "dot", "inner", "outer", "tensordot", "bilinear"),
+    *("baddbmm", "addbmm", "addmm", "addcmul", "dot", "inner", "outer", "tensordot", "bilinear", "mul_", "__imul__"),
 }
-IN_PLACE: dict[str, Callable[..., Tensor]] = {"__imul__": torch.mul, "__itruediv__": torch.div}
-"""Augmented assignments, whose results Python binds to the variable."""
 ATTENTIONS = frozenset({"scaled_dot_product_attention", "multi_head_attention_forward"})
-REJECTED = frozenset({"instance_norm", "mul_", "div_", "addcmul_"})
+REJECTED = frozenset({"instance_norm"})
+GATES = ("Sigmoid", "Hardsigmoid")
+RESHAPES = ("View", "UnsafeView", "Unsqueeze", "Squeeze", "Expand", "Permute", "Transpose", "T", "Clone", "Slice")
+
+Rule = Callable[[Any, Sequence[Any], dict[str, Any]], Any]
+"""Receives a function, its arguments and its keyword arguments. Returns the result with a changed gradient."""
 
 
 class PropagationRules(TorchFunctionMode):
     """Context in which the gradients of this thread follow the rules of AttnLRP.
 
     - Element-wise activation f: f(x) / x instead of the derivative (identity rule).
-    - Product of two tensors that depend on the image: half of the gradient for each (uniform rule). Attention consists
-      of two such products.
     - Linear layers and convolutions: the gradient (epsilon rule). With gamma > 0, contributions of the same sign as the
       output are multiplied by 1 + gamma (gamma rule).
+    - Product of two tensors that depend on the image: half of the gradient for each (uniform rule). Attention consists
+      of two such products.
+    - Product with a gate, the result of a sigmoid: the gate is a constant, and the gated signal receives all relevance.
+      With `constant_attention`, the result of a softmax is a gate too, as in CP-LRP.
     - Normalization and quotient: the denominator is a constant.
-    - Sigmoid, as in gates: a constant, so that all relevance passes to the gated signal.
-    - Softmax: its derivative. With `constant_attention`, its result is a constant, as in CP-LRP.
+    - Softmax, and sigmoid as the output: the derivative.
 
     Only the image may require gradients, so that products with weights are linear.
     """
@@ -49,68 +55,89 @@ class PropagationRules(TorchFunctionMode):
     def __init__(self, gamma: float, constant_attention: bool) -> None:
         super().__init__()
         self._gamma = gamma
-        self._constant_attention = constant_attention
+        self._gates = (*GATES, "Softmax") if constant_attention else GATES
+        self._rules: dict[str, Rule] = {
+            **dict.fromkeys(ACTIVATIONS, _activation),
+            **dict.fromkeys(LAYERS, self._gamma_rule if gamma else _unchanged),
+            **dict.fromkeys(NORMALIZATIONS, _normalization),
+            **dict.fromkeys(STATISTICS, _statistic),
+            **dict.fromkeys(QUOTIENTS, _quotient),
+            **dict.fromkeys(PRODUCTS, self._product),
+            **dict.fromkeys(ATTENTIONS, _attention_of_values if constant_attention else _attention),
+            **dict.fromkeys(REJECTED, _rejected),
+        }
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """Run a function, and change its gradient if a rule applies."""
         kwargs = dict(kwargs or {})
-        name = getattr(func, "__name__", "")
-        dependent = _dependent([*args, *kwargs.values()])
-        if not dependent or not torch.is_grad_enabled():
-            return func(*args, **kwargs)
-        if name in REJECTED:
-            raise UnsuitableError(f"relevance propagation has no rule for {name}; use input-x-gradient")
-        if name in IN_PLACE:
-            func, name = IN_PLACE[name], IN_PLACE[name].__name__
-        if name.removesuffix("_") in ACTIVATIONS:
-            return _activation(func, *args, **kwargs)
-        if name in LAYERS and self._gamma:
-            return _gamma_rule(func, self._gamma, *args, **kwargs)
-        if name in NORMALIZATIONS:
-            return NORMALIZATIONS[name](*args, **kwargs)
-        if name in CONSTANTS or (name == "softmax" and self._constant_attention):
-            return func(*args, **kwargs).detach()
-        if name in QUOTIENTS:
-            return func(args[0], _constant(args[1]), *args[2:], **kwargs)
-        if name in ATTENTIONS:
-            query, key, value, *rest = args
-            if self._constant_attention:
-                return func(query.detach(), key.detach(), value, *rest, **kwargs)
-            # The query and the key pass through both products, the value through one.
-            return func(_scaled(query, 0.25), _scaled(key, 0.25), _scaled(value, 0.5), *rest, **kwargs)
+        rule = self._rules.get(getattr(func, "__name__", ""), _unchanged)
+        if not torch.is_grad_enabled() or not _dependent((args, kwargs)):
+            rule = _unchanged
+        return rule(func, args, kwargs)
+
+    def _product(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        dependent = _dependent(args)
+        gates = [tensor for tensor in dependent if _origin(tensor).startswith(self._gates)]
+        if len(gates) < len(dependent):
+            args = tree_map(lambda leaf: leaf.detach() if any(leaf is gate for gate in gates) else leaf, args)
         output = func(*args, **kwargs)
-        return _scaled(output, 0.5) if name in PRODUCTS and dependent > 1 else output
+        if len(_dependent(args)) < 2:
+            return output
+        if func.__name__.endswith("_") and not func.__name__.startswith("__"):
+            return _rejected(func, args, kwargs)  # the changed tensor would have the whole gradient
+        return _scaled(output, 0.5)
+
+    def _gamma_rule(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Tensor:
+        return _increased(func, self._gamma, *args, **kwargs)
 
 
-def _dependent(args: Sequence[Any]) -> int:
-    """Return the number of tensors that depend on the image."""
-    flat = [leaf for arg in args for leaf in (arg if isinstance(arg, list | tuple) else [arg])]
-    return sum(isinstance(leaf, Tensor) and leaf.requires_grad for leaf in flat)
+def _unchanged(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    return func(*args, **kwargs)
 
 
-def _constant(operand: Any) -> Any:
-    return operand.detach() if isinstance(operand, Tensor) else operand
+def _rejected(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    raise UnsuitableError(f"relevance propagation has no rule for {func.__name__}; use input-x-gradient")
 
 
-def _scaled(tensor: Float[Tensor, "*shape"], factor: float) -> Float[Tensor, "*shape"]:
-    """Return the tensor with a gradient that is multiplied by a factor."""
-    return tensor.detach() + factor * (tensor - tensor.detach())
-
-
-def _activation(
-    func: Any, inputs: Float[Tensor, "*shape"], *args: Any, inplace: bool = False, **kwargs: Any
-) -> Float[Tensor, "*shape"]:
+def _activation(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Tensor:
+    inputs, *rest = args
+    in_place = kwargs.pop("inplace", False) or func.__name__.endswith("_")
     before = inputs.clone()
     with torch.no_grad():
-        output = func(inputs.clone(), *args, **kwargs)
+        output = func(inputs.clone(), *rest, **kwargs)
         slope = (output / inputs).where(inputs != 0, 0)
-    linear = output + slope * (before - before.detach())
-    return inputs.copy_(linear) if inplace or func.__name__.endswith("_") else linear
+    linear: Tensor = output + slope * (before - before.detach())
+    return inputs.copy_(linear) if in_place else linear
 
 
-def _gamma_rule(
+def _normalization(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Tensor:
+    return NORMALIZATIONS[func.__name__](*args, **kwargs)
+
+
+def _statistic(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    return func(*args, **kwargs).detach()
+
+
+def _quotient(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    numerator, denominator, *rest = args
+    constant = denominator.detach() if isinstance(denominator, Tensor) else denominator
+    return func(numerator, constant, *rest, **kwargs)
+
+
+def _attention(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    query, key, value, *rest = args
+    # The query and the key pass through both products, the value through one.
+    return func(_scaled(query, 0.25), _scaled(key, 0.25), _scaled(value, 0.5), *rest, **kwargs)
+
+
+def _attention_of_values(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    query, key, value, *rest = args
+    return func(query.detach(), key.detach(), value, *rest, **kwargs)
+
+
+def _increased(
     func: Any, gamma: float, inputs: Tensor, weight: Tensor, bias: Tensor | None = None, *args: Any, **kwargs: Any
 ) -> Tensor:
     """Return a layer's output, with the gradient z_j / f_j df_j/dx for the output z_j and the increased sum f_j.
@@ -133,51 +160,19 @@ def _gamma_rule(
     return output + output * (total - total.detach()) / total.detach().where(total != 0, 1)
 
 
-def _layer_norm(
-    inputs: Float[Tensor, "*shape"],
-    normalized_shape: Sequence[int],
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    eps: float = 1e-5,
-    *_: Any,
-) -> Float[Tensor, "*shape"]:
-    dims = tuple(range(-len(normalized_shape), 0))
-    centered = inputs - inputs.mean(dims, keepdim=True)
-    return _affine(centered * (centered.square().mean(dims, keepdim=True) + eps).rsqrt().detach(), weight, bias)
+def _scaled(tensor: Float[Tensor, "*shape"], factor: float) -> Float[Tensor, "*shape"]:
+    """Return the tensor with a gradient that is multiplied by a factor."""
+    return tensor.detach() + factor * (tensor - tensor.detach())
 
 
-def _group_norm(
-    inputs: Float[Tensor, "B C *grid"],
-    num_groups: int,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    eps: float = 1e-5,
-    *_: Any,
-) -> Float[Tensor, "B C *grid"]:
-    grouped = inputs.unflatten(1, (num_groups, -1))
-    normalized = _layer_norm(grouped, grouped.shape[2:], eps=eps).view_as(inputs)
-    per_channel = [None if each is None else each.view(-1, *[1] * (inputs.ndim - 2)) for each in (weight, bias)]
-    return _affine(normalized, *per_channel)
+def _dependent(args: Any) -> list[Tensor]:
+    """Return the tensors that depend on the image."""
+    return [leaf for leaf in tree_leaves(args) if isinstance(leaf, Tensor) and leaf.requires_grad]
 
 
-def _rms_norm(
-    inputs: Float[Tensor, "*shape"],
-    normalized_shape: Sequence[int],
-    weight: Tensor | None = None,
-    eps: float | None = None,
-) -> Float[Tensor, "*shape"]:
-    dims = tuple(range(-len(normalized_shape), 0))
-    eps = torch.finfo(inputs.dtype).eps if eps is None else eps
-    return _affine(inputs * (inputs.square().mean(dims, keepdim=True) + eps).rsqrt().detach(), weight, None)
-
-
-def _affine(inputs: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
-    scaled = inputs if weight is None else inputs * weight
-    return scaled if bias is None else scaled + bias
-
-
-NORMALIZATIONS: dict[str, Callable[..., Tensor]] = {
-    "layer_norm": _layer_norm,
-    "group_norm": _group_norm,
-    "rms_norm": _rms_norm,
-}
+def _origin(tensor: Tensor) -> str:
+    """Return the name of the operation that computed a tensor, before it was reshaped."""
+    node = tensor.grad_fn
+    while node is not None and node.name().startswith(RESHAPES):
+        node = node.next_functions[0][0]
+    return "" if node is None else node.name()
