@@ -150,7 +150,12 @@ def test_the_page_states_the_version_of_the_contract() -> None:
 
 def test_every_public_name_is_for_plugins_or_for_users() -> None:
     for_plugins = {item.__name__ for items in SURFACE.values() for item in items}
-    assert {*xai.__all__, *plugin.__all__} - for_plugins - FOR_USERS - TYPES == {"CONTRACT", "SCORE_KINDS", "hookimpl"}
+    assert {*xai.__all__, *plugin.__all__} - for_plugins - FOR_USERS - TYPES == {
+        "CHANNELS",
+        "CONTRACT",
+        "SCORE_KINDS",
+        "hookimpl",
+    }
 
 
 if __name__ == "__main__":

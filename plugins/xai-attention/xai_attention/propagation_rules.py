@@ -142,7 +142,7 @@ def _increased(
 ) -> Tensor:
     """Return a layer's output, with the gradient z_j / f_j df_j/dx for the output z_j and the increased sum f_j.
 
-    f_j adds up the contributions to z_j. Those with the sign of z_j are multiplied by 1 + gamma.
+    f_j adds up the contributions to z_j. Contributions with the sign of z_j are multiplied by 1 + gamma.
     """
 
     def increased(tensor: Tensor | None, sign: int) -> Tensor | None:
@@ -151,12 +151,12 @@ def _increased(
     output = func(inputs, weight, bias, *args, **kwargs).detach()
     positive = inputs * (inputs > 0)
     negative = inputs - positive
-    sums = [
+    more, less = (
         func(positive, increased(weight, sign), increased(bias, sign), *args, **kwargs)
         + func(negative, increased(weight, -sign), None, *args, **kwargs)
         for sign in (1, -1)
-    ]
-    total = torch.where(output > 0, *sums)
+    )
+    total = torch.where(output > 0, more, less)
     return output + output * (total - total.detach()) / total.detach().where(total != 0, 1)
 
 
