@@ -61,7 +61,7 @@ def one_pass(engine: xai.Engine, images: Tensor) -> list[str]:
 
     names = []
     with pytest.MonkeyPatch.context() as patch:
-        for more in ("partial_forward", "explain_images", "shared_model"):
+        for more in ("partial_forward", "subset_forward", "explain_images", "shared_model"):
             patch.setattr(xai.Captured, more, ask)
         patch.setattr(xai.Captured, "model_score", property(ask))
         for name in suitable(engine, images):

@@ -27,6 +27,7 @@ from support.explaining import assert_same, captured_by
 from support.models import fused_vit, settled
 from support.observing import Largest
 from support.parameters import quick
+from xai_attention.attn_lrp import AttnLRP
 from xai_attention.gating import GateExplainer
 from xai_core.errors import LayerError, NoAttentionError, OptionError, UnsuitableError
 from xai_core.model.attention import ROW_BLOCK, DotProductAttention
@@ -213,7 +214,7 @@ OVER_TOKENS = ["attention-flow", "generic-attention", "gradient-rollout", "head-
 METHODS = [
     name
     for name, entry in registry().entries["explainers"].items()
-    if entry.made_by.__module__.startswith("xai_attention") and not issubclass(entry.made_by, GateExplainer)
+    if entry.made_by.__module__.startswith("xai_attention") and not issubclass(entry.made_by, GateExplainer | AttnLRP)
 ]
 NOT_GLOBAL: dict[str, Callable[[], nn.Module]] = {
     "torchvision swin": lambda: SwinTransformer([4, 4], 24, [2, 2], [3, 6], [7, 7], num_classes=5),

@@ -29,7 +29,6 @@ class DeepLiftShap(DeepLift):
     """
 
     name = "deep-lift-shap"
-    one_by_one = True
 
     def __init__(
         self, baselines: Baseline = "zero+mean+blur+noise", eps: float = 1e-10, channels: str = "positive"
@@ -48,5 +47,5 @@ class DeepLiftShap(DeepLift):
     def attribute(self, model: SharedModel, block: ImageBlock, adapter: xai.ModelAdapter) -> Float[Tensor, "N C *size"]:
         """Average over the baselines, one after the other."""
         baselines = baseline_set(self.baselines, block.images.detach())
-        blocks = [ImageBlock(block.images, baseline, block.indices) for baseline in baselines.split(1)]
+        blocks = [ImageBlock(block.images, baseline, block.indices) for baseline in baselines]
         return torch.stack([super(DeepLiftShap, self).attribute(model, each, adapter) for each in blocks]).mean(0)

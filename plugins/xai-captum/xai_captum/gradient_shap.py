@@ -70,7 +70,7 @@ class GradientShap(GradientAttribution):
         from captum import attr
 
         method, total = attr.GradientShap(model), torch.zeros_like(block.images)
-        baselines = baseline_set(self.baselines, block.images.detach())
+        baselines = torch.cat(baseline_set(self.baselines, block.images.detach()))
         for start in range(0, self.n_samples, model.block):
             count = min(model.block, self.n_samples - start)
             total += count * method.attribute(
