@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 
-IMAGES = 3
+IMAGES = 2
 """Images of each model that the demonstration shows by default."""
 
 

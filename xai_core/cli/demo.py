@@ -20,7 +20,7 @@ def demo(
     data: Annotated[
         str | None, typer.Option(metavar="SPEC", help="Dataset (see `xai list datasets`).  [default: photos]")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Number of images: the first N of each dataset.")] = 3,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Number of images: the first N of each dataset.")] = 2,
     device: DeviceOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Write into DIR even if it contains files.")] = False,
 ) -> None:
