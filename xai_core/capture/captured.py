@@ -11,9 +11,10 @@ from xai_core.capture.needs import Needs
 from xai_core.capture.pass_record import IMAGES, AttentionLeaf, LayerLeaf, Leaf, PassRecord
 from xai_core.errors import NoAttentionError, NotCapturedError, PluginContractError
 from xai_core.model.adapter import ModelAdapter
-from xai_core.model.attention import AttentionLayer, ParallelAttention
+from xai_core.model.attention import AttentionLayer
 from xai_core.model.gates import Gated
 from xai_core.model.layouts import Layer
+from xai_core.model.parallel_attention import ParallelAttention
 from xai_core.model.shared_copy import SharedModel
 from xai_core.model_scorer import ModelScorer
 from xai_core.outputs import detached

@@ -6,7 +6,7 @@ The gradient dA of the score follows from the gradient of the attention's output
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import cache, cached_property
 from typing import NamedTuple
 
@@ -286,32 +286,6 @@ class ExplicitAttention(AttentionLayer):
 
     def _arranged(self, tensor: Tensor, start: int, stop: int | None) -> Tensor:
         return at_least_float32(self._arrange(self._as_matrix(tensor)[..., start:stop, :]))
-
-
-class ParallelAttention(AttentionLayer):
-    """Layers whose outputs for the same tokens are added or concatenated: one layer with all their attention heads."""
-
-    def __init__(self, layers: Sequence[AttentionLayer]) -> None:
-        self._layers = layers
-        self.batch, self.queries, self.keys = layers[0].batch, layers[0].queries, layers[0].keys
-        self.heads = sum(layer.heads for layer in layers)
-
-    def rows(self, start: int = 0, stop: int | None = None) -> Float[Tensor, "B heads rows keys"]:
-        """See `AttentionLayer.rows`."""
-        return torch.cat([layer.rows(start, stop) for layer in self._layers], 1)
-
-    def gradient_rows(self, start: int = 0, stop: int | None = None) -> Float[Tensor, "B heads rows keys"]:
-        """See `AttentionLayer.gradient_rows`."""
-        return torch.cat([layer.gradient_rows(start, stop) for layer in self._layers], 1)
-
-    def operands(self, start: int = 0, stop: int | None = None) -> Operands:
-        """See `AttentionLayer.operands`."""
-        each = [layer.operands(start, stop) for layer in self._layers]
-        return Operands(*(torch.cat(vectors, 1) for vectors in zip(*each, strict=True)))
-
-    def logits(self, start: int = 0, stop: int | None = None) -> Float[Tensor, "B heads rows keys"]:
-        """See `AttentionLayer.logits`."""
-        return torch.cat([layer.logits(start, stop) for layer in self._layers], 1)
 
 
 def unknown_operands() -> UnsuitableError:

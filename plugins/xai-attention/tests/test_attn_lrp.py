@@ -37,13 +37,15 @@ class OneBlock(nn.Module):
             mixed = self.mixer(normed, normed, normed)[0]
         else:
             q, k, v = (F.linear(normed, weight, bias)[:, None] for weight, bias in self.projections())
-            if self.attention == "fused":
+            if self.attention == "by keywords":
+                mixed = F.scaled_dot_product_attention(query=q, key=k, value=v)[:, 0]
+            elif self.attention == "fused":
                 mixed = F.scaled_dot_product_attention(q, k, v)[:, 0]
             else:
                 mixed = ((q @ k.mT / math.sqrt(WIDTH)).softmax(-1) @ v)[:, 0]
             mixed = self.mixer.out_proj(mixed)
         tokens = tokens + mixed
-        tokens = tokens + self.fc2(F.gelu(self.fc1(self.norm2(tokens))))
+        tokens = tokens + self.fc2(F.gelu(input=self.fc1(self.norm2(tokens))))
         return self.head(tokens.mean(1))
 
 
@@ -106,7 +108,7 @@ def explained(model: nn.Module, images: Tensor, spec: str) -> Tensor:
 
 
 @pytest.mark.parametrize("name", ["attn-lrp", "cp-lrp"])
-@pytest.mark.parametrize("attention", ["explicit", "fused", "module"])
+@pytest.mark.parametrize("attention", ["explicit", "fused", "by keywords", "module"])
 def test_relevance_is_propagated_by_the_rules(attention: str, name: str) -> None:
     model, images = OneBlock(attention).double().eval(), torch.randn(2, 3, SIDE, SIDE).double()
     with torch.no_grad():
@@ -142,6 +144,19 @@ def test_without_biases_the_relevance_sums_to_the_score(make: type[nn.Module], g
     model, images = make().double().eval(), torch.randn(2, 3, 32, 32).double()
     relevance = explained(model, images, f"cp-lrp:gamma={gamma},channels=sum")
     torch.testing.assert_close(relevance.sum((1, 2)), model(images)[:, CLASS].detach(), rtol=1e-4, atol=1e-5)
+
+
+def test_the_gamma_rule_reads_keywords(images: Tensor) -> None:
+    class ByKeywords(nn.Linear):
+        def forward(self, input: Tensor) -> Tensor:
+            return F.linear(input=input, weight=self.weight, bias=self.bias)
+
+    torch.manual_seed(0)
+    by_keywords = nn.Sequential(nn.Flatten(), ByKeywords(images[0].numel(), CLASSES))
+    plain = nn.Sequential(nn.Flatten(), nn.Linear(images[0].numel(), CLASSES))
+    plain.load_state_dict(by_keywords.state_dict())
+    found, expected = (explained(model, images, "attn-lrp") for model in (by_keywords, plain))
+    torch.testing.assert_close(found, expected)
 
 
 class Gates(nn.Module):

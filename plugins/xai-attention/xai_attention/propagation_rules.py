@@ -90,7 +90,7 @@ class PropagationRules(TorchFunctionMode):
         return _scaled(output, 0.5)
 
     def _gamma_rule(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Tensor:
-        return _increased(func, self._gamma, *args, **kwargs)
+        return _increased(func, self._gamma, *_positional(args, kwargs, "input", "weight", "bias"), **kwargs)
 
 
 def _unchanged(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
@@ -101,8 +101,13 @@ def _rejected(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     raise UnsuitableError(f"relevance propagation has no rule for {func.__name__}; use input-x-gradient")
 
 
+def _positional(args: Sequence[Any], kwargs: dict[str, Any], *names: str) -> list[Any]:
+    """Return the arguments, followed by the keyword arguments with the next of these names."""
+    return [*args, *(kwargs.pop(name) for name in names[len(args) :] if name in kwargs)]
+
+
 def _activation(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Tensor:
-    inputs, *rest = args
+    inputs, *rest = _positional(args, kwargs, "input")
     in_place = kwargs.pop("inplace", False) or func.__name__.endswith("_")
     before = inputs.clone()
     with torch.no_grad():
@@ -113,7 +118,7 @@ def _activation(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Tenso
 
 
 def _normalization(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Tensor:
-    return NORMALIZATIONS[func.__name__](*args, **kwargs)
+    return NORMALIZATIONS[func.__name__](*_positional(args, kwargs, "input"), **kwargs)
 
 
 def _statistic(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
@@ -121,19 +126,19 @@ def _statistic(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
 
 
 def _quotient(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-    numerator, denominator, *rest = args
+    numerator, denominator, *rest = _positional(args, kwargs, "input", "other")
     constant = denominator.detach() if isinstance(denominator, Tensor) else denominator
     return func(numerator, constant, *rest, **kwargs)
 
 
 def _attention(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-    query, key, value, *rest = args
+    query, key, value, *rest = _positional(args, kwargs, "query", "key", "value")
     # The query and the key pass through both products, the value through one.
     return func(_scaled(query, 0.25), _scaled(key, 0.25), _scaled(value, 0.5), *rest, **kwargs)
 
 
 def _attention_of_values(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-    query, key, value, *rest = args
+    query, key, value, *rest = _positional(args, kwargs, "query", "key", "value")
     return func(query.detach(), key.detach(), value, *rest, **kwargs)
 
 
