@@ -211,6 +211,15 @@ def test_two_users_see_their_own_photos(browser: "Browser", address: str, tmp_pa
         assert HOSTILE not in second.page.locator("#xai-predictions").inner_text()
 
 
+def test_a_model_that_is_chosen_before_a_photo_keeps_the_start_page(browser: "Browser", address: str) -> None:
+    with Visit(browser, address) as visit:
+        attention = '"data":[null,"vit","'  # requested after the maps
+        with visit.page.expect_request(lambda request: attention in (request.post_data or "")):
+            visit.choose("xai-model", "vit")
+        visit.page.evaluate("new Promise(requestAnimationFrame)")
+        assert "Drop a photo" in visit.page.locator("#xai-maps").inner_text()
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(1400, "light"), (390, "dark")])
 def test_the_page_fits_the_screen_and_the_color_scheme(
     browser: "Browser", address: str, tmp_path: Path, width: int, scheme: str

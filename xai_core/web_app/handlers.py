@@ -1,4 +1,8 @@
-"""Functions of the page: each receives the values of components, and returns HTML."""
+"""Functions of the page: each receives the values of components, and returns HTML. None keeps what is shown.
+
+When a generator ends, Gradio shows its last value once more, and this may happen after a newer request has shown
+something else. Therefore the last value of an outdated request is None.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -62,9 +66,10 @@ class Handlers:
         target: int | str | None,
         text: str | None,
         session: Session,
-    ) -> Iterator[tuple[str, str]]:
+    ) -> Iterator[tuple[str, str] | None]:
         """Yield the predictions and the maps as HTML."""
         if not path:  # a new model was chosen before a photo, which may be on its way
+            yield None
             return
         request = session.restart()
         if not methods:
@@ -79,6 +84,7 @@ class Handlers:
                 return
             for explained in explain_photo(model, photo, methods[: choices.MOST_METHODS], chosen, of_photo):
                 if session.request != request:
+                    yield None
                     return
                 session.explained = explained
                 yield predictions_html(explained), maps_html(explained)
@@ -97,17 +103,19 @@ class Handlers:
         session.restart()
         return "", START, note_html("The curves appear here after the maps.")
 
-    def curves(self, session: Session) -> Iterator[str]:
+    def curves(self, session: Session) -> Iterator[str | None]:
         """Yield the curves as HTML, until the user requests other maps."""
         request, explained = session.request, session.explained
         if explained is not None and (explained.pending or session.scored == request):
-            return  # a newer request computes the maps or the curves
+            yield None  # a newer request computes the maps or the curves
+            return
         if explained is None or not explained.maps:
             yield note_html("The curves appear here after the maps.")
             return
         session.scored = request
         for curves, message in compute_curves(explained):
             if session.request != request:
+                yield None
                 return
             session.curves = curves
             yield charts(curves, [*explained.maps]) + error_html(message)

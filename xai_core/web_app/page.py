@@ -1,7 +1,7 @@
 """The page of the app: its components, and what happens when they change."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -76,13 +76,13 @@ def build(models: OfferedModels) -> gr.Blocks:
         limited = {**private, "concurrency_limit": USERS}
         latest = {**limited, "trigger_mode": "always_last", "show_progress": "minimal"}
         explain = {
-            "fn": handlers.explain,
+            "fn": _keeping(handlers.explain, 2),
             "inputs": [photo, model, methods, layer, target, text, session],
             "outputs": [predictions, maps],
             "show_progress_on": [maps],
             **latest,
         }
-        score = {"fn": handlers.curves, "inputs": session, "outputs": curves, **limited}
+        score = {"fn": _keeping(handlers.curves, 1), "inputs": session, "outputs": curves, **limited}
         score |= {"trigger_mode": "always_last"}  # by default, an event is dropped while an earlier one runs
         attend = {"fn": handlers.attention, "inputs": [photo, model, heads_of, query], "outputs": heads, **latest}
         changes = [photo.change, methods.input, layer.input, target.input, text.submit]
@@ -115,6 +115,17 @@ def _choices(models: OfferedModels) -> Callable[[str], list[Any]]:
             raise gr.Error(escape(f"{name}: {plain_message(error)}"), print_exception=False) from error
         of_photo = (choices.methods, choices.classes, choices.text, choices.layers)
         return [gr.update(**options(model)) for options in (*of_photo, choices.attention_layers, choices.tokens)]
+
+    return update
+
+
+def _keeping(function: Callable[..., Iterator[Any]], outputs: int) -> Callable[..., Iterator[Any]]:
+    """Return a generator function that keeps what the outputs show when another one yields None."""
+    kept = (gr.skip(),) * outputs if outputs > 1 else gr.skip()
+
+    def update(*values: Any) -> Iterator[Any]:
+        for shown in function(*values):
+            yield kept if shown is None else shown
 
     return update
 
