@@ -23,7 +23,7 @@ ON_THE_HOST = {
     "plugins/xai-zoo/xai_zoo/coco.py": "masks are drawn on the host",
     "plugins/xai-perturbation/xai_perturbation/rise.py": "random numbers are drawn on the host",
 }
-METHODS = ["eigen-cam", "eigen-grad-cam", "conceptor-cam:intra=true"]
+METHODS = ["eigen-cam", "eigen-grad-cam", "conceptor-cam:intra=true", "conceptor-cam:relation=places"]
 METRICS = ["irof", "pixel-flipping:region=4", "sensitivity-n:region=4", "deletion:steps=4"]
 
 

@@ -12,7 +12,7 @@ import xai_core as xai
 from support.models import SmallCNN, fused_vit, settled
 from support.observing import counted
 from support.references import Reference, relative
-from xai_cam.conceptor_cam import filter_by_conceptors, largest_eigenvalue
+from xai_cam.conceptors import filter_by_conceptors, filter_by_locations, largest_eigenvalue
 from xai_core.errors import ConstantMapWarning, OptionError, TargetError
 from xai_core.plugin import TargetLike
 
@@ -50,6 +50,11 @@ def and_not(x: Array, negatives: Sequence[Array], a: float, b: float) -> Array:
     for y in negatives:
         against = disjunction(against, conceptor(y, b / len(negatives) ** 0.5))
     return conjunction(c, negation(against))
+
+
+def place_conceptor(features: Array, a: float) -> Array:
+    """C of the places [N,N], whose data are the channels minus their means."""
+    return conceptor((features - features.mean(1, keepdims=True)).T, a)
 
 
 SHAPES = {"fewer channels": (6, 16), "fewer places": (12, 7), "as many": (8, 8)}
@@ -123,6 +128,32 @@ def test_the_largest_eigenvalue(shape: tuple[int, int]) -> None:
     torch.testing.assert_close(largest_eigenvalue(x).flatten(), values[:, 0] ** 2, atol=0, rtol=1e-6)
 
 
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize("a", [0.3, 2, 30])
+def test_places_equal_the_definition(shape: tuple[int, int], a: float) -> None:
+    """X times the conceptor of the places: of the rows of the features minus their means. X has other channels."""
+    features, x = random_channels(shape, 1)[0], random_channels((3, shape[1]), 1)[0]
+    ours = filter_by_locations(x, features, a)
+    for i in range(2):
+        expected = x[i].numpy() @ place_conceptor(features[i].numpy(), a)
+        assert relative(ours[i], torch.from_numpy(expected)) < 1e-10
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_symmetries_of_places(shape: tuple[int, int]) -> None:
+    """It is linear in X; scale, offsets and order of the features do not matter; constant maps have no effect."""
+    features, x = random_channels(shape, 2)
+    ours = filter_by_locations(x, features, 2)
+    offsets = torch.randn(2, shape[0], 1, dtype=torch.float64)
+    channels, places = torch.randperm(shape[0]), torch.randperm(shape[1])
+    for other in (-3 * features, 1e6 * features, features + offsets, features[:, channels]):
+        torch.testing.assert_close(filter_by_locations(x, other, 2), ours)
+    torch.testing.assert_close(filter_by_locations(3 * x + offsets, features, 2), 3 * ours)
+    torch.testing.assert_close(filter_by_locations(x[:, :, places], features[:, :, places], 2), ours[:, :, places])
+    torch.testing.assert_close(ours.sum(2), torch.zeros_like(ours[:, :, 0]))
+    assert not filter_by_locations(x, torch.ones_like(features), 2).any()
+
+
 # The explainer
 
 
@@ -170,6 +201,22 @@ def test_equals_its_replica(images: Tensor, case: str, base: str, intra: bool) -
             seen = seen @ and_not(x[i].T, [y[i].T for y in ys], 10, 3)
         expected.append(np.maximum(seen.sum(0), 0))
     explainer = xai.create_explainer("conceptor-cam", layer=layer, base=base, intra=intra)
+    ours = xai.Engine(model.double()).explain(images.double(), explainer)["conceptor-cam"]
+    assert relative(ours.raw.flatten(1), torch.from_numpy(np.stack(expected))) < 1e-5
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("base", ["grad-cam", "grad-cam++", "score-cam"])
+@pytest.mark.parametrize("aperture", [None, 0.7])
+def test_places_equal_their_replica(images: Tensor, case: str, base: str, aperture: float | None) -> None:
+    """L = ReLU(1'X D), where a is 2 unless set."""
+    make, layer = CASES[case]
+    model = settled(make())
+    reference = Reference(model, layer, images)
+    x = channels_of(reference, base, reference.target).detach().numpy()
+    features = reference.activation.flatten(2).numpy()
+    expected = [np.maximum(x[i].sum(0) @ place_conceptor(features[i], aperture or 2), 0) for i in range(3)]
+    explainer = xai.create_explainer("conceptor-cam", layer=layer, base=base, relation="places", aperture=aperture)
     ours = xai.Engine(model.double()).explain(images.double(), explainer)["conceptor-cam"]
     assert relative(ours.raw.flatten(1), torch.from_numpy(np.stack(expected))) < 1e-5
 
@@ -241,6 +288,11 @@ def test_the_map_scales_with_the_activation(images: Tensor, base: str) -> None:
     torch.testing.assert_close(other, (4 if base == "score-cam" else 1) * ours, atol=1e-6, rtol=1e-4)
 
 
+@pytest.mark.parametrize("spec", ["conceptor-cam", "conceptor-cam:relation=places", "conceptor-cam:negatives=2"])
+def test_specs_of_objects(spec: str) -> None:
+    assert xai.create_explainer(spec).spec == spec
+
+
 @pytest.mark.filterwarnings("ignore::xai_core.errors.ConstantMapWarning")
 def test_one_pass_serves_all_classes(images: Tensor) -> None:
     for make in (SmallCNN, fused_vit):
@@ -267,13 +319,16 @@ def test_over_score_cam_no_more_images_are_scored(images: Tensor) -> None:
 
 
 @pytest.mark.parametrize("base", ["grad-cam", "grad-cam++", "score-cam", "ablation-cam"])
+@pytest.mark.parametrize("relation", ["channels", "places"])
 @pytest.mark.parametrize("target", [None, [[0, 1], [2, 3], [4, 0]]])
-def test_no_activation_gives_an_empty_map(images: Tensor, base: str, target: list[list[int]] | None) -> None:
+def test_no_activation_gives_an_empty_map(
+    images: Tensor, base: str, relation: str, target: list[list[int]] | None
+) -> None:
     model = settled(SmallCNN())
     with torch.no_grad():
         model.last[1].bias.fill_(-100)
     with pytest.warns(ConstantMapWarning, match="no evidence"):
-        (ours,) = xai.Engine(model).explain(images, f"conceptor-cam:base={base}", target).values()
+        (ours,) = xai.Engine(model).explain(images, f"conceptor-cam:base={base},relation={relation}", target).values()
     assert ours.constant.all()
     assert not ours.raw.any()
     assert not ours.values.any()
@@ -341,6 +396,11 @@ def test_several_targets_are_those_of_each(images: Tensor) -> None:
         ({"base": "full-grad"}, "weighted channels"),
         ({"base": "eigen-cam"}, "weighted channels"),
         ({"negatives": "cat"}, "ids such as 3"),
+        ({"relation": "locations"}, "channels, places"),
+        ({"relation": "places", "aperture": 0}, r"aperture must be a number in \(0, inf\)"),
+        ({"relation": "places", "negative_aperture": 3.0}, "options of relation=channels"),
+        ({"relation": "places", "negatives": 3}, "options of relation=channels"),
+        ({"relation": "places", "intra": True}, "options of relation=channels"),
     ],
 )
 def test_bad_options(options: dict[str, object], message: str) -> None:

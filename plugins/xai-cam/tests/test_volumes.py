@@ -116,7 +116,11 @@ def test_full_grad_is_complete() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["smoothed", "noise-smoothed:n=2", "fused", "full-grad", "conceptor-cam", "is-cam:n=2"]
+    "name",
+    [
+        *("smoothed", "noise-smoothed:n=2", "fused", "full-grad", "is-cam:n=2"),
+        *("conceptor-cam", "conceptor-cam:relation=places"),
+    ],
 )
 def test_other_methods_return_maps_of_volumes(name: str) -> None:
     [maps] = xai.Engine(built(SmallCNN3d)).explain(two_clips(), name, CLASS).values()

@@ -17,7 +17,7 @@ class ContrastiveCAM(CAM):
     def __init__(self, layer: Layers, base: str | xai.Explainer, negatives: Negatives) -> None:
         super().__init__(layer)
         self.base = base
-        self.negatives = negatives_option(negatives)
+        self.negatives: int | str | None = negatives_option(negatives)
         self._base = base_cam(base, layer)
         self._rivals = parse_negatives(negatives)
 
