@@ -25,6 +25,7 @@ from xai_cam.score_cam import ScoreCAM
 from xai_cam.seg_grad_cam import SegGradCAM
 from xai_cam.seg_xres_cam import SegXResCAM
 from xai_cam.shapley_cam import ShapleyCAM
+from xai_cam.smooth_grad_cam_plus_plus import SmoothGradCAMPlusPlus
 from xai_cam.smoothed import Smoothed
 from xai_cam.ss_cam import SSCAM
 from xai_cam.xgrad_cam import XGradCAM
@@ -55,6 +56,7 @@ __all__ = [
     "SegGradCAM",
     "SegXResCAM",
     "ShapleyCAM",
+    "SmoothGradCAMPlusPlus",
     "Smoothed",
     "XGradCAM",
 ]
@@ -88,6 +90,7 @@ def xai_explainers() -> list[type[xai.Explainer]]:
         SegGradCAM,
         SegXResCAM,
         ShapleyCAM,
+        SmoothGradCAMPlusPlus,
         Smoothed,
         XGradCAM,
     ]

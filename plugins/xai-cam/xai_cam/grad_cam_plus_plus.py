@@ -30,8 +30,17 @@ class GradCAMPlusPlus(CAM):
     def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K *grid"]:
         """Weight each channel by the sum of its positive gradients times alpha."""
         activation, gradient = captured.activation(layer), captured.gradient(layer)
-        spatial = spatial_dims(activation)
-        denominator = 2 + gradient * activation.sum(spatial, keepdim=True)  # [B,K,h,w]
-        alpha = denominator.reciprocal().where(denominator != 0, 0)
-        weights = (alpha * gradient.relu()).sum(spatial, keepdim=True)  # [B,K,1,1]
-        return weights * activation
+        return channel_weights(activation, gradient, gradient) * activation
+
+
+def channel_weights(
+    activation: Float[Tensor, "B K *grid"], first: Float[Tensor, "B K *grid"], ratio: Float[Tensor, "B K *grid"]
+) -> Float[Tensor, "B K *one"]:
+    """Return sum_ij alpha ReLU(D1), with alpha = D2 / (2 D2 + D3 sum_ab A) from the derivatives D1, D2 and D3.
+
+    The arguments are A, D1 and D3 / D2. The result has one cell per channel.
+    """
+    spatial = spatial_dims(activation)
+    denominator = 2 + ratio * activation.sum(spatial, keepdim=True)  # [B,K,h,w]
+    alpha = denominator.reciprocal().where(denominator != 0, 0)
+    return (alpha * first.relu()).sum(spatial, keepdim=True)

@@ -1,10 +1,10 @@
 """SmoothGrad of any explainer."""
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
+from xai_cam.noise import noisy_copies
 from xai_core.plugin import check_choice, check_integer, check_number, check_seed
 
 STATISTICS = ("mean", "square", "variance")
@@ -17,8 +17,7 @@ class NoiseSmoothed(xai.Explainer):
         square    1/n sum_i M_i^2    (SquareGrad)
         variance  1/n sum_i (M_i - mean)^2    (VarGrad)
 
-    With `grad-cam++` it resembles Smooth Grad-CAM++ (Omeiza et al., 2019), which averages the derivatives instead of
-    the maps.
+    `smooth-grad-cam++` averages the derivatives of Grad-CAM++ instead of its maps.
 
     Source: Smilkov et al., "SmoothGrad: removing noise by adding noise", 2017. SquareGrad: Hooker et al., "A Benchmark
     for Interpretability Methods in Deep Neural Networks", NeurIPS 2019. VarGrad: Adebayo et al., "Local Explanation
@@ -68,14 +67,9 @@ class NoiseSmoothed(xai.Explainer):
 
     def explain(self, captured: xai.Captured) -> Float[Tensor, "B *grid"]:
         """Explain n noisy images and compute the statistic of the maps."""
-        images = captured.images
-        dims = tuple(range(1, images.ndim))
-        spread = self.sigma * (images.amax(dims, keepdim=True) - images.amin(dims, keepdim=True))
-        generator = torch.Generator().manual_seed(self.seed)
-        mean = deviations = images.new_zeros(())
-        for count in range(1, self.n + 1):
-            noise = torch.randn(images.shape[1:], generator=generator).to(images, non_blocking=True)
-            relevance = captured.explain_images(images + spread * noise, self._explainer)
+        mean = deviations = captured.images.new_zeros(())
+        for count, images in enumerate(noisy_copies(captured.images, self.n, self.sigma, self.seed), 1):
+            relevance = captured.explain_images(images, self._explainer)
             if self.statistic == "square":
                 relevance = relevance.square()
             # Welford's recurrence, which is stable where the variance is small
