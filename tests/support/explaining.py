@@ -26,6 +26,7 @@ FEWER = {
     "lime": "lime:n_samples=24,segments=8",
     "d-rise": "d-rise:masks=64,cells=7",
     "hsic": "hsic:masks=32,cells=4",
+    "idgi": "idgi:n_steps=4,channels=abs",  # all values of a step have one sign, which the default would rectify
     "rise": "rise:masks=64",
     "shapley-value-sampling": "shapley-value-sampling:n_samples=1,patch=8",
     "tis": "tis:masks=32,iterations=3",

@@ -1,4 +1,4 @@
-"""Attribution methods of captum as explainers for xai-core."""
+"""Attribution methods of captum, and further methods along paths, as explainers for xai-core."""
 
 import xai_core as xai
 from xai_captum.deconvolution import Deconvolution
@@ -8,6 +8,7 @@ from xai_captum.feature_ablation import FeatureAblation
 from xai_captum.gradient_shap import GradientShap
 from xai_captum.guided_backprop import GuidedBackprop
 from xai_captum.guided_grad_cam import GuidedGradCAM
+from xai_captum.idgi import IDGI
 from xai_captum.input_x_gradient import InputXGradient
 from xai_captum.integrated_gradients import IntegratedGradients
 from xai_captum.kernel_shap import KernelShap
@@ -21,6 +22,7 @@ from xai_captum.shapley_value_sampling import ShapleyValueSampling
 from xai_captum.smooth_grad import SmoothGrad
 
 __all__ = [
+    "IDGI",
     "LRP",
     "Deconvolution",
     "DeepLift",
@@ -53,6 +55,7 @@ def xai_explainers() -> list[type[xai.Explainer]]:
         GradientShap,
         GuidedBackprop,
         GuidedGradCAM,
+        IDGI,
         InputXGradient,
         IntegratedGradients,
         KernelShap,

@@ -1,4 +1,4 @@
-"""Base classes of explainers that run captum's attribution methods."""
+"""Base classes of explainers that run captum's attribution methods, or differentiate the model like them."""
 
 import contextlib
 from abc import abstractmethod
