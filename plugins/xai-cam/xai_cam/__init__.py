@@ -17,6 +17,7 @@ from xai_cam.grad_cam import GradCAM
 from xai_cam.grad_cam_plus_plus import GradCAMPlusPlus
 from xai_cam.hires_cam import HiResCAM
 from xai_cam.is_cam import ISCAM
+from xai_cam.kpca_cam import KPCACAM
 from xai_cam.layer_cam import LayerCAM
 from xai_cam.noise_smoothed import NoiseSmoothed
 from xai_cam.odam import ODAM
@@ -34,6 +35,7 @@ __all__ = [
     "CAM",
     "FEM",
     "ISCAM",
+    "KPCACAM",
     "ODAM",
     "SSCAM",
     "AblationCAM",
@@ -81,6 +83,7 @@ def xai_explainers() -> list[type[xai.Explainer]]:
         GradCAMPlusPlus,
         HiResCAM,
         ISCAM,
+        KPCACAM,
         LayerCAM,
         NoiseSmoothed,
         ODAM,

@@ -58,6 +58,19 @@ def singular_component(
     return torch.einsum("bk...,bk->b...", channels, direction[..., 0].to(channels.dtype))
 
 
+def leading_eigenvector(matrix: Float[Tensor, "B n n"]) -> Float[Tensor, "B n"]:
+    """Return the unit eigenvector of the largest eigenvalue of a symmetric matrix, which may be indefinite.
+
+    The element of largest magnitude is positive. The vector is zero if the matrix is zero.
+    """
+    shift = torch.linalg.matrix_norm(matrix, keepdim=True)  # no eigenvalue of the sum is negative
+    projection = matrix_power(matrix + shift * torch.eye(matrix.shape[1], dtype=matrix.dtype, device=matrix.device))
+    column = projection.diagonal(dim1=1, dim2=2).argmax(1)[:, None, None]
+    vector = projection.gather(2, column.expand(-1, matrix.shape[1], 1))[..., 0]
+    vector = vector / torch.linalg.vector_norm(vector, dim=1, keepdim=True).clamp_min(tiny(matrix))
+    return vector.where(vector.amax(1, keepdim=True) >= -vector.amin(1, keepdim=True), -vector)
+
+
 def matrix_power(gram: Float[Tensor, "B n n"]) -> Float[Tensor, "B n n"]:
     """Raise a Gram matrix to the power 2^SQUARINGS, up to a factor: a projection on its first eigenvector."""
     for _ in range(SQUARINGS):
