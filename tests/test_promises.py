@@ -122,6 +122,7 @@ SENSITIVE = {
     "shapley-value-sampling": DIFFERENCES,
     "occlusion": DIFFERENCES,
     "recipro-cam": DIFFERENCES,
+    "smooth-grad-cam++": "divides by a sum of both signs, which may be about zero for normalized tokens",
     "fem": "a threshold decides which places count, and one of sixteen places that crosses it moves the map",
     "vit-cx": "a threshold decides which channels form a cluster, and rounded activations form other clusters",
     "xgrad-cam": "divides by the sum of a channel, which is about zero for normalized tokens",
