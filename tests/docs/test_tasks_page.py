@@ -27,6 +27,7 @@ SPECS = {
     "fused": "fused(grad-cam,layer-cam)",
     "kernel-shap": "kernel-shap:n_samples=8,patch=16",
     "noise-smoothed": "noise-smoothed(saliency):n=2",
+    "regulated": "regulated(grad-cam)",
     "smoothed": "smoothed(grad-cam)",
 }
 METHODS = {name: SPECS.get(name, name) for name in xai.list_explainers()}

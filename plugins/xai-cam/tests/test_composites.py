@@ -196,10 +196,12 @@ NESTED = [
     "noise-smoothed(score-cam):n=2",
     "smoothed(shapley-cam)",
     "eigen-smoothed(conceptor-cam)",
+    "regulated(score-cam:score=logit):negatives=2",
+    "smoothed(regulated(layer-cam):relation=places)",
 ]
 
 
-COMPOSITES = ["smoothed", "noise-smoothed", "eigen-smoothed", "fused"]
+COMPOSITES = ["smoothed", "noise-smoothed", "eigen-smoothed", "fused", "regulated"]
 
 
 @pytest.mark.parametrize(
@@ -280,6 +282,7 @@ def test_an_option_after_a_parenthesis_belongs_to_the_whole() -> None:
         ("noise-smoothed:n=0", OptionError, "at least 1"),
         ("noise-smoothed:sigma=-1", OptionError, r"in \[0, inf\)"),
         ("fused:how=median", OptionError, "mean, max"),
+        ("regulated(grad-cam,layer-cam)", SpecError, "exactly one explainer"),
         ("eigen-smoothed(full-grad)", OptionError, "weighted channels"),
         ("eigen-smoothed(eigen-cam)", OptionError, "weighted channels"),
     ],

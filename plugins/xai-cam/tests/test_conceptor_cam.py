@@ -1,61 +1,20 @@
 """Conceptor-CAM against the definition of conceptors and of their Boolean algebra, in K x K and float64."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import xai_core as xai
+from support.conceptors import and_not, place_conceptor
 from support.models import SmallCNN, fused_vit, settled
 from support.observing import counted
 from support.references import Reference, relative
 from xai_cam.conceptors import filter_by_conceptors, filter_by_locations, largest_eigenvalue
 from xai_core.errors import ConstantMapWarning, OptionError, TargetError
 from xai_core.plugin import TargetLike
-
-Array = NDArray[np.float64]
-
-
-def conceptor(x: Array, aperture: float) -> Array:
-    """C = R (R + a^-2 I)^-1, R = X X' over its largest eigenvalue."""
-    r = x @ x.T / np.linalg.eigvalsh(x @ x.T)[-1]
-    return r @ np.linalg.inv(r + np.eye(len(r)) / aperture**2)
-
-
-def negation(c: Array) -> Array:
-    return np.eye(len(c)) - c
-
-
-def conjunction(c: Array, b: Array) -> Array:
-    """(P (C^+ + B^+ - I) P)^+, with P the projector on the intersection of the ranges; here B is of full rank."""
-    vectors, values, _ = np.linalg.svd(c)
-    kept = vectors[:, values > 1e-9]
-    projector = kept @ kept.T
-    inverse = np.linalg.pinv(c, rcond=1e-9, hermitian=True) + np.linalg.inv(b) - np.eye(len(c))
-    return np.linalg.pinv(projector @ inverse @ projector, rcond=1e-13, hermitian=True)
-
-
-def disjunction(c: Array, b: Array) -> Array:
-    """NOT (NOT C AND NOT B)."""
-    return negation(conjunction(negation(c), negation(b)))
-
-
-def and_not(x: Array, negatives: Sequence[Array], a: float, b: float) -> Array:
-    """C+ AND NOT OR_j C_j, where each of m negatives has the aperture b / sqrt(m)."""
-    c = conceptor(x, a)
-    against = np.zeros_like(c)
-    for y in negatives:
-        against = disjunction(against, conceptor(y, b / len(negatives) ** 0.5))
-    return conjunction(c, negation(against))
-
-
-def place_conceptor(features: Array, a: float) -> Array:
-    """C of the places [N,N], whose data are the channels minus their means."""
-    return conceptor((features - features.mean(1, keepdims=True)).T, a)
-
 
 SHAPES = {"fewer channels": (6, 16), "fewer places": (12, 7), "as many": (8, 8)}
 

@@ -22,6 +22,7 @@ from xai_cam.layer_cam import LayerCAM
 from xai_cam.noise_smoothed import NoiseSmoothed
 from xai_cam.odam import ODAM
 from xai_cam.recipro_cam import ReciproCAM
+from xai_cam.regulated import Regulated
 from xai_cam.score_cam import ScoreCAM
 from xai_cam.seg_grad_cam import SegGradCAM
 from xai_cam.seg_xres_cam import SegXResCAM
@@ -54,6 +55,7 @@ __all__ = [
     "LayerCAM",
     "NoiseSmoothed",
     "ReciproCAM",
+    "Regulated",
     "ScoreCAM",
     "SegGradCAM",
     "SegXResCAM",
@@ -88,6 +90,7 @@ def xai_explainers() -> list[type[xai.Explainer]]:
         NoiseSmoothed,
         ODAM,
         ReciproCAM,
+        Regulated,
         SSCAM,
         ScoreCAM,
         SegGradCAM,

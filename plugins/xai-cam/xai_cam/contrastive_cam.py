@@ -22,8 +22,21 @@ class ContrastiveCAM(CAM):
         self._rivals = parse_negatives(negatives)
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
-        """Request what the base needs, also for the negatives."""
-        return replace(self._base.needs(adapter), rivals=self._rivals)
+        """Request what the base needs, also for the negatives.
+
+        Raises
+        ------
+        OptionError
+            If the base compares classes too.
+        """
+        needs = self._base.needs(adapter)
+        if not self._rivals:
+            return needs
+        if needs.rivals:
+            raise OptionError(
+                f"{self.name} compares classes, and so does its base {self._base.spec!r}; use a base such as grad-cam"
+            )
+        return replace(needs, rivals=self._rivals)
 
     def forward_passes(self, adapter: xai.ModelAdapter) -> int:
         """Return the number of forward passes of the base."""
@@ -76,5 +89,5 @@ def base_cam(base: str | xai.Explainer, layer: Layers = None) -> CAM:
         )
     if not isinstance(explainer, CAM) or type(explainer).map is not CAM.map:
         name = base if isinstance(base, str) else base.name
-        raise OptionError(f"base must be a method that sums weighted channels, such as grad-cam; got {name!r}")
+        raise OptionError(f"expected a method that sums weighted channels, such as grad-cam, got {name!r}")
     return explainer
