@@ -25,6 +25,7 @@ FEWER = {
     "noise-smoothed": "noise-smoothed:n=2",
     "lime": "lime:n_samples=24,segments=8",
     "d-rise": "d-rise:masks=64,cells=7",
+    "group-cam": "group-cam:groups=4",
     "hsic": "hsic:masks=32,cells=4",
     "idgi": "idgi:n_steps=4,channels=abs",  # all values of a step have one sign, which the default would rectify
     "rise": "rise:masks=64",

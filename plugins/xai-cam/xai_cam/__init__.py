@@ -15,6 +15,7 @@ from xai_cam.full_grad import FullGrad
 from xai_cam.fused import Fused
 from xai_cam.grad_cam import GradCAM
 from xai_cam.grad_cam_plus_plus import GradCAMPlusPlus
+from xai_cam.group_cam import GroupCAM
 from xai_cam.hires_cam import HiResCAM
 from xai_cam.is_cam import ISCAM
 from xai_cam.kpca_cam import KPCACAM
@@ -51,6 +52,7 @@ __all__ = [
     "Fused",
     "GradCAM",
     "GradCAMPlusPlus",
+    "GroupCAM",
     "HiResCAM",
     "LayerCAM",
     "NoiseSmoothed",
@@ -83,6 +85,7 @@ def xai_explainers() -> list[type[xai.Explainer]]:
         Fused,
         GradCAM,
         GradCAMPlusPlus,
+        GroupCAM,
         HiResCAM,
         ISCAM,
         KPCACAM,
