@@ -14,6 +14,7 @@ Maps = dict[str, xai.Saliency]
 
 
 FEWER = {
+    "blur-ig": "blur-ig:max_sigma=4,n_steps=4",
     "captum-occlusion": "captum-occlusion:sliding_window_shapes=8,strides=8",
     "feature-ablation": "feature-ablation:patch=8",
     "gradient-shap": "gradient-shap:n_samples=4",

@@ -44,6 +44,7 @@ def explained(model: nn.Module, images: Tensor, method: str | xai.Explainer, **o
 def quick(name: str) -> str:
     """A method with few steps."""
     steps = {
+        "blur-ig": "max_sigma=4,n_steps=5",
         "captum-occlusion": "sliding_window_shapes=8,strides=8",
         "deep-lift-shap": "baselines=zero+zero",
         "feature-ablation": "patch=8",
@@ -105,7 +106,7 @@ def signed(method: str) -> str:
 
 MASKING = {"captum-occlusion", "feature-ablation", "kernel-shap", "shapley-value-sampling"}
 DRAWN = {"smooth-grad", "gradient-shap", "kernel-shap", "shapley-value-sampling"}
-OWN = {"idgi"}
+OWN = {"blur-ig", "idgi"}
 """Methods that captum does not have. Each has tests of its own."""
 GIVEN = sorted({*METHODS} - DRAWN - OWN - {"lime", "lrp"})
 

@@ -1,6 +1,7 @@
 """Attribution methods of captum, and further methods along paths, as explainers for xai-core."""
 
 import xai_core as xai
+from xai_captum.blur_ig import BlurIG
 from xai_captum.deconvolution import Deconvolution
 from xai_captum.deep_lift import DeepLift
 from xai_captum.deep_lift_shap import DeepLiftShap
@@ -24,6 +25,7 @@ from xai_captum.smooth_grad import SmoothGrad
 __all__ = [
     "IDGI",
     "LRP",
+    "BlurIG",
     "Deconvolution",
     "DeepLift",
     "DeepLiftShap",
@@ -48,6 +50,7 @@ __all__ = [
 def xai_explainers() -> list[type[xai.Explainer]]:
     """Return the explainers of this plugin."""
     return [
+        BlurIG,
         Deconvolution,
         DeepLift,
         DeepLiftShap,

@@ -53,12 +53,9 @@ class IDGI(GradientAttribution):
 
         positions = torch.linspace(0, 1, self.n_steps + 1, dtype=images.dtype, device=images.device)
         total = torch.zeros_like(images)
-        score, share = images.new_empty(0, len(images)), images.new_empty(0, *images.shape)
         for _, scores, gradients in gradients_along(line, positions, model, block.indices):
-            scores, shares = torch.cat([score, scores]), torch.cat([share, squared_shares(gradients)])
             changes = scores.diff(dim=0).view(-1, len(images), *[1] * (images.ndim - 1))
-            total += (changes * shares[:-1]).sum(0)
-            score, share = scores[-1:], shares[-1:]
+            total += (changes * squared_shares(gradients[:-1])).sum(0)
         return total
 
 

@@ -15,11 +15,19 @@ Path = Callable[[Float[Tensor, " S"]], Float[Tensor, "S N C *size"]]
 def gradients_along(
     path: Path, positions: Float[Tensor, " T"], model: SharedModel, indices: Int[Tensor, " N"]
 ) -> Iterator[tuple[Float[Tensor, "S N C *size"], Float[Tensor, "S N"], Float[Tensor, "S N C *size"]]]:
-    """Iterate over the points, scores and gradients at the positions, for as many positions as fit in a block."""
+    """Iterate over the points, scores and gradients at the positions, for as many positions as fit in a block.
+
+    Each block begins with the last point of the block before, so that every step of the path is in one block.
+    """
+    before: list[Tensor] = []
     for block in positions.split(max(1, model.block // len(indices))):
         points = path(block)
         scores, gradients = score_gradients(model, points.flatten(0, 1), indices.repeat(len(block)))
-        yield points, scores.view(points.shape[:2]), gradients.view_as(points)
+        values = [points, scores.view(points.shape[:2]), gradients.view_as(points)]
+        if before:
+            values = [torch.cat(pair) for pair in zip(before, values, strict=True)]
+        yield values[0], values[1], values[2]
+        before = [value[-1:].clone() for value in values]
 
 
 def score_gradients(
