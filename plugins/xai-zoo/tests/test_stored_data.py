@@ -40,6 +40,24 @@ def test_imagenets_classes_have_the_names_of_torchvision(imagenet: Path) -> None
     assert list(data.class_names) == AlexNet_Weights.DEFAULT.meta["categories"]  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\xff", "cannot be read .*reinstall timm"),
+        (b"n01440764 n01443537\n", "contains 2 different WordNet ids, expected 1000; reinstall timm"),
+        (b"n01440764\n" * 1000, "contains 1 different WordNet ids, expected 1000; reinstall timm"),
+    ],
+)
+def test_damaged_wordnet_ids_are_an_error(
+    imagenet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, message: str
+) -> None:
+    damaged = tmp_path / "imagenet_synsets.txt"
+    damaged.write_bytes(content)
+    monkeypatch.setattr("xai_zoo.imagenet_images.installed_file", lambda *_: damaged)
+    with pytest.raises(FileError, match=message):
+        xai.load_dataset(f"imagenet:{imagenet}")
+
+
 def test_an_imagenet_that_is_not_there_is_refused(imagenet: Path) -> None:
     with pytest.raises(OptionError, match="imagenet:FOLDER"):
         xai.load_dataset("imagenet")

@@ -1,5 +1,6 @@
 """Images of ImageNet."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from xai_core.plugin import DatasetSource, FileError, check_choice, is_folder
@@ -37,8 +38,7 @@ class ImageNet(DatasetSource):
         images = Folder().load(None, folder / split)
         if images.class_names is None:
             raise FileError(f"{folder / split} contains no class folders; {_EXPECTED}")
-        ids = installed_file("timm", "timm/data/_info/imagenet_synsets.txt").read_text().split()
-        indices = {wordnet: index for index, wordnet in enumerate(ids)}
+        indices = {wordnet: index for index, wordnet in enumerate(_wordnet_ids())}
         if unknown := [wordnet for wordnet in images.class_names if wordnet not in indices]:
             raise FileError(
                 f"{folder / split / unknown[0]} is not a class of ImageNet; {_EXPECTED} (for other classes, use"
@@ -52,3 +52,15 @@ class ImageNet(DatasetSource):
             ],
             class_names(),
         )
+
+
+def _wordnet_ids() -> Sequence[str]:
+    """Return the WordNet id of each class."""
+    path = installed_file("timm", "timm/data/_info/imagenet_synsets.txt")
+    try:
+        ids = path.read_text(encoding="ascii").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise FileError(f"{path} cannot be read ({error}); reinstall timm") from error
+    if len({*ids}) != len(class_names()):
+        raise FileError(f"{path} contains {len({*ids})} different WordNet ids, expected 1000; reinstall timm")
+    return ids
