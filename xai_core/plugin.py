@@ -55,6 +55,7 @@ if TYPE_CHECKING:  # what type checkers and editors see; a test compares these i
     from xai_core.metric import Evaluation as Evaluation
     from xai_core.model.attention import AttentionLayer as AttentionLayer
     from xai_core.model.attention_path import AttentionPath as AttentionPath
+    from xai_core.model.attention_reader import AttentionReader as AttentionReader
     from xai_core.model.autograd_graph import dominators as dominators
     from xai_core.model.autograd_graph import joins as joins
     from xai_core.model.gates import Gate as Gate
@@ -97,6 +98,7 @@ if TYPE_CHECKING:  # what type checkers and editors see; a test compares these i
 _SOURCES = {
     "AttentionLayer": "model.attention",
     "AttentionPath": "model.attention_path",
+    "AttentionReader": "model.attention_reader",
     "Baseline": "perturb",
     "BoundTarget": "targets.target",
     "CHANNELS": "channels",

@@ -20,6 +20,7 @@ from xai_core.plugin import (
     CONTRACT,
     AttentionLayer,
     AttentionPath,
+    AttentionReader,
     BoundTarget,
     Dataset,
     DatasetSource,
@@ -43,7 +44,18 @@ PATH = ROOT / "docs" / "plugins" / "contract.md"
 PAGE = PATH.read_text()
 HOOKS = [hook for hook in vars(hookspecs).values() if hasattr(hook, "xai_core_spec")]
 EXPLAINERS = [xai.Explainer, xai.Needs, xai.Captured, Relevance]
-PARTS = [AttentionLayer, AttentionPath, Gate, Gated, ModelScorer, SharedModel, BoundTarget, Target, ScoreReader]
+PARTS = [
+    AttentionLayer,
+    AttentionPath,
+    AttentionReader,
+    Gate,
+    Gated,
+    ModelScorer,
+    SharedModel,
+    BoundTarget,
+    Target,
+    ScoreReader,
+]
 METRICS = [xai.Metric, Evaluation, xai.MetricResult, xai.Saliency]
 ADAPTERS = [xai.ModelAdapter, Probe, Features, Locations]
 SOURCES = [ModelSource, xai.LoadedModel, DatasetSource, Dataset, xai.Sample, Spec]

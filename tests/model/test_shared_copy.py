@@ -1,5 +1,6 @@
 """A twin scores and differentiates as the model does, and what is placed on it never reaches the model."""
 
+import copy
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -62,6 +63,13 @@ def test_scores_and_gradients_are_those_of_the_model(model: nn.Module, images: T
     assert_equal(differentiated(twin, images), plainly(model, images))
     with torch.no_grad():
         assert not twin(images, torch.arange(3)).requires_grad
+
+
+def test_a_precise_copy_has_the_scores_and_gradients_of_the_float64_model(model: nn.Module, images: Tensor) -> None:
+    twin = captured(model, images).shared_model(precise=True)
+    scores = differentiated(twin, images.double())
+    assert {tensor.dtype for tensor in model.parameters()} == {torch.float32}
+    torch.testing.assert_close(scores, plainly(copy.deepcopy(model).double(), images.double()))
 
 
 def test_the_model_is_as_before(model: nn.Module, images: Tensor) -> None:

@@ -57,8 +57,8 @@ class FurtherPasses(Protocol):
     def explain_images(self, index: int, images: Tensor, explainer: Explains) -> Tensor:
         """Return an explainer's relevance of other images, for the target with this index."""
 
-    def shared_model(self, index: int) -> SharedModel:
-        """Return a copy of the model that shares its parameters, for the target with this index."""
+    def shared_model(self, index: int, precise: bool) -> SharedModel:
+        """Return a copy of the model for the target with this index, see `Captured.shared_model`."""
 
 
 class Captured:
@@ -207,9 +207,13 @@ class Captured:
         """
         return self._passes.explain_images(self.index, images, explainer)
 
-    def shared_model(self) -> SharedModel:
-        """Return a module that scores images, can be differentiated and accepts hooks: see `SharedModel`."""
-        return self._passes.shared_model(self.index)
+    def shared_model(self, precise: bool = False) -> SharedModel:
+        """Return a module that scores images, can be differentiated and accepts hooks: see `SharedModel`.
+
+        With `precise`, it contains float64 copies of the parameters instead, on which autocast has no effect. On a
+        device that does not support float64, the copies are float32.
+        """
+        return self._passes.shared_model(self.index, precise)
 
     def once(self, key: Hashable, compute: Callable[[], T]) -> T:
         """Return the value stored under `key` in this pass. It is computed on first use, and all targets share it.

@@ -18,6 +18,7 @@ from xai_core.model.runtimes import takes_one_image
 from xai_core.model.shared_copy import SharedModel
 from xai_core.model.user_forward import batch_indices
 from xai_core.model_scorer import ModelScorer
+from xai_core.precision import wide
 from xai_core.saliency import Relevance, relevance
 from xai_core.targets.target import BoundTarget
 
@@ -110,18 +111,18 @@ class Runner:
         return ModelScorer(run, record.targets.all, self.block_of(4 * bytes_per_subset, record.images.device))
 
     def shared_model(
-        self, record: PassRecord, adapter: ModelAdapter, target: BoundTarget, autocast: Autocast
+        self, record: PassRecord, adapter: ModelAdapter, target: BoundTarget, autocast: Autocast, precise: bool
     ) -> SharedModel:
-        """Return a copy of the model that shares its parameters and scores images for a target."""
+        """Return a copy of the model that scores images for a target, with shared or float64 parameters."""
 
         def run(model: nn.Module, images: Tensor, of: Tensor) -> Any:
-            with autocast():
-                writable = images.to(record.images.dtype).clone()
+            with autocast():  # which leaves float64 unchanged
+                writable = (wide(images) if precise else images.to(record.images.dtype)).clone()
                 return self._forward(model, laid_out(writable, adapter), of)
 
         graph_bytes = sum(adapter.probe.sizes.values())
         block = self.block_of(graph_bytes, record.images.device)
-        return SharedModel(self._bare, run, target, adapter.site, adapter.probe.runs, block)
+        return SharedModel(self._bare, run, target, adapter.site, adapter.probe.runs, block, precise)
 
     def block_of(self, bytes_per_item: int, device: torch.device) -> int:
         """Return how many items fit the memory budget, or the user's block size."""
@@ -158,9 +159,10 @@ class RunnerPasses:
         with self._autocast():
             return relevance(self._runner.explained(images, explainer, self._record.targets.all[index], self._adapter))
 
-    def shared_model(self, index: int) -> SharedModel:
+    def shared_model(self, index: int, precise: bool) -> SharedModel:
         """See `FurtherPasses`."""
-        return self._runner.shared_model(self._record, self._adapter, self._record.targets.all[index], self._autocast)
+        target = self._record.targets.all[index]
+        return self._runner.shared_model(self._record, self._adapter, target, self._autocast, precise)
 
 
 def laid_out(maps: Tensor, adapter: ModelAdapter) -> Tensor:

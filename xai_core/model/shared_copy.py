@@ -18,7 +18,7 @@ from xai_core.model.execution import Forward, after_forward, explaining
 from xai_core.model.runtimes import takes_one_image
 from xai_core.model.sites import Site
 from xai_core.outputs import leaf_at, with_leaves
-from xai_core.precision import at_least_float32
+from xai_core.precision import at_least_float32, wide
 from xai_core.targets.target import BoundTarget
 
 
@@ -42,6 +42,8 @@ class SharedModel(nn.Module):
         The number of times that each layer runs in one forward pass.
     block
         The number of images per call that fit the memory budget.
+    precise
+        Whether the copy contains float64 copies of the parameters and buffers instead.
 
     Raises
     ------
@@ -57,9 +59,10 @@ class SharedModel(nn.Module):
         site: Callable[[str], Site],
         runs: Mapping[str, int],
         block: int,
+        precise: bool = False,
     ) -> None:
         super().__init__()
-        self.model = copy_modules(model).eval()
+        self.model = (copy_modules(model, widened) if precise else copy_modules(model)).eval()
         self.block = block
         self._one_by_one = takes_one_image(model)
         self._forward, self._target, self._site, self._runs = forward, target, site, runs
@@ -101,6 +104,11 @@ class SharedModel(nn.Module):
         after_forward(self.model.get_submodule(site.layer), through)
         self._taps[name] = tap
         return tap
+
+
+def widened(tensor: Tensor) -> Tensor:
+    """Return a floating-point tensor in float64, without a graph, and other tensors unchanged."""
+    return wide(tensor.detach()) if tensor.is_floating_point() else tensor
 
 
 def copy_modules(model: nn.Module, convert: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> nn.Module:
