@@ -15,6 +15,7 @@ from xai_attention.legrad import LeGrad
 from xai_attention.raw_attention import RawAttention
 from xai_attention.rollout import Rollout
 from xai_attention.spatial_attention import SpatialAttention
+from xai_attention.transformer_attribution import TransformerAttribution
 
 __all__ = [
     "AGCAM",
@@ -31,6 +32,7 @@ __all__ = [
     "RawAttention",
     "Rollout",
     "SpatialAttention",
+    "TransformerAttribution",
 ]
 
 
@@ -52,4 +54,5 @@ def xai_explainers() -> list[type[xai.Explainer]]:
         RawAttention,
         Rollout,
         SpatialAttention,
+        TransformerAttribution,
     ]

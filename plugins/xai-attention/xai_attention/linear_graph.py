@@ -1,6 +1,7 @@
 """Check that an autograd graph consists of operations whose gradient is that of a linear map."""
 
 import re
+from collections.abc import Set
 
 from torch import Tensor
 
@@ -26,24 +27,26 @@ LINEAR = ARITHMETIC | PRODUCTS | NORMALIZATIONS | POOLING | RESHAPES | WITH_RULE
 ATTENTION = "ScaledDotProduct"
 
 
-def require_linear(scores: Tensor, images: Tensor, method: str) -> None:
-    """Require that every operation between the images and the scores is linear, or has a rule.
+def require_linear(scores: Tensor, source: Tensor, method: str, allowed: Set[str] = LINEAR) -> None:
+    """Require that every operation between a source, such as the images, and the scores is linear, or has a rule.
+
+    `allowed` contains the names of these operations.
 
     Raises
     ------
     NotConnectedError
-        If the scores do not depend on the images.
+        If the scores do not depend on the source.
     UnsuitableError
         If another operation is on a path.
     """
-    view = images.view_as(images).grad_fn
+    view = source.view_as(source).grad_fn
     assert view is not None
-    source = view.next_functions[0][0]
-    if scores.grad_fn is None or source is None:
+    first = view.next_functions[0][0]
+    if scores.grad_fn is None or first is None:
         raise NotConnectedError(f"{method} requires a score that depends on the images; use rise or occlusion")
-    nodes = dominators(scores.grad_fn, source)
+    nodes = dominators(scores.grad_fn, first)
     names = {re.sub(r"Backwards?\d*$", "", node.name().split("::")[-1]) for node in nodes}
-    unknown = sorted(name for name in names if name not in LINEAR and not name.startswith(ATTENTION))
+    unknown = sorted(name for name in names if name not in allowed and not name.startswith(ATTENTION))
     if unknown:
         raise UnsuitableError(
             f"{method} has no rule for the operations {', '.join(unknown)}, which this model contains; use "
