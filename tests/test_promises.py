@@ -183,7 +183,7 @@ def compiled_inside(model: nn.Module, images: Tensor) -> xai.Engine:
 # These run the model on changed images, as Score-CAM does. Each kind of batch would be compiled for itself.
 LIKE_SCORE_CAM = {
     *("captum-occlusion", "feature-ablation", "group-cam", "hsic", "is-cam", "kernel-shap", "lime", "occlusion"),
-    *("rise", "shapley-value-sampling", "sobol", "ss-cam"),
+    *("poly-cam", "rise", "shapley-value-sampling", "sobol", "ss-cam"),
 }
 
 

@@ -22,6 +22,7 @@ from xai_cam.kpca_cam import KPCACAM
 from xai_cam.layer_cam import LayerCAM
 from xai_cam.noise_smoothed import NoiseSmoothed
 from xai_cam.odam import ODAM
+from xai_cam.poly_cam import PolyCAM
 from xai_cam.recipro_cam import ReciproCAM
 from xai_cam.regulated import Regulated
 from xai_cam.score_cam import ScoreCAM
@@ -56,6 +57,7 @@ __all__ = [
     "HiResCAM",
     "LayerCAM",
     "NoiseSmoothed",
+    "PolyCAM",
     "ReciproCAM",
     "Regulated",
     "ScoreCAM",
@@ -92,6 +94,7 @@ def xai_explainers() -> list[type[xai.Explainer]]:
         LayerCAM,
         NoiseSmoothed,
         ODAM,
+        PolyCAM,
         ReciproCAM,
         Regulated,
         SSCAM,

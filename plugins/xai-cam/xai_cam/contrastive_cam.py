@@ -87,7 +87,8 @@ def base_cam(base: str | xai.Explainer, layer: Layers = None) -> CAM:
         raise OptionError(
             "layer= cannot be combined with a base object; set the layer of that object, or pass the base by name"
         )
-    if not isinstance(explainer, CAM) or type(explainer).map is not CAM.map:
+    own = (CAM.map, CAM.explain)
+    if not isinstance(explainer, CAM) or (type(explainer).map, type(explainer).explain) != own:
         name = base if isinstance(base, str) else base.name
         raise OptionError(f"expected a method that sums weighted channels, such as grad-cam, got {name!r}")
     return explainer

@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 import xai_core as xai
@@ -64,26 +64,33 @@ class ScoreCAM(CAM):
 
     def weights(self, captured: xai.Captured, activation: Float[Tensor, "B K *grid"]) -> Float[Tensor, "V B K"]:
         """Return the weight of each channel, for all V targets of the pass."""
+        weights = self.scores(captured, activation).mean(0)
+        constant = constant_channels(activation)
+        if self.channel_softmax:
+            weights = weights.masked_fill(constant, -torch.inf).softmax(2)
+        return weights.masked_fill(constant, 0)
+
+    def scores(self, captured: xai.Captured, activation: Float[Tensor, "B K *grid"]) -> Float[Tensor, "n V B K"]:
+        """Return the scores of the n masked images of each channel. They are zero for most constant channels."""
         batch, count = activation.shape[:2]
         maps = activation.flatten(0, 1)  # [BK,h,w]
-        flat = maps.flatten(1)
-        constant = flat.amax(1) == flat.amin(1)
+        constant = constant_channels(activation).flatten()
         order = constant.argsort(stable=True)  # constant maps come last
-        scores = maps.new_zeros(captured.model_score.targets, len(maps))
+        scores = maps.new_zeros(self.n, captured.model_score.targets, len(maps))
         for block in captured.model_score.blocks(len(maps), (~constant).sum()):
             indices = order[block]
             image_indices = indices // count
             images = captured.images[image_indices]
-            samples = [
-                captured.model_score.each(self.masked(images, maps[indices], i), image_indices, self.score)
-                for i in range(self.n)
-            ]
-            scores[:, indices] = torch.stack(samples).mean(0).to(scores)
-        weights = scores.unflatten(1, (batch, count))
-        constant = constant.view(batch, count)
-        if self.channel_softmax:
-            weights = weights.masked_fill(constant, -torch.inf).softmax(2)
-        return weights.masked_fill(constant, 0)
+            for i in range(self.n):
+                masked = self.masked(images, maps[indices], i)
+                scores[i][:, indices] = captured.model_score.each(masked, image_indices, self.score).to(scores.dtype)
+        return scores.unflatten(2, (batch, count))
+
+
+def constant_channels(activation: Float[Tensor, "B K *grid"]) -> Bool[Tensor, "B K"]:
+    """Return which channels have the same value at all locations."""
+    flat = activation.flatten(2)
+    return flat.amax(2) == flat.amin(2)
 
 
 def upsampled(maps: Float[Tensor, "n *grid"], images: Float[Tensor, "n C *size"]) -> Float[Tensor, "n 1 *size"]:
