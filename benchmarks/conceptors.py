@@ -15,6 +15,7 @@ import argparse
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib import import_module
 from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
@@ -69,9 +70,9 @@ def samples_of(data: str) -> list[xai.Sample]:
     samples = [source[i] for i in range(len(source))]
     if data == "photographs":
         for package, names in (("sklearn", ("china", "flower")), ("matplotlib", ("grace_hopper",))):
-            folder = Path(__import__(package).__file__).parent
+            folder = Path(str(import_module(package).__file__)).parent
             images = [Image.open(folder / PHOTOGRAPHS[package].format(name)).convert("RGB") for name in names]
-            samples += [xai.Sample(image, None, name) for image, name in zip(images, names, strict=True)]
+            samples += [xai.Sample(image, name) for image, name in zip(images, names, strict=True)]
     return samples
 
 
@@ -85,9 +86,9 @@ def measured(
 ) -> Iterator[tuple[str, str, Tensor]]:
     """Return the name of the method, the name of the column, and one value for each image."""
     images = torch.stack([loaded.preprocess(sample.image) for sample in samples])
-    labels = [sample.target for sample in samples]
-    masks = [sample.mask for sample in samples]
-    base, *maps = maps_of(engine, images, None if None in labels else torch.tensor(labels), base_name, pairs, options)
+    labels = [sample.target for sample in samples if sample.target is not None]
+    masks = [sample.mask for sample in samples if sample.mask is not None]
+    base, *maps = maps_of(engine, images, torch.tensor(labels) if labels else None, base_name, pairs, options)
     metrics = ["average-drop", "average-increase", f"srg:steps={options.steps}"]
     for name, saliency in (base, *maps):
         results = engine.evaluate(images, saliency, metrics)
@@ -97,7 +98,7 @@ def measured(
         matched = engine.evaluate(images, match(saliency, base[1]), metrics[:2])
         yield name, "matched AD", matched["average-drop"].values
         yield name, "matched AI", matched["average-increase"].values
-        if None not in masks:
+        if masks:
             mass = engine.evaluate(images, saliency, "relevance-mass", torch.stack(masks))["relevance-mass"]
             yield name, "mass", mass.values
         yield name, "constant", saliency.constant.float()
@@ -119,7 +120,7 @@ def maps_of(
             "conceptor-cam", base=base, aperture=a, negative_aperture=b
         )
     if not options.sweep:
-        explainers["places"] = xai.create_explainer("conceptor-cam", base=base, relation="places")
+        explainers["`relation=places`"] = xai.create_explainer("conceptor-cam", base=base, relation="places")
         explainers["finer-cam"] = xai.create_explainer("finer-cam", base=base)
     maps = engine.explain(images, list(explainers.values()), target)
     named = dict(zip(explainers, maps.values(), strict=True))
@@ -147,13 +148,14 @@ def match(saliency: xai.Saliency, base: xai.Saliency) -> xai.Saliency:
 def table(scores: Scores) -> str:
     """Return the means of the base, and the differences of the other methods from it."""
     (base, own), *others = scores.items()
-    others += [(f"{name}, from {DEFAULT}", theirs) for name, theirs in others if "a=" in name and DEFAULT in scores]
-    others = [row for row in others if row[0] != f"{DEFAULT}, from {DEFAULT}"]
+    if "finer-cam" in scores:  # not in a sweep
+        pairs = [(name, theirs) for name, theirs in others if name.startswith("a=") and name != DEFAULT]
+        others += [(f"{name}, from {DEFAULT}", theirs) for name, theirs in pairs]
     columns = [column for column in own if column != "constant"]
     rows = [["", *columns, "constant maps"], ["---", *["---:"] * (len(columns) + 1)]]
     rows.append([f"`{base}`", *(f"{mean(own[column]):.3f}" for column in columns), f"{sum(own['constant']):.0f}"])
     for name, theirs in others:
-        reference = scores[DEFAULT] if name.endswith(DEFAULT) and name != DEFAULT else own
+        reference = scores[DEFAULT] if name.endswith(f"from {DEFAULT}") else own
         cells = [difference(theirs[column], reference[column]) for column in columns]
         rows.append([name, *cells, f"{sum(theirs['constant']):.0f}"])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
