@@ -28,6 +28,7 @@ FEWER = {
     "d-rise": "d-rise:masks=64,cells=7",
     "group-cam": "group-cam:groups=4",
     "hsic": "hsic:masks=32,cells=4",
+    "guided-ig": "guided-ig:n_steps=4",
     "idgi": "idgi:n_steps=4,channels=abs",  # all values of a step have one sign, which the default would rectify
     "rise": "rise:masks=64",
     "shapley-value-sampling": "shapley-value-sampling:n_samples=1,patch=8",

@@ -49,6 +49,7 @@ def quick(name: str) -> str:
         "deep-lift-shap": "baselines=zero+zero",
         "feature-ablation": "patch=8",
         "gradient-shap": "n_samples=5",
+        "guided-ig": "n_steps=5",
         "idgi": "n_steps=5",
         "integrated-gradients": "n_steps=5",
         "kernel-shap": "n_samples=20,patch=8",
@@ -106,7 +107,7 @@ def signed(method: str) -> str:
 
 MASKING = {"captum-occlusion", "feature-ablation", "kernel-shap", "shapley-value-sampling"}
 DRAWN = {"smooth-grad", "gradient-shap", "kernel-shap", "shapley-value-sampling"}
-OWN = {"blur-ig", "idgi"}
+OWN = {"blur-ig", "guided-ig", "idgi"}
 """Methods that captum does not have. Each has tests of its own."""
 GIVEN = sorted({*METHODS} - DRAWN - OWN - {"lime", "lrp"})
 

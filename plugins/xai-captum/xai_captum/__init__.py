@@ -9,6 +9,7 @@ from xai_captum.feature_ablation import FeatureAblation
 from xai_captum.gradient_shap import GradientShap
 from xai_captum.guided_backprop import GuidedBackprop
 from xai_captum.guided_grad_cam import GuidedGradCAM
+from xai_captum.guided_ig import GuidedIG
 from xai_captum.idgi import IDGI
 from xai_captum.input_x_gradient import InputXGradient
 from xai_captum.integrated_gradients import IntegratedGradients
@@ -33,6 +34,7 @@ __all__ = [
     "GradientShap",
     "GuidedBackprop",
     "GuidedGradCAM",
+    "GuidedIG",
     "InputXGradient",
     "IntegratedGradients",
     "KernelShap",
@@ -58,6 +60,7 @@ def xai_explainers() -> list[type[xai.Explainer]]:
         GradientShap,
         GuidedBackprop,
         GuidedGradCAM,
+        GuidedIG,
         IDGI,
         InputXGradient,
         IntegratedGradients,
