@@ -108,6 +108,9 @@ class AttentionPath:
     problem
         Why the attention matrices of the layers cannot be multiplied: the requirement that is not met, with advice. ""
         if they can be multiplied.
+    pooling
+        The index of an attention with which one query pools the last tokens, as in SigLIP. The scores depend on the
+        tokens only through it, and `stages` does not contain it. None if there is no such attention.
     """
 
     calls: Mapping[int, AttentionCall]
@@ -116,14 +119,17 @@ class AttentionPath:
     stages: tuple[tuple[int, ...], ...]
     kept: frozenset[int]
     problem: str
+    pooling: int | None = None
 
     @property
     def rows(self) -> slice:
         """The range of the tokens that the classification head reads."""
+        if self.pooling is not None:
+            return slice(0, self.features.count)
         read = [token for token, weight in enumerate(self.readout) if weight]
         return slice(read[0], read[-1] + 1)
 
-    def chain(self, method: str, signed: bool = True) -> tuple[tuple[int, ...], ...]:
+    def chain(self, method: str, signed: bool = True, pooled: bool = False) -> tuple[tuple[int, ...], ...]:
         """Return `stages`, after checking that the attention matrices of all layers can be multiplied.
 
         Parameters
@@ -132,6 +138,8 @@ class AttentionPath:
             Name of the method, for the error message.
         signed
             Whether the method is defined for negative attention weights.
+        pooled
+            Whether the method is defined for a `pooling`.
 
         Raises
         ------
@@ -141,6 +149,8 @@ class AttentionPath:
         problem = self.problem or next((negative(call) for call in self.calls.values() if call.is_signed), "")
         if problem and (self.problem or not signed):
             raise UnsuitableError(f"{method} requires {problem}")
+        if self.pooling is not None and not pooled:
+            raise UnsuitableError(f"{method} requires {not_global(self.calls[self.pooling])}")
         return self.stages
 
     def layer(self, index: int, method: str) -> int:

@@ -63,15 +63,16 @@ class AttentionPathReader:
         self._traced = {number: observed.attentions[number] for number in calls}
         self._blocked = [mixed for traced in observed.attentions for mixed, _ in traced.mixed]
         self._end: Node = self._tokens.value.grad_fn
+        self._pooling = self._found_pooling()
         self._order = AttentionOrder.of(
             dominators(self._end, [*self._graph.path][-1]),
-            {number: traced.nodes for number, traced in self._traced.items()},
+            {number: traced.nodes for number, traced in self._traced.items() if number != self._pooling},
         )
 
     def path(self) -> AttentionPath:
         """Return the path."""
-        calls = [*self._calls.values()]
-        after = [self._calls[number] for number in sorted(self._after())]
+        calls = [call for number, call in self._calls.items() if number != self._pooling]
+        after = [self._calls[number] for number in sorted(self._after() - {self._pooling})]
         beside = [self._calls[number] for number in sorted(self._beside())]
         kept, mixed_after = self._mixing()
         problem = (
@@ -92,7 +93,24 @@ class AttentionPathReader:
             stages=tuple(stage.layers for stage in stages),
             kept=kept if is_read else frozenset(),
             problem=problem,
+            pooling=self._pooling,
         )
+
+    def _found_pooling(self) -> int | None:
+        """Return the attention with which one query pools the last tokens, if nothing else reads them."""
+        last = max(self._calls)
+        call, nodes = self._calls[last], self._traced[last].nodes
+        is_pooling = (
+            len(self._calls) > 1
+            and call.of_one_query
+            and call.windows == 1
+            and call.keys == self._features.count
+            and call.key_locations is not None
+            and call.key_locations.elements == tuple(self._features.elements)
+            and len(nodes) == 1
+            and self._end not in ancestors(self._graph.ends, except_through=nodes[0])
+        )
+        return last if is_pooling else None
 
     def _numbers_at(self, nodes: Set[Node | None]) -> set[int]:
         return {number for number, traced in self._traced.items() if not nodes.isdisjoint(traced.nodes)}

@@ -23,22 +23,33 @@ def fuse_heads(weights: Float[Tensor, "B heads rows N"], heads: str) -> Float[Te
 def chained_layers(
     captured: xai.Captured, path: AttentionPath, method: str, stages: Iterable[Sequence[int]] | None = None
 ) -> Sequence[AttentionLayer]:
-    """Return the attention layers of a path, or of some of its stages, with parallel layers as one.
+    """Return the attention layers of a path without its pooling, or of some stages, with parallel layers as one.
 
     Raises
     ------
     UnsuitableError
         If the layers cannot be chained, or a layer attends in windows.
     """
-    layers = [captured.attention_layer(*stage) for stage in (path.chain(method) if stages is None else stages)]
+    layers = [
+        captured.attention_layer(*stage) for stage in (path.chain(method, pooled=True) if stages is None else stages)
+    ]
     for layer in layers:
         layer.require_global(len(captured.images), method)
     return layers
 
 
-def readout_row(captured: xai.Captured, path: AttentionPath) -> Float[Tensor, "B N"]:
-    """Return the weight of each token in the classification head: 1 for a class token, or equal for averaged tokens."""
+def readout_row(
+    captured: xai.Captured, path: AttentionPath, fused: Callable[[AttentionLayer, slice], RowBlocks] | None = None
+) -> Float[Tensor, "B N"]:
+    """Return the weight of each token in the classification head.
+
+    It is 1 for a class token, and equal for averaged tokens. If one query pools the tokens by attention, it is this
+    attention with the heads fused by the function `fused`, which only methods for such models need.
+    """
     dtype = torch.promote_types(captured.images.dtype, torch.float32)
+    if path.pooling is not None and fused is not None:
+        [(_, row)] = fused(captured.attention_layer(path.pooling), slice(0, 1))
+        return row[:, 0].to(dtype)
     row = torch.tensor(path.readout, dtype=dtype, device=captured.images.device)
     return row.expand(len(captured.images), -1)
 

@@ -35,7 +35,7 @@ class GradientRollout(Rollout):
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         """Request the attention of every layer and its gradient, after checking that the layers can be chained."""
-        adapter.attention_path(self.module).chain(self.name)
+        adapter.attention_path(self.module).chain(self.name, pooled=True)
         return xai.Needs(attention=True, attention_gradients=True)
 
     def _fused(self, layer: AttentionLayer, read: slice) -> RowBlocks:

@@ -24,7 +24,8 @@ class Rollout(xai.Explainer):
 
     A_l is the attention of layer l with the heads fused. The map is the row of R that belongs to the class token. Only
     this row is computed, as a chain of vector-matrix products from the last layer to the first, in blocks of rows.
-    If the classification head reads other tokens, the row is the mean of their rows.
+    If the classification head reads other tokens, the row is the mean of their rows. If one query pools the tokens by
+    attention (SigLIP), the row is a A^_L ... A^_1, with `a` this attention.
 
     The parts are the intermediate rows: part l is the row of A^_L ... A^_l, and part 0 is the map.
 
@@ -54,13 +55,13 @@ class Rollout(xai.Explainer):
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         """Request the attention of every layer, after checking that the layers can be chained."""
-        adapter.attention_path(self.module).chain(self.name, signed=False)
+        adapter.attention_path(self.module).chain(self.name, signed=False, pooled=True)
         return xai.Needs(attention=True)
 
     def explain(self, captured: xai.Captured) -> Relevance:
         """Multiply the row of the class token by the matrices from the last layer to the first."""
         path = captured.adapter.attention_path(self.module)
-        row, class_token = readout_row(captured, path), class_token_of(path.features)
+        row, class_token = readout_row(captured, path, self._fused), class_token_of(path.features)
         maps = []
         for layer, read in last_to_first(chained_layers(captured, path, self.name), path.rows):
             row = row_times_matrix(row, self._with_residual(layer, read, class_token))
