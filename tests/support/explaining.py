@@ -30,6 +30,7 @@ FEWER = {
     "hsic": "hsic:masks=32,cells=4",
     "guided-ig": "guided-ig:n_steps=4",
     "idgi": "idgi:n_steps=4,channels=abs",  # all values of a step have one sign, which the default would rectify
+    "opti-cam": "opti-cam:steps=3",
     "rise": "rise:masks=64",
     "shapley-value-sampling": "shapley-value-sampling:n_samples=1,patch=8",
     "tis": "tis:masks=32,iterations=3",

@@ -22,6 +22,7 @@ from xai_cam.kpca_cam import KPCACAM
 from xai_cam.layer_cam import LayerCAM
 from xai_cam.noise_smoothed import NoiseSmoothed
 from xai_cam.odam import ODAM
+from xai_cam.opti_cam import OptiCAM
 from xai_cam.poly_cam import PolyCAM
 from xai_cam.recipro_cam import ReciproCAM
 from xai_cam.regulated import Regulated
@@ -57,6 +58,7 @@ __all__ = [
     "HiResCAM",
     "LayerCAM",
     "NoiseSmoothed",
+    "OptiCAM",
     "PolyCAM",
     "ReciproCAM",
     "Regulated",
@@ -94,6 +96,7 @@ def xai_explainers() -> list[type[xai.Explainer]]:
         LayerCAM,
         NoiseSmoothed,
         ODAM,
+        OptiCAM,
         PolyCAM,
         ReciproCAM,
         Regulated,
