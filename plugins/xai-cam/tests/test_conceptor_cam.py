@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import xai_core as xai
-from support.conceptors import and_not, place_conceptor
+from support.conceptors import and_not, conceptor, place_conceptor
 from support.models import SmallCNN, fused_vit, settled
 from support.observing import counted
 from support.references import Reference, relative
@@ -159,9 +159,24 @@ def test_equals_its_replica(images: Tensor, case: str, base: str, intra: bool) -
         if intra:
             seen = seen @ and_not(x[i].T, [y[i].T for y in ys], 10, 3)
         expected.append(np.maximum(seen.sum(0), 0))
-    explainer = xai.create_explainer("conceptor-cam", layer=layer, base=base, intra=intra)
+    apertures = {"aperture": 10.0, "negative_aperture": 3.0} if base == "score-cam" else {}
+    explainer = xai.create_explainer("conceptor-cam", layer=layer, base=base, intra=intra, **apertures)
     ours = xai.Engine(model.double()).explain(images.double(), explainer)["conceptor-cam"]
     assert relative(ours.raw.flatten(1), torch.from_numpy(np.stack(expected))) < 1e-5
+
+
+@pytest.mark.parametrize("spec", ["conceptor-cam:base=score-cam", "regulated(score-cam)"])
+def test_the_default_apertures_of_score_cam(images: Tensor, spec: str) -> None:
+    """C X with a = 1 and no negatives, also if only one of the factors is set."""
+    model = settled(SmallCNN())
+    reference = Reference(model, "last", images)
+    x = channels_of(reference, "score-cam", reference.target).numpy()
+    expected = np.stack([np.maximum((conceptor(each, 1) @ each).sum(0), 0) for each in x])
+    separator = ":" if spec.endswith(")") else ","
+    options = ["", f"{separator}aperture=1.0", f"{separator}negative_aperture=0.0", f"{separator}negatives=1"]
+    maps = xai.Engine(model.double()).explain(images.double(), [spec + option for option in options])
+    for ours in maps.values():
+        assert relative(ours.raw.flatten(1), torch.from_numpy(expected)) < 1e-5
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -19,7 +19,14 @@ CHANNELS = ["grad-cam", "grad-cam++", "layer-cam", "element-wise-cam", "score-ca
 
 
 @pytest.mark.parametrize("base", CHANNELS)
-@pytest.mark.parametrize("options", ["", ":relation=places,aperture=1.0", ":negatives=1,intra=true"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ":aperture=10.0,negative_aperture=3.0",
+        ":relation=places,aperture=1.0",
+        ":aperture=10.0,negative_aperture=3.0,negatives=1,intra=true",
+    ],
+)
 def test_regulated_equals_its_replica(images: Tensor, base: str, options: str) -> None:
     """Of the weighted channels that a method returns for each class, and the conceptors of the definition."""
     model = settled(SmallCNN()).double()
@@ -35,7 +42,7 @@ def test_regulated_equals_its_replica(images: Tensor, base: str, options: str) -
         if "places" in options:
             expected.append(x[i].sum(0) @ place_conceptor(features[i], 1))
             continue
-        negatives = [y[i] for y in ys][: 1 if "negatives" in options else 3]
+        negatives = [y[i] for y in ys][: 1 if "negatives=" in options else 3]
         kept = and_not(x[i], negatives, 10, 3) @ x[i]
         expected.append(
             (kept @ and_not(x[i].T, [y.T for y in negatives], 10, 3) if "intra" in options else kept).sum(0)

@@ -10,6 +10,8 @@ from xai_cam.contrastive_cam import ContrastiveCAM, Negatives
 from xai_core.plugin import OptionError, check_choice, check_flag, check_number, wide
 
 RELATIONS = ("channels", "places")
+APERTURES = {"score-cam": (1.0, 0.0)}
+"""Default factors a and b of bases for which other values than 10 and 3 were measured to be better."""
 
 
 class ConceptorCAM(ContrastiveCAM):
@@ -50,9 +52,10 @@ class ConceptorCAM(ContrastiveCAM):
         `channels` or `places`.
     aperture
         The factor a, > 0. For large values of a, with `channels` and b = 0, the map approaches the map of the base.
-        Default: 10 for `channels`, 2 for `places`.
+        Default: 10 for `channels`, but 1 if the base is `score-cam`, and 2 for `places`.
     negative_aperture
-        The factor b, >= 0, for `channels` only. With 0, other classes have no influence. Default: 3.
+        The factor b, >= 0, for `channels` only. With 0, other classes have no influence. Default: 3, but 0 if the base
+        is `score-cam`.
     negatives
         For `channels` only: number of highest-scoring other classes (fewer if the model has fewer), or their ids
         (`3+7`, or `3+` for a single id). Default: 3.
@@ -81,13 +84,13 @@ class ConceptorCAM(ContrastiveCAM):
                 "negative_aperture, negatives and intra are options of relation=channels, the only relation that "
                 "compares classes"
             )
-        a, b = (10.0, 3.0) if is_contrastive else (2.0, 0.0)
+        super().__init__(layer, base, (3 if negatives is None else negatives) if is_contrastive else 0)
+        self.negatives = None if negatives is None else self.negatives
+        a, b = APERTURES.get(self._base.name, (10.0, 3.0)) if is_contrastive else (2.0, 0.0)
         self._aperture = check_number("aperture", a if aperture is None else aperture, above=0)
         self._negative_aperture = check_number(
             "negative_aperture", b if negative_aperture is None else negative_aperture, minimum=0
         )
-        super().__init__(layer, base, (3 if negatives is None else negatives) if is_contrastive else 0)
-        self.negatives = None if negatives is None else self.negatives
 
     def channels(self, captured: xai.Captured, layer: str) -> Float[Tensor, "B K *grid"]:
         """Filter the channels of the base by the conceptors."""
