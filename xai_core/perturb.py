@@ -10,7 +10,7 @@ from torch import Tensor
 from xai_core.errors import OptionError
 
 Baseline = str | Tensor
-"""`zero`, `mean`, `blur`, `noise`, or a tensor. See `baseline_images`."""
+"""`zero`, `mean`, `blur`, `min`, `max`, `noise`, or a tensor. See `baseline_images`."""
 BLUR_SIZE, BLUR_SIGMA = 11, 5.0
 
 
@@ -22,8 +22,9 @@ def baseline_images(
     Parameters
     ----------
     baseline
-        The mean color of each image (`mean`), blurred images as in RISE's reference code (`blur`), or `zero`. Standard
-        normal `noise` is the same for every image of the batch. A tensor must broadcast to the images.
+        The mean color of each image (`mean`), blurred images as in RISE's reference code (`blur`), or `zero`. The
+        smallest (`min`) and the largest (`max`) value of each image are near black and white. Standard normal `noise`
+        is the same for every image of the batch. A tensor must broadcast to the images.
     images
         The images.
     seed
@@ -48,11 +49,14 @@ def baseline_images(
             return images.mean(tuple(range(2, images.ndim)), keepdim=True).expand_as(images)
         case "blur":
             return blur(images)
+        case "min" | "max":
+            extreme = images.amin if baseline == "min" else images.amax
+            return extreme(tuple(range(1, images.ndim)), keepdim=True).expand_as(images)
         case "noise":
             generator = torch.Generator().manual_seed(seed)
             noise = torch.randn(images.shape[1:], generator=generator).to(images, non_blocking=True)
             return noise.expand_as(images)
-    raise OptionError(f"baseline must be zero, mean, blur, noise or a tensor, got {baseline!r}")
+    raise OptionError(f"baseline must be zero, mean, blur, min, max, noise or a tensor, got {baseline!r}")
 
 
 def blur(images: Float[Tensor, "B C *size"], size: int = BLUR_SIZE, sigma: float = BLUR_SIGMA) -> Tensor:

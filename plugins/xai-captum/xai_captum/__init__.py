@@ -22,10 +22,12 @@ from xai_captum.occlusion import Occlusion
 from xai_captum.saliency import Saliency
 from xai_captum.shapley_value_sampling import ShapleyValueSampling
 from xai_captum.smooth_grad import SmoothGrad
+from xai_captum.xrai import XRAI
 
 __all__ = [
     "IDGI",
     "LRP",
+    "XRAI",
     "BlurIG",
     "Deconvolution",
     "DeepLift",
@@ -73,4 +75,5 @@ def xai_explainers() -> list[type[xai.Explainer]]:
         Saliency,
         ShapleyValueSampling,
         SmoothGrad,
+        XRAI,
     ]

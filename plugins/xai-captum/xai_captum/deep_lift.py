@@ -25,7 +25,7 @@ class DeepLift(GradientAttribution):
     eps
         Threshold of the input difference. Below it, the gradient is used instead of the multiplier.
     baselines
-        Baseline: `zero`, `mean`, `blur`, `noise`, or a tensor. See `xai_core.plugin.baseline_images`.
+        Baseline: `zero`, `mean`, `blur`, `min`, `max`, `noise`, or a tensor. See `xai_core.plugin.baseline_images`.
     channels
         How the channels are reduced: `sum`, `positive`, `abs`, `max` or `norm`. See
         `xai_core.plugin.reduce_channels`.

@@ -32,7 +32,8 @@ class GuidedIG(GradientAttribution):
     max_dist
         Distance d, in [0,1].
     baselines
-        Start x' of the path: `zero`, `mean`, `blur`, `noise`, or a tensor. See `xai_core.plugin.baseline_images`.
+        Start x' of the path: `zero`, `mean`, `blur`, `min`, `max`, `noise`, or a tensor. See
+        `xai_core.plugin.baseline_images`.
     channels
         How the channels are reduced: `sum`, `positive`, `abs`, `max` or `norm`. See
         `xai_core.plugin.reduce_channels`.

@@ -27,7 +27,8 @@ class IDGI(GradientAttribution):
     n_steps
         Number n of steps.
     baselines
-        Start x' of the line: `zero`, `mean`, `blur`, `noise`, or a tensor. See `xai_core.plugin.baseline_images`.
+        Start x' of the line: `zero`, `mean`, `blur`, `min`, `max`, `noise`, or a tensor. See
+        `xai_core.plugin.baseline_images`.
     channels
         How the channels are reduced: `sum`, `positive`, `abs`, `max` or `norm`. See
         `xai_core.plugin.reduce_channels`.

@@ -40,7 +40,7 @@ class Lime(PerturbationAttribution):
     alpha
         Strength of the ridge regression.
     baselines
-        Replacement of hidden superpixels: `zero`, `mean`, `blur`, `noise`, or a tensor. See
+        Replacement of hidden superpixels: `zero`, `mean`, `blur`, `min`, `max`, `noise`, or a tensor. See
         `xai_core.plugin.baseline_images`.
     seed
         Random seed of the sets, which are the same for images with the same number of superpixels.

@@ -29,7 +29,8 @@ class Occlusion(PerturbationAttribution):
     strides
         Stride of the window in pixels, at most the side. Default: half of the side.
     baselines
-        Replacement of the window: `zero`, `mean`, `blur`, `noise`, or a tensor. See `xai_core.plugin.baseline_images`.
+        Replacement of the window: `zero`, `mean`, `blur`, `min`, `max`, `noise`, or a tensor. See
+        `xai_core.plugin.baseline_images`.
     channels
         How the attribution of a pixel, one number for all channels, is reduced. `sum` keeps its sign, `positive` keeps
         its positive part, and `abs`, `max` and `norm` keep its magnitude.

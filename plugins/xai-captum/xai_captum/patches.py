@@ -27,7 +27,7 @@ class PatchAttribution(PerturbationAttribution):
         Side of a patch in pixels. Default: a seventh of the image's shorter side. For volumes, the depth of a patch is
         at most the depth of the volume, and a seventh of it by default.
     baselines
-        Replacement of masked patches: `zero`, `mean`, `blur`, `noise`, or a tensor. See
+        Replacement of masked patches: `zero`, `mean`, `blur`, `min`, `max`, `noise`, or a tensor. See
         `xai_core.plugin.baseline_images`.
     channels
         How the attribution of a patch, one number for all channels, is reduced. `sum` keeps its sign, `positive` keeps

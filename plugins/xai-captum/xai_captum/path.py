@@ -19,7 +19,8 @@ class PathAttribution(GradientAttribution):
         Approximation of the integral: `gausslegendre`, `riemann_left`, `riemann_middle`, `riemann_right` or
         `riemann_trapezoid`.
     baselines
-        Start of the line: `zero`, `mean`, `blur`, `noise`, or a tensor. See `xai_core.plugin.baseline_images`.
+        Start of the line: `zero`, `mean`, `blur`, `min`, `max`, `noise`, or a tensor. See
+        `xai_core.plugin.baseline_images`.
     channels
         How the channels are reduced: `sum`, `positive`, `abs`, `max` or `norm`. See
         `xai_core.plugin.reduce_channels`.

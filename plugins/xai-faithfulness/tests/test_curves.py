@@ -267,11 +267,13 @@ def test_baselines() -> None:
     images = torch.randn(2, 3, 8, 8)
     assert torch.equal(baseline_images("zero", images), torch.zeros_like(images))
     torch.testing.assert_close(baseline_images("mean", images)[1, 2, 3, 4], images[1, 2].mean())
+    assert torch.equal(baseline_images("min", images)[1], images[1].min().expand(3, 8, 8))
+    assert torch.equal(baseline_images("max", images)[1], images[1].max().expand(3, 8, 8))
     noise = baseline_images("noise", images, seed=1)
     assert torch.equal(noise, baseline_images("noise", images, seed=1))
     assert torch.equal(noise[0], noise[1])
     assert not torch.equal(noise, baseline_images("noise", images, seed=2))
-    with pytest.raises(OptionError, match="zero, mean, blur, noise or a tensor"):
+    with pytest.raises(OptionError, match="zero, mean, blur, min, max, noise or a tensor"):
         baseline_images("black", images)
     with pytest.raises(OptionError, match="broadcast"):
         baseline_images(torch.zeros(5), images)

@@ -83,8 +83,8 @@ class PerturbationCurve(xai.Metric):
     steps
         Number of steps of equal size. Default: W pixels per step (224 steps at 224x224), or D * W pixels for volumes.
     baseline
-        Replacement of removed pixels: `zero`, `mean`, `blur`, `noise`, or a tensor that broadcasts to the images.
-        Default: the baseline of the protocol.
+        Replacement of removed pixels: `zero`, `mean`, `blur`, `min`, `max`, `noise`, or a tensor that broadcasts
+        to the images. Default: the baseline of the protocol.
     score
         `probability` (softmax) or `logit` of the target.
     ties

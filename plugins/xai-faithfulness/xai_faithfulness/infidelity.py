@@ -46,7 +46,8 @@ class Infidelity(xai.Metric):
     samples
         Number of squares, which are the same for every image.
     baseline
-        Replacement of removed pixels: `zero`, `mean`, `blur`, `noise`, or a tensor that broadcasts to [B,C,H,W].
+        Replacement of removed pixels: `zero`, `mean`, `blur`, `min`, `max`, `noise`, or a tensor that broadcasts
+        to [B,C,H,W].
     score
         `logit` of the target, for which relevance is additive, or `probability` (softmax).
     normalize

@@ -71,7 +71,8 @@ class SubsetCorrelation(xai.Metric):
     samples
         Number of subsets of each size, which are the same for every image.
     baseline
-        Replacement of removed pixels: `zero`, `mean`, `blur`, `noise`, or a tensor that broadcasts to the images.
+        Replacement of removed pixels: `zero`, `mean`, `blur`, `min`, `max`, `noise`, or a tensor that broadcasts
+        to the images.
     score
         `logit` of the target, for which relevance is additive, or `probability` (softmax).
     seed

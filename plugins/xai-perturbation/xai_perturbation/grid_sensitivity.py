@@ -34,7 +34,8 @@ class GridSensitivity(xai.Explainer):
     score
         f: `probability` (softmax) or `logit`.
     baseline
-        Replacement of hidden pixels: `zero`, `mean`, `blur`, `noise`, or a tensor that broadcasts to the images.
+        Replacement of hidden pixels: `zero`, `mean`, `blur`, `min`, `max`, `noise`, or a tensor that broadcasts to
+        the images.
     seed
         Random seed of the masks and of the noise.
     """

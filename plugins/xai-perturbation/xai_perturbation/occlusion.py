@@ -46,8 +46,8 @@ class Occlusion(xai.Explainer):
         Stride of the patches in pixels, at most the size. Default: half of the size, rounded up. Along the depth
         of volumes, the stride is at most the depth of the patch.
     baseline
-        Replacement of the hidden pixels: `zero`, `mean`, `blur`, `noise`, or a tensor that broadcasts to the images. In
-        the normalized space, `zero` is the mean color of the training data.
+        Replacement of the hidden pixels: `zero`, `mean`, `blur`, `min`, `max`, `noise`, or a tensor that
+        broadcasts to the images. In the normalized space, `zero` is the mean color of the training data.
     score
         f: `probability` (softmax) or `logit`.
     seed

@@ -49,8 +49,8 @@ class RISE(xai.Explainer):
     score
         f: `probability` (softmax) or `logit`.
     baseline
-        Replacement of hidden pixels: `zero`, as in the paper, `mean`, `blur`, `noise`, or a tensor that broadcasts to
-        the images.
+        Replacement of hidden pixels: `zero`, as in the paper, `mean`, `blur`, `min`, `max`, `noise`, or a tensor
+        that broadcasts to the images.
     seed
         Random seed of the masks and of the noise.
     """
