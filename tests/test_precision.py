@@ -21,6 +21,7 @@ ON_THE_HOST = {
     "xai_core/visualization/placement.py": "images are preprocessed on the host",
     "plugins/xai-faithfulness/xai_faithfulness/imputation.py": "keeps the type of the images",
     "plugins/xai-zoo/xai_zoo/coco.py": "masks are drawn on the host",
+    "plugins/xai-captum/xai_captum/xrai.py": "regions are ranked on the host",
     "plugins/xai-perturbation/xai_perturbation/rise.py": "random numbers are drawn on the host",
 }
 METHODS = ["eigen-cam", "eigen-grad-cam", "conceptor-cam:intra=true", "conceptor-cam:relation=places"]

@@ -78,7 +78,7 @@ class XRAI(xai.Explainer):
             ("regions", self.size, self.dilation),
             lambda: [regions(image, self.size, self.dilation) for image in images],
         )
-        host = attribution.nan_to_num().double().cpu()
+        host = attribution.nan_to_num().cpu().double()
         ranked = [gains(values, masks, self.min_pixels) for values, masks in zip(host, segments, strict=True)]
         return torch.stack(ranked).to(attribution)
 
