@@ -44,7 +44,7 @@ def readout_row(
     """Return the weight of each token in the classification head.
 
     It is 1 for a class token, and equal for averaged tokens. If one query pools the tokens by attention, it is this
-    attention with the heads fused by the function `fused`, which only methods for such models need.
+    attention. The function `fused` combines its heads, and only methods for such models need it.
     """
     dtype = torch.promote_types(captured.images.dtype, torch.float32)
     if path.pooling is not None and fused is not None:
