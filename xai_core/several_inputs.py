@@ -72,10 +72,17 @@ def of_each(values: object, count: int, name: str) -> tuple[Any, ...]:
 
 
 def _fixing(forward: Forward, index: int, inputs: tuple[Tensor, ...]) -> Forward:
-    """Return a function of the input with an index. It selects the rows of the other inputs for the same images."""
+    """Return a function of the input with an index. It selects the rows of the other inputs for the same images.
+
+    Floating-point rows get the dtype of the images, which is float64 in a copy of the model with float64 parameters.
+    """
+
+    def fixed(value: Tensor, images: Tensor, of: Tensor) -> Tensor:
+        rows = value.index_select(0, of)
+        return rows.to(images.dtype) if rows.is_floating_point() else rows
 
     def call(model: nn.Module, images: Tensor, of: Tensor) -> Any:
-        rows = (images if i == index else value.index_select(0, of) for i, value in enumerate(inputs))
+        rows = (images if i == index else fixed(value, images, of) for i, value in enumerate(inputs))
         return forward(model, tuple(rows), of)  # type: ignore[arg-type]  # `forward` receives what the user passed
 
     return call

@@ -13,6 +13,7 @@ import xai_core as xai
 from support.attention_references import read_row
 from support.explicit_attention import case
 from support.models import fused_vit, settled
+from support.siamese import Siamese
 from xai_attention.attribution_rules import AttributionRules
 from xai_core.errors import UnsuitableError
 
@@ -267,3 +268,12 @@ def test_a_similarity_is_explained_like_a_linear_layer() -> None:
         model.head = head
         maps.append(explained(model, images))
     torch.testing.assert_close(*maps, rtol=1e-5, atol=1e-8)
+
+
+def test_the_other_input_is_in_float64_too() -> None:
+    torch.manual_seed(0)
+    model, left, right = settled(Siamese(fused_vit())), torch.randn(1, 3, 32, 32), torch.randn(1, 3, 32, 32)
+    method = "transformer-attribution"
+    ours, _ = xai.Engine(model).explain((left, right), method, target=1)
+    alone = xai.Engine(model, forward=lambda model, images: model(images, right.to(images.dtype)))
+    torch.testing.assert_close(ours[method].raw, alone.explain(left, method, target=1)[method].raw)
