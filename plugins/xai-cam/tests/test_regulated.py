@@ -28,7 +28,7 @@ CHANNELS = ["grad-cam", "grad-cam++", "layer-cam", "element-wise-cam", "score-ca
     ],
 )
 def test_regulated_equals_its_replica(images: Tensor, base: str, options: str) -> None:
-    """Of the weighted channels that a method returns for each class, and the conceptors of the definition."""
+    """The replica filters the weighted channels of each class by the conceptors of the definition."""
     model = settled(SmallCNN()).double()
     images = images.double()
     explainer = xai.create_explainer(base)
