@@ -14,7 +14,8 @@ class DRISE(RISE):
     the intersection over union of the boxes, the cosine similarity of the class probabilities, and the objectness
     (eq. 1-3). `xai_core.Box` defines it.
 
-    s = 16, p = 0.5 and N = 5000 are the values of the paper. The masks are generated as in RISE.
+    s = 16, p = 0.5 and N = 5000 are the values of the paper. The masks are generated as in RISE. Boxes are defined
+    in images, so volumes are not supported.
 
     Source: Petsiuk et al., "Black-box Explanation of Object Detectors via Saliency Maps", CVPR 2021.
 

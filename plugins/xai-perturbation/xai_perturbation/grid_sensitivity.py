@@ -8,60 +8,34 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 import xai_core as xai
-from xai_core.plugin import (
-    SCORE_KINDS,
-    Baseline,
-    baseline_images,
-    check_choice,
-    check_integer,
-    check_seed,
-    masked_scores,
-    resize,
-)
+from xai_core.plugin import Baseline, check_integer, resize
+from xai_perturbation.masking import Masking
 
 
-class GridSensitivity(xai.Explainer):
+class GridSensitivity(Masking):
     """The sensitivity of the score to the cells of a grid, estimated from images under random masks.
 
-    The grid divides each side of the image into equal parts. A mask has one value in [0, 1] for each cell. 1 shows the
-    cell, and 0 replaces it by the baseline. The masks are the same for every image, on
-    every device and for any block size. The map is resized from the grid to the image by linear interpolation.
+    The grid divides each side of the image into equal parts, and a mask has one value for each cell. The map is resized
+    from the grid to the image by linear interpolation.
 
     Parameters
     ----------
     cells
         Number of cells along a side of the image. For volumes, also along the depth.
-    score
-        f: `probability` (softmax) or `logit`.
-    baseline
-        Replacement of hidden pixels: `zero`, `mean`, `blur`, `min`, `max`, `noise`, or a tensor that broadcasts to
-        the images.
-    seed
-        Random seed of the masks and of the noise.
+    score, baseline, seed
+        See `Masking`.
     """
 
-    volumes = True
-
     def __init__(self, cells: int, score: str, baseline: Baseline, seed: int) -> None:
+        super().__init__(score, baseline, seed)
         self.cells = check_integer("cells", cells, 2)
-        self.score = check_choice("score", score, SCORE_KINDS)
-        self.baseline = baseline
-        self.seed = check_seed(seed)
-
-    def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
-        """Request nothing: the method uses scores only."""
-        return xai.Needs()
 
     def forward_passes(self, adapter: xai.ModelAdapter) -> int:
         """Count one for each mask."""
         return 1 + self.count(self.cells ** len(adapter.probe.size))
 
-    def explain(self, captured: xai.Captured) -> Float[Tensor, "B *size"]:
-        """Estimate the sensitivity to each cell from the scores of the masked images."""
-        return captured.once(self, lambda: self.relevance(captured))[captured.index]
-
     def relevance(self, captured: xai.Captured) -> Float[Tensor, "V B *size"]:
-        """Return the maps for all V targets of the pass, which share the masked images."""
+        """Estimate the sensitivity to each cell from the scores of the masked images."""
         images = captured.images
         size = tuple(images.shape[2:])
         grid = (self.cells,) * len(size)
@@ -72,8 +46,7 @@ class GridSensitivity(xai.Explainer):
             indices = torch.arange(block.start, block.stop, device=images.device)
             return enlarged(self.grids(design, indices).unflatten(1, grid), size)
 
-        baseline, count = baseline_images(self.baseline, images, self.seed), self.count(math.prod(grid))
-        blocks = masked_scores(captured.model_score, baseline, images, masks, count, self.score)
+        blocks = self.scores(captured, masks, self.count(math.prod(grid)))
         scores = torch.cat([scores.to(dtype) for _, scores in blocks], 2)
         sensitivity = self.sensitivity(design, scores)
         return resize(sensitivity.reshape(-1, *grid), size).unflatten(0, sensitivity.shape[:2])

@@ -8,22 +8,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_core.plugin import (
-    SCORE_KINDS,
-    Baseline,
-    OptionError,
-    baseline_images,
-    check_choice,
-    check_integer,
-    check_seed,
-    masked_scores,
-)
+from xai_core.plugin import Baseline, OptionError, check_integer
+from xai_perturbation.masking import Masking
 
 DEFAULT_PATCHES = 5
 """Number of patches of the default size that fit along a side of the image."""
 
 
-class Occlusion(xai.Explainer):
+class Occlusion(Masking):
     """Occlusion: the drop in the score when a sliding patch hides a part of the image, averaged over patches.
 
         L_ij = 1/n_ij sum_(p covers ij) f(x) - f(x without p)
@@ -45,17 +37,11 @@ class Occlusion(xai.Explainer):
     stride
         Stride of the patches in pixels, at most the size. Default: half of the size, rounded up. Along the depth
         of volumes, the stride is at most the depth of the patch.
-    baseline
-        Replacement of the hidden pixels: `zero`, `mean`, `blur`, `min`, `max`, `noise`, or a tensor that
-        broadcasts to the images. In the normalized space, `zero` is the mean color of the training data.
-    score
-        f: `probability` (softmax) or `logit`.
-    seed
-        Random seed of the noise.
+    baseline, score, seed
+        See `Masking`.
     """
 
     name = "occlusion"
-    volumes = True
 
     def __init__(
         self,
@@ -65,16 +51,14 @@ class Occlusion(xai.Explainer):
         score: str = "probability",
         seed: int = 0,
     ) -> None:
+        super().__init__(score, baseline, seed)
         self.size = None if size is None else check_integer("size", size, 1)
         self.stride = None if stride is None else check_integer("stride", stride, 1)
-        self.baseline = baseline
-        self.score = check_choice("score", score, SCORE_KINDS)
-        self.seed = check_seed(seed)
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         """Require patches that cover the image. Request nothing."""
         self.starts(adapter.probe.size)
-        return xai.Needs()
+        return super().needs(adapter)
 
     def forward_passes(self, adapter: xai.ModelAdapter) -> int:
         """Count one for each patch and one for the image."""
@@ -106,26 +90,21 @@ class Occlusion(xai.Explainer):
             starts.append(range(0, side - patch + stride, stride))
         return starts
 
-    def explain(self, captured: xai.Captured) -> Float[Tensor, "B *size"]:
-        """Average the drops in the score over the patches that cover each pixel."""
-        return captured.once(self, lambda: self.relevance(captured))[captured.index]
-
     def relevance(self, captured: xai.Captured) -> Float[Tensor, "V B *size"]:
-        """Return the maps for all V targets of the pass, which share the occluded images."""
-        images, model_score = captured.images, captured.model_score
+        """Average the drops in the score over the patches that cover each pixel."""
+        images = captured.images
         size = tuple(images.shape[2:])
-        score = model_score.each(images, kind=self.score)[..., None]  # [V,B,1]
+        score = captured.model_score.each(images, kind=self.score)[..., None]  # [V,B,1]
         coverages = self.coverages(size, score)
         indices = torch.arange(math.prod(map(len, coverages)), device=images.device)
 
-        def patches(block: slice) -> Float[Tensor, "n *size"]:
+        def outside(block: slice) -> Float[Tensor, "n *size"]:
             positions = torch.unravel_index(indices[block], tuple(map(len, coverages)))
-            return outer([coverage[position] for coverage, position in zip(coverages, positions, strict=True)])
+            return 1 - outer([coverage[position] for coverage, position in zip(coverages, positions, strict=True)])
 
-        baseline = baseline_images(self.baseline, images, self.seed)
         drops = score.new_zeros(*score.shape[:2], *size)
-        for masks, scores in masked_scores(model_score, images, baseline, patches, len(indices), self.score):
-            drops += torch.tensordot(score - scores, masks, 1)
+        for masks, scores in self.scores(captured, outside, len(indices)):
+            drops += torch.tensordot(score - scores, 1 - masks, 1)
         return drops / outer([coverage.sum(0)[None] for coverage in coverages])
 
     def coverages(self, size: tuple[int, ...], like: Float[Tensor, "..."]) -> list[Float[Tensor, "positions side"]]:

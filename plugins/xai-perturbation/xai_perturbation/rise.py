@@ -8,19 +8,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_core.plugin import (
-    SCORE_KINDS,
-    Baseline,
-    baseline_images,
-    check_choice,
-    check_integer,
-    check_number,
-    check_seed,
-    masked_scores,
-)
+from xai_core.plugin import Baseline, check_integer, check_number
+from xai_perturbation.masking import Masking
 
 
-class RISE(xai.Explainer):
+class RISE(Masking):
     """RISE: the mean of random masks, weighted by the score of the masked image.
 
         L = 1 / (N p) sum_i f(x * M_i) M_i    (eq. 6, where E[M] = p)
@@ -34,8 +26,6 @@ class RISE(xai.Explainer):
     s = 7 and p = 0.5 are the values of the paper's experiments. The paper uses N = 4000 masks for VGG16 and
     8000 for ResNet-50.
 
-    The masks are the same for every image, on every device and for any block size.
-
     Source: Petsiuk, Das and Saenko, "RISE: Randomized Input Sampling for Explanation of Black-box Models", BMVC 2018.
 
     Parameters
@@ -46,17 +36,11 @@ class RISE(xai.Explainer):
         Number of cells s along a side of the grid, at least 2.
     probability
         Probability p that a cell is shown, in (0, 1).
-    score
-        f: `probability` (softmax) or `logit`.
-    baseline
-        Replacement of hidden pixels: `zero`, as in the paper, `mean`, `blur`, `min`, `max`, `noise`, or a tensor
-        that broadcasts to the images.
-    seed
-        Random seed of the masks and of the noise.
+    score, baseline, seed
+        See `Masking`. The paper uses the baseline `zero`.
     """
 
     name = "rise"
-    volumes = True
 
     def __init__(
         self,
@@ -67,27 +51,17 @@ class RISE(xai.Explainer):
         baseline: Baseline = "zero",
         seed: int = 0,
     ) -> None:
+        super().__init__(score, baseline, seed)
         self.masks = check_integer("masks", masks, 1)
         self.cells = check_integer("cells", cells, 2)
         self.probability = check_number("probability", probability, above=0, below=1)
-        self.score = check_choice("score", score, SCORE_KINDS)
-        self.baseline = baseline
-        self.seed = check_seed(seed)
-
-    def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
-        """Request nothing: the method uses scores only."""
-        return xai.Needs()
 
     def forward_passes(self, adapter: xai.ModelAdapter) -> int:
         """Count one for each mask."""
         return 1 + self.masks
 
-    def explain(self, captured: xai.Captured) -> Float[Tensor, "B *size"]:
-        """Average the masks, weighted by the scores of the masked images."""
-        return captured.once(self, lambda: self.relevance(captured))[captured.index]
-
     def relevance(self, captured: xai.Captured) -> Float[Tensor, "V B *size"]:
-        """Return the maps for all V targets of the pass, which share the masked images."""
+        """Average the masks, weighted by the scores of the masked images."""
         images, cells = captured.images, self.cells
         size = tuple(images.shape[2:])
         dims = len(size)
@@ -103,9 +77,8 @@ class RISE(xai.Explainer):
             weights = [cell_weights(cells, side, sent[:, axis]) for axis, side in enumerate(size)]
             return resized(sent[:, dims:].unflatten(1, (cells,) * dims), weights)
 
-        baseline = baseline_images(self.baseline, images, self.seed)
         weighted = images.new_zeros(captured.model_score.targets, len(images), *size, dtype=dtype)
-        for block, scores in masked_scores(captured.model_score, baseline, images, masks, self.masks, self.score):
+        for block, scores in self.scores(captured, masks, self.masks):
             weighted += torch.tensordot(scores.to(dtype), block, 1)
         return weighted / (self.masks * self.probability)
 
