@@ -15,6 +15,7 @@ import xai_core as xai
 from xai_core.visualization.encoding import encode, encode_figure
 from xai_core.visualization.figures import Cell, grid_figure
 from xai_core.visualization.overlays import part_overlays
+from xai_core.visualization.photos import model_view
 
 IMAGES = Path(__file__).parent / "images" / "visualization"
 LIMIT = 150_000
@@ -50,6 +51,7 @@ def main() -> None:
     star = xai.load_image(xai.load_dataset("shapes:split=test")[8].image, shapes)
     save_figure("attention", xai.Engine(shapes).attention(star, rows=0).plot())
     save_figure("heads", grid_figure([heads("astronaut", "336"), heads("chelsea", "224x336")]), dpi=80)
+    save_figure("concepts", grid_figure([concepts("motorcycle")]), dpi=80)
 
 
 def heads(photo: str, size: str) -> list[Cell]:
@@ -61,6 +63,25 @@ def heads(photo: str, size: str) -> list[Cell]:
     parts = part_overlays(sample.image, saliency.parts[0])
     named = {photo: sample.image, "mean": saliency.overlay(sample.image)}
     named |= {f"head {number}": part for number, part in enumerate(parts)}
+    return [Cell(image, name) for name, image in named.items()]
+
+
+def concepts(photo: str) -> list[Cell]:
+    """Return a photo, its map by `dff`, and the map of each concept with its share of the positive evidence."""
+    loaded = xai.load_model("efficientnet-lite0")
+    [sample] = xai.load_dataset(f"photos:{photo}")
+    image = xai.load_image(sample.image, loaded)
+    [saliency] = xai.Engine(loaded).explain(image, "dff").values()
+    assert saliency.parts is not None
+    assert saliency.weights is not None
+    evidence = (saliency.weights * saliency.parts.sum((2, 3)))[0].relu()
+    view = model_view(image[0], loaded.restore)
+    parts = part_overlays(view, saliency.parts[0])
+    named = {photo: view, "dff": saliency.overlay(view)}
+    named |= {
+        f"concept {number} ({share:.0%})": part
+        for number, (part, share) in enumerate(zip(parts, (evidence / evidence.sum()).tolist(), strict=True))
+    }
     return [Cell(image, name) for name, image in named.items()]
 
 

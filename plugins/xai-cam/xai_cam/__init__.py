@@ -5,6 +5,7 @@ from xai_cam.ablation_cam import AblationCAM
 from xai_cam.base import CAM
 from xai_cam.cam import ClassActivationMap
 from xai_cam.conceptor_cam import ConceptorCAM
+from xai_cam.dff import DFF
 from xai_cam.eigen_cam import EigenCAM
 from xai_cam.eigen_grad_cam import EigenGradCAM
 from xai_cam.eigen_smoothed import EigenSmoothed
@@ -37,6 +38,7 @@ from xai_cam.xgrad_cam import XGradCAM
 
 __all__ = [
     "CAM",
+    "DFF",
     "FEM",
     "ISCAM",
     "KPCACAM",
@@ -79,6 +81,7 @@ def xai_explainers() -> list[type[xai.Explainer]]:
         AblationCAM,
         ClassActivationMap,
         ConceptorCAM,
+        DFF,
         EigenCAM,
         EigenGradCAM,
         EigenSmoothed,

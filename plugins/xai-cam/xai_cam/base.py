@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 import xai_core as xai
-from xai_core.plugin import Features, Layer, normalize, resize
+from xai_core.plugin import Features, Layer, Relevance, normalize, resize
 
 Layers = Layer | Sequence[Layer] | None
 """One layer, a list of layers, several names joined by plus signs (`"layer3+layer4"`), or None for the default."""
@@ -42,7 +42,7 @@ class CAM(xai.Explainer):
         """Return the names of the layers at which maps are computed."""
         return [adapter.layer_name(layer) for layer in self.needs(adapter).activations]
 
-    def explain(self, captured: xai.Captured) -> Float[Tensor, "B *grid"]:
+    def explain(self, captured: xai.Captured) -> Float[Tensor, "B *grid"] | Relevance:
         """Compute the map of each layer and combine the maps."""
         return fuse([self.map(captured, layer) for layer in captured.layers])
 
