@@ -1,7 +1,5 @@
 """Hooks and fixtures of all tests, of the core and of the plugins: a seed, and small random models of each family."""
 
-import gc
-import itertools
 import os
 import signal
 import sys
@@ -32,14 +30,6 @@ SLOW = {*Path(__file__).with_name("slow_tests.txt").read_text().split()}
 """Test functions that a quick run leaves out, which `list_slow_tests.py` wrote."""
 EXTENDED = {*Path(__file__).with_name("extended_tests.txt").read_text().split()}
 """Test functions that run with `-m extended` alone, and in CI: documented commands, Ray clusters, random kills."""
-ENDED = itertools.count()
-MOST_IN_A_TEST = 200_000
-"""Objects that tests leave to the oldest generation; all that is loaded is many more."""
-
-
-def pytest_collectstart() -> None:
-    """Collect without garbage collection, which would look through all that tests import again and again."""
-    gc.disable()
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects
@@ -53,23 +43,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if name in EXTENDED:
             item.add_marker("extended")
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
-
-
-def pytest_collection_finish() -> None:
-    """Do not look through all that is loaded in every collection of garbage, which takes a fifth of the time."""
-    gc.enable()
-    gc.freeze()
-
-
-def pytest_runtest_teardown() -> None:
-    """Freeze objects again that a test has thawed. Counting objects takes time, so few tests do it."""
-    if next(ENDED) % 20 == 0 and len(gc.get_objects(generation=2)) > MOST_IN_A_TEST:
-        gc.freeze()
-
-
-def pytest_sessionfinish() -> None:
-    """Let the process end as others do."""
-    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)
