@@ -26,6 +26,7 @@ MAX_WORDS = 25
 
 TERMS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
 WORDS = [(re.compile(rf"(?i)\b(?:{banned})(?!\w)"), instead) for banned, instead in TERMS["words"].items()]
+ANY_WORD = re.compile(rf"(?i)\b(?:{'|'.join(TERMS['words'])})(?!\w)")
 SPELLING = [(re.compile(f"(?i){british}"), instead) for british, instead in TERMS["spelling"].items()]
 EXTERNAL = re.compile("|".join(TERMS["external"]["names"]))
 HEADLESS = r"Of(?! course)|What|Whose|Those|That of|All that|Nothing of|How (?:many|often|much)"
@@ -66,9 +67,10 @@ class Text:
 def length(sentence: Text) -> Iterator[str]:
     """Flag long sentences. In errors a semicolon ends a sentence, as in `expected ..., got ...; do X`."""
     for part in sentence.text.split(";") if sentence.kind == "errors" else [sentence.text]:
-        words = sum(bool(re.search(r"[\w\ue020-\ue07e]", word)) for word in part.split())
-        if words > MAX_WORDS:
-            yield f"{words} words"
+        if len(words := part.split()) > MAX_WORDS:
+            count = sum(bool(re.search(r"[\w\ue020-\ue07e]", word)) for word in words)
+            if count > MAX_WORDS:
+                yield f"{count} words"
 
 
 def semicolon(sentence: Text) -> Iterator[str]:
@@ -86,7 +88,7 @@ def opening(sentence: Text) -> Iterator[str]:
 
 def word(sentence: Text) -> Iterator[str]:
     """Flag private words and suggest the standard term."""
-    for banned, instead in WORDS:
+    for banned, instead in WORDS if ANY_WORD.search(sentence.text) else []:
         yield from (f"{found[0]!r}: write {found.expand(instead)}" for found in banned.finditer(sentence.text))
 
 
@@ -200,6 +202,8 @@ def message(node: ast.expr, kind: str) -> Text:
 def exempt(source: str, tree: ast.AST | None) -> set[int]:
     """Find the lines that a comment exempts."""
     lines = list(enumerate(source.split("\n"), 1))
+    if tree and "# language: allow" not in source:
+        return set()
     if tree:
         marked = {number for number, line in lines if re.search(r"# language: allow\b", line)}
         strings = [node for node in ast.walk(tree) if isinstance(node, ast.Constant | ast.JoinedStr)]
@@ -247,8 +251,8 @@ def main() -> int:
             if found or unit.kind == "help" or len(unit.text.split()) > 2:  # not a word in a table
                 counts.update((unit.kind, column) for column in ["units"] + ["flagged"] * bool(found))
             counts.update((unit.kind, finding.partition(" ")[0]) for finding in found)
-            excerpt = textwrap.shorten(unit.text.translate(SHOW), 100)
-            if not options.count:
+            if found and not options.count:
+                excerpt = textwrap.shorten(unit.text.translate(SHOW), 100)
                 print(*(f"{path}:{unit.line}: {finding}: {excerpt}\n" for finding in found), sep="", end="")
     if options.count:
         columns = ["units", "flagged", "length", "semicolon", "opening", "word", "spelling"]
