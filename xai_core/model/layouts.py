@@ -11,6 +11,12 @@ Layer = str | int | nn.Module
 """A layer: its module name (an integer stands for a name such as `7`), or the module itself."""
 Size = tuple[int, ...]
 """The (H, W) of an image or a grid. For volumes, (D, H, W)."""
+MOST_CELLS = 4096
+"""The number of cells of a feature map above which their locations are measured on a coarser grid."""
+COARSE_SIDE = 16
+"""The number of cells on each axis of a coarser grid."""
+SAME_ASPECT = 0.1
+"""The difference up to which two aspect ratios are the same, as the logarithm of their ratio."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +151,7 @@ def possible_layouts(shape: tuple[int, ...], size: Size) -> dict[str, Size | Non
         first, last = ("NCHW", "NHWC") if len(size) == 2 else ("NCDHW", "NDHWC")
         grids = {first: shape[2:], last: shape[1:-1]}
         order = sorted(grids, key=lambda of: (not fits(grids[of], size), _aspect_error(grids[of], size)))
-        return {layout: grids[layout] for layout in order if math.prod(grids[layout]) <= math.prod(size)}
+        return {layout: grids[layout] for layout in order if _is_possible(grids[layout], size)}
     if len(size) == 3 and 1 < shape[0] <= size[0] and (len(shape) == 4 or (len(shape) == 3 and shape[1] > 1)):
         return _folded_layouts(shape, size)
     if len(shape) == 3:
@@ -161,7 +167,30 @@ def _folded_layouts(shape: tuple[int, ...], size: Size) -> dict[str, Size | None
         return {"(ND)LC": None}
     grids = {"(ND)CHW": (shape[0], *shape[2:]), "(ND)HWC": shape[:3]}
     order = sorted(grids, key=lambda of: (not fits(grids[of], size), _aspect_error(grids[of], size)))
-    return {layout: grids[layout] for layout in order if math.prod(grids[layout]) <= math.prod(size)}
+    return {layout: grids[layout] for layout in order if _is_possible(grids[layout], size)}
+
+
+def spatial_grid(shape: tuple[int, ...], layout: str) -> Size | None:
+    """Return the grid of a feature map for one image, or None for tokens."""
+    if "W" not in layout:
+        return None
+    first = shape[:1] if is_folded(layout) else ()
+    return first + (shape[2:] if is_channels_first(layout) else shape[1:-1])
+
+
+def _is_possible(grid: Size, size: Size) -> bool:
+    """Return whether a grid has fewer cells than the image has pixels, or the model may have enlarged the image."""
+    return math.prod(grid) <= math.prod(size) or _aspect_error(grid, size) < SAME_ASPECT
+
+
+def is_large(grid: Size | None) -> bool:
+    """Return whether the locations of a map are measured on a coarser grid."""
+    return grid is not None and math.prod(grid) > MOST_CELLS
+
+
+def measured_grid(grid: Size) -> Size:
+    """Return the grid on which the locations of a map are measured: its own, or a coarser one for a large map."""
+    return tuple(min(side, COARSE_SIDE) for side in grid) if is_large(grid) else grid
 
 
 def may_have(shape: tuple[int, ...], count: int) -> bool:
@@ -182,7 +211,7 @@ def fits(grid: Size, size: Size) -> bool:
     The stride between the frames or slices of volumes may differ.
     """
     (*_, h, w), (*_, height, width) = grid, size
-    if not all(0 < cells <= side for cells, side in zip(grid, size, strict=True)):
+    if 0 in grid:
         return False
     low = max(height / (h + 1), width / (w + 1))
     high = min(height / (h - 1) if h > 1 else math.inf, width / (w - 1) if w > 1 else math.inf)

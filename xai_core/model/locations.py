@@ -11,12 +11,14 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from xai_core.model.coded_images import CodedImages
-from xai_core.model.layouts import Size
+from xai_core.model.layouts import MOST_CELLS, Size
 
 ORDERED = 0.8
 """The R2 between positions and a regular order, on each axis, above which the order is accepted."""
 SIGNIFICANT = 5.0
 """The number of standard errors by which another order must fit better to contradict the order of a feature map."""
+LONGEST_CELL = 2
+"""The ratio of the sides of a cell up to which more than `MOST_CELLS` tokens are read."""
 FEWEST = 4
 """The fewest elements that are read."""
 
@@ -56,7 +58,7 @@ def read_locations(
         whole = _read(contrasts, np.arange(len(contrasts)), images, [*dict.fromkeys(permutations(grid))])
         if whole is not None or len(local) == len(contrasts):
             return whole
-    return _read(contrasts, local, images, _factors(len(local), len(images.codes)))
+    return _read(contrasts, local, images, _grids(len(local), images))
 
 
 def _read(
@@ -200,6 +202,20 @@ def _correlation(positions: Int[ndarray, "*orders n"], expected: Int[ndarray, " 
     a, b = positions - positions.mean(-1, keepdims=True), expected - expected.mean()
     norm = np.sqrt((a * a).sum(-1) * (b @ b))
     return np.divide(a @ b, norm, out=np.zeros_like(norm), where=norm > 0)
+
+
+def _grids(count: int, images: CodedImages) -> Sequence[Size]:
+    """Return the grids with `count` cells. If there are many cells, their sides differ by less than `LONGEST_CELL`."""
+    grids = _factors(count, len(images.codes))
+    if count <= MOST_CELLS:
+        return grids
+    height, width = (codes.shape[1] for codes in images.codes[-2:])
+    aspect = width / height
+    return [
+        grid
+        for grid in grids
+        if any(1 / LONGEST_CELL < grid[-1] / grid[-2] / of < LONGEST_CELL for of in (aspect, 1 / aspect))
+    ]
 
 
 def _factors(count: int, dims: int) -> Sequence[Size]:

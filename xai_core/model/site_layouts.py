@@ -5,6 +5,7 @@ other tensors, coded images determine once which part of the image affects each 
 and `locations`.
 """
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
@@ -16,9 +17,13 @@ from xai_core.model.layouts import (
     fits,
     is_channels_first,
     is_folded,
+    is_large,
+    measured_grid,
     possible_layouts,
+    spatial_grid,
 )
 from xai_core.model.locations import Locations, agrees, contradicts, fit, read_locations
+from xai_core.model.map_parts import Part, indices, part_in, same_part, size_of, whole
 from xai_core.model.site_responses import Respond, SiteResponses
 from xai_core.model.sites import Site
 
@@ -26,8 +31,8 @@ FEWEST_CELLS = 7
 """The number of cells below which a second pair of textures must confirm the locations."""
 NOISE = 0.85
 """Locations of an earlier site are preferred if their fit is at least this fraction of the fit of a site's own."""
-LARGEST_COUNT = 4096
-"""The number of elements above which the locations of a tensor are not measured."""
+MOST_TOKENS = 2**16
+"""The number of tokens above which their locations are not measured."""
 
 
 class SiteLayouts:
@@ -61,8 +66,13 @@ class SiteLayouts:
         self.sites, self.size = sites, size
         self._kept, self._earlier = kept, earlier
         self._possible = {site: _ordered(possible_layouts(site.shape, size), orders.get(site)) for site in sites}
-        keys = [(site, layout) for site in sites for layout in self._possible[site] if self._is_measured(site, layout)]
-        self._responses = SiteResponses(keys, size, respond)
+        grids = {(site, layout): grid for site in sites for layout, grid in self._possible[site].items()}
+        self._responses = SiteResponses(
+            [key for key, grid in grids.items() if self._is_measured(*key, grid)],
+            [key for key, grid in grids.items() if is_large(grid)],
+            size,
+            respond,
+        )
         self._found: dict[Site, Features | None] = {}
         self._read: dict[tuple[Site, str], Locations | None] = {}
 
@@ -88,38 +98,54 @@ class SiteLayouts:
     def _layout(self, site: Site) -> Features | None:
         possible = self._possible[site]
         for layout, grid in possible.items():
-            if grid and fits(grid, self.size) and self._is_in_order(site, layout):
-                return Features(site.layer, layout, grid, count_and_channels(site.shape, layout)[1])
+            part = self._part_in_order(site, layout, grid) if grid else None
+            if grid and part and fits(size_of(part), self.size):
+                return _features(site, layout, grid, part)
         for layout, grid in possible.items():
             count, channels = count_and_channels(site.shape, layout)
             if count == 1:
                 return Features(site.layer, layout, (1, 1), channels)
             locations = self._locations(site, layout, grid)
-            if locations is not None:
+            if grid and is_large(grid):
+                part = self._responses.part((site, layout))
+                if part and locations == _raster(size_of(part)):
+                    return _features(site, layout, grid, part)
+            elif locations is not None:
                 return Features(site.layer, layout, locations.grid, channels, locations.elements, count)
         return None
 
-    def _is_measured(self, site: Site, layout: str) -> bool:
+    def _is_measured(self, site: Site, layout: str, grid: Size | None) -> bool:
         """Return whether coded images locate a site, unless the graph shows that it keeps the order of the image."""
         count, _ = count_and_channels(site.shape, layout)
         kept = self._kept.get(site)
-        return 4 <= count <= LARGEST_COUNT and (kept is None or bool(kept.bases))
+        if count < 4 or (kept is not None and not kept.bases):
+            return False
+        return grid is not None or count <= MOST_TOKENS
 
-    def _is_in_order(self, site: Site, layout: str) -> bool:
-        """Return whether a feature map is in image order, because the graph keeps the order of its bases."""
+    def _part_in_order(self, site: Site, layout: str, grid: Size) -> Part | None:
+        """Return the part of a map in image order, or None unless the graph keeps the order of its bases."""
         kept = self._kept.get(site)
-        return kept is not None and _is_map(layout, kept) and all(self._is_ordered_map(base) for base in kept.bases)
+        if kept is None or not _is_map(layout, kept):
+            return None
+        parts = {self._part_of_map(base, grid) for base in kept.bases} or {whole(grid)}
+        return parts.pop() if len(parts) == 1 else None
 
-    def _is_ordered_map(self, site: Site) -> bool:
+    def _part_of_map(self, site: Site, grid: Size) -> Part | None:
+        """Return the part of a grid that covers the same region as the ordered cells of a feature map, or None."""
         features = self.of(site)
-        return features is not None and is_channels_first(features.layout) and features.start == 0
+        if features is None or not is_channels_first(features.layout):
+            return None
+        own = spatial_grid(site.shape, features.layout)
+        part = part_in(features, own) if own and len(own) == len(grid) else None
+        return same_part(part, own, grid) if part and own else None
 
     def _locations(self, site: Site, layout: str, grid: Size | None) -> Locations | None:
         """Return the locations of a site, from its own responses or from an earlier site with as many elements.
 
         The earlier site is preferred if its locations fit the responses as well as the site's own, up to noise.
         """
-        own, first = self._locations_in(site, layout, grid), self._first_locations(site, layout, grid)
+        own = self._locations_in(site, layout, grid)
+        first = None if is_large(grid) else self._first_locations(site, layout, grid)
         if first is None or first == own:
             return own
         if own is None:
@@ -135,8 +161,10 @@ class SiteLayouts:
                 if other_grid != grid or count_and_channels(other.shape, other_layout)[0] != count:
                     continue
                 found = self._locations_in(other, other_layout, other_grid)
-                if grid and found != (raster := Locations(grid, tuple(range(count)))):
-                    found = raster if self._is_in_order(other, other_layout) else found  # may require more images
+                if grid and found != (raster := _raster(grid)):
+                    found = (
+                        raster if self._part_in_order(other, other_layout, grid) == whole(grid) else found
+                    )  # may require more images
                 if found is not None:
                     return found
         return None
@@ -148,6 +176,9 @@ class SiteLayouts:
         """Return the locations that the responses of a site show, or None."""
         key = site, layout
         if key not in self._read:
+            if is_large(grid):
+                part = self._responses.part(key)
+                grid = measured_grid(size_of(part)) if part else None
             locations = self._read_with(key, grid, 0)
             if (
                 locations is not None
@@ -167,6 +198,18 @@ class SiteLayouts:
 
     def _contradicts(self, site: Site, layout: str, grid: Size) -> bool:
         return any(contradicts(*response, grid) for response in self._responses.of((site, layout)))
+
+
+def _raster(grid: Size) -> Locations:
+    """Return the locations of a map in image order, on the grid on which they are measured."""
+    grid = measured_grid(grid)
+    return Locations(grid, tuple(range(math.prod(grid))))
+
+
+def _features(site: Site, layout: str, grid: Size, part: Part) -> Features:
+    """Return the layout of a map in image order, of which a part shows the image."""
+    count, channels = count_and_channels(site.shape, layout)
+    return Features(site.layer, layout, size_of(part), channels, indices(part, grid), count)
 
 
 def _is_map(layout: str, kept: Kept) -> bool:

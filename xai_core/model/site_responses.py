@@ -1,14 +1,15 @@
 """The responses of a model's sites to coded images. The model runs on as many images as the requested sites require."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from operator import le
 
 from jaxtyping import Float
 from numpy import ndarray
 
 from xai_core.model.coded_images import CodedImages, bits_for
-from xai_core.model.layouts import Size, count_and_channels
+from xai_core.model.layouts import Size, count_and_channels, is_large, measured_grid, spatial_grid
+from xai_core.model.map_parts import Part
 from xai_core.model.responses import Responses
 from xai_core.model.sites import Site
 
@@ -24,22 +25,25 @@ class SiteResponses:
     """Responses to coded images. Each is measured when it is first requested.
 
     The first request measures all sites that require no more images than the requested site. The first request of a
-    site that requires more images measures the rest.
+    site that requires more images measures the rest. Large maps are measured only when they are requested.
 
     Parameters
     ----------
     keys
         The sites to measure.
+    large
+        The sites with large maps.
     size
         (H, W) of the image, or (D, H, W) of the volume.
     respond
         Runs the model on coded images.
     """
 
-    def __init__(self, keys: Sequence[Key], size: Size, respond: Respond) -> None:
+    def __init__(self, keys: Sequence[Key], large: Collection[Key], size: Size, respond: Respond) -> None:
         self._bits = {key: _bits(key, size) for key in keys}
+        self._large = frozenset(large)
         self._respond, self._expected = respond, (0,) * len(size)
-        self._measured: dict[tuple[Key, int], tuple[CodedImages, Responses | tuple[()]]] = {}
+        self._measured: dict[tuple[Key, int], tuple[CodedImages, Responses | None]] = {}
 
     def expect(self, keys: Sequence[Key]) -> None:
         """Let the first request measure these sites too, even if they require more images."""
@@ -57,19 +61,32 @@ class SiteResponses:
         """
         if key not in self._bits:
             return []
+        images, responses = self._measurement(key, seed)
+        bits = self._bits[key]
+        columns = images.columns(bits)
+        return [] if responses is None else [(of[:, columns], images.coarser(bits)) for of in responses.contrasts]
+
+    def part(self, key: Key) -> Part | None:
+        """Return the part of a large map that depends on the image, or None if it was not measured."""
+        responses = self._measurement(key, 0)[1] if key in self._bits else None
+        return None if responses is None else responses.part
+
+    def _measurement(self, key: Key, seed: int) -> tuple[CodedImages, Responses | None]:
         if (key, seed) not in self._measured:
             self._measure(key, seed)
-        images, responses = self._measured[key, seed]
-        bits = self._bits[key]
-        return [(contrasts[:, images.columns(bits)], images.coarser(bits)) for contrasts in responses]
+        return self._measured[key, seed]
 
     def _measure(self, key: Key, seed: int) -> None:
-        rest = {other: bits for other, bits in self._bits.items() if (other, seed) not in self._measured}
-        is_first = len(rest) == len(self._bits)
+        rest = {
+            other: bits
+            for other, bits in self._bits.items()
+            if (other, seed) not in self._measured and (other == key or other not in self._large)
+        }
+        is_first = all(measured_with != seed for _, measured_with in self._measured)
         most = _most([self._bits[key], self._expected] if is_first else [*rest.values()])
         wanted = [other for other, bits in rest.items() if all(map(le, bits, most))]
         images, responses = self._respond(wanted, most, seed)
-        self._measured |= {(other, seed): (images, responses.get(other, ())) for other in wanted}
+        self._measured |= {(other, seed): (images, responses.get(other)) for other in wanted}
 
 
 def _most(bits: Sequence[Bits]) -> Bits:
@@ -81,6 +98,9 @@ def _bits(key: Key, size: Size) -> Bits:
 
     The number of slices of a grid over a volume is not known, but is at most the number of slices of the volume.
     """
+    grid = spatial_grid(key[0].shape, key[1])
+    if grid and is_large(grid):
+        return tuple(map(bits_for, measured_grid(grid)))
     (*depth, height, width), (count, _) = size, count_and_channels(key[0].shape, key[1])
     spatial = bits_for(math.sqrt(count * height / width)), bits_for(math.sqrt(count * width / height))
     return *map(bits_for, depth), *spatial
