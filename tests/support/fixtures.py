@@ -34,7 +34,10 @@ EXTENDED = {*Path(__file__).with_name("extended_tests.txt").read_text().split()}
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The slow tests first, so that no worker waits for another's at the end. Most conformance checks are slow."""
+    """The files with slow tests first, so that no worker waits for another's at the end, and the longest of these.
+
+    The tests of a file stay together, because they share fixtures.
+    """
     for item in items:
         check = item.callspec.params.get("check") if hasattr(item, "callspec") else None
         name = item.nodeid.partition("[")[0]
@@ -42,7 +45,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("slow")
         if name in EXTENDED:
             item.add_marker("extended")
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    slow, extended = ({item.path for item in items if item.get_closest_marker(mark)} for mark in ("slow", "extended"))
+    items.sort(key=lambda item: (item.path not in extended, item.path not in slow))
 
 
 @pytest.fixture(autouse=True)
