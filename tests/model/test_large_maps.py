@@ -71,6 +71,14 @@ def test_cells_lie_where_the_detector_looks(size: tuple[int, int]) -> None:
     assert places_of(features, size, lattice=4, textures=2).right
 
 
+def test_locations_are_measured_once() -> None:
+    torch.manual_seed(0)
+    model, images = detector().eval(), list[int]()
+    model.register_forward_pre_hook(lambda _, args: images.append(len(args[0])))
+    xai.Engine(model).adapter(torch.rand(1, 3, 96, 128))
+    assert sum(images) <= 28, "2 for the probe, and at most 26 to measure"
+
+
 @pytest.mark.parametrize("in_order", [lambda maps: maps, lambda maps: maps.flip(2).flip(2)])
 def test_a_large_map_in_image_order_is_read(in_order: Callable[[Tensor], Tensor]) -> None:
     torch.manual_seed(0)

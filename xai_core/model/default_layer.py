@@ -160,7 +160,7 @@ def _before_detections(
     if not _has_gradients(scores):
         yield from _spatial(_dominating(graph), layouts, excluded)
         return
-    layouts.expect(_dominating(graph))  # the last features are often queries, without locations
+    layouts.expect([*_dominating(graph)])  # the last features are often queries, without locations
     tested = _tested(graph, scores)
     if tested is None:
         return

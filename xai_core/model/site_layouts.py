@@ -6,7 +6,7 @@ and `locations`.
 """
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 
 from xai_core.model.kept_locations import Kept
@@ -87,9 +87,12 @@ class SiteLayouts:
         if other.sites == self.sites:
             self._read, self._responses = other._read, other._responses
 
-    def expect(self, sites: Iterable[Site]) -> None:
-        """Let the first measurement include these sites."""
-        self._responses.expect([(site, layout) for site in sites for layout in self._possible[site]])
+    def expect(self, sites: Sequence[Site]) -> None:
+        """Let the first measurement include these sites, and the sites that determine their order."""
+        known = [kept for site in sites if (kept := self._kept.get(site)) is not None]
+        small = [site for site in sites if not any(map(is_large, self._possible[site].values()))]
+        measured = {*small, *(base for kept in known for base in kept.bases)}
+        self._responses.expect([(site, layout) for site in measured for layout in self._possible[site]])
 
     def may_be_spatial(self, site: Site) -> bool:
         """Return whether the shape of a site allows a layout."""

@@ -25,7 +25,7 @@ class SiteResponses:
     """Responses to coded images. Each is measured when it is first requested.
 
     The first request measures all sites that require no more images than the requested site. The first request of a
-    site that requires more images measures the rest. Large maps are measured only when they are requested.
+    site that requires more images measures the rest. Large maps are measured only when they are requested or expected.
 
     Parameters
     ----------
@@ -42,12 +42,13 @@ class SiteResponses:
     def __init__(self, keys: Sequence[Key], large: Collection[Key], size: Size, respond: Respond) -> None:
         self._bits = {key: _bits(key, size) for key in keys}
         self._large = frozenset(large)
-        self._respond, self._expected = respond, (0,) * len(size)
+        self._respond, self._expected, self._most_expected = respond, frozenset[Key](), (0,) * len(size)
         self._measured: dict[tuple[Key, int], tuple[CodedImages, Responses | None]] = {}
 
     def expect(self, keys: Sequence[Key]) -> None:
         """Let the first request measure these sites too, even if they require more images."""
-        self._expected = _most([self._expected, *(self._bits[key] for key in keys if key in self._bits)])
+        self._expected |= self._bits.keys() & keys
+        self._most_expected = _most([self._most_expected, *(self._bits[key] for key in self._expected)])
 
     def of(self, key: Key, seed: int = 0) -> list[tuple[Float[ndarray, "n bits"], CodedImages]]:
         """Return the contrasts of a site's elements with the images, or an empty list if it was not measured.
@@ -80,10 +81,11 @@ class SiteResponses:
         rest = {
             other: bits
             for other, bits in self._bits.items()
-            if (other, seed) not in self._measured and (other == key or other not in self._large)
+            if (other, seed) not in self._measured
+            and (other == key or other in self._expected or other not in self._large)
         }
         is_first = all(measured_with != seed for _, measured_with in self._measured)
-        most = _most([self._bits[key], self._expected] if is_first else [*rest.values()])
+        most = _most([self._bits[key], self._most_expected] if is_first else [*rest.values()])
         wanted = [other for other, bits in rest.items() if all(map(le, bits, most))]
         images, responses = self._respond(wanted, most, seed)
         self._measured |= {(other, seed): (images, responses.get(other)) for other in wanted}
