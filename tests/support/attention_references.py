@@ -50,6 +50,28 @@ def rollout_replica(
     return torch.stack(maps).view(-1, side, side)
 
 
+def slow_pooling(head: nn.Module, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the pooled tokens [B,C] of a head of SigLIP, and the weights [B,heads,1,N]."""
+    pooled, weights = slow_attention(head.attention, head.probe, tokens)
+    return (pooled + head.mlp(head.layernorm(pooled)))[:, 0], weights
+
+
+def slow_attention(attention: nn.MultiheadAttention, query: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the output [B,1,C] for one query [1,1,C] that attends to tokens [B,N,C], and the weights [B,heads,1,N]."""
+    assert attention.in_proj_bias is not None
+    query, key, value = (
+        nn.functional.linear(each, weight, bias).unflatten(-1, (attention.num_heads, -1)).transpose(1, 2)
+        for each, weight, bias in zip(
+            (query.expand(len(tokens), -1, -1), tokens, tokens),
+            attention.in_proj_weight.chunk(3),
+            attention.in_proj_bias.chunk(3),
+            strict=True,
+        )
+    )
+    weights = (query @ key.mT / query.shape[-1] ** 0.5).softmax(-1)
+    return attention.out_proj((weights @ value).transpose(1, 2).flatten(2)), weights
+
+
 def normalized(raw: Tensor, size: tuple[int, int]) -> Tensor:
     maps = nn.functional.interpolate(raw[:, None], size, mode="bilinear")[:, 0]
     low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)

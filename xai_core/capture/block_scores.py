@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from xai_core.capture.derivatives import derivatives, pulled_back
@@ -32,6 +33,15 @@ class BlockTokens:
     attention: AttentionLeaf
 
 
+def block_scores(
+    tokens: Tensor, blocks: int, after: PartialForward, targets: Sequence[BoundTarget]
+) -> Float[Tensor, "V N"]:
+    """Return the scores of a number of blocks, whose tokens are concatenated along the batch, for V targets."""
+    of = torch.arange(targets[0].batch, device=tokens.device).repeat(blocks)
+    output = after(tokens, of)
+    return torch.stack([target.model_score(output, of, "gradient") for target in targets])
+
+
 def own_gradients(
     blocks: Sequence[BlockTokens], after: PartialForward, targets: Sequence[BoundTarget], batch_dim: int
 ) -> list[tuple[AttentionLeaf, Tensor | None]]:
@@ -56,9 +66,7 @@ def own_gradients(
     """
     require_gradients(blocks[-1].tokens)
     tokens = torch.cat([block.tokens.detach() for block in blocks], batch_dim).requires_grad_()
-    of = torch.arange(targets[0].batch, device=tokens.device).repeat(len(blocks))
-    output = after(tokens, of)
-    scores = torch.stack([target.model_score(output, of, "gradient") for target in targets])  # [V, L B]
+    scores = block_scores(tokens, len(blocks), after, targets)
     gradients = derivatives(scores, {"tokens": tokens}, frozenset())[0] if scores.requires_grad else {}
     if not gradients:
         return [(block.attention, None) for block in blocks]

@@ -157,10 +157,14 @@ class Captured:
 
     @property
     def block_attention(self) -> Sequence[AttentionLayer]:
-        """Attention of each transformer block in `Needs.block_scores`, with the gradient of the block's own score."""
+        """Attention of each transformer block in `Needs.block_scores`, with the gradient of the block's own score.
+
+        If one query pools the last tokens (`AttentionPath.pooling`), there is a single layer: the attention of this
+        query to the tokens of the L blocks. Its batch contains L B images, block after block.
+        """
         self._require(bool(self._needs.block_scores), "block_scores=adapter.blocks")
         own = self._record.block_gradients[self._needs.block_scores]
-        return [self._record.attention[leaf.number].with_gradient(gradient[self.index]) for leaf, gradient in own]
+        return [layer.with_gradient(gradient[self.index]) for layer, gradient in own]
 
     @property
     def rivals(self) -> "list[Captured]":

@@ -92,7 +92,7 @@ def _run(
     """Return the record of one pass, and the tensors whose gradient is needed but does not exist."""
     needs = recorder.needs
     output, gates = _forward(model, forward, images, site, recorder)
-    with torch.inference_mode(False), torch.set_grad_enabled(bool(recorder.differentiated)):
+    with torch.inference_mode(False), torch.set_grad_enabled(bool(recorder.differentiated or needs.block_scores)):
         targets = _bind(bind, output, needs)
         own, unconnected = block_gradients(model, forward, images, recorder, targets.all)
         wanted = recorder.differentiated
@@ -122,7 +122,7 @@ def _forward(
     hooks: dict[nn.Module, Callable[..., Any]] = {}
     for layer, sites in itertools.groupby(sorted(needs.activations), lambda name: split_call(name)[0]):
         hooks[modules[layer]] = _recording(recorder, {name: site(name) for name in sites})
-    track = recorder.on_attention_output if needs.attention_gradients or needs.block_scores else None
+    track = recorder.on_attention_output if recorder.tracks_attention else None
     gates = GateReader(needs.gates)
     layouts = recorder.paths.layouts(len(images)) if needs.attention else ()
     with contextlib.ExitStack() as contexts:
@@ -139,7 +139,9 @@ def _forward(
         output = forward(model, recorder.on_images(images), batch_indices(images))
     if needs.attention:
         require_same_calls(recorder.calls, recorder.attention, is_complete=True)
-    _require_recorded(recorder, blocks.keys() - recorder.blocks.keys(), needs.gates - gates.found.keys())
+    _require_recorded(
+        recorder, blocks.keys() - recorder.blocks.keys() - recorder.pooled.keys(), needs.gates - gates.found.keys()
+    )
     return output, gates.found
 
 

@@ -37,7 +37,8 @@ class Needs:
     block_scores
         Transformer blocks from `ModelAdapter.blocks`, each of which is explained by its own score. A block's score is
         the model's output when the layers after the last of these blocks receive the block's tokens. For each block,
-        the gradient of its score with respect to its attention matrix is captured.
+        the gradient of its score with respect to its attention matrix is captured. If one query pools the last tokens
+        by attention, this is the gradient with respect to the attention of this query to the block's tokens.
     rivals
         Other classes whose gradients are captured too: the number of highest-scoring classes, or class ids.
     parts

@@ -8,7 +8,7 @@ the whole model runs on the images, and the activation replaces the layer's outp
 
 import contextlib
 import itertools
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import torch
@@ -44,6 +44,8 @@ class PartialForward:
         The path of the replaced tensor in this output.
     at_input
         Whether to replace the first tensor of the layer's input instead.
+    context
+        Creates a context for each run of the model, such as one that reads attention.
 
     Attributes
     ----------
@@ -60,9 +62,11 @@ class PartialForward:
         call: int = 0,
         path: Path = (),
         at_input: bool = False,
+        context: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
     ) -> None:
         self._model, self._forward, self._layer, self._images = model, forward, layer, images
         self._call, self._path, self._at_input = call, path, at_input
+        self._context = context
         self._shapes: dict[Hashable, Any] = {}
         self.alone = not replaces_tensors(model)
 
@@ -100,7 +104,7 @@ class PartialForward:
                     return with_first_tensor(output, replacement)
                 return with_leaves(output, {self._path: replacement})
 
-            with substituting(self._layer, self._at_input, substitute):
+            with substituting(self._layer, self._at_input, substitute), self._context():
                 return self._forward(self._model, images, of)
 
 

@@ -106,8 +106,9 @@ class PassRecord:
     gates
         Features and values of the captured gates.
     block_gradients
-        For each declared tuple of blocks, one pair per block: the leaf of the block's attention, and a gradient. This
-        is the gradient [V,...] of the block's own score with respect to the output of the attention.
+        For each declared tuple of blocks, one pair per block: the block's attention, and a gradient. This is the
+        gradient [V,...] of the block's own score with respect to the output of the attention. If one query pools the
+        last tokens, there is one pair: the pooling of the tokens of all blocks, concatenated along the batch.
     shared
         Values that explainers compute once and share.
     """
@@ -120,7 +121,7 @@ class PassRecord:
     curvatures: Mapping[Leaf, Tensor]
     attention: Sequence[AttentionLayer]
     gates: Mapping[Gate, Gated]
-    block_gradients: Mapping[tuple[Features, ...], Sequence[tuple[AttentionLeaf, Tensor]]]
+    block_gradients: Mapping[tuple[Features, ...], Sequence[tuple[AttentionLayer, Tensor]]]
     shared: dict[Hashable, Any] = field(default_factory=dict)
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
@@ -133,7 +134,10 @@ class PassRecord:
             "the gradients": [self.gradients, self.block_gradients],
             "the curvatures": self.curvatures,
             "the gates": self.gates,
-            "the attention": [layer._exposed for layer in self.attention],
+            "the attention": [layer._exposed for layer in [*self.attention, *self._block_attention()]],
             "results in `once`": self.shared,
         }
         return ((name, tensor) for name, part in parts.items() for tensor in tensors_in(part))
+
+    def _block_attention(self) -> Iterator[AttentionLayer]:
+        return (layer for gradients in self.block_gradients.values() for layer, _ in gradients)

@@ -44,6 +44,8 @@ class PassRecorder:
         The attention layers, in order of execution.
     blocks
         The tokens of the recorded blocks, by module name.
+    pooled
+        The tokens of the recorded blocks instead, if one query pools the last tokens by attention.
     """
 
     def __init__(self, needs: NeedsUnion, paths: AttentionPaths, grad_from_start: bool) -> None:
@@ -56,6 +58,12 @@ class PassRecorder:
         self.cut: set[Leaf] = set()
         self.attention: list[AttentionLayer] = []
         self.blocks: dict[str, BlockTokens] = {}
+        self.pooled: dict[str, Tensor] = {}
+
+    @property
+    def tracks_attention(self) -> bool:
+        """Whether the output of each attention layer becomes a leaf."""
+        return self.needs.attention_gradients or bool(self.needs.block_scores and self.paths.pooling is None)
 
     @property
     def attention_leaves(self) -> set[AttentionLeaf]:
@@ -107,10 +115,14 @@ class PassRecorder:
     def on_block(self, name: str, output: Any) -> Any:
         """Record the tokens of a block and the output of its attention, and return the replacement of the tokens."""
         tokens, leaves = first_tensor(output), self.attention_leaves
-        if tokens is None or not leaves:
+        is_pooled = self.paths.pooling is not None
+        if tokens is None or not (leaves or is_pooled):
             raise LayerError(f"layer {name!r} is not a transformer block that contains attention and returns tokens")
-        leaf = max(leaves, key=lambda leaf: leaf.number)
-        self.blocks[name] = BlockTokens(tokens, self.tensors[leaf], leaf)
+        if is_pooled:
+            self.pooled[name] = tokens.detach()
+        else:
+            leaf = max(leaves, key=lambda leaf: leaf.number)
+            self.blocks[name] = BlockTokens(tokens, self.tensors[leaf], leaf)
         return with_first_tensor(output, tokens.clone())  # the model may write to it
 
     def _differentiate(self, leaf: Leaf, tensor: Tensor) -> Tensor:

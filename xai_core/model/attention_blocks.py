@@ -13,11 +13,12 @@ from xai_core.model.site_graph import SiteGraph
 from xai_core.model.site_layouts import SiteLayouts
 
 
-def attention_blocks(observed: ObservedPass, layouts: SiteLayouts) -> tuple[Features, ...]:
+def attention_blocks(observed: ObservedPass, layouts: SiteLayouts, pooling: int | None = None) -> tuple[Features, ...]:
     """Return the layout of each attention's block, or () if one has no block or the layouts differ.
 
     If residuals are added outside of modules, no module returns the block's tokens. Then the last module input before
-    the next attention determines the layout.
+    the next attention determines the layout. The `pooling` of the last tokens (`AttentionPath.pooling`) has no block.
+    Before it, the last module input may follow a final norm, so the last block has no such input.
     """
     calls, graph = observed.calls, observed.graph
     on_path = [(number, traced) for number, traced in enumerate(observed.attentions, 1) if graph.connects(traced.nodes)]
@@ -26,14 +27,17 @@ def attention_blocks(observed: ObservedPass, layouts: SiteLayouts) -> tuple[Feat
     dominating = {site.layer: site for site, on_every in graph.sites if on_every and calls.runs[site.layer] == 1}
     attentions_in = Counter(name for _, traced in on_path for name in traced.around)
     blocks: list[Features] = []
-    for number, traced in on_path:
+    in_blocks = [(number, traced) for number, traced in on_path if number - 1 != pooling]
+    for number, traced in in_blocks:
         alone = [dominating[name] for name in traced.around if attentions_in[name] == 1 and name in dominating]
         own = [site for site in alone if _may_have_tokens(site.shape, traced)]
         outputs = (features for features in map(layouts.of, own) if _has_tokens(features, traced))
-        block = next(outputs, None) or _last_input(number, traced, observed, layouts)
+        block = next(outputs, None)
+        if block is None and (pooling is None or number < in_blocks[-1][0]):
+            block = _last_input(number, traced, observed, layouts)
         blocks += [] if block is None else [block]
     alike = len({(features.layout, features.count, features.channels) for features in blocks}) == 1
-    return tuple(blocks) if alike and len(blocks) == len(on_path) else ()
+    return tuple(blocks) if alike and len(blocks) == len(in_blocks) else ()
 
 
 def _may_have_tokens(shape: tuple[int, ...], traced: TracedAttention) -> bool:

@@ -63,6 +63,11 @@ class AttentionPaths:
         if last is not None and last[1].is_sequence and self._on_path(""):
             self._paths[""] = _path(observed, self._on_path(""), last, readout)
 
+    @property
+    def pooling(self) -> int | None:
+        """The index of the attention with which one query pools the last tokens, see `AttentionPath`, or None."""
+        return self._paths[""].pooling if "" in self._paths else None
+
     def layouts(self, batch: int) -> Sequence[HeadLayout | None]:
         """Return the order of images, windows and heads in each attention, or None for the usual order.
 

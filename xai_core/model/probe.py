@@ -252,7 +252,7 @@ def _probe(observer: Observer, image: Tensor, known: SiteLayouts | None, block: 
         last, default = (None, None) if found is None else (found.last, found.default)
         readout = read_out(graph, last) if last and last[1].is_sequence else None
         attention = AttentionPaths(observed, observer, NoiseImages(image), layouts, last, readout)
-        blocks = attention_blocks(observed, layouts)
+        blocks = attention_blocks(observed, layouts, attention.pooling)
         return Probe(
             size=size,
             layouts=layouts,

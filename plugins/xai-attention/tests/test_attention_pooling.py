@@ -9,26 +9,9 @@ from torch import Tensor, nn
 
 import xai_core as xai
 from support.attention_models import TINY, attention_pooling, with_attention
-from support.attention_references import assert_equals, assert_is, rollout_replica
+from support.attention_references import assert_equals, assert_is, rollout_replica, slow_pooling
 from support.models import settled
 from xai_core.errors import UnsuitableError
-
-
-def slow_pooling(head: nn.Module, tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the pooled tokens [B,C] of a head of SigLIP, and the weights [B,heads,1,N]."""
-    attention = head.attention
-    query, key, value = (
-        nn.functional.linear(each, weight, bias).unflatten(-1, (attention.num_heads, -1)).transpose(1, 2)
-        for each, weight, bias in zip(
-            (head.probe.expand(len(tokens), -1, -1), tokens, tokens),
-            attention.in_proj_weight.chunk(3),
-            attention.in_proj_bias.chunk(3),
-            strict=True,
-        )
-    )
-    weights = (query @ key.mT / query.shape[-1] ** 0.5).softmax(-1)
-    pooled = attention.out_proj((weights @ value).transpose(1, 2).flatten(2))
-    return (pooled + head.mlp(head.layernorm(pooled)))[:, 0], weights
 
 
 def replicas(model: nn.Module, images: Tensor, target: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -244,7 +244,6 @@ def small(name: str) -> nn.Module:
     "make",
     [
         lambda: small("cait_xxs24_224"),  # the last attention is of the class token alone
-        lambda: small("vit_base_patch16_siglip_224"),  # the tokens are pooled by attention
         lambda: SwinTransformer([4, 4], 24, [2, 2], [3, 6], [7, 7], num_classes=5),
         lambda: vit(Parallel),
         SmallCNN,

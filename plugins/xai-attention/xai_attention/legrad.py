@@ -17,6 +17,8 @@ class LeGrad(xai.Explainer):
     averaged over heads and queries, at the patches as keys. The map of the method is the mean of the maps of all
     blocks. The parts are the maps of the blocks.
 
+    If one learned query pools the tokens by attention (SigLIP), A_l is the attention of this query to the tokens Z_l.
+
     Source: Bousselham, Boggust, Chaybouti, Strobelt and Kuehne, "LeGrad: An Explainability Method for Vision
     Transformers via Feature Formation Sensitivity", ICCV 2025, section 3.
     """
@@ -25,13 +27,14 @@ class LeGrad(xai.Explainer):
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         """Request the gradient of each block's score, after checking that each block has one attention layer."""
-        adapter.attention_path().chain(self.name)
+        adapter.attention_path().chain(self.name, pooled=True)
         return xai.Needs(block_scores=adapter.blocks)
 
     def explain(self, captured: xai.Captured) -> Relevance:
         """Average the positive part of the gradients."""
-        rows = torch.stack([_mean_positive_gradient(layer) for layer in captured.block_attention], 1)  # [B,L,N]
-        maps = on_grid(captured.adapter.blocks[-1], rows)
+        rows = torch.cat([_mean_positive_gradient(layer) for layer in captured.block_attention])  # [L B,N]
+        by_image = rows.unflatten(0, (-1, len(captured.images))).transpose(0, 1)
+        maps = on_grid(captured.adapter.blocks[-1], by_image)
         return Relevance(maps.mean(1), maps)
 
 

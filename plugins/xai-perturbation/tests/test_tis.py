@@ -10,7 +10,7 @@ from scipy.cluster.vq import kmeans2
 from torch import Tensor, nn
 
 import xai_core as xai
-from support.attention_models import Encoder
+from support.attention_models import Encoder, attention_pooling
 from support.models import SmallCNN, fused_vit, settled
 from xai_core.errors import UnsuitableError
 from xai_perturbation.tis import TIS
@@ -48,12 +48,26 @@ def of_encoder(model: Any, image: Tensor) -> Run:
     return run
 
 
+def of_pooling(model: Any, image: Tensor) -> Run:
+    """One query pools the tokens by attention. There is no class token."""
+
+    def run(kept: Tensor | None) -> tuple[Tensor, list[Tensor]]:
+        tokens, outputs = model.vision.embeddings(image[None]), []
+        tokens = tokens if kept is None else tokens[:, kept]
+        for layer in model.vision.encoder.layers:
+            tokens = layer(tokens, attention_mask=None)
+            outputs.append(tokens[0])
+        return model.head(model.vision.head(model.vision.post_layernorm(tokens)))[0], outputs
+
+    return run
+
+
 @torch.no_grad()
 def replica(run: Run) -> Tensor:
     """Sum of the probabilities of the half of the tokens with the highest values of each channel, by coverage."""
     _, outputs = run(None)
     sums, coverage = torch.zeros(len(TARGETS), 16).double(), torch.zeros(16)
-    for channel in torch.cat([tokens[1:] for tokens in outputs], 1).T:
+    for channel in torch.cat([tokens[-16:] for tokens in outputs], 1).T:
         kept = channel.argsort(descending=True)[:8]
         sums[:, kept] += run(kept)[0].softmax(0)[TARGETS][:, None]
         coverage[kept] += 1
@@ -61,7 +75,9 @@ def replica(run: Run) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("make", "read"), [(fused_vit, of_timm), (lambda: Encoder(False, False), of_encoder)], ids=["timm", "tokens first"]
+    ("make", "read"),
+    [(fused_vit, of_timm), (lambda: Encoder(False, False), of_encoder), (attention_pooling, of_pooling)],
+    ids=["timm", "tokens first", "attention pooling"],
 )
 def test_maps_are_those_of_the_paper(make: Callable[[], nn.Module], read: Callable[[Any, Tensor], Run]) -> None:
     model = settled(make()).double()
