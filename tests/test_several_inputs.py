@@ -23,7 +23,10 @@ METHODS = {
         "layer-conductance:n_steps=2", "guided-backprop", "occlusion:size=16,stride=16", "rise:masks=8",
         "spatial-attention", "channel-attention", "smoothed(grad-cam)",
     ],
-    fused_vit: ["grad-cam", "rollout", "generic-attention", "grad-eclip", "ablation-cam", "raw-attention"],
+    fused_vit: [
+        "grad-cam", "rollout", "generic-attention", "grad-eclip", "ablation-cam", "raw-attention", "legrad",
+        "tis:masks=8,iterations=2",
+    ],
 }  # fmt: skip
 
 

@@ -58,7 +58,8 @@ def block_gradients(
     unconnected: set[Leaf] = set()
     for blocks in recorder.needs.block_scores:
         last = blocks[-1]
-        after = partial(PartialForward, model, forward, model.get_submodule(last.layer), images, at_input=last.is_input)
+        module = model.get_submodule(last.layer)
+        after = partial(PartialForward, model, forward, module, images, last.call, at_input=last.is_input)
         of_blocks = _of_blocks if recorder.paths.pooling is None else _of_pooling
         found = of_blocks(blocks, recorder, after, targets)
         gradients[blocks] = [(layer, gradient) for _, layer, gradient in found if gradient is not None]

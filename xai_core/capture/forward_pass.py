@@ -128,7 +128,8 @@ def _forward(
     with contextlib.ExitStack() as contexts:
         contexts.enter_context(explaining(model, recorder.grad_from_start))
         for name, block in blocks.items():
-            contexts.enter_context(substituting(modules[name], block.is_input, partial(recorder.on_block, name)))
+            record = partial(recorder.on_block, name)
+            contexts.enter_context(substituting(modules[name], block.is_input, record, block.call))
         contexts.enter_context(temporary_hooks(after=hooks))
         if needs.attention:
             contexts.enter_context(AttentionReader(len(images), recorder.on_attention, track, layouts))

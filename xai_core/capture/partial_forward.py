@@ -7,7 +7,6 @@ the whole model runs on the images, and the activation replaces the layer's outp
 """
 
 import contextlib
-import itertools
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -90,12 +89,9 @@ class PartialForward:
             return self._substituted(activation, images, of, before)
 
     def _substituted(self, activation: Tensor, images: Tensor, of: Tensor, before: contextlib.ExitStack) -> Any:
-        calls = itertools.count()
         with contextlib.ExitStack() as after:
 
             def substitute(output: Any) -> Any:
-                if next(calls) != self._call:
-                    return None
                 before.close()
                 after.enter_context(_NoInventedValues())
                 torch.set_grad_enabled(activation.requires_grad)
@@ -104,7 +100,7 @@ class PartialForward:
                     return with_first_tensor(output, replacement)
                 return with_leaves(output, {self._path: replacement})
 
-            with substituting(self._layer, self._at_input, substitute), self._context():
+            with substituting(self._layer, self._at_input, substitute, self._call), self._context():
                 return self._forward(self._model, images, of)
 
 

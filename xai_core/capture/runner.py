@@ -98,10 +98,11 @@ class Runner:
     def subset_scorer(self, record: PassRecord, adapter: ModelAdapter, autocast: Autocast) -> ModelScorer:
         """Return a scorer of subsets of the patch tokens, for the targets of a record."""
         subsets = adapter.probe.token_subsets
-        layer = subsets.features.layer
+        layer, call = subsets.features.layer, subsets.features.call
         with autocast():
             tokens = subsets.before(self._bare, self._forward, record.images)
-        after = PartialForward(self._bare, self._forward, self._bare.get_submodule(layer), record.images, at_input=True)
+        block = self._bare.get_submodule(layer)
+        after = PartialForward(self._bare, self._forward, block, record.images, call, at_input=True)
 
         def run(cells: Tensor, of: Tensor) -> Any:
             with autocast():

@@ -11,6 +11,7 @@ from xai_core.model.layouts import Features
 from xai_core.model.observed_pass import ObservedPass
 from xai_core.model.site_graph import SiteGraph
 from xai_core.model.site_layouts import SiteLayouts
+from xai_core.model.sites import Site
 
 
 def attention_blocks(observed: ObservedPass, layouts: SiteLayouts, pooling: int | None = None) -> tuple[Features, ...]:
@@ -20,19 +21,18 @@ def attention_blocks(observed: ObservedPass, layouts: SiteLayouts, pooling: int 
     the next attention determines the layout. The `pooling` of the last tokens (`AttentionPath.pooling`) has no block.
     Before it, the last module input may follow a final norm, so the last block has no such input.
     """
-    calls, graph = observed.calls, observed.graph
+    graph = observed.graph
     on_path = [(number, traced) for number, traced in enumerate(observed.attentions, 1) if graph.connects(traced.nodes)]
     if len({traced.layer.keys for _, traced in on_path}) > 1:
         return ()
-    dominating = {site.layer: site for site, on_every in graph.sites if on_every and calls.runs[site.layer] == 1}
+    dominating = {site.layer: site for site, on_every in graph.sites if on_every and site.layer not in graph.repeated}
     attentions_in = Counter(name for _, traced in on_path for name in traced.around)
     blocks: list[Features] = []
     in_blocks = [(number, traced) for number, traced in on_path if number - 1 != pooling]
     for number, traced in in_blocks:
         alone = [dominating[name] for name in traced.around if attentions_in[name] == 1 and name in dominating]
         own = [site for site in alone if _may_have_tokens(site.shape, traced)]
-        outputs = (features for features in map(layouts.of, own) if _has_tokens(features, traced))
-        block = next(outputs, None)
+        block = next(filter(None, (_output(site, traced, layouts) for site in own)), None)
         if block is None and (pooling is None or number < in_blocks[-1][0]):
             block = _last_input(number, traced, observed, layouts)
         blocks += [] if block is None else [block]
@@ -44,8 +44,15 @@ def _may_have_tokens(shape: tuple[int, ...], traced: TracedAttention) -> bool:
     return len(shape) == 3 and traced.layer.keys in shape[:2]
 
 
-def _has_tokens(features: Features | None, traced: TracedAttention) -> bool:
-    return features is not None and features.is_sequence and features.count == traced.layer.keys
+def _output(site: Site, traced: TracedAttention, layouts: SiteLayouts) -> Features | None:
+    features = layouts.of(site)
+    if features is None or not _has_tokens(features, traced):
+        return None
+    return replace(features, call=site.call)
+
+
+def _has_tokens(features: Features, traced: TracedAttention) -> bool:
+    return features.is_sequence and features.count == traced.layer.keys
 
 
 def _last_input(number: int, traced: TracedAttention, observed: ObservedPass, layouts: SiteLayouts) -> Features | None:

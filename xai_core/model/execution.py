@@ -4,6 +4,7 @@ Each context restores the previous state at its end.
 """
 
 import contextlib
+import itertools
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -119,14 +120,19 @@ class OwnHook:
 
 
 def substituting(
-    layer: nn.Module, at_input: bool, substitute: Callable[[Any], Any]
+    layer: nn.Module, at_input: bool, substitute: Callable[[Any], Any], call: int = 0
 ) -> contextlib.AbstractContextManager[None]:
-    """Replace a layer's output, or its input, by the result of `substitute`, unless the result is None."""
+    """Replace the output of a layer's call, or its input, by the result of `substitute`, unless the result is None."""
+    calls = itertools.count()
+
+    def substituted(value: Any) -> Any:
+        return substitute(value) if next(calls) == call else None
+
     if not at_input:
-        return temporary_hooks(after={layer: lambda module, args, output: substitute(output)})
+        return temporary_hooks(after={layer: lambda module, args, output: substituted(output)})
 
     def before(module: nn.Module, args: Any, kwargs: Mapping[str, Any]) -> Any:
-        replacement = substitute(args if args else kwargs)
+        replacement = substituted(args if args else kwargs)
         if replacement is None:
             return None
         return (replacement, kwargs) if args else (args, replacement)

@@ -43,6 +43,8 @@ class Features:
         The number of all elements, including elements without a location. Default: the number of cells.
     is_input
         Whether this is the layout of the layer's input instead of its output.
+    call
+        For a transformer block, the index of the call that computes it from the images, from 0.
     """
 
     layer: str
@@ -52,6 +54,7 @@ class Features:
     elements: tuple[int, ...] = ()
     count: int = 0
     is_input: bool = False
+    call: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "elements", self.elements or tuple(range(self.cells)))

@@ -94,6 +94,6 @@ class TokenSubsets:
         return scores
 
     def _run(self, model: nn.Module, forward: Forward, images: Tensor, substitute: Callable[[Any], Any]) -> Any:
-        block = model.get_submodule(self.features.layer)
-        with explaining(model, gradients=False), substituting(block, True, substitute):
+        block, call = model.get_submodule(self.features.layer), self.features.call
+        with explaining(model, gradients=False), substituting(block, True, substitute, call):
             return forward(model, images, batch_indices(images))

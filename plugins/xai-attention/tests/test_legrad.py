@@ -17,6 +17,7 @@ from support.attention_references import Cut, assert_is
 from support.explaining import captured_by
 from support.explicit_attention import case, eager
 from support.models import SmallCNN, fused_vit, settled
+from support.siamese import RightFirst, Siamese, pair
 from support.strange_attention import Parallel, vit
 from xai_core.errors import LayerError, NotCapturedError, NotConnectedError, UnsuitableError
 from xai_core.plugin import AttentionLayer
@@ -100,6 +101,21 @@ def test_residuals_added_outside_of_modules(name: str, head: Callable[[Any, Tens
     layers = replica(model, images, 1, [f"transformer.layers.{i}.1" for i in range(3)], head, prefix, residual=True)
     ours = xai.Engine(model.double()).explain(images.double(), "legrad", target=1)["legrad"]
     assert_is_mean(ours, layers)
+
+
+@pytest.mark.parametrize("kind", [Siamese, RightFirst])
+def test_each_of_two_images(kind: type[Siamese]) -> None:
+    """The same encoder runs once for each image."""
+    encoder, left, _, _ = case("timm")
+    model: Any = pair(kind, encoder)
+    blocks, head = HEADS["timm"]
+    wide = copy.deepcopy(model).double()
+    pairs = [(left, left.flip(3)), (left.flip(3), left)]  # each image with the image that is fixed
+    both = xai.Engine(wide).explain(tuple(image.double() for image in pairs[0]), "legrad", target=1)
+    for maps, (images, other) in zip(both, pairs, strict=True):
+        code = wide.encoder(other.double()).detach()
+        layers = replica(model.encoder, images, 1, blocks, lambda m, z, code=code: wide.compare(head(m, z), code))
+        assert_is_mean(maps["legrad"], layers)
 
 
 def cifar_vit() -> nn.Module:

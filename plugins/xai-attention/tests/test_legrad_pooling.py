@@ -15,6 +15,7 @@ from support.attention_models import attention_pooling, with_attention
 from support.attention_references import assert_is, slow_attention, slow_pooling
 from support.dual_encoders import CONTEXT, DUAL_ENCODERS, TEXTS, word_tokenizer
 from support.models import settled
+from support.siamese import RightFirst, Siamese, pair
 from xai_core.errors import NotConnectedError, UnsuitableError
 
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -97,6 +98,26 @@ def test_fused_and_explicit_attention_of_timm(fused: bool) -> None:
             of_timm(model, model.blocks(model.patch_embed(IMAGES) + model.pos_embed))[0], model(IMAGES)
         )
     assert_is_mean(wide_map(model, 1), replica(model, IMAGES, ["blocks.0", "blocks.1"], of_timm, 1))
+
+
+@pytest.mark.parametrize("kind", [Siamese, RightFirst])
+def test_each_of_two_images(kind: type[Siamese]) -> None:
+    """The same encoder runs once for each image."""
+    model: Any = pair(kind, timm_siglip())
+    wide = copy.deepcopy(model).double()
+    both = xai.Engine(wide).explain((IMAGES.double(), IMAGES.flip(3).double()), "legrad", 1)
+    codes = [wide.encoder(images.double()).detach() for images in (IMAGES, IMAGES.flip(3))]
+
+    def of_left(encoder: Any, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        code, weights = of_timm(encoder, tokens)
+        return wide.compare(code, codes[1]), weights
+
+    def of_right(encoder: Any, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        code, weights = of_timm(encoder, tokens)
+        return wide.compare(codes[0], code), weights
+
+    for maps, images, scores in zip(both, (IMAGES, IMAGES.flip(3)), (of_left, of_right), strict=True):
+        assert_is_mean(maps["legrad"], replica(model.encoder, images, ["blocks.0", "blocks.1"], scores, 1))
 
 
 class Pooling(nn.Module):
