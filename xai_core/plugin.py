@@ -58,6 +58,7 @@ if TYPE_CHECKING:  # what type checkers and editors see; a test compares these i
     from xai_core.model.attention_reader import AttentionReader as AttentionReader
     from xai_core.model.autograd_graph import dominators as dominators
     from xai_core.model.autograd_graph import joins as joins
+    from xai_core.model.decoder import Decoder as Decoder
     from xai_core.model.gates import Gate as Gate
     from xai_core.model.gates import Gated as Gated
     from xai_core.model.layouts import Features as Features
@@ -110,6 +111,7 @@ _SOURCES = {
     "DatasetError": "errors",
     "DatasetSource": "data.sources",
     "DatasetWarning": "errors",
+    "Decoder": "model.decoder",
     "DeviceOption": "cli.options",
     "Evaluation": "metric",
     "Features": "model.layouts",

@@ -104,7 +104,7 @@ class PassRecorder:
     def on_attention_output(self, output: Any) -> Any:
         """Record the output of the attention that ran last, and return its replacement if the scores depend on it."""
         number = len(self.attention) - 1
-        if not self.calls[number].on_path:
+        if not self.paths.is_differentiable(number):
             return output
         leaf = AttentionLeaf(number, str(self.calls[number]))
         self.differentiated.add(leaf)

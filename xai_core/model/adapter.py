@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from xai_core.errors import LayerError, UnsuitableError
 from xai_core.model.attention_path import AttentionPath, no_rows
+from xai_core.model.decoder import Decoder
 from xai_core.model.feature_maps import to_maps, with_maps
 from xai_core.model.layer_names import LayerNames
 from xai_core.model.layouts import Features, Layer, may_have
@@ -216,6 +217,14 @@ class ModelAdapter:
             return self.probe.attention.of(self.layer_name(module))
         readout = self.readout
         return replace(self.probe.attention.of(), readout=readout)
+
+    @property
+    def decoder(self) -> Decoder | None:
+        """The decoder with which queries attend to the last tokens, as in DETR. None if the model has no such decoder.
+
+        Models are compared with the properties of `Decoder`. If one of these is uncertain, this is None.
+        """
+        return self.probe.attention.decoder
 
     @property
     def readout(self) -> tuple[float, ...]:

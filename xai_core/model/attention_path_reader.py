@@ -108,7 +108,7 @@ class AttentionPathReader:
             and call.key_locations is not None
             and call.key_locations.elements == tuple(self._features.elements)
             and len(nodes) == 1
-            and self._end not in ancestors(self._graph.ends, except_through=nodes[0])
+            and self._end not in ancestors(self._graph.ends, without=nodes)
         )
         return last if is_pooling else None
 
@@ -125,7 +125,7 @@ class AttentionPathReader:
 
     def _beside(self) -> set[int]:
         """Return the layers from which a path to the scores bypasses the last tokens."""
-        return self._numbers_at(ancestors(self._graph.ends, except_through=self._end)) - self._after()
+        return self._numbers_at(ancestors(self._graph.ends, without={self._end})) - self._after()
 
     def _is_chain(self) -> bool:
         """Return whether the layers follow one another, or are parallel with the same tokens."""

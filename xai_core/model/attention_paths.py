@@ -11,6 +11,8 @@ from xai_core.model.attention import ExplicitAttention
 from xai_core.model.attention_path import FEATURE_MAPS, AttentionCall, AttentionPath, no_graph
 from xai_core.model.attention_path_reader import AttentionPathReader, tokens_at
 from xai_core.model.attention_trace import head_layout, users_of
+from xai_core.model.decoder import Decoder
+from xai_core.model.decoder_reader import read_decoder
 from xai_core.model.head_layout import HeadLayout
 from xai_core.model.key_locations import key_locations
 from xai_core.model.layouts import Features
@@ -58,7 +60,7 @@ class AttentionPaths:
         readout: Readout | None,
     ) -> None:
         self.calls = tuple(_calls(observed, last))
-        self._observer, self._images, self._layouts = observer, images, layouts
+        self._observer, self._images, self._layouts, self._last = observer, images, layouts, last
         self._paths: dict[str, AttentionPath] = {}
         if last is not None and last[1].is_sequence and self._on_path(""):
             self._paths[""] = _path(observed, self._on_path(""), last, readout)
@@ -103,6 +105,28 @@ class AttentionPaths:
             with torch.inference_mode(False), torch.enable_grad():
                 self._paths[module] = self._read(module)
         return self._paths[module]
+
+    @cached_property
+    def decoder(self) -> Decoder | None:
+        """The decoder through which the scores depend on the last tokens. None if the last tokens are read otherwise.
+
+        It is read from another forward pass.
+        """
+        path = self._paths.get("")
+        if self._last is None or path is None or path.problem in ("", no_graph()):
+            return None
+        if all(call.windows > 1 or call.keys != path.features.count for call in path.calls.values()):
+            return None
+        with torch.inference_mode(False), torch.enable_grad():
+            observed = self._observer.observe(self._images.first(1))
+            return read_decoder(observed, self.calls, self._last, path.readout)
+
+    def is_differentiable(self, number: int) -> bool:
+        """Return whether explainers may request the gradient of an attention layer.
+
+        The layer lies on a path to the scores, or belongs to the decoder.
+        """
+        return self.calls[number].on_path or (self.decoder is not None and number in self.decoder.layers)
 
     def _on_path(self, module: str) -> dict[int, AttentionCall]:
         return {number: call for number, call in enumerate(self.calls) if call.on_path and call.is_in(module)}

@@ -72,7 +72,7 @@ class AttentionTrace(AttentionReader):
         mixed = first_tensor(output.value)
         assert mixed is not None
         traced = next(traced for traced in reversed(self.attentions) if traced.layer is layer)
-        copy = mixed.clone()
+        copy = mixed.clone() if mixed.requires_grad else mixed.detach().requires_grad_(torch.is_grad_enabled()).clone()
         traced.values.append(values)
         traced.mixed.append((mixed, TokensAt(copy, output.dim)))
         return with_first_tensor(output.value, copy)

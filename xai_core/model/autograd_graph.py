@@ -28,15 +28,15 @@ def dominators(
     return on_every_path
 
 
-def ancestors(outputs: Sequence[Node], except_through: Node | None = None) -> Set[Node | None]:
+def ancestors(outputs: Sequence[Node], without: Collection[Node] = frozenset()) -> Set[Node | None]:
     """Return all nodes on paths to the outputs, including the output nodes.
 
-    Paths through the node `except_through` are ignored.
+    Paths through the nodes in `without` are ignored.
     """
-    found: set[Node | None] = {node for node in outputs if node is not except_through}
-    stack = [node for node in outputs if node is not except_through]
+    found: set[Node | None] = {node for node in outputs if node not in without}
+    stack = [node for node in outputs if node not in without]
     while stack:
-        new = {before for before, _ in stack.pop().next_functions} - found - {None, except_through}
+        new = {before for before, _ in stack.pop().next_functions} - found - {None, *without}
         found |= new
         stack += [node for node in new if node is not None]
     return found
