@@ -8,15 +8,14 @@ from torch import Tensor
 
 import xai_core as xai
 from xai_attention.attention_ops import (
-    RowBlocks,
     chained_layers,
-    gradient_times_attention,
     last_to_first,
     on_grid,
     readout_row,
     row_times_matrix,
 )
-from xai_core.plugin import AttentionLayer, Layer
+from xai_attention.decoder_relevance import decoder_row, positive
+from xai_core.plugin import AttentionLayer, Decoder, Layer
 
 
 class GenericAttention(xai.Explainer):
@@ -31,7 +30,8 @@ class GenericAttention(xai.Explainer):
 
         a (rownorm(R - I) + I)  (eq. 9 and 10),
 
-    with `a` the attention of this query, weighted as A_l.
+    with `a` the attention of this query, weighted as A_l. In an encoder-decoder such as DETR, the row belongs to the
+    query whose score is explained, see `decoder_row`.
 
     Source: Chefer, Gur and Wolf, "Generic Attention-model Explainability for Interpreting Bi-Modal and Encoder-Decoder
     Transformers", ICCV 2021, the rules for self-attention and for attention between two sets of tokens.
@@ -50,26 +50,32 @@ class GenericAttention(xai.Explainer):
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         """Request the attention of every layer and its gradient, after checking that the layers can be chained."""
-        adapter.attention_path(self.module).chain(self.name, pooled=True)
+        path = adapter.attention_path(self.module)
+        if self._decoder(adapter) is None:
+            path.chain(self.name, pooled=True)
         return xai.Needs(attention=True, attention_gradients=True)
 
     def explain(self, captured: xai.Captured) -> Float[Tensor, "B h w"]:
-        """Propagate the row of the class token from the last layer to the first."""
+        """Propagate the row of the class token, or of a query, from the last layer to the first."""
         path = captured.adapter.attention_path(self.module)
-        layers = chained_layers(captured, path, self.name)
-        row = readout_row(captured, path, _positive)
-        if path.pooling is None:
+        decoder = self._decoder(captured.adapter)
+        layers = chained_layers(captured, path, self.name, None if decoder is None else decoder.encoder)
+        row = readout_row(captured, path, positive) if decoder is None else decoder_row(captured, decoder)
+        if decoder is None and path.pooling is None:
             return on_grid(path.features, _received(row, layers, path.rows))
         sums = _row_sums(layers, torch.ones_like(row))
         normalized = torch.where(sums > 0, row / sums, 0)
-        return on_grid(path.features, _received(normalized, layers, path.rows) + row)
+        return on_grid(path.features, _received(normalized, layers, slice(0, path.features.count)) + row)
+
+    def _decoder(self, adapter: xai.ModelAdapter) -> Decoder | None:
+        return adapter.decoder if self.module is None else None
 
 
 def _received(row: Float[Tensor, "B N"], layers: Sequence[AttentionLayer], read: slice) -> Float[Tensor, "B N"]:
     """Return row (R - I)."""
     relevance = torch.zeros_like(row)
     for layer, rows in last_to_first(layers, read):
-        relevance = relevance + row_times_matrix(row + relevance, _positive(layer, rows))
+        relevance = relevance + row_times_matrix(row + relevance, positive(layer, rows))
     return relevance
 
 
@@ -78,11 +84,6 @@ def _row_sums(layers: Sequence[AttentionLayer], ones: Float[Tensor, "B N"]) -> F
     sums = torch.zeros_like(ones)
     for layer in layers:
         column = (ones + sums)[..., None]
-        blocks = [rows.to(column) @ column for _, rows in _positive(layer, slice(0, layer.queries))]
+        blocks = [rows.to(column) @ column for _, rows in positive(layer, slice(0, layer.queries))]
         sums = sums + torch.cat(blocks, 1)[..., 0]
     return sums
-
-
-def _positive(layer: AttentionLayer, read: slice) -> RowBlocks:
-    """Return blocks of rows of the mean over heads of (dy/dA * A)^+."""
-    return ((indices, rows.relu().mean(1)) for indices, rows in gradient_times_attention(layer, read))
