@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import xai_core as xai
+from support.conformance import METRICS as FEWER_STEPS
 from support.explaining import FEWER
 from support.paths import ROOT
 from support.tasks import TASKS, Task
@@ -31,7 +32,7 @@ SPECS = {
     "smoothed": "smoothed(grad-cam)",
 }
 METHODS = {name: SPECS.get(name, name) for name in xai.list_explainers()}
-METRICS = {name: name for name in xai.list_metrics()}
+METRICS = {name: FEWER_STEPS.get(name, name) for name in xai.list_metrics()}
 
 
 def single(value: Any) -> Any:
