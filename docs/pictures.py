@@ -30,7 +30,11 @@ SUBJECTS = (
 )
 SEGMENTED = ("shapes-unet", "shapes:split=test", 8, 8)
 """A model for segmentation, an image, and the class whose region methods with the prefix `seg-` explain."""
-FEWER = {"rise": "rise:masks=1000", "d-rise": "d-rise:masks=1000"}
+FEWER = {
+    "rise": "rise:masks=1000",
+    "d-rise": "d-rise:masks=1000",
+    "extremal-perturbation": "extremal-perturbation:areas=0.1,steps=200",
+}
 """Methods that would take minutes, as specs that take fewer forwards; their pages say so."""
 FOR_TRANSFORMERS = ("attn-lrp", "cp-lrp")
 """Methods whose rules are for transformers, and which are shown on the first of these."""

@@ -26,6 +26,7 @@ FEWER = {
     "noise-smoothed": "noise-smoothed:n=2",
     "lime": "lime:n_samples=24,segments=8",
     "d-rise": "d-rise:masks=64,cells=7",
+    "extremal-perturbation": "extremal-perturbation:areas=0.1,steps=2,cell=4,sigma=4",
     "group-cam": "group-cam:groups=4",
     "hsic": "hsic:masks=32,cells=4",
     "guided-ig": "guided-ig:n_steps=4",

@@ -1,4 +1,4 @@
-"""Properties that all methods share whose maps depend on the scores of masked images only."""
+"""Properties that all methods share which hide parts of the images by masks."""
 
 from typing import Any
 
@@ -20,8 +20,9 @@ RANDOM = {
     "hsic": {"masks": 12, "cells": 3},
     "d-rise": {"masks": 12, "cells": 3},
 }
-METHODS = {"occlusion": {"size": 8, "stride": 6}, **RANDOM}
-OF_CLASSES = [method for method in METHODS if method != "d-rise"]
+OPTIMIZED = {"extremal-perturbation": {"areas": 0.1, "steps": 3, "cell": 4, "sigma": 4, "rate": 0.02}}
+METHODS: dict[str, dict[str, Any]] = {"occlusion": {"size": 8, "stride": 6}, **RANDOM, **OPTIMIZED}
+SCORING = [method for method in METHODS if method not in ("d-rise", *OPTIMIZED)]
 METHOD = pytest.mark.parametrize("method", METHODS)
 
 
@@ -76,7 +77,7 @@ def test_an_image_is_explained_the_same_in_any_batch(method: str, images: Tensor
     assert_same(explained(method, images[1:])[0], explained(method, images)[1])
 
 
-@pytest.mark.parametrize("method", OF_CLASSES)
+@pytest.mark.parametrize("method", SCORING)
 def test_targets_share_the_masked_images(method: str, images: Tensor) -> None:
     model, explainer = model_for(method), xai.create_explainer(method, **METHODS[method])
     engine = xai.Engine(model, block=5)
@@ -88,7 +89,7 @@ def test_targets_share_the_masked_images(method: str, images: Tensor) -> None:
         assert_same(both[:, index], explained(method, images, target))
 
 
-@pytest.mark.parametrize("method", OF_CLASSES)
+@pytest.mark.parametrize("method", SCORING)
 def test_a_target_is_any_function_of_the_output(method: str, images: Tensor) -> None:
     by_function = explained(method, images, lambda output: output[:, 1])
     assert_same(by_function, explained(method, images, 1, score="logit"))
@@ -130,10 +131,12 @@ class Corner(nn.Module):
         ("rise", {"masks": 200, "cells": 2}),
         ("sobol", {"designs": 16, "cells": 2}),
         ("hsic", {"masks": 64, "cells": 2}),
+        ("extremal-perturbation", {"areas": 0.125, "steps": 60, "cell": 3, "sigma": 2, "rate": 0.02}),
     ],
 )
-def test_volumes_are_explained_along_their_depth(method: str, options: dict[str, int]) -> None:
-    explainer = xai.create_explainer(method, **options, score="logit")
+def test_volumes_are_explained_along_their_depth(method: str, options: dict[str, Any]) -> None:
+    options |= {"score": "logit"} if method in SCORING else {}
+    explainer = xai.create_explainer(method, **options)
     raw = xai.Engine(Corner()).explain(torch.ones(1, 1, 6, 12, 12), explainer, 1)[method].raw[0]
     corner = torch.zeros(6, 12, 12, dtype=torch.bool)
     corner[:3, 6:, :6] = True

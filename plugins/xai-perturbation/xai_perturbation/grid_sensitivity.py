@@ -9,10 +9,10 @@ from torch import Tensor
 
 import xai_core as xai
 from xai_core.plugin import Baseline, check_integer, resize
-from xai_perturbation.masking import Masking
+from xai_perturbation.masking import MaskScoring
 
 
-class GridSensitivity(Masking):
+class GridSensitivity(MaskScoring):
     """The sensitivity of the score to the cells of a grid, estimated from images under random masks.
 
     The grid divides each side of the image into equal parts, and a mask has one value for each cell. The map is resized
@@ -23,7 +23,7 @@ class GridSensitivity(Masking):
     cells
         Number of cells along a side of the image. For volumes, also along the depth.
     score, baseline, seed
-        See `Masking`.
+        See `MaskScoring`.
     """
 
     def __init__(self, cells: int, score: str, baseline: Baseline, seed: int) -> None:

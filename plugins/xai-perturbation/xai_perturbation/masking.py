@@ -1,4 +1,4 @@
-"""Base class of methods that hide parts of the images and depend on the scores of the masked images only."""
+"""Base classes of methods that hide parts of the images by masks."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
@@ -11,15 +11,12 @@ from xai_core.plugin import SCORE_KINDS, Baseline, baseline_images, check_choice
 
 
 class Masking(xai.Explainer):
-    """The scores of images under masks.
+    """A method that hides parts of the images.
 
-    A mask has one value in [0, 1] for each pixel. 1 shows the pixel, and 0 replaces it by the baseline. The masks are
-    the same for every image, on every device and for any block size. All targets share the masked images.
+    A mask has one value in [0, 1] for each pixel. 1 shows the pixel, and 0 replaces it by the baseline.
 
     Parameters
     ----------
-    score
-        f: `probability` (softmax) or `logit`. It has no effect on targets that are functions.
     baseline
         Replacement of hidden pixels: `zero`, `mean`, `blur`, `min`, `max`, `noise`, or a tensor that broadcasts to
         the images. In the normalized space, `zero` is the mean color of the training data.
@@ -29,14 +26,35 @@ class Masking(xai.Explainer):
 
     volumes = True
 
-    def __init__(self, score: str, baseline: Baseline, seed: int) -> None:
-        self.score = check_choice("score", score, SCORE_KINDS)
+    def __init__(self, baseline: Baseline, seed: int) -> None:
         self.baseline = baseline
         self.seed = check_seed(seed)
 
     def needs(self, adapter: xai.ModelAdapter) -> xai.Needs:
         """Request nothing: the method uses scores only."""
         return xai.Needs()
+
+    def hidden(self, images: Float[Tensor, "B C *size"]) -> Float[Tensor, "B C *size"]:
+        """Return the images in which every pixel is hidden."""
+        return baseline_images(self.baseline, images, self.seed)
+
+
+class MaskScoring(Masking):
+    """A method whose map depends on the scores of the images under masks, and on nothing else.
+
+    The masks are the same for every image, on every device and for any block size. All targets share the masked images.
+
+    Parameters
+    ----------
+    score
+        f: `probability` (softmax) or `logit`. It has no effect on targets that are functions.
+    baseline, seed
+        See `Masking`.
+    """
+
+    def __init__(self, score: str, baseline: Baseline, seed: int) -> None:
+        super().__init__(baseline, seed)
+        self.score = check_choice("score", score, SCORE_KINDS)
 
     def explain(self, captured: xai.Captured) -> Float[Tensor, "B *size"]:
         """Return the maps of one target, and keep those of the others."""
@@ -53,5 +71,5 @@ class Masking(xai.Explainer):
 
         `masks` is called with consecutive slices of `range(count)`, and returns the masks of these indices.
         """
-        hidden = baseline_images(self.baseline, captured.images, self.seed)
-        return masked_scores(captured.model_score, hidden, captured.images, masks, count, self.score)
+        images = captured.images
+        return masked_scores(captured.model_score, self.hidden(images), images, masks, count, self.score)

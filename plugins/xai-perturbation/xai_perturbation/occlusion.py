@@ -9,13 +9,13 @@ from torch import Tensor
 
 import xai_core as xai
 from xai_core.plugin import Baseline, OptionError, check_integer
-from xai_perturbation.masking import Masking
+from xai_perturbation.masking import MaskScoring
 
 DEFAULT_PATCHES = 5
 """Number of patches of the default size that fit along a side of the image."""
 
 
-class Occlusion(Masking):
+class Occlusion(MaskScoring):
     """Occlusion: the drop in the score when a sliding patch hides a part of the image, averaged over patches.
 
         L_ij = 1/n_ij sum_(p covers ij) f(x) - f(x without p)
@@ -38,7 +38,7 @@ class Occlusion(Masking):
         Stride of the patches in pixels, at most the size. Default: half of the size, rounded up. Along the depth
         of volumes, the stride is at most the depth of the patch.
     baseline, score, seed
-        See `Masking`.
+        See `MaskScoring`.
     """
 
     name = "occlusion"

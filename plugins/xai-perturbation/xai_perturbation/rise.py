@@ -9,10 +9,10 @@ from torch import Tensor
 
 import xai_core as xai
 from xai_core.plugin import Baseline, check_integer, check_number
-from xai_perturbation.masking import Masking
+from xai_perturbation.masking import MaskScoring
 
 
-class RISE(Masking):
+class RISE(MaskScoring):
     """RISE: the mean of random masks, weighted by the score of the masked image.
 
         L = 1 / (N p) sum_i f(x * M_i) M_i    (eq. 6, where E[M] = p)
@@ -37,7 +37,7 @@ class RISE(Masking):
     probability
         Probability p that a cell is shown, in (0, 1).
     score, baseline, seed
-        See `Masking`. The paper uses the baseline `zero`.
+        See `MaskScoring`. The paper uses the baseline `zero`.
     """
 
     name = "rise"
