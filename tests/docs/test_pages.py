@@ -29,7 +29,7 @@ METHOD_PAGES = sorted(path.stem for path in METHODS.glob("*.md") if path.stem !=
 METRIC_HEADINGS = ["Definition", "Limitations", "Options", "Usage", "Source", "In other libraries"]
 HEADINGS = ["Equation", "Limitations", "Options", "Usage", "Source", "In other libraries"]
 # No trained model with class attention comes with the packages, nor one without residual connections.
-UNSEEN = {"class-attention", "lrp"}
+UNSEEN = {"b-cos", "class-attention", "lrp"}
 APPS = {"xai": cli.app, "xai-zoo": zoo_cli.app}
 
 

@@ -1,6 +1,7 @@
 """Attribution methods of captum, and further methods along paths, as explainers for xai-core."""
 
 import xai_core as xai
+from xai_captum.b_cos import BCos
 from xai_captum.blur_ig import BlurIG
 from xai_captum.deconvolution import Deconvolution
 from xai_captum.deep_lift import DeepLift
@@ -28,6 +29,7 @@ __all__ = [
     "IDGI",
     "LRP",
     "XRAI",
+    "BCos",
     "BlurIG",
     "Deconvolution",
     "DeepLift",
@@ -54,6 +56,7 @@ __all__ = [
 def xai_explainers() -> list[type[xai.Explainer]]:
     """Return the explainers of this plugin."""
     return [
+        BCos,
         BlurIG,
         Deconvolution,
         DeepLift,
