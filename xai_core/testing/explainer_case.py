@@ -68,9 +68,9 @@ class ExplainerCase:
         for label, model in self.models.items():
             yield label, copy.deepcopy(model)
 
-    def engine(self, label: str, model: nn.Module) -> Engine:
+    def engine(self, label: str, model: nn.Module, **options: Any) -> Engine:
         """Return an engine for a copy of a supported model. The model is probed once for all copies."""
-        return Engine(model)._with_probes_of(self._engines[label])
+        return Engine(model, **options)._with_probes_of(self._engines[label])
 
     def _supported(self, models: dict[str, nn.Module]) -> dict[str, nn.Module]:
         supported = {}

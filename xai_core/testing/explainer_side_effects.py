@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xai_core.engine import Engine
 from xai_core.errors import ConstantMapWarning, NotCapturedError, SideEffectError
 from xai_core.testing.check import require
 from xai_core.testing.explainer_case import (
@@ -97,7 +96,7 @@ def uses_only_declared_needs(case: ExplainerCase) -> None:
 
         handle = model.register_forward_pre_hook(watch)
         try:
-            case.explain(Engine(model, forward=forward), random_images())
+            case.explain(case.engine(label, model, forward=forward), random_images())
         except NotCapturedError as error:
             require(False, f"for {label}: {error}")
         finally:
