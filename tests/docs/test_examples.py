@@ -4,6 +4,7 @@ import functools
 import itertools
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -143,12 +144,18 @@ def load_random(spec: str, load: Callable[..., xai.LoadedModel] = xai.load_model
         "timm": {"pretrained": False, "img_size": 32, "depth": 3, "embed_dim": 48, "num_heads": 4},
         "torchvision": {"weights": None},
     }
-    return load(spec, **instead.get(spec.partition(":")[0], {}))
+    loaded = load(spec, **instead.get(spec.partition(":")[0], {}))
+    if spec != "efficientnet-lite0":
+        return loaded
+    return replace(loaded, preprocess=lambda image: nn.functional.interpolate(loaded.preprocess(image)[None], 64)[0])
 
 
 @pytest.fixture
 def reader(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What names an example is run with, in a folder with a photo; no weights are downloaded, and ViTs are small."""
+    """What names an example is run with, in a folder with a photo.
+
+    No weights are downloaded, and vision transformers and images of a trained model are small.
+    """
     monkeypatch.chdir(tmp_path)
     Image.new("RGB", (64, 48), "teal").save("photo.jpg")
     monkeypatch.setattr(xai, "load_model", load_random)
