@@ -14,7 +14,7 @@ from support.browser import opened, page_height
 from support.command_line import Run
 from support.demo_limits import MOST_BYTES, MOST_PIXELS
 from support.tiny_models import register
-from xai_core.cli.actions import demo, heads_demonstration
+from xai_core.cli.actions import demo, demonstration, heads_demonstration
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -38,6 +38,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(folder)
         patch.setattr(demo, "SHOWN", [("tiny:cnn", demo.SHOWN[0][1]), *demo.SHOWN[1:]])
         patch.setattr(heads_demonstration, "MODEL", demo.SHOWN[1][0])
+        patch.setattr(demonstration, "STEPS", 2)  # the page shows a score, whatever the number of forward passes
         run = Run("demo", "--limit", 1)
     assert run.code == 0, run.out + run.err
     return folder / "xai-demo" / "index.html"
