@@ -39,7 +39,7 @@ FEWER = {
     "smooth-grad": "smooth-grad:nt_samples=4",
     "sobol": "sobol:designs=16,cells=3",
     "ss-cam": "ss-cam:n=2",
-    "xrai": "xrai(integrated-gradients:n_steps=4,channels=sum):size=64,dilation=1,min_pixels=8",
+    "xrai": "xrai(integrated-gradients:n_steps=4,channels=sum):size=32,dilation=1,min_pixels=8",
 }
 """Explainers that take thousands of forwards unless told, each as a spec that takes fewer and does the same."""
 
