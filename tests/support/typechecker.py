@@ -40,7 +40,7 @@ def _is_plain(decorated: Any) -> bool:
     """
     if not inspect.isfunction(decorated) or inspect.isgeneratorfunction(decorated):
         return False
-    return "<locals>" not in decorated.__qualname__ and "{" not in str(decorated.__annotations__)
+    return "<locals>" not in decorated.__qualname__ and "{" not in str([*decorated.__annotations__.values()])
 
 
 def _faster(function: Callable[..., Any]) -> Callable[..., Any]:
