@@ -24,7 +24,9 @@ YES, NO = "yes", "-"
 SPECS = {
     **FEWER,
     "d-rise": "d-rise:masks=16,cells=4",
+    "blurred": "blurred(grad-cam)",
     "eigen-smoothed": "eigen-smoothed(grad-cam)",
+    "flattened": "flattened(grad-cam)",
     "fused": "fused(grad-cam,layer-cam)",
     "kernel-shap": "kernel-shap:n_samples=8,patch=16",
     "noise-smoothed": "noise-smoothed(saliency):n=2",

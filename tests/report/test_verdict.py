@@ -72,5 +72,7 @@ def test_the_first_methods_of_each_metric_are_in_color() -> None:
 
 def test_controls_are_labeled() -> None:
     assert labeled("random:seed=1") == "random:seed=1 (control)"
+    assert labeled("flattened(grad-cam:layer=layer3):power=2") == "flattened(grad-cam:layer=layer3):power=2 (control)"
+    assert is_control("blurred")
     assert labeled("randomized") == "randomized"
     assert not is_control("centered:x=1")

@@ -3,10 +3,13 @@
 from xai_core.benchmarking.comparison import MethodComparison, Standing
 from xai_core.benchmarking.settings import CONTROLS
 
+CHANGED_MAPS = ("flattened", "blurred")
+"""Controls that change the map of another method."""
+
 
 def is_control(method: str) -> bool:
-    """Return whether the spec of a method names a control, such as `random:seed=1`."""
-    return method.partition(":")[0] in CONTROLS
+    """Return whether the spec of a method names a control, such as `random:seed=1` or `flattened(grad-cam)`."""
+    return method.partition(":")[0].partition("(")[0] in (*CONTROLS, *CHANGED_MAPS)
 
 
 def labeled(method: str) -> str:

@@ -1,5 +1,7 @@
 """Maps that know nothing of the model: noise, the center and edges, against NumPy and SciPy."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ import xai_core as xai
 from support.models import SmallCNN, settled
 from support.volume_models import SmallCNN3d
 from xai_core.errors import OptionError
+from xai_core.plugin import normalize
 
 CONTROLS = ["center", "edges", "random"]
 
@@ -122,3 +125,35 @@ def test_floors_with_others_take_nothing_from_them(engine: xai.Engine, images: T
 def test_bad_options() -> None:
     with pytest.raises(OptionError, match=r"sigma must be a number in \(0, inf\)"):
         xai.create_explainer("center:sigma=0")
+
+
+@pytest.mark.parametrize("power", [0.5, 3])
+def test_flattened_is_a_power_of_the_normalized_map(engine: xai.Engine, images: Tensor, power: float) -> None:
+    relevance = raw(engine, images, "saliency").double().flatten(1).numpy()
+    low, high = relevance.min(1, keepdims=True), relevance.max(1, keepdims=True)
+    expected = ((relevance - low) / (high - low)) ** power
+    found = raw(engine, images, f"flattened(saliency):power={power}").flatten(1).numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_blurred_is_scipys_gaussian_filter(engine: xai.Engine) -> None:
+    wide, volumes = torch.randn(2, 3, 24, 40), torch.randn(1, 3, 8, 12, 10)
+    for of, inputs in ((engine, wide), (xai.Engine(settled(SmallCNN3d())), volumes)):
+        maps = normalize(raw(of, inputs, "saliency")).double().numpy()
+        found = raw(of, inputs, "blurred(saliency):sigma=0.15").numpy()
+        for values, blurred in zip(maps, found, strict=True):
+            sigmas = [0.15 * side for side in values.shape]
+            radii = [math.ceil(3 * sigma) for sigma in sigmas]
+            expected = ndimage.gaussian_filter(values, sigmas, mode="nearest", radius=radii)
+            np.testing.assert_allclose(blurred, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["flattened", "blurred"])
+def test_changed_maps_cost_what_the_method_costs(engine: xai.Engine, images: Tensor, name: str) -> None:
+    adapter = engine.adapter(images)
+    for method in ("grad-cam", "score-cam"):
+        composite = xai.create_explainer(f"{name}({method})")
+        assert composite.spec == f"{name}({method})"
+        assert composite.forward_passes(adapter) == xai.create_explainer(method).forward_passes(adapter)
+    with pytest.raises(OptionError, match=r"must be a number in \(0, inf\)"):
+        xai.create_explainer(f"{name}(grad-cam):{'power' if name == 'flattened' else 'sigma'}=0")

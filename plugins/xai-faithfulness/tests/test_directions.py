@@ -5,12 +5,12 @@ import pytest
 import xai_core as xai
 
 HIGHER = (
-    "adcc", "aopc", "average-increase", "coherency", "energy-pointing-game", "faithfulness-correlation", "insertion",
-    "iou", "irof", "pointing-game", "relevance-mass", "relevance-rank", "road", "sensitivity-n", "srg",
+    "adcc", "aopc", "average-gain", "average-increase", "coherency", "energy-pointing-game", "faithfulness-correlation",
+    "insertion", "iou", "irof", "pointing-game", "relevance-mass", "relevance-rank", "road", "sensitivity-n", "srg",
 )  # fmt: skip
 LOWER = (
-    "average-drop", "complexity", "deletion", "infidelity", "max-sensitivity", "parameter-randomization",
-    "pixel-flipping",
+    "average-drop", "complexity", "deletion", "infidelity", "matched-drop", "max-sensitivity",
+    "parameter-randomization", "pixel-flipping",
 )  # fmt: skip
 
 

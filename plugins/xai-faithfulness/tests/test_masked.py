@@ -3,8 +3,10 @@
 import contextlib
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from scipy import integrate, stats
 from torch import Tensor, nn
 from torchcam.metrics import ClassificationMetric
 
@@ -13,6 +15,7 @@ from support.explaining import maps_for
 from support.models import Constant, Linear, SmallCNN, settled
 from support.observing import given_to
 from xai_core.errors import OptionError
+from xai_faithfulness.matched_drop import matched
 
 BOTH = ["average-drop", "average-increase"]
 
@@ -106,8 +109,67 @@ def test_an_image_with_nothing_to_lose_drops_by_nothing(score: float) -> None:
         assert torch.equal(scores[name].values, torch.zeros(2))
 
 
+@pytest.mark.parametrize("mute", [0, 0.5])
+def test_average_gain_is_the_fraction_of_the_possible_increase(images: Tensor, mute: float) -> None:
+    model, maps = settled(SmallCNN()), torch.rand(len(images), 32, 32)
+    engine = xai.Engine(model)
+    given = maps_for([1, 3, 0], engine, images, m=maps)
+    found = engine.evaluate(images, given, xai.create_metric("average-gain", mute=mute))["m"]
+    reference = model.double()
+    gains = []
+    for image, values, label in zip(images.double(), given["m"].values.double(), [1, 3, 0], strict=True):
+        kept = values.where(values >= values.quantile(mute), 0)
+        before, after = reference(torch.stack([image, image * kept])).softmax(1)[:, label].tolist()
+        gains.append(max(0.0, after - before) / (1 - before))
+    assert 0 < max(gains) < 1
+    [values] = found.values()
+    torch.testing.assert_close(values.values.double(), torch.tensor(gains).double(), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("score", [1.0, 2.0])
+def test_nothing_can_be_gained_above_one(score: float) -> None:
+    images, engine = torch.randn(2, 3, 8, 12), xai.Engine(Constant((8, 12)))
+    maps = maps_for(lambda output: output[:, 0] * 0 + score, engine, images, m=torch.rand(2, 8, 12))
+    assert torch.equal(engine.evaluate(images, maps, "average-gain")["m"]["average-gain"].values, torch.zeros(2))
+
+
+@pytest.mark.parametrize("area", [0.1, 0.25, 0.7])
+@pytest.mark.parametrize("levels", [5, 10**6])
+def test_matched_maps_have_the_same_values_in_their_own_order(area: float, levels: int) -> None:
+    maps = torch.randint(levels, (3, 8, 12), generator=torch.Generator().manual_seed(0)) / levels
+    profile = [integrate.quad(lambda u: u ** (1 / area - 1), i / 96, (i + 1) / 96)[0] * 96 for i in range(96)]
+    for values, found in zip(maps.flatten(1).numpy(), matched(maps, area).flatten(1).double().numpy(), strict=True):
+        first, last = (stats.rankdata(values, method).astype(int) for method in ("min", "max"))
+        expected = [np.mean(profile[a - 1 : b]) for a, b in zip(first, last, strict=True)]
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-7)
+        assert found.mean() == pytest.approx(area, rel=1e-5)
+
+
+def test_matched_drop_depends_on_the_order_only(images: Tensor) -> None:
+    model, maps = settled(SmallCNN()), torch.rand(len(images), 32, 32)
+    model.head.weight.data *= 8
+    labels = model(images).argmax(1).tolist()
+    engine = xai.Engine(model)
+    given = maps_for(labels, engine, images, plain=maps, flat=maps**0.25)
+    scores = engine.evaluate(images, given, ["average-drop", "matched-drop"])
+    plain, flat = (scores[name]["matched-drop"].values for name in ("plain", "flat"))
+    torch.testing.assert_close(plain, flat)
+    assert (scores["flat"]["average-drop"].values < scores["plain"]["average-drop"].values).any()
+    masked = images * matched(maps, 0.5)[:, None]
+    before, after = (model(each).softmax(1)[range(3), labels] for each in (images, masked))
+    expected = (1 - after / before).clamp(min=0)
+    assert expected.amax() > 0
+    torch.testing.assert_close(plain, expected.detach(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("area", [0, 1, -0.5])
+def test_the_area_of_matched_maps_is_between_zero_and_one(area: float) -> None:
+    with pytest.raises(OptionError, match=r"area must be a number in \(0, 1\)"):
+        xai.create_metric("matched-drop", area=area)
+
+
 @pytest.mark.parametrize("mute", [-0.1, 1, 2])
-@pytest.mark.parametrize("name", BOTH)
+@pytest.mark.parametrize("name", [*BOTH, "average-gain"])
 def test_a_share_that_is_none(name: str, mute: float) -> None:
     with pytest.raises(OptionError, match=r"mute must be a number in \[0, 1\)"):
         xai.create_metric(name, mute=mute)

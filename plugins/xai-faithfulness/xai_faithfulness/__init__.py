@@ -4,11 +4,14 @@ import xai_core as xai
 from xai_faithfulness.adcc import ADCC
 from xai_faithfulness.aopc import AOPC
 from xai_faithfulness.average_drop import AverageDrop
+from xai_faithfulness.average_gain import AverageGain
 from xai_faithfulness.average_increase import AverageIncrease
 from xai_faithfulness.coherency import Coherency
 from xai_faithfulness.complexity import Complexity
+from xai_faithfulness.controls.blurred import Blurred
 from xai_faithfulness.controls.center import Center
 from xai_faithfulness.controls.edges import Edges
+from xai_faithfulness.controls.flattened import Flattened
 from xai_faithfulness.controls.random import Random
 from xai_faithfulness.curves import auc, score_curve
 from xai_faithfulness.deletion import Deletion
@@ -21,6 +24,7 @@ from xai_faithfulness.localization.iou import IoU
 from xai_faithfulness.localization.pointing_game import PointingGame
 from xai_faithfulness.localization.relevance_mass import RelevanceMass
 from xai_faithfulness.localization.relevance_rank import RelevanceRank
+from xai_faithfulness.matched_drop import MatchedDrop
 from xai_faithfulness.max_sensitivity import MaxSensitivity
 from xai_faithfulness.parameter_randomization import ParameterRandomization
 from xai_faithfulness.pixel_flipping import PixelFlipping
@@ -35,7 +39,9 @@ __all__ = [
     "ROAD",
     "SRG",
     "AverageDrop",
+    "AverageGain",
     "AverageIncrease",
+    "Blurred",
     "Center",
     "Coherency",
     "Complexity",
@@ -43,9 +49,11 @@ __all__ = [
     "Edges",
     "EnergyPointingGame",
     "FaithfulnessCorrelation",
+    "Flattened",
     "Infidelity",
     "Insertion",
     "IoU",
+    "MatchedDrop",
     "MaxSensitivity",
     "ParameterRandomization",
     "PixelFlipping",
@@ -71,6 +79,8 @@ def xai_metrics() -> list[type[xai.Metric]]:
         IROF,
         AverageDrop,
         AverageIncrease,
+        AverageGain,
+        MatchedDrop,
         Coherency,
         Complexity,
         ADCC,
@@ -91,4 +101,4 @@ def xai_metrics() -> list[type[xai.Metric]]:
 @xai.hookimpl
 def xai_explainers() -> list[type[xai.Explainer]]:
     """Return the control methods."""
-    return [Center, Edges, Random]
+    return [Center, Edges, Random, Flattened, Blurred]
