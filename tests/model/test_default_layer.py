@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock, ResNet
 
 import xai_core as xai
 from support.explaining import captured_by
@@ -101,6 +102,35 @@ def test_a_layer_of_one_branch_is_not_the_default(images: Tensor) -> None:
             return self.head(torch.cat([self.fine(x).mean((2, 3)), self.coarse(x).mean((2, 3))], 1))
 
     assert xai.Engine(settled(Branches())).adapter(images).default_layer == "stem"
+
+
+class Residual(nn.Module):
+    """A residual block that is not a module, and that may combine its branches in place."""
+
+    def __init__(self, combine: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.combine = combine
+        self.stem, self.branch, self.head = nn.Conv2d(3, 8, 3, 8, 1), nn.Conv2d(8, 8, 3, 1, 1), nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        return self.head(self.combine(self.branch(x), x).mean((2, 3)))
+
+
+@pytest.mark.parametrize("combine", [Tensor.add, Tensor.add_, Tensor.mul_, Tensor.sub_, torch.maximum])
+def test_a_branch_that_is_combined_in_place_is_not_on_every_path(
+    combine: Callable[[Tensor, Tensor], Tensor], images: Tensor
+) -> None:
+    adapter = xai.Engine(settled(Residual(combine))).adapter(images)
+    assert adapter.default_layer == "stem"
+    assert {site.layer: on_every for site, on_every in adapter.probe.on_path.items()}["branch"] is False
+
+
+def test_the_branches_of_a_resnet_are_not_on_every_path(images: Tensor) -> None:
+    model = ResNet(BasicBlock, [1, 1, 1, 1], num_classes=5)  # adds its branches in place
+    on_every = {site.layer: on for site, on in xai.Engine(settled(model)).adapter(images).probe.on_path.items()}
+    assert not any(on_every[f"layer{number}.0.bn2"] for number in range(1, 5))
+    assert all(on_every[f"layer{number}.0"] for number in range(1, 5))
 
 
 class WithoutFeatures(nn.Module):

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from xai_core.model.autograd_graph import same_value
 from xai_core.model.first_convolution import check_first_convolution
@@ -50,6 +51,8 @@ class ModuleCalls:
     ----------
     tensors
         The copies, by site, in order of execution.
+    edges
+        The place of each copy in the autograd graph when the module returned it. The model may write to the copy later.
     runs
         The number of calls of every layer.
     """
@@ -59,6 +62,7 @@ class ModuleCalls:
         self._always_gradients = always_gradients
         self.names = {module: name for name, module in model.named_modules()}
         self.tensors: dict[Site, Tensor] = {}
+        self.edges: dict[Site, GradientEdge] = {}
         self.runs: Counter[str] = Counter()
         self._linear: dict[str, tuple[Tensor, Tensor]] = {}  # input and output of each linear layer on [1,K]
         self._calls: list[_Call] = []  # in progress, outermost first
@@ -112,7 +116,9 @@ class ModuleCalls:
             if not (tensor.is_floating_point() or tensor.is_quantized) or tensor.is_nested:
                 continue
             site = Site(name, number, path, tuple(tensor.shape), tensor.numel() * tensor.element_size())
-            copies[path] = self.tensors[site] = tensor.clone()
+            copies[path] = self.tensors[site] = copied = tensor.clone()
+            if copied.grad_fn is not None:
+                self.edges[site] = get_gradient_edge(copied)
         if isinstance(module, nn.Linear) and call.input is not None and call.input.ndim == 2 and () in copies:
             self._linear[name] = call.input, copies[()]
         return with_leaves(output, copies)

@@ -118,7 +118,7 @@ class Observer:
         class_scores = scores_of(output) if location.path is None else leaf_at(output, location.path)
         pixel_scores = scores if scores is not None and PIXEL_SCORES.fits(scores) else None
         scores = class_scores if scores is None else scores
-        graph = SiteGraph(calls.tensors, [] if scores is None else [scores], graph_image, calls.inputs)
+        graph = SiteGraph(calls.tensors, calls.edges, [] if scores is None else [scores], graph_image, calls.inputs)
         if pixel_scores is None:
             pixel_scores = next((leaf for leaf in tensors_of(output) if _per_pixel(leaf, class_scores, graph)), None)
         return ObservedPass(

@@ -7,6 +7,8 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+from torch.utils.hooks import RemovableHandle
 
 from xai_core.model.autograd_graph import ancestors, dominators, lacks_gradients
 from xai_core.model.graph_nodes import Node
@@ -21,7 +23,9 @@ class SiteGraph:
     Parameters
     ----------
     tensors
-        The sites, in order of execution.
+        The tensor of each site, in order of execution.
+    edges
+        The place of each site in the graph. The node of a tensor changes if the model writes to the tensor.
     scores
         The tensors that the target's score is computed from.
     image
@@ -41,13 +45,17 @@ class SiteGraph:
     """
 
     def __init__(
-        self, tensors: Mapping[Site, Tensor], scores: Sequence[Tensor], image: Tensor, inputs: Sequence[Tensor] = ()
+        self,
+        tensors: Mapping[Site, Tensor],
+        edges: Mapping[Site, GradientEdge],
+        scores: Sequence[Tensor],
+        image: Tensor,
+        inputs: Sequence[Tensor] = (),
     ) -> None:
         self._tensors, self._image, self._inputs = tensors, image, inputs
+        self._sites: dict[Node, Site] = {edge.node: site for site, edge in edges.items()}
+        self._edges = {tensors[site]: edge for site, edge in edges.items()}
         self.scores = scores
-        self._sites: dict[Node, Site] = {
-            tensor.grad_fn: site for site, tensor in tensors.items() if tensor.grad_fn is not None
-        }
         self.ends = [score.grad_fn for score in scores if score.grad_fn is not None]
         behind = ancestors(self.ends)
         source = next((node for node in (image.grad_fn, *self._sites) if node in behind), None)
@@ -174,7 +182,8 @@ class SiteGraph:
         if not inputs:
             return {}
         try:
-            gradients = torch.autograd.grad(score, inputs, retain_graph=True, allow_unused=True)
+            edges = [self._edge(tensor) for tensor in inputs]
+            gradients = torch.autograd.grad(score, edges, retain_graph=True, allow_unused=True)
         except RuntimeError:  # the model overwrote a tensor that some of the gradients need
             single = ((tensor, self.gradient_of(score, tensor)) for tensor in inputs)
             return {tensor: found for tensor, found in single if found is not None}
@@ -183,19 +192,27 @@ class SiteGraph:
     def _at(self, at: Site | Tensor) -> Tensor:
         return self._tensors[at] if isinstance(at, Site) else at
 
+    def _edge(self, tensor: Tensor) -> GradientEdge:
+        return self._edges.get(tensor) or get_gradient_edge(tensor)
+
     def gradient_of(self, score: Tensor, at: Site | Tensor, blocked: Site | None = None) -> Tensor | None:
         """Return the gradient of a number at a tensor, or None if it is missing."""
         tensor = self._at(at)
         if not tensor.requires_grad:
             return None
-        handle = None if blocked is None else self._tensors[blocked].register_hook(torch.zeros_like)
+        handle = None if blocked is None else self._blocked(blocked)
         try:
-            return torch.autograd.grad(score, tensor, retain_graph=True, allow_unused=True)[0]
+            return torch.autograd.grad(score, [self._edge(tensor)], retain_graph=True, allow_unused=True)[0]
         except RuntimeError:  # the model overwrote a tensor that the gradient needs
             return None
         finally:
             if handle is not None:
                 handle.remove()
+
+    def _blocked(self, site: Site) -> RemovableHandle | None:
+        """Set the gradient at a site to zero until the handle is removed."""
+        edge = self._edges.get(self._tensors[site])
+        return None if edge is None else edge.node.register_prehook(lambda gradients: tuple(map(_zeros, gradients)))
 
     @cached_property
     def _differentiable(self) -> tuple[Tensor, ...]:
@@ -203,6 +220,10 @@ class SiteGraph:
         vectors = (self._tensors[site] for site, on_every in self.sites if on_every and len(site.shape) == 2)
         ends = [*self.scores[:1], *[vector for vector in vectors if vector is not self.scores[0]]]
         return tuple(end.amax() for end in ends if end.requires_grad and not lacks_gradients(end))
+
+
+def _zeros(gradient: Tensor | None) -> Tensor | None:
+    return None if gradient is None else torch.zeros_like(gradient)
 
 
 def _contains(outer: str, layer: str) -> bool:

@@ -1,7 +1,7 @@
 """Poly-CAM."""
 
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 import xai_core as xai
 from xai_cam.base import Layers, selected_layers
@@ -101,19 +101,7 @@ def resolutions(adapter: xai.ModelAdapter) -> tuple[Layer, ...]:
     layers: list[str] = [adapter.layer_name(adapter.default_layer)]
     for site, on_every_path in adapter.probe.on_path.items():
         name = site.layer if adapter.probe.runs[site.layer] == 1 else f"{site.layer}@{site.call}"
-        is_spatial = on_every_path and name in adapter.probe.features and not is_branch(adapter, site.layer)
+        is_spatial = on_every_path and name in adapter.probe.features
         if is_spatial and adapter.features(name).cells > adapter.features(layers[-1]).cells:
             layers.append(name)
     return tuple(reversed(layers))
-
-
-def is_branch(adapter: xai.ModelAdapter, layer: str) -> bool:
-    """Return whether the last module of a sequence is not on every path, although its output is that of the sequence.
-
-    The probe takes a residual branch for the sum if the sum is computed in place in the output of the branch.
-    """
-    module = adapter.model.get_submodule(layer)
-    if not isinstance(module, nn.Sequential) or not len(module):
-        return False
-    last = f"{layer}.{[*dict(module.named_children())][-1]}"
-    return any(site.layer == last and not on_every_path for site, on_every_path in adapter.probe.on_path.items())
