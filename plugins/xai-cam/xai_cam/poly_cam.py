@@ -1,5 +1,7 @@
 """Poly-CAM."""
 
+import itertools
+
 from jaxtyping import Float
 from torch import Tensor
 
@@ -97,9 +99,10 @@ def clipped(maps: Float[Tensor, "n *grid"]) -> Float[Tensor, "n *grid"]:
 
 
 def resolutions(adapter: xai.ModelAdapter) -> tuple[Layer, ...]:
-    """Return the default layer, and the last layer of each higher resolution on every path to the scores."""
+    """Return the default layer, and the last earlier layer of each higher resolution on every path to the scores."""
     layers: list[str] = [adapter.layer_name(adapter.default_layer)]
-    for site, on_every_path in adapter.probe.on_path.items():
+    before_default = itertools.dropwhile(lambda item: item[0] != adapter.probe.default, adapter.probe.on_path.items())
+    for site, on_every_path in before_default:
         name = site.layer if adapter.probe.runs[site.layer] == 1 else f"{site.layer}@{site.call}"
         is_spatial = on_every_path and name in adapter.probe.features
         if is_spatial and adapter.features(name).cells > adapter.features(layers[-1]).cells:
