@@ -26,8 +26,8 @@ class Tokens(nn.Module):
         depth: int = 2,
     ) -> None:
         super().__init__()
-        self.register_buffer("order", order)
-        self.register_buffer("row", row)
+        self.register_buffer("order", order.clone())
+        self.register_buffer("row", row.clone())
         self.patches = nn.Conv2d(3, 16, patch, patch)
         self.extra = nn.Parameter(torch.randn(1, extra, 16))
         self.positions = nn.Parameter(0.2 * torch.randn(1, len(order), 16))
@@ -51,7 +51,7 @@ class Kept(Tokens):
 
     def __init__(self, kept: Tensor, row: Tensor) -> None:
         super().__init__(torch.arange(17), row, 1)
-        self.register_buffer("kept", kept)
+        self.register_buffer("kept", kept.clone())
 
     def between(self, tokens: Tensor) -> Tensor:
         return tokens[:, self.kept]

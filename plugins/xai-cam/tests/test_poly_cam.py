@@ -110,3 +110,11 @@ def test_bad_options(option: str, message: str) -> None:
 def test_it_has_no_channels_for_other_methods() -> None:
     with pytest.raises(OptionError, match="weighted channels"):
         xai.create_explainer("finer-cam", base="poly-cam")
+
+
+def test_layers_after_the_default_layer_are_not_used() -> None:
+    """A U-Net has finer layers after its coarsest one, which contain scores rather than features."""
+    adapter = xai.Engine(xai.load_model("shapes-unet")).adapter(torch.randn(1, 3, 64, 64))
+    last = adapter.layer_name(adapter.default_layer)
+    order = [site.layer for site in adapter.probe.on_path]
+    assert all(order.index(layer) >= order.index(last) for layer in resolutions(adapter))
