@@ -52,7 +52,7 @@ class ModuleCalls:
     tensors
         The copies, by site, in order of execution.
     edges
-        The place of each copy in the autograd graph when the module returned it. The model may write to the copy later.
+        The gradient edge of each copy when the module returned it. The model may write to the copy later.
     runs
         The number of calls of every layer.
     """

@@ -25,7 +25,7 @@ class SiteGraph:
     tensors
         The tensor of each site, in order of execution.
     edges
-        The place of each site in the graph. The node of a tensor changes if the model writes to the tensor.
+        The gradient edge of each site. The node of a tensor changes if the model writes to the tensor.
     scores
         The tensors that the target's score is computed from.
     image
