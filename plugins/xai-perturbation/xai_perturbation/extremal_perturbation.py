@@ -109,25 +109,25 @@ class ExtremalPerturbation(Masking):
             of = block // len(areas)
             shown, replaced = images[of].to(dtype), hidden[of].to(dtype)
             levels = blur_pyramid(shown) if by_pyramid else torch.stack([replaced, shown])
-            masks.append(self.optimized(Game(model, of, areas[block % len(areas)], levels)))
+            masks.append(self.optimized(Objective(model, of, areas[block % len(areas)], levels)))
         return torch.cat(masks).unflatten(0, (len(images), len(areas)))
 
-    def optimized(self, game: "Game") -> Float[Tensor, "n *size"]:
+    def optimized(self, objective: "Objective") -> Float[Tensor, "n *size"]:
         """Return the masks after all steps."""
-        size = tuple(game.levels.shape[3:])
+        size = tuple(objective.levels.shape[3:])
         cell = self.cell or math.ceil(min(size[-2:]) / CELLS)
         masks = SmoothMasks(size, cell, self.sigma or WIDTH * cell)
-        values = velocity = game.areas.new_ones(len(game.of), *masks.grid)
-        has_evidence = torch.zeros_like(game.of, dtype=torch.bool)
+        values = velocity = objective.areas.new_ones(len(objective.of), *masks.grid)
+        has_evidence = torch.zeros_like(objective.of, dtype=torch.bool)
         for step in range(self.steps):
-            slope, gradient = game.gradients(masks, values, self.penalty * GROWTH ** (step / self.steps))
+            slope, gradient = objective.gradients(masks, values, self.penalty * GROWTH ** (step / self.steps))
             velocity = gradient if step == 0 else MOMENTUM * velocity + (1 - MOMENTUM) * gradient
             values = (values + self.rate * velocity).clamp(0, 1)
             has_evidence |= slope.flatten(1).any(1)
         return masks.inside(masks(values)) * has_evidence.view(-1, *[1] * len(size))
 
 
-class Game(NamedTuple):
+class Objective(NamedTuple):
     """The objective of masks that are optimized together.
 
     Attributes
@@ -156,15 +156,14 @@ class Game(NamedTuple):
             mask = masks(values)
             leaf = masks.inside(mask.detach()).requires_grad_()
             [slope] = torch.autograd.grad(self.model(at_levels(self.levels, leaf), self.of).sum(), leaf)
-            pull = self.pull(mask.detach(), leaf[0].numel()) * weight
-            [gradient] = torch.autograd.grad([masks.inside(mask), mask], values, [slope, pull])
+            of_area = self.area_gradient(mask.detach(), leaf[0].numel()) * weight
+            [gradient] = torch.autograd.grad([masks.inside(mask), mask], values, [slope, of_area])
         return slope, gradient
 
-    def pull(self, masks: Float[Tensor, "n *padded"], pixels: int) -> Float[Tensor, "n *padded"]:
+    def area_gradient(self, masks: Float[Tensor, "n *padded"], pixels: int) -> Float[Tensor, "n *padded"]:
         """Return the gradient of the term for the area, for images with this number of pixels.
 
-        The pixels with the largest values are pulled to 1, and the others to 0. Pixels with equal values are pulled to
-        the same value.
+        The term moves the pixels with the largest values to 1, and the others to 0. It moves equal values alike.
         """
         flat = masks.flatten(1)
         values = (flat / EQUAL).round()
