@@ -75,7 +75,7 @@ def test_demo_writes_pictures_curves_rows_and_a_page(photos: Path) -> None:
     out = Path("xai-demo")
     methods = demonstrated(SmallCNN())
     assert {path.name for path in out.iterdir()} == {
-        *(f"{image}.{made}.png" for image in ("cat", "dog") for made in (*methods, "curves", "photo")),
+        *(f"{image}.{made}.png" for image in ("cat", "dog") for made in (*methods, "curves", "photo", "dff.parts")),
         *("results.csv", "index.html"),
     }
     with (out / "results.csv").open() as file:

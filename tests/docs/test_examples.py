@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import xai_core as xai
+from support.b_cos_models import BCosCNN
 from support.captioners import PROMPT, blip
 from support.dual_encoders import DUAL_ENCODERS, word_tokenizer
 from support.models import SmallCNN, settled
@@ -121,6 +122,7 @@ OWN: dict[str, Callable[[], Any]] = {
     "engine_of_table": lambda: xai.Engine(pair(WithTable, SmallCNN())),
     "table": lambda: torch.rand(3, 3),
     "multi_view_model": lambda: settled(MultiView()),
+    "b_cos_network": lambda: settled(BCosCNN()),
     "captions": lambda: ["a red star", "a blue square", "the star"],
 }
 """What pages speak of as the reader's own, besides `images`."""
