@@ -154,7 +154,7 @@ def load_random(spec: str, load: Callable[..., xai.LoadedModel] = xai.load_model
 
 @pytest.fixture
 def reader(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What names an example is run with, in a folder with a photo.
+    """Return the names that an example is run with, in a folder with a photo.
 
     No weights are downloaded, and vision transformers and images of a trained model are small.
     """

@@ -34,7 +34,7 @@ def jaxtyped(*args: Any, **options: Any) -> Any:
 
 
 def _is_plain(decorated: Any) -> bool:
-    """Whether it is a function of a module or class, whose shapes do not name an argument.
+    """Return whether it is a function of a module or class, whose shapes do not name an argument.
 
     A function that is made in each call takes longer to decorate.
     """

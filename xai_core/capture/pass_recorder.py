@@ -62,7 +62,7 @@ class PassRecorder:
 
     @property
     def tracks_attention(self) -> bool:
-        """Whether the output of each attention layer becomes a leaf."""
+        """Return whether the output of each attention layer becomes a leaf."""
         return self.needs.attention_gradients or bool(self.needs.block_scores and self.paths.pooling is None)
 
     @property

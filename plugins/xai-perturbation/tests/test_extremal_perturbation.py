@@ -56,7 +56,7 @@ def blurs(image: Tensor) -> Tensor:
 
 
 def ranked(mask: Tensor, ones: float) -> Tensor:
-    """What the area asks of each pixel: 1 for the largest values, and their mean for equal values."""
+    """Return the wanted value of each pixel: 1 for the largest values, and their mean for equal values."""
     values, index = (mask.flatten() * 1e4).round().unique(return_inverse=True)  # in increasing order
     wanted = (torch.arange(mask.numel()) + 1 - (mask.numel() - ones)).clamp(0, 1).double()
     means = [group.mean() for group in wanted.split(index.bincount(minlength=len(values)).tolist())]
