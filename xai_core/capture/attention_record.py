@@ -13,7 +13,7 @@ from xai_core.batched import Batched
 from xai_core.errors import NoAttentionError, OptionError, RowError, UnsuitableError
 from xai_core.model.adapter import ModelAdapter
 from xai_core.model.attention import AttentionLayer
-from xai_core.model.attention_path import AttentionCall, require_same_calls
+from xai_core.model.attention_call import AttentionCall, require_same_calls
 from xai_core.model.attention_reader import AttentionReader
 from xai_core.model.execution import Forward, explaining, without_autocast
 from xai_core.model.user_forward import batch_indices

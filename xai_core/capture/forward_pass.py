@@ -16,7 +16,7 @@ from xai_core.capture.needs import NeedsUnion
 from xai_core.capture.pass_record import LayerLeaf, Leaf, PassRecord, PassTargets
 from xai_core.capture.pass_recorder import PassRecorder
 from xai_core.errors import LayerError
-from xai_core.model.attention_path import require_same_calls
+from xai_core.model.attention_call import require_same_calls
 from xai_core.model.attention_paths import AttentionPaths
 from xai_core.model.attention_reader import AttentionReader
 from xai_core.model.execution import Forward, explaining, substituting, temporary_hooks

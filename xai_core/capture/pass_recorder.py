@@ -10,7 +10,7 @@ from xai_core.capture.needs import NeedsUnion
 from xai_core.capture.pass_record import IMAGES, AttentionLeaf, LayerLeaf, Leaf
 from xai_core.errors import LayerError
 from xai_core.model.attention import AttentionLayer
-from xai_core.model.attention_path import require_same_calls
+from xai_core.model.attention_call import require_same_calls
 from xai_core.model.attention_paths import AttentionPaths
 from xai_core.model.sites import Site
 from xai_core.outputs import first_tensor, leaf_at, with_first_tensor, with_leaves

@@ -7,7 +7,8 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from xai_core.errors import LayerError, UnsuitableError
-from xai_core.model.attention_path import AttentionPath, no_rows
+from xai_core.model.attention_path import AttentionPath
+from xai_core.model.attention_problems import no_rows
 from xai_core.model.decoder import Decoder
 from xai_core.model.feature_maps import to_maps, with_maps
 from xai_core.model.layer_names import LayerNames

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Set
 
 import torch
 
+from xai_core.model.attention_call import AttentionCall
 from xai_core.model.attention_order import AttentionOrder
-from xai_core.model.attention_path import (
-    AttentionCall,
-    AttentionPath,
+from xai_core.model.attention_path import AttentionPath
+from xai_core.model.attention_problems import (
     no_chain,
     not_before,
     not_global,

@@ -8,8 +8,10 @@ from torch import Tensor
 
 from xai_core.errors import NoAttentionError, UnsuitableError
 from xai_core.model.attention import ExplicitAttention
-from xai_core.model.attention_path import FEATURE_MAPS, AttentionCall, AttentionPath, no_graph
+from xai_core.model.attention_call import FEATURE_MAPS, AttentionCall
+from xai_core.model.attention_path import AttentionPath
 from xai_core.model.attention_path_reader import AttentionPathReader, tokens_at
+from xai_core.model.attention_problems import no_graph
 from xai_core.model.attention_trace import head_layout, users_of
 from xai_core.model.decoder import Decoder
 from xai_core.model.decoder_reader import read_decoder

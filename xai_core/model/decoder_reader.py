@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence, Set
 
 import torch
 
+from xai_core.model.attention_call import AttentionCall
 from xai_core.model.attention_order import AttentionOrder
-from xai_core.model.attention_path import AttentionCall
 from xai_core.model.attention_path_reader import AttentionPathReader, tokens_at
 from xai_core.model.attention_trace import TracedAttention
 from xai_core.model.attention_weights import TokensAt
